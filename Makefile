@@ -1,0 +1,42 @@
+# Everything a fresh machine with Python needs: `make demo`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := outputs/demo
+
+.PHONY: demo test test-all lint benchmark clean
+
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/cyclegan data get seasons --to $(DEMO)/seasons
+	$(BIN)/cyclegan train $(DEMO)/seasons --max-minutes 5 --runs $(DEMO)/runs --name summer-winter
+	$(BIN)/cyclegan translate $(DEMO)/runs/summer-winter $(DEMO)/seasons/testA -o $(DEMO)/winter --side-by-side
+	$(BIN)/cyclegan translate $(DEMO)/runs/summer-winter $(DEMO)/seasons/testB -o $(DEMO)/summer --direction BtoA --side-by-side
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m ""
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(READY)
+	$(BIN)/python benchmarks/training.py
+
+# torch first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
+# build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) outputs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

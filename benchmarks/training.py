@@ -1,0 +1,145 @@
+"""Steps per second and peak memory of a training step, beside a textbook step written out here.
+
+``python benchmarks/training.py`` compares both on the CPU (or a GPU where there is one), each in a process of its
+own for the memory, and in turn in one process for the time, so that a drifting machine slows both alike.
+"""
+
+import argparse
+import itertools
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from cyclegan.config import Config, configure
+from cyclegan.methods.history import ImageHistory
+from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.training.state import Training
+
+SETTINGS: dict[str, Callable[[], Config]] = {
+    "paper at 128x128": lambda: configure(
+        "paper", generator="resnet_9blocks", load_size=143, crop_size=128, accelerator="cpu"
+    ),
+    "small": lambda: configure("small", accelerator="cpu"),
+}
+
+
+class Textbook:
+    """One CycleGAN step as tutorials write it: every forward pass on its own, Adam as it comes."""
+
+    def __init__(self, config: Config):
+        torch.manual_seed(0)
+        self.config = config
+        networks = config.networks
+        self.G, self.F = (build_generator(networks, 3, 3) for _ in range(2))
+        self.D_Y, self.D_X = (build_discriminator(networks, 3) for _ in range(2))
+        rate, betas = config.optimiser.learning_rate, (config.optimiser.beta1, config.optimiser.beta2)
+        self.g_optimiser = torch.optim.Adam(
+            itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas
+        )
+        self.d_optimiser = torch.optim.Adam(
+            itertools.chain(self.D_Y.parameters(), self.D_X.parameters()), rate, betas
+        )
+        draw = random.Random(0)
+        self.pool_y, self.pool_x = ImageHistory(50, draw), ImageHistory(50, draw)
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Generators, then discriminators."""
+        mse, l1 = nn.MSELoss(), nn.L1Loss()
+        G, F, D_Y, D_X = self.G, self.F, self.D_Y, self.D_X
+        for p in itertools.chain(D_Y.parameters(), D_X.parameters()):
+            p.requires_grad_(False)
+        fake_y, fake_x = G(x), F(y)
+        back_x, back_y = F(fake_y), G(fake_x)
+        judged_y, judged_x = D_Y(fake_y), D_X(fake_x)
+        loss = mse(judged_y, torch.ones_like(judged_y)) + mse(judged_x, torch.ones_like(judged_x))
+        loss = loss + 10 * l1(back_x, x) + 10 * l1(back_y, y)
+        loss = loss + 5 * l1(G(y), y) + 5 * l1(F(x), x)
+        self.g_optimiser.zero_grad()
+        loss.backward()
+        self.g_optimiser.step()
+        for p in itertools.chain(D_Y.parameters(), D_X.parameters()):
+            p.requires_grad_(True)
+        self.d_optimiser.zero_grad()
+        for D, real, fake in ((D_Y, y, self.pool_y.exchange(fake_y)), (D_X, x, self.pool_x.exchange(fake_x))):
+            on_real, on_fake = D(real), D(fake)
+            d_loss = mse(on_real, torch.ones_like(on_real)) + mse(on_fake, torch.zeros_like(on_fake))
+            (d_loss / 2).backward()
+        self.d_optimiser.step()
+
+
+def textbook_step(config: Config) -> Callable[[], None]:
+    """A function that does one textbook step on random images."""
+    textbook = Textbook(config)
+    size = config.data.crop_size
+    x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
+    return lambda: textbook.step(x, y)
+
+
+def our_step(config: Config) -> Callable[[], None]:
+    """A function that does one step of ours on random images, without the averaging the textbook lacks."""
+    training = Training(config.with_settings(ema_decay=0.0), Fabric(accelerator="cpu", devices=1))
+    size = config.data.crop_size
+    x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
+    return lambda: training.train_step([{"A": x, "B": y}])
+
+
+MAKERS = {"textbook": textbook_step, "ours": our_step}
+
+
+def peak_memory(setting: str, who: str, steps: int = 3) -> float:
+    """Peak memory in GiB of a process of its own that does some steps."""
+    command = [sys.executable, __file__, "--memory-of", who, "--setting", setting, "--steps", str(steps)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def compare(setting: str, steps: int) -> None:
+    """Time both in turn, and print medians, the median ratio of neighbouring steps, and peak memory."""
+    config = SETTINGS[setting]()
+    memory = {
+        who: peak_memory(setting, who) for who in MAKERS
+    }  # first: a child starts with its parent's peak
+    todo = {who: make(config) for who, make in MAKERS.items()}
+    seconds: dict[str, list[float]] = {who: [] for who in todo}
+    for number in range(steps + 1):
+        for who, step in todo.items():
+            start = time.perf_counter()
+            step()
+            if number:  # the first is warm-up
+                seconds[who].append(time.perf_counter() - start)
+    ratio = statistics.median(o / t for o, t in zip(seconds["ours"], seconds["textbook"], strict=True))
+    for who, times in seconds.items():
+        median = statistics.median(times)
+        print(
+            f"{setting:18s} {who:9s} {median:6.3f} s/step {1 / median:6.2f} steps/s  "
+            f"peak {memory[who]:.2f} GiB"
+        )
+    print(f"{setting:18s} ours / textbook: {ratio:.3f} of the time (median of {steps} pairs)")
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of each")
+    parser.add_argument("--setting", choices=SETTINGS, help="only this one")
+    parser.add_argument("--memory-of", choices=MAKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        step = MAKERS[options.memory_of](SETTINGS[options.setting]())
+        for _ in range(options.steps):
+            step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        return
+    for setting in [options.setting] if options.setting else SETTINGS:
+        compare(setting, options.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The commands: each parses, calls, prints. What is imported inside a command keeps the help quick."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn, TypeVar
+
+import tyro
+from typing_extensions import Doc
+
+from cyclegan.config import PRESETS, Config, PresetName, from_toml, validated
+from cyclegan.errors import CycleGANError, UsageError
+
+Options = TypeVar("Options")
+
+HELP = """\
+usage: cyclegan COMMAND ...
+
+Turn images of one kind into images of another, learned from two folders without pairs.
+
+commands:
+  data get NAME         write a data set; 'seasons' is built in
+  train DATA            learn from two folders of images
+  resume RUN            go on with a training that was stopped
+  translate RUN INPUT   translate images and folders with a trained run
+  report RUN            write the run's report.html anew
+
+A first try:
+  cyclegan data get seasons
+  cyclegan train data/seasons --max-minutes 5
+  cyclegan translate runs/seasons data/seasons/testA -o winter
+
+`cyclegan COMMAND --help` tells more. `cyclegan --version` tells the version.
+"""
+
+
+@dataclass
+class DataGet:
+    """Write a data set into a folder."""
+
+    name: Annotated[Literal["seasons"], tyro.conf.Positional, Doc("Name of the data set.")]
+    to: Annotated[Path | None, Doc("Folder to make; data/NAME if not given.")] = None
+    size: Annotated[int, Doc("Width and height of the images, pixels.")] = 64
+    train: Annotated[int, Doc("Training images of each domain.")] = 400
+    test: Annotated[int, Doc("Test images of each domain; these are pairs.")] = 32
+
+
+@dataclass
+class Train:
+    """Learn to translate between two folders of images. The class defaults shown are those of `--preset paper`."""
+
+    preset: Annotated[
+        PresetName,
+        Doc("auto: what suits images and machine; paper: the authors' setting; small: 128x128; fast: light."),
+    ] = "auto"
+    config: Annotated[Path | None, Doc("Take all settings from this config.toml instead of a preset.")] = None
+    settings: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+@dataclass
+class Resume:
+    """Go on with a training from its last checkpoint, as if it had never stopped."""
+
+    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
+    data: Annotated[Path | None, Doc("The data's folder, if it has moved.")] = None
+    max_steps: Annotated[int | None, Doc("New budget in steps, from the run's beginning.")] = None
+    max_minutes: Annotated[float | None, Doc("New budget in minutes, from the run's beginning.")] = None
+    epochs: Annotated[int | None, Doc("New number of epochs at the initial learning rate.")] = None
+    epochs_decay: Annotated[int | None, Doc("New number of epochs of decay.")] = None
+    workers: Annotated[int | None, Doc("Loader processes.")] = None
+    accelerator: Annotated[str | None, Doc("auto, cpu, cuda, mps, ...")] = None
+    devices: Annotated[int | None, Doc("Processes (GPUs) on this machine.")] = None
+
+
+@dataclass
+class Translate:
+    """Translate images with a trained run."""
+
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder or a checkpoint folder.")]
+    input: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")
+    ]
+    out: Annotated[
+        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")
+    ]
+    direction: Annotated[Literal["AtoB", "BtoA"], Doc("Which way.")] = "AtoB"
+    size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
+    side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
+    overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
+    device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+
+
+@dataclass
+class Report:
+    """Write a run's report.html anew."""
+
+    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
+
+
+def data(arguments: list[str]) -> None:
+    """`cyclegan data get NAME`."""
+    if arguments[:1] != ["get"]:
+        if arguments and arguments[0] in ("-h", "--help"):
+            print(
+                "usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more."
+            )
+            return
+        raise UsageError("The command is `cyclegan data get NAME`; 'seasons' is built in.")
+    options = parse(DataGet, "cyclegan data get", arguments[1:])
+    from cyclegan.data import seasons
+
+    to = options.to or Path("data") / options.name
+    seasons.write(to, size=options.size, train=options.train, test=options.test)
+    print(f"{to}: {options.train} summers, {options.train} winters, and {options.test} test scenes in both.")
+
+
+def train(arguments: list[str]) -> None:
+    """`cyclegan train DATA`."""
+    options = parse(Train, "cyclegan train", arguments)
+    config = _configuration(options, arguments)
+
+    from cyclegan.terminal import TerminalDisplay
+    from cyclegan.training import trainer
+
+    _finish(trainer.train(config, watch=[TerminalDisplay()]))
+
+
+def _configuration(options: Train, arguments: list[str]) -> Config:
+    """The preset or file with the user's own settings over it: a second parse of the same words."""
+    given = options.settings
+    if options.config is not None:
+        if "--preset" in arguments:
+            raise UsageError("Give either --preset or --config, not both.")
+        base = from_toml(options.config)
+    elif options.preset == "auto":
+        from cyclegan.surroundings import look_around
+
+        settings, why = look_around(given)
+        print(why, file=sys.stderr)
+        base = Config().with_settings(**settings)
+    else:
+        base = Config().with_settings(**PRESETS[options.preset])
+    again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
+    return validated(again.settings)
+
+
+def resume(arguments: list[str]) -> None:
+    """`cyclegan resume RUN`."""
+    options = parse(Resume, "cyclegan resume", arguments)
+    changed = {name: value for name, value in vars(options).items() if name != "run" and value is not None}
+
+    from cyclegan.terminal import TerminalDisplay
+    from cyclegan.training import trainer
+
+    _finish(trainer.resume(options.run, watch=[TerminalDisplay()], **changed))
+
+
+def _finish(run: Path) -> None:
+    """After a training: the report, and what one does next. Only the first of several processes."""
+    import os
+
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0:
+        return
+    _report(run)
+    print(f"Translate with: cyclegan translate {run} INPUT -o OUT")
+
+
+def _report(run: Path) -> None:
+    from cyclegan.evaluation.report import write_report
+
+    written = write_report(run)
+    for sentence in written.sentences:
+        print(sentence)
+    print(f"Report: {written.path}")
+
+
+def translate(arguments: list[str]) -> None:
+    """`cyclegan translate RUN INPUT -o OUT`."""
+    options = parse(Translate, "cyclegan translate", arguments)
+    size = _size(options.size)
+
+    from rich.progress import track
+
+    from cyclegan.translation import files
+    from cyclegan.translation.translator import Translator
+
+    jobs = files.plan(options.input, options.out, overwrite=options.overwrite)
+    translator = Translator.load(options.run, options.direction, options.device)
+    results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side)
+    failed = 0
+    for done in track(results, "Translating", total=len(jobs), disable=not sys.stderr.isatty()):
+        if done.problem:
+            failed += 1
+            print(done.problem, file=sys.stderr)
+    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.out}")
+    if failed:
+        raise SystemExit(1)
+
+
+def _size(text: str) -> int | Literal["keep"]:
+    if text == "keep":
+        return "keep"
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--size is {text!r}; it must be 'keep' or a number of pixels.")
+
+
+def report(arguments: list[str]) -> None:
+    """`cyclegan report RUN`."""
+    _report(parse(Report, "cyclegan report", arguments).run)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "data": data,
+    "train": train,
+    "resume": resume,
+    "translate": translate,
+    "report": report,
+}
+
+
+def parse(options: type[Options], prog: str, arguments: list[str], default: Options | None = None) -> Options:
+    """Read a command's words by tyro, which ends with exit code 2 and a box when they make no sense."""
+    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
+    marks = marks[:2]
+    if default is None:
+        return tyro.cli(options, prog=prog, args=arguments, config=marks)
+    return tyro.cli(options, prog=prog, args=arguments, config=marks, default=default)
+
+
+def main() -> NoReturn:
+    """The console script. Exit code 0, 1 for failed work, 2 for wrong usage, 128 + signal when interrupted."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+        raise SystemExit(0)
+    if command == "--version":
+        from cyclegan import __version__
+
+        print(f"cyclegan {__version__}")
+        raise SystemExit(0)
+    try:
+        if command not in COMMANDS:
+            raise UsageError(f"There is no command {command!r}; there are {', '.join(COMMANDS)}.")
+        COMMANDS[command](arguments)
+    except CycleGANError as error:
+        print(f"cyclegan: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("cyclegan: stopped.", file=sys.stderr)
+        raise SystemExit(130) from None
+    raise SystemExit(0)

@@ -1,0 +1,374 @@
+"""Every setting of a training as typed plain data: its meaning, unit, source and one default.
+
+The class defaults are the ``paper`` preset. `[C]` is the paper (Zhu et al., ICCV 2017), `[R]` the authors' PyTorch
+repository; where the two differ the preset follows `[R]`.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+from typing_extensions import Doc
+
+from cyclegan.errors import UsageError
+
+PreprocessPolicy = Literal[
+    "resize_and_crop",
+    "crop",
+    "scale_width",
+    "scale_width_and_crop",
+    "scale_shortside",
+    "scale_shortside_and_crop",
+    "none",
+]
+GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128"]
+DiscriminatorName = Literal["basic", "n_layers", "pixel"]
+Norm = Literal["instance", "batch", "none"]
+Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
+Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
+PresetName = Literal["auto", "paper", "small", "fast"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Images: where they are and how they become tensors."""
+
+    data: Annotated[
+        Path | None, tyro.conf.Positional, Doc("Folder with trainA, trainB and, if there are, testA, testB.")
+    ] = None
+    a: Annotated[Path | None, Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
+    b: Annotated[Path | None, Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
+    channels_a: Annotated[int, Doc("Colour channels of A: 3 colour, 1 grey.")] = 3
+    channels_b: Annotated[int, Doc("Colour channels of B: 3 colour, 1 grey.")] = 3
+    preprocess: Annotated[PreprocessPolicy, Doc("How an image is brought to size [R].")] = "resize_and_crop"
+    load_size: Annotated[int, Doc("Size after resizing, pixels [R].")] = 286
+    crop_size: Annotated[int, Doc("Size of the random crop that is trained on, pixels [C].")] = 256
+    flip: Annotated[bool, Doc("Flip half of the images left to right [R].")] = True
+    serial_batches: Annotated[bool, Doc("Fixed order, and A always with the same B [R].")] = False
+    max_images: Annotated[int | None, Doc("Use at most this many images of each domain.")] = None
+    batch_size: Annotated[
+        int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")
+    ] = 1
+    workers: Annotated[int, Doc("Loader processes; 0 loads in the training process.")] = 2
+    strict: Annotated[bool, Doc("Stop at the first unreadable image instead of leaving it out.")] = False
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Architectures of the two generators and the two discriminators."""
+
+    generator: Annotated[GeneratorName, Doc("Generator; 'resnet' and 'resnet_light' take --blocks [C].")] = (
+        "resnet_9blocks"
+    )
+    generator_width: Annotated[int, Doc("Channels of the generator's first layer [C].")] = 64
+    blocks: Annotated[int, Doc("Residual blocks of 'resnet' and 'resnet_light'.")] = 9
+    discriminator: Annotated[DiscriminatorName, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = (
+        "basic"
+    )
+    discriminator_width: Annotated[int, Doc("Channels of the discriminator's first layer [C].")] = 64
+    discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
+    norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
+    dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
+    init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
+    init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is optimised."""
+
+    method: Annotated[Literal["cyclegan"], Doc("The method.")] = "cyclegan"
+    objective: Annotated[Objective, Doc("Adversarial objective; least squares is the paper's [C 4].")] = (
+        "lsgan"
+    )
+    lambda_a: Annotated[float, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
+    lambda_b: Annotated[float, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
+    lambda_identity: Annotated[
+        float, Doc("Weight of the identity loss, as a share of the cycle's; 0 turns it off [C 5.2].")
+    ] = 0.5
+    pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
+    lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How it is optimised."""
+
+    learning_rate: Annotated[float, Doc("Initial learning rate of Adam [C].")] = 2e-4
+    beta1: Annotated[float, Doc("Adam's first momentum [C].")] = 0.5
+    beta2: Annotated[float, Doc("Adam's second momentum [R].")] = 0.999
+    schedule: Annotated[Schedule, Doc("How the learning rate falls [C: constant, then linear].")] = "linear"
+    epochs: Annotated[int, Doc("Epochs at the initial learning rate [C].")] = 100
+    epochs_decay: Annotated[int, Doc("Epochs over which the rate then falls to zero [C].")] = 100
+    step_epochs: Annotated[int, Doc("'step' multiplies the rate by 0.1 after so many epochs [R].")] = 50
+    schedule_steps: Annotated[
+        Literal["epoch_end", "epoch_start"],
+        Doc("'epoch_start' is one epoch ahead, as newer versions of [R]: the last one trains at rate 0."),
+    ] = "epoch_end"
+    accumulate: Annotated[int, Doc("Batches whose gradients are added up for one step.")] = 1
+    clip_norm: Annotated[float | None, Doc("Largest norm of all gradients of one optimiser.")] = None
+    ema_decay: Annotated[float, Doc("Averaging of the generators' weights per step; 0 turns it off.")] = 0.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The run: budget, machine, and what is written."""
+
+    max_steps: Annotated[int | None, Doc("Budget in steps; the whole schedule is fitted into it.")] = None
+    max_minutes: Annotated[
+        float | None, Doc("Budget in minutes of training; the whole schedule is fitted into it.")
+    ] = None
+    seed: Annotated[int, Doc("Seed of weights, data order and everything else drawn at random.")] = 0
+    name: Annotated[str | None, Doc("Name of the run's folder; the data's name if not given.")] = None
+    runs: Annotated[Path, Doc("Folder in which run folders are made.")] = Path("runs")
+    accelerator: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    devices: Annotated[int, Doc("Processes (GPUs) on this machine, each with batches of its own.")] = 1
+    nodes: Annotated[int, Doc("Machines.")] = 1
+    precision: Annotated[
+        Literal["32-true", "16-mixed", "bf16-mixed", "64-true"], Doc("Arithmetic of the networks.")
+    ] = "32-true"
+    log_every: Annotated[int, Doc("Steps between rows of metrics.csv.")] = 50
+    sample_every: Annotated[int, Doc("Steps between sample grids.")] = 1000
+    samples: Annotated[int, Doc("Test images of each domain in a sample grid.")] = 4
+    save_minutes: Annotated[float, Doc("Minutes between writings of checkpoints/latest.")] = 5.0
+    checkpoint_epochs: Annotated[int, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
+    keep: Annotated[int, Doc("Numbered checkpoints that are kept, newest first; 0 keeps all.")] = 3
+    tensorboard: Annotated[bool, Doc("Write TensorBoard events.")] = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training, in sections. ``config.toml`` of a run folder is this, written out."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def with_settings(self, **settings: Any) -> "Config":
+        """This configuration with single settings changed, each by its own name whatever its section.
+
+        Raises `UsageError` for a name that is no setting.
+        """
+        sections = {}
+        for section in dataclasses.fields(self):
+            values = getattr(self, section.name)
+            names = {f.name for f in dataclasses.fields(values)} & settings.keys()
+            sections[section.name] = dataclasses.replace(values, **{n: settings.pop(n) for n in names})
+        if settings:
+            raise UsageError(f"There is no setting named {', '.join(sorted(settings))}.")
+        return Config(**sections)
+
+
+PAPER: dict[str, Any] = {}
+
+SMALL: dict[str, Any] = {
+    "load_size": 143,
+    "crop_size": 128,
+    "generator": "resnet_6blocks",  # [C] 7.1: six blocks for 128x128 images
+    "generator_width": 32,
+    "discriminator_width": 32,
+    "ema_decay": 0.999,
+    "sample_every": 200,
+}
+
+FAST: dict[str, Any] = {
+    "generator": "resnet_light",
+    "generator_width": 32,
+    "ema_decay": 0.999,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "small": SMALL, "fast": FAST}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the `auto` preset decides from."""
+
+    image_size: int  # pixels, the median shorter side of the training images
+    gpu_memory: float | None  # GiB of the device that will be used; None when that is the CPU
+
+
+def automatic(around: Surroundings) -> tuple[dict[str, Any], str]:
+    """The settings that suit these images and this machine, and one sentence that says what and why."""
+    if around.gpu_memory is not None:
+        size = 256 if around.image_size >= 200 else _multiple_of_32(around.image_size)
+        blocks = 9 if size >= 200 else 6
+        small_memory = around.gpu_memory < 7.5  # nine blocks at 256x256, batch 1, peak near 6 GiB
+        chosen = {"generator": f"resnet_{blocks}blocks", "ema_decay": 0.999, **_sizes(size)}
+        if small_memory and size == 256:
+            chosen |= {"precision": "16-mixed"}
+        why = f"a GPU with {around.gpu_memory:.0f} GiB and images of {around.image_size} pixels"
+        return chosen, f"The paper's setting at {size}x{size} with {blocks} blocks, for {why}."
+    chosen, size = _for_cpu(around.image_size)
+    return chosen, (
+        f"A light CycleGAN at {size}x{size} for {chosen['max_minutes']} minutes, since there is no GPU and "
+        f"the images have {around.image_size} pixels; --preset paper trains the paper's."
+    )
+
+
+def _for_cpu(image_size: int) -> tuple[dict[str, Any], int]:
+    tiny = image_size < 96
+    size = _multiple_of_32(min(image_size, 128))
+    chosen = {
+        "generator": "resnet",
+        "generator_width": 24,
+        "blocks": 4 if tiny else 6,
+        "discriminator_width": 32,
+        "batch_size": 4 if tiny else 1,
+        "ema_decay": 0.995,
+        "max_minutes": 60.0,
+        "sample_every": 50 if tiny else 100,
+        "log_every": 10,
+        **_sizes(size),
+    }
+    return chosen, size
+
+
+def _multiple_of_32(size: int) -> int:
+    return max(32, size // 32 * 32)
+
+
+def _sizes(crop: int) -> dict[str, int]:
+    """Crop and the load size in the paper's proportion, 286 to 256."""
+    return {"crop_size": crop, "load_size": round(crop * 286 / 256)}
+
+
+def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: Any) -> Config:
+    """A preset with single settings changed: ``configure("small", data="data/horse2zebra", max_minutes=60)``.
+
+    Paths may be given as strings. Raises `UsageError` for unknown or contradictory settings.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"There is no preset named {preset!r}; there are {', '.join(PRESETS)}.")
+    paths = {n: Path(v) for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
+    return validated(Config().with_settings(**(PRESETS[preset] | settings | paths)))
+
+
+def validated(config: Config) -> Config:
+    """The same configuration, or a `UsageError` that names the first setting that cannot be."""
+    for sentence in _contradictions(config):
+        raise UsageError(sentence)
+    return config
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    data, networks, loss, optimiser, run = (getattr(config, f.name) for f in dataclasses.fields(config))
+    for section in (data, networks, loss, optimiser, run):
+        yield from _wrong_types(section)
+    if data.data is not None and (data.a or data.b):
+        yield "Give either one folder DATA or the two folders --a and --b, not both."
+    if (data.a is None) != (data.b is None):
+        yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
+    at_least = {
+        "batch_size": 1, "load_size": 8, "crop_size": 8, "workers": 0, "generator_width": 1, "blocks": 0,
+        "discriminator_width": 1, "discriminator_layers": 1, "pool_size": 0, "lambda_a": 0, "lambda_b": 0,
+        "lambda_identity": 0, "lambda_gp": 0, "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
+        "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0, "checkpoint_epochs": 0, "keep": 0,
+        "max_images": 1, "max_steps": 1, "seed": 0,
+    }  # fmt: skip
+    more_than_zero = ("learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+    values = {k: v for s in (data, networks, loss, optimiser, run) for k, v in vars(s).items()}
+    for name, least in at_least.items():
+        if values[name] is not None and values[name] < least:
+            yield f"--{_flag(name)} is {values[name]}; it must be at least {least}."
+    for name in more_than_zero:
+        if values[name] is not None and not values[name] > 0:
+            yield f"--{_flag(name)} is {values[name]}; it must be more than 0."
+    for name in ("beta1", "beta2", "ema_decay"):
+        if not 0 <= values[name] < 1:
+            yield f"--{_flag(name)} is {values[name]}; it must be at least 0 and less than 1."
+    for name in ("channels_a", "channels_b"):
+        if values[name] not in (1, 3):
+            yield f"--{_flag(name)} is {values[name]}; images have 3 channels (colour) or 1 (grey)."
+    if data.preprocess == "resize_and_crop" and data.crop_size > data.load_size:
+        yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
+    if data.preprocess.startswith("scale_") and data.crop_size > data.load_size:
+        yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
+    if loss.lambda_identity > 0 and data.channels_a != data.channels_b:
+        yield (
+            "The identity loss needs equal channel counts in A and B; "
+            "set --lambda-identity 0, or --channels-a and --channels-b alike."
+        )
+    if optimiser.epochs + optimiser.epochs_decay < 1:
+        yield "--epochs and --epochs-decay are both 0; there is nothing to train."
+    if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
+        yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
+
+
+def _wrong_types(section: Any) -> Iterator[str]:
+    hints = get_type_hints(type(section))
+    for name, value in vars(section).items():
+        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            yield f"--{_flag(name)} is {value!r}; it must be one of {', '.join(get_args(hints[name]))}."
+        kinds = get_args(hints[name]) or (hints[name],)
+        if get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
+            yield f"--{_flag(name)} is {value!r}, which is not of the right kind ({_kind(kinds)})."
+
+
+def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (isinstance(value, int) and float in kinds)
+
+
+def _kind(kinds: tuple[type, ...]) -> str:
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    return " or ".join(names.get(kind, "folder") for kind in kinds if kind is not type(None))
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def to_toml(config: Config) -> str:
+    """The whole configuration as TOML, each setting under a comment with its meaning; unset ones commented out."""
+    import tomli_w
+
+    lines = ["# A whole training. `cyclegan train --config FILE` starts it again from this file."]
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        lines += ["", f"[{section.name}]  # {(type(values).__doc__ or '').strip()}"]
+        for name, hint in get_type_hints(type(values), include_extras=True).items():
+            value = getattr(values, name)
+            value = str(value) if isinstance(value, Path) else value
+            lines.append(f"# {next(m.documentation for m in hint.__metadata__ if isinstance(m, Doc))}")
+            lines.append(f"# {name} =" if value is None else tomli_w.dumps({name: value}).strip())
+    return "\n".join(lines) + "\n"
+
+
+def from_toml(path: Path) -> Config:
+    """Read a configuration. Settings that are missing take the `paper` preset's value.
+
+    Raises `UsageError` for a file that cannot be read and for unknown, mistyped or contradictory settings.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; --config takes the config.toml of a run folder.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}.") from None
+    classes = {f.name: f.default_factory for f in dataclasses.fields(Config)}
+    sections = {}
+    for name, table in tables.items():
+        if name not in classes or not isinstance(table, dict):
+            raise UsageError(f"{path}: there is no section [{name}]; there are {', '.join(classes)}.")
+        sections[name] = _section(classes[name], table, path)  # type: ignore[arg-type]
+    try:
+        return validated(Config(**sections))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _section(cls: Any, table: dict[str, Any], path: Path) -> Any:
+    hints = get_type_hints(cls)
+    for name in table:
+        if name not in hints:
+            raise UsageError(f"{path}: there is no setting named {name}; remove it or correct its name.")
+    return cls(**{n: Path(v) if Path in (get_args(hints[n]) or (hints[n],)) else v for n, v in table.items()})

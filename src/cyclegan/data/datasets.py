@@ -1,0 +1,167 @@
+"""Images as training sees them: random pairs, crops and flips, each a function of seed, epoch and position alone.
+
+Nothing here has a state, so that a resumed run sees exactly what the uninterrupted one would have seen, whatever the
+number of loader processes.
+"""
+
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cyclegan.config import DataConfig
+from cyclegan.data.folders import Domain
+from cyclegan.data.images import UnreadableImage, read_image, to_tensor
+from cyclegan.errors import UsageError
+
+
+class Place(NamedTuple):
+    """One item of a training: the epoch (from 0), the position within it, and the image numbers of A and B."""
+
+    epoch: int
+    position: int
+    a: int
+    b: int
+
+
+class UnpairedImages(Dataset[dict[str, Any]]):
+    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...]}``.
+
+    An unreadable image is replaced by the next readable one of its domain and named in "broken"; with
+    ``config.strict`` it raises `UnreadableImage`.
+    """
+
+    def __init__(self, files: Domain, config: DataConfig, seed: int):
+        self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
+        self.config = config
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Items an epoch: the size of the larger domain [R]."""
+        return max(len(self.a), len(self.b))
+
+    def place(self, epoch: int, position: int) -> Place:
+        """Which A meets which B: A in shuffled order, B drawn uniformly [R]; fixed with `serial_batches`."""
+        if self.config.serial_batches:
+            return Place(epoch, position, position % len(self.a), position % len(self.b))
+        a = _shuffled(len(self), self.seed, epoch)[position] % len(self.a)
+        b = random.Random(f"B {self.seed} {epoch} {position}").randrange(len(self.b))
+        return Place(epoch, position, int(a), b)
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
+        """The item at (epoch, position)."""
+        place = self.place(*at)
+        broken: list[tuple[str, str]] = []
+        item: dict[str, Any] = {"broken": broken}
+        for domain, files, number, channels in (
+            ("A", self.a, place.a, self.config.channels_a),
+            ("B", self.b, place.b, self.config.channels_b),
+        ):
+            image = self._readable(files, number, channels, broken)
+            draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
+            item[domain] = to_tensor(preprocess(image, self.config, draw))
+        return item
+
+    def _readable(
+        self, files: Sequence[Path], first: int, channels: int, broken: list[tuple[str, str]]
+    ) -> Image.Image:
+        for path in (*files[first:], *files[:first]):
+            try:
+                return read_image(path, channels)
+            except UnreadableImage as error:
+                if self.config.strict:
+                    raise
+                broken.append((str(path), str(error)))
+        raise UsageError(f"None of the {len(files)} images beside {files[first]} can be read.")
+
+
+@lru_cache(maxsize=2)
+def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def preprocess(image: Image.Image, config: DataConfig, draw: random.Random) -> Image.Image:
+    """Bring an image to training size by the configured policy [R]; `draw` decides crop and flip.
+
+    The "scale_" policies keep the aspect ratio; "none" rounds the sides to multiples of 4.
+    """
+    policy, load, crop = config.preprocess, config.load_size, config.crop_size
+    width, height = image.size
+    if policy == "resize_and_crop":
+        width, height = load, load
+    elif policy.startswith("scale_width"):
+        width, height = load, max(round(height * load / width), crop)
+    elif policy.startswith("scale_shortside"):
+        scale = load / min(width, height)
+        width, height = round(width * scale), round(height * scale)
+    elif policy == "crop":
+        scale = max(1.0, crop / min(width, height))  # an image smaller than the crop is enlarged to it
+        width, height = round(width * scale), round(height * scale)
+    if not policy.endswith("crop"):
+        width, height = (max(4, round(side / 4) * 4) for side in (width, height))
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    if policy.endswith("crop"):
+        left, top = draw.randint(0, width - crop), draw.randint(0, height - crop)
+        image = image.crop((left, top, left + crop, top + crop))
+    return ImageOps.mirror(image) if config.flip and draw.random() < 0.5 else image
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """The (epoch, position) pairs of one process's batches, from batch number `first` on, without end.
+
+    An epoch has ``ceil(items / (batch_size x processes))`` batches; the last is filled up from the epoch's beginning.
+    Processes share each global batch out, so that N processes see together what one sees with N times the batch.
+    """
+
+    def __init__(self, items: int, batch_size: int, *, first: int = 0, process: int = 0, processes: int = 1):
+        self.items, self.batch_size, self.first = items, batch_size, first
+        self.process, self.processes = process, processes
+        self.per_epoch = -(-items // (batch_size * processes))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches as lists of keys of `UnpairedImages`."""
+        number = self.first
+        while True:
+            epoch, batch = divmod(number, self.per_epoch)
+            start = (batch * self.processes + self.process) * self.batch_size
+            yield [(epoch, (start + i) % self.items) for i in range(self.batch_size)]
+            number += 1
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack items to a batch. Raises `UsageError` when their sizes differ."""
+    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]]}
+    for domain in ("A", "B"):
+        images = [item[domain] for item in items]
+        if len({image.shape for image in images}) > 1:
+            raise UsageError(
+                "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
+            )
+        batch[domain] = torch.stack(images)
+    return batch
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the training process alone decides what follows."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[str, Any]]:
+    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": [...]}`` without end, in the order of `batches`."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=dataset.config.workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_trainer,
+        generator=torch.Generator(),  # of its own: a loader draws a number when it starts, and would shift torch's
+    )

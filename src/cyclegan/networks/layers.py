@@ -1,0 +1,76 @@
+"""What all networks are made of: normalisation, initialisation, and padding to a size an architecture allows."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.errors import UsageError
+
+MakeNorm = Callable[[int], nn.Module]
+
+NORMS: dict[str, MakeNorm] = {
+    # Statistics of one image, no learned scale: the result for an image never depends on its batch.
+    "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
+    "batch": nn.BatchNorm2d,
+    "none": lambda channels: nn.Identity(),
+}
+
+
+def needs_bias(norm: str) -> bool:
+    """Whether convolutions before this norm have a bias; batch norm brings its own shift [R]."""
+    return norm != "batch"
+
+
+def initialise(
+    network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float
+) -> None:
+    """Draw all weights anew: convolutions by `init`, biases 0, affine norms N(1, `gain`) and 0 [R].
+
+    `gain` is the standard deviation of ``normal`` and the gain of ``xavier`` and ``orthogonal``.
+    """
+    draw = {
+        "normal": partial(nn.init.normal_, mean=0.0, std=gain),
+        "xavier": partial(nn.init.xavier_normal_, gain=gain),
+        "kaiming": partial(nn.init.kaiming_normal_, a=0, mode="fan_in"),
+        "orthogonal": partial(nn.init.orthogonal_, gain=gain),
+    }[init]
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, gain)
+            nn.init.zeros_(module.bias)
+
+
+def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
+    """Extend (N, C, H, W) at the right and bottom by reflection until H and W are multiples and at least `least`.
+
+    Unlike `torch.nn.functional.pad` the reflection may be longer than the image: it goes back and forth.
+    """
+    for dim in (2, 3):
+        size = x.shape[dim]
+        wanted = max(least, -(-size // multiple) * multiple)
+        if wanted != size:
+            x = x.index_select(dim, _back_and_forth(size, wanted, x.device))
+    return x
+
+
+def _back_and_forth(size: int, wanted: int, device: torch.device) -> Tensor:
+    if size == 1:
+        return torch.zeros(wanted, dtype=torch.long, device=device)
+    position = torch.arange(wanted, device=device) % (2 * size - 2)
+    return torch.minimum(position, 2 * size - 2 - position)
+
+
+def require_size(x: Tensor, least: int, who: str) -> None:
+    """Raise `UsageError` when an image is smaller than the architecture can take."""
+    height, width = x.shape[-2:]
+    if min(height, width) < least:
+        raise UsageError(
+            f"{who} needs images of at least {least}x{least} pixels, this one has {width}x{height}."
+        )

@@ -1,0 +1,59 @@
+"""Discriminators that judge patches: each output number says how real its receptive field looks [C 4, P 3.2.2]."""
+
+from torch import Tensor, nn
+
+from cyclegan.networks.layers import NORMS, needs_bias, require_size
+
+
+class PatchGAN(nn.Module):
+    """C64-C128-C256-C512 and one more convolution to a map of logits; 70x70 pixels a patch with three layers.
+
+    Takes (N, in_channels, H, W), returns (N, 1, h, w) logits, without sigmoid; 256x256 gives 30x30. `layers` is the
+    number of stride-2 convolutions. Raises `UsageError` for images too small to hold one patch.
+    """
+
+    def __init__(self, in_channels: int = 3, *, width: int = 64, layers: int = 3, norm: str = "instance"):
+        super().__init__()
+        make_norm, bias = NORMS[norm], needs_bias(norm)
+        widths = [width * min(2**n, 8) for n in range(layers + 1)]
+        body: list[nn.Module] = [
+            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        for n, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+            stride = 2 if n < layers else 1
+            body += [
+                nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias),
+                make_norm(after),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, padding=1))
+        # Each of the two stride-1 convolutions takes one pixel, and instance norm before the last needs 2x2.
+        self.least = 2**layers * 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Judge a batch; see the class for shapes."""
+        require_size(x, self.least, "The discriminator")
+        y: Tensor = self.body(x)
+        return y
+
+
+class PixelGAN(nn.Module):
+    """The 1x1 PatchGAN: judges each pixel's colour alone [P 4.4]. (N, in_channels, H, W) to (N, 1, H, W) logits."""
+
+    def __init__(self, in_channels: int = 3, *, width: int = 64, norm: str = "instance"):
+        super().__init__()
+        bias = needs_bias(norm)
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, width, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            NORMS[norm](2 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 1, 1, bias=bias),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Judge a batch; see the class for shapes."""
+        y: Tensor = self.body(x)
+        return y

@@ -1,0 +1,121 @@
+"""Checkpoints: folders of safetensors and one JSON file, each there whole or not at all.
+
+A checkpoint holds ``config.toml``, ``weights.safetensors`` (all networks), ``ema.safetensors`` (averaged generators,
+if averaging is on), ``optimisers.safetensors``, one ``process-N.safetensors`` for each process (its history of images
+and its random state) and ``state.json`` with the numbers.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cyclegan.errors import CycleGANError
+
+LATEST = "latest"
+_OLDER, _NEWER = ".latest-older", ".newer"
+
+
+@dataclass
+class Checkpoint:
+    """Everything a training needs to go on as if it had never stopped."""
+
+    config_toml: str
+    weights: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    optimisers: dict[str, Tensor]
+    processes: list[dict[str, Tensor]]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write ``folder/latest``; a reader finds the old or the new one at every moment. Raises `CycleGANError`."""
+    newer, older, latest = folder / _NEWER, folder / _OLDER, folder / LATEST
+    try:
+        shutil.rmtree(newer, ignore_errors=True)
+        newer.mkdir(parents=True)
+        _write(checkpoint, newer)
+        shutil.rmtree(older, ignore_errors=True)
+        if latest.exists():
+            latest.rename(older)
+        newer.rename(latest)
+        shutil.rmtree(older, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(newer, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CycleGANError(
+            f"The checkpoint could not be written to {latest} ({reason}); the one before it is kept."
+        ) from None
+    return latest
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    (folder / "config.toml").write_text(checkpoint.config_toml, encoding="utf-8")
+    _save(checkpoint.weights, folder / "weights.safetensors")
+    if checkpoint.ema is not None:
+        _save(checkpoint.ema, folder / "ema.safetensors")
+    _save(checkpoint.optimisers, folder / "optimisers.safetensors")
+    for number, process in enumerate(checkpoint.processes):
+        _save(process, folder / f"process-{number}.safetensors")
+    (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+
+
+def keep_numbered(folder: Path, step: int, keep: int) -> None:
+    """Keep ``latest`` as ``step-NNNNNNN`` too (by hard links where possible), and only the newest `keep` of those."""
+    numbered = folder / f"step-{step:07d}"
+    if not numbered.exists():
+        temporary = folder / f".{numbered.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
+        temporary.rename(numbered)
+    if keep:
+        for old in sorted(folder.glob("step-*"))[:-keep]:
+            shutil.rmtree(old)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def latest_of(run: Path) -> Path | None:
+    """The run's newest whole checkpoint, or None. A kill in the middle of writing leaves the one before."""
+    for name in (LATEST, _OLDER):
+        if (run / "checkpoints" / name / "state.json").exists():
+            return run / "checkpoints" / name
+    return None
+
+
+def load(folder: Path, process: int) -> Checkpoint:
+    """Read a checkpoint, and of the processes' parts the one of `process` (shared out anew if there were fewer).
+
+    Raises `CycleGANError` when files are missing or damaged.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        ema = folder / "ema.safetensors"
+        return Checkpoint(
+            config_toml=(folder / "config.toml").read_text(encoding="utf-8"),
+            weights=load_file(folder / "weights.safetensors"),
+            ema=load_file(ema) if ema.exists() else None,
+            optimisers=load_file(folder / "optimisers.safetensors"),
+            processes=[load_file(folder / f"process-{process % state['processes']}.safetensors")],
+            state=state,
+        )
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise CycleGANError(
+            f"The checkpoint {folder} is damaged ({error}); resume from another one."
+        ) from None

@@ -1,0 +1,48 @@
+"""How far a training is, and the learning rate there."""
+
+import math
+
+from cyclegan.config import OptimiserConfig, RunConfig
+
+
+def progress(
+    step: int, minutes: float, *, steps_per_epoch: int, optimiser: OptimiserConfig, run: RunConfig
+) -> float:
+    """Share of the training that is done, 0 to 1: the largest among epochs, steps and minutes."""
+    epochs = optimiser.epochs + optimiser.epochs_decay
+    shares = [step / (epochs * steps_per_epoch)]
+    if run.max_steps is not None:
+        shares.append(step / run.max_steps)
+    if run.max_minutes is not None:
+        shares.append(minutes / run.max_minutes)
+    return min(1.0, max(shares))
+
+
+def schedule_epoch(
+    share: float, *, step: int, steps_per_epoch: int, config: OptimiserConfig, run: RunConfig
+) -> float:
+    """The epoch, from 1, whose learning rate holds: the real one, or with a budget the one the budget stands for.
+
+    A budget of steps or minutes is a whole training in little, its decay included, and moves through the
+    schedule's epochs evenly.
+    """
+    if run.max_steps is None and run.max_minutes is None:
+        return 1.0 + step // steps_per_epoch
+    return 1.0 + share * (config.epochs + config.epochs_decay)
+
+
+def rate_factor(epoch: float, config: OptimiserConfig) -> float:
+    """The learning rate at an epoch, from 1, as a share of the initial one ("plateau" is decided elsewhere: 1).
+
+    "linear": 1 - max(0, e - n)/(n_decay + 1), never zero in epochs 1 to n + n_decay [R, older versions];
+    one epoch further on with ``schedule_steps="epoch_start"`` [R, newer versions].
+    """
+    if config.schedule_steps == "epoch_start":
+        epoch += 1
+    if config.schedule == "linear":
+        return max(0.0, 1.0 - max(0.0, epoch - config.epochs) / (config.epochs_decay + 1))
+    if config.schedule == "step":
+        return 0.1 ** ((epoch - 1) // config.step_epochs)
+    if config.schedule == "cosine":
+        return (1 + math.cos(math.pi * (epoch - 1) / max(1, config.epochs))) / 2
+    return 1.0

@@ -1,0 +1,227 @@
+"""The state of a training and its one step, for every method; it knows no method's terms."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from cyclegan.config import Config, to_toml
+from cyclegan.methods import build_method
+from cyclegan.training import optimiser_state
+from cyclegan.training.checkpoint import Checkpoint
+from cyclegan.training.ema import averaged
+from cyclegan.training.schedule import rate_factor, schedule_epoch
+
+
+class Training:
+    """The state of a training: networks, optimisers, average, and how far it is."""
+
+    def __init__(self, config: Config, fabric: Fabric):
+        self.config, self.fabric = config, fabric
+        torch.manual_seed(config.run.seed)
+        self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
+        self.average = self._averaged()
+        self.module: Any = fabric.setup_module(self.method)
+        self.module.mark_forward_method("generators_loss")
+        self.module.mark_forward_method("discriminators_loss")
+        self.optimisers = [
+            fabric.setup_optimizers(self._adam(side))
+            for side in (self.method.generators, self.method.discriminators)
+        ]
+        self.plateau = ReduceLROnPlateau(self.optimisers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
+        torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
+        self.step = 0
+        self.minutes = 0.0
+        self.fresh: list[dict[str, Tensor]] = []  # terms of the latest steps, still on the device
+        self.generators_terms: tuple[str, ...] = ()
+        self.pending: list[dict[str, float]] = []  # terms of the steps since the last row of metrics
+        self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and count of steps
+
+    def _averaged(self) -> Any:
+        decay = self.config.optimiser.ema_decay
+        return averaged(self.method.generators, decay).to(self.fabric.device) if decay else None
+
+    def _adam(self, side: nn.Module) -> torch.optim.Adam:
+        settings = self.config.optimiser
+        return torch.optim.Adam(
+            side.parameters(),
+            settings.learning_rate,
+            (settings.beta1, settings.beta2),
+            fused=self._can_fuse(),
+        )
+
+    def _can_fuse(self) -> bool:
+        return self.fabric.device.type in ("cpu", "cuda")
+
+    @property
+    def generators(self) -> nn.ModuleDict:
+        """The generators to look at and to keep: the averaged ones when averaging is on."""
+        chosen = self.average.module if self.average is not None else self.method.generators
+        return chosen  # type: ignore[no-any-return]
+
+    def set_rate(self, share: float, steps_per_epoch: int) -> float:
+        """Set both optimisers' learning rate for the coming step and return it."""
+        optimiser, run = self.config.optimiser, self.config.run
+        if optimiser.schedule == "plateau":
+            rate = self.optimisers[0].param_groups[0]["lr"]
+        else:
+            epoch = schedule_epoch(
+                share, step=self.step, steps_per_epoch=steps_per_epoch, config=optimiser, run=run
+            )
+            rate = optimiser.learning_rate * rate_factor(epoch, optimiser)
+        for each in self.optimisers:
+            for group in each.param_groups:
+                group["lr"] = rate
+        return float(rate)
+
+    def train_step(self, batches: Sequence[dict[str, Any]]) -> None:
+        """One step of the generators, then one of the discriminators on the fakes made before it.
+
+        Several batches add up their gradients.
+        """
+        g_optimiser, d_optimiser = self.optimisers
+        generated, judged = [], []
+
+        self.method.discriminators.requires_grad_(False)
+        for batch in self._with_sync_at_last(batches):
+            terms, fakes = self.module.generators_loss(batch)
+            self.fabric.backward(sum(terms.values()) / len(batches))
+            generated.append((_detached(terms), fakes))
+            self.generators_terms = tuple(terms)
+        self._apply(g_optimiser)
+        if self.average is not None:
+            self.average.update_parameters(self.method.generators)
+        self.method.discriminators.requires_grad_(True)
+
+        pairs = zip(batches, generated, strict=True)
+        for batch, (_, fakes) in self._with_sync_at_last(list(pairs)):
+            terms = self.module.discriminators_loss(batch, fakes)
+            self.fabric.backward(sum(terms.values()) / len(batches))
+            judged.append(_detached(terms))
+        self._apply(d_optimiser)
+
+        self.step += 1
+        self.fresh.append(_mean_terms([g | d for (g, _), d in zip(generated, judged, strict=True)]))
+        if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
+            self.settle()
+
+    def _with_sync_at_last(self, items: Sequence[Any]) -> Iterator[Any]:
+        for number, item in enumerate(items, start=1):
+            with self.fabric.no_backward_sync(self.module, enabled=number < len(items)):
+                yield item
+
+    def _apply(self, optimiser: Any) -> None:
+        norm = self.config.optimiser.clip_norm
+        if norm is not None:
+            self.fabric.clip_gradients(self.module, optimiser, max_norm=norm, error_if_nonfinite=False)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def settle(self) -> bool:
+        """Bring the latest steps' terms, averaged over the processes, to `pending`. False if one is not finite.
+
+        A GPU need not wait for the processor at every step, only here. All processes must call it together.
+        """
+        fresh, self.fresh = self.fresh, []
+        for terms in fresh:
+            values = torch.stack(list(terms.values()))
+            if self.fabric.world_size > 1:
+                values = self.fabric.all_reduce(values, reduce_op="mean")
+            self.pending.append(dict(zip(terms, values.tolist(), strict=True)))
+            self.epoch_loss[0] += sum(self.pending[-1][name] for name in self.generators_terms)
+            self.epoch_loss[1] += 1
+        return all(math.isfinite(value) for row in self.pending for value in row.values())
+
+    def end_epoch(self) -> None:
+        """An epoch is over: "plateau" looks at the generators' mean loss in it."""
+        self.settle()
+        total, steps = self.epoch_loss
+        self.epoch_loss = [0.0, 0.0]
+        if self.config.optimiser.schedule == "plateau" and math.isfinite(total):
+            self.plateau.step(total / steps)
+
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(p.isfinite().all()) for p in self.method.parameters())
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Everything that is needed to go on; on the first process only. All processes must call it together."""
+        mine = self._process_state()
+        parts = self._gathered(mine)
+        if not self.fabric.is_global_zero:
+            return None
+        tensors, groups = optimiser_state.flatten([o.state_dict() for o in self.optimisers])
+        return Checkpoint(
+            config_toml=to_toml(self.config),
+            weights=self.method.state_dict(),
+            ema=None if self.average is None else self.average.state_dict(),
+            optimisers=tensors,
+            processes=[part[0] for part in parts],
+            state={
+                "step": self.step,
+                "minutes": self.minutes,
+                "processes": len(parts),
+                "draws": [part[1] for part in parts],
+                "pending": self.pending,
+                "epoch_loss": self.epoch_loss,
+                "plateau": {k: v for k, v in self.plateau.state_dict().items() if isinstance(v, int | float)},
+                "optimisers": groups,
+                "precision": self.fabric.strategy.precision.state_dict(),
+            },
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Become what `checkpoint` saw."""
+        state, (mine,) = saved.state, saved.processes
+        self.method.load_state_dict(saved.weights)
+        if self.average is not None and saved.ema is not None:
+            self.average.load_state_dict(saved.ema)
+        for each, values in zip(
+            self.optimisers, optimiser_state.unflatten(saved.optimisers, state["optimisers"]), strict=True
+        ):
+            each.load_state_dict(values)
+        self.step, self.minutes = state["step"], state["minutes"]
+        self.pending, self.epoch_loss = state["pending"], state["epoch_loss"]
+        self.plateau.load_state_dict(state["plateau"])
+        if state["precision"]:
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        for domain, history in self.method.histories.items():
+            count = sum(name.startswith(f"history.{domain}.") for name in mine)
+            history.images = [
+                mine[f"history.{domain}.{i}"].to(self.fabric.device) for i in range(min(count, history.size))
+            ]
+        version, numbers, gauss = state["draws"][self.fabric.global_rank % state["processes"]]
+        self.method.draw.setstate((version, tuple(numbers), gauss))
+        torch.set_rng_state(mine["random.cpu"])
+        if "random.cuda" in mine and torch.cuda.is_available():
+            torch.cuda.set_rng_state(mine["random.cuda"])
+
+    def _process_state(self) -> tuple[dict[str, Tensor], Any]:
+        tensors = {
+            f"history.{domain}.{i}": image.cpu()
+            for domain, history in self.method.histories.items()
+            for i, image in enumerate(history.images)
+        }
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.fabric.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        return tensors, self.method.draw.getstate()
+
+    def _gathered(self, mine: Any) -> list[Any]:
+        if self.fabric.world_size == 1:
+            return [mine]
+        parts = [None] * self.fabric.world_size if self.fabric.is_global_zero else None
+        torch.distributed.gather_object(mine, parts, dst=0)
+        return parts or []
+
+
+def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def _mean_terms(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}

@@ -1,0 +1,349 @@
+"""The one loop, for every method. It knows no method's terms and no monitor by name."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from lightning_fabric import Fabric
+
+from cyclegan.config import Config, from_toml, to_toml, validated
+from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
+from cyclegan.data.folders import Domains, find_domains
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.training import checkpoint
+from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
+from cyclegan.training.samples import fixed_images, grid
+from cyclegan.training.schedule import progress
+from cyclegan.training.state import Training
+from cyclegan.training.stopping import StopRequests
+
+AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop or to save
+
+
+class Interrupted(CycleGANError):
+    """A training that was asked to stop, and has saved. `exit_code` is 128 + the signal, as shells count."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
+    """Train from the beginning in a new run folder and return that folder.
+
+    `watch` is told what happens, beside ``metrics.csv``, ``samples/`` and TensorBoard. Raises `UsageError` for
+    settings and data that cannot be trained on, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when
+    the loss is no longer finite or the disk is full; what was saved before stays.
+    """
+    config = validated(config)
+    domains = find_domains(config.data.data, config.data.a, config.data.b)
+    fabric = launch(config)
+    made = new_run_folder(config) if fabric.is_global_zero else None
+    run: Path = fabric.broadcast(made)
+    return _train(Training(config, fabric), domains, run, watch)
+
+
+def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
+    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped, and return its folder.
+
+    `settings` change single settings by name, such as ``max_minutes``. A run without a checkpoint starts over.
+    Raises as `train`, and `UsageError` for a folder that is no run.
+    """
+    config = read_run(run)
+    paths = {name: value.resolve() for name, value in settings.items() if isinstance(value, Path)}
+    config = validated(config.with_settings(**(settings | paths)))
+    domains = find_domains(config.data.data, config.data.a, config.data.b)
+    fabric = launch(config)
+    training = Training(config, fabric)
+    if (found := checkpoint.latest_of(run)) is not None:
+        training.restore(checkpoint.load(found, fabric.global_rank))
+    if fabric.is_global_zero:
+        _write_config(config, run)
+    return _train(training, domains, run, watch)
+
+
+def read_run(run: Path) -> Config:
+    """The configuration of a run folder. Raises `UsageError` when it is none."""
+    if not (run / "config.toml").is_file():
+        raise UsageError(
+            f"{run} is no run folder (it has no config.toml); give the folder that training named."
+        )
+    return from_toml(run / "config.toml")
+
+
+def launch(config: Config) -> Fabric:
+    """Start the processes the configuration asks for, or join those that `torchrun` or `fabric run` started.
+
+    Raises `UsageError` when the machine has no such device.
+    """
+    run = config.run
+    devices: int | str = run.devices
+    nodes, accelerator = run.nodes, run.accelerator
+    if "LT_CLI_USED" in os.environ:  # `fabric run` hands these over itself, and wants no second opinion
+        devices, nodes, accelerator = "auto", 1, "auto"
+    elif "TORCHELASTIC_RUN_ID" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    several = devices == "auto" or int(devices) * nodes > 1
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=None if "LT_PRECISION" in os.environ else run.precision,
+            # Each backward pass reaches one side of the game only.
+            strategy="ddp_find_unused_parameters_true"
+            if several and "LT_STRATEGY" not in os.environ
+            else "auto",
+        )
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
+    except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
+        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
+    if "LT_CLI_USED" not in os.environ:
+        fabric.launch()
+    return fabric
+
+
+def new_run_folder(config: Config) -> Path:
+    """Make the run's folder with its ``config.toml``; an unnamed run gets the next free name of its data.
+
+    Raises `UsageError` when a named one exists already.
+    """
+    data = config.data
+    name = config.run.name or (data.data.resolve().name if data.data else f"{data.a.name}2{data.b.name}")  # type: ignore[union-attr]
+    run, number = config.run.runs / name, 1
+    while run.exists():
+        if config.run.name:
+            raise UsageError(f"{run} exists; choose another --name, or go on with `cyclegan resume {run}`.")
+        number += 1
+        run = config.run.runs / f"{name}-{number}"
+    try:
+        run.mkdir(parents=True)
+        _write_config(config, run)
+    except OSError as error:
+        raise CycleGANError(f"The run folder {run} cannot be made: {error.strerror}.") from None
+    return run
+
+
+def _write_config(config: Config, run: Path) -> None:
+    """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
+    paths = {n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)}
+    config = replace(config, data=replace(config.data, **paths))
+    temporary = run / ".config.toml"
+    temporary.write_text(to_toml(config), encoding="utf-8")
+    temporary.replace(run / "config.toml")
+
+
+def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
+    fabric, settings = training.fabric, training.config.run
+    writers: list[Monitor] = [
+        MetricsFile(),
+        SampleFiles(),
+        *([TensorBoard()] if settings.tensorboard else []),
+    ]
+    monitors = Monitors([*writers, *watch] if fabric.is_global_zero else [])
+    monitors.start(run, training.step)
+    try:
+        Loop(training, domains, run, monitors).run()
+    finally:
+        monitors.close()
+    return run
+
+
+class Loop:
+    """The loop over a training's steps, and what is due between them."""
+
+    def __init__(self, training: Training, domains: Domains, run: Path, monitors: Monitors):
+        self.training, self.folder, self.monitors = training, run, monitors
+        self.config, self.fabric = training.config, training.fabric
+        data, settings, optimiser = self.config.data, self.config.run, self.config.optimiser
+        dataset = UnpairedImages(domains.train, data, settings.seed)
+        batches = Batches(
+            len(dataset),
+            data.batch_size,
+            first=training.step * optimiser.accumulate,
+            process=self.fabric.global_rank,
+            processes=self.fabric.world_size,
+        )
+        self.steps_per_epoch = -(-batches.per_epoch // optimiser.accumulate)
+        self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
+        self.broken: dict[str, str] = {}
+        self.batches = self._on_device(make_loader(dataset, batches))
+        self.fixed = self._fixed_images(domains)
+        self.clock = Clock(training.minutes, training.step)
+
+    def run(self) -> None:
+        """Train until the budget is used up, or until a signal asks to stop."""
+        training, settings, clock = self.training, self.config.run, self.clock
+        with StopRequests() as stop:
+            while (share := self._share()) < 1:
+                rate = training.set_rate(share, self.steps_per_epoch)
+                training.train_step([next(self.batches) for _ in range(self.config.optimiser.accumulate)])
+                stopping, saving = self._agree(stop.received, clock.since_save() >= settings.save_minutes)
+
+                step = training.step
+                progress = self._progress(rate)
+                self.monitors.tick(progress)
+                if step % settings.log_every == 0:
+                    self.monitors.terms(progress, self._means())
+                    clock.logged(step)
+                if step % settings.sample_every == 0 or step == 1:
+                    self._show_samples(progress)
+                if step % self.steps_per_epoch == 0:
+                    training.end_epoch()
+                if saving or stopping or self._numbered_due():
+                    self._save()
+                if stopping:
+                    raise Interrupted(f"Stopped and saved at step {step}. {self._go_on()}", stopping)
+            self._save()
+            if training.step % settings.sample_every:
+                self._show_samples(self._progress(rate=0.0))
+        self._count_broken()
+
+    def _share(self) -> float:
+        return progress(
+            self.training.step,
+            self.training.minutes,
+            steps_per_epoch=self.steps_per_epoch,
+            optimiser=self.config.optimiser,
+            run=self.config.run,
+        )
+
+    def _agree(self, stopping: int, saving: bool) -> tuple[int, bool]:
+        """Let all processes stop, save and count minutes alike, whichever of them was asked to."""
+        minutes = self.clock.minutes()
+        if self.fabric.world_size > 1:
+            if self.training.step % AGREE_EVERY:
+                return 0, False
+            votes = torch.tensor([stopping, saving, minutes], dtype=torch.float32, device=self.fabric.device)
+            stopping, saving, minutes = self.fabric.all_reduce(votes, reduce_op="max").tolist()
+        self.training.minutes = minutes
+        return int(stopping), bool(saving)
+
+    def _progress(self, rate: float) -> Progress:
+        step = self.training.step
+        return Progress(
+            step=step,
+            epoch=1 + (step - 1) // self.steps_per_epoch,
+            share=self._share(),
+            minutes=self.training.minutes,
+            images_per_second=self.clock.steps_per_second(step) * self.images_per_step,
+            memory=peak_memory(self.fabric.device),
+            learning_rate=rate,
+        )
+
+    def _means(self) -> dict[str, float]:
+        """The mean of each loss term since the last row of metrics."""
+        self._require_finite()
+        rows, self.training.pending = self.training.pending, []
+        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+    def _require_finite(self) -> None:
+        """Raise `CycleGANError` when a loss or weight is no longer a number; nothing is saved then."""
+        if self.training.settle() and self.training.is_finite():
+            return
+        kept = checkpoint.latest_of(self.folder)
+        raise CycleGANError(
+            f"The loss is no longer finite at step {self.training.step}. "
+            + (f"The last good checkpoint is kept in {kept}; " if kept else "There is no checkpoint yet; ")
+            + "try a smaller --learning-rate, --clip-norm 1 or --precision 32-true, and start again."
+        )
+
+    def _numbered_due(self) -> bool:
+        every = self.config.run.checkpoint_epochs * self.steps_per_epoch
+        return every > 0 and self.training.step % every == 0
+
+    def _save(self) -> None:
+        self._require_finite()
+        saved = self.training.checkpoint()
+        if saved is not None:
+            folder = self.folder / "checkpoints"
+            checkpoint.save_latest(saved, folder)
+            if self._numbered_due():
+                checkpoint.keep_numbered(folder, self.training.step, self.config.run.keep)
+        self.clock.saved()
+
+    def _go_on(self) -> str:
+        return f"Go on with: cyclegan resume {self.folder}"
+
+    def _show_samples(self, progress: Progress) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        generators, method = self.training.generators, type(self.training.method)
+        was_training = generators.training
+        generators.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            for direction, images in self.fixed.items():
+                pictures = method.pictures(generators, images, direction)
+                self.monitors.picture(progress, direction, grid({k: v.float() for k, v in pictures.items()}))
+        generators.train(was_training)
+
+    def _fixed_images(self, domains: Domains) -> dict[str, torch.Tensor]:
+        """A few images of each domain, from the test set where there is one, for the sample grids."""
+        data, count = self.config.data, self.config.run.samples
+        chosen = {
+            "AtoB": (domains.test.a or domains.train.a, data.channels_a),
+            "BtoA": (domains.test.b or domains.train.b, data.channels_b),
+        }
+        images = {d: fixed_images(files, count, data.crop_size, c) for d, (files, c) in chosen.items()}
+        return {d: i.to(self.fabric.device) for d, i in images.items() if i is not None}
+
+    def _on_device(self, loader: Any) -> Iterator[dict[str, Any]]:
+        for batch in loader:
+            for path, sentence in batch["broken"]:
+                if path not in self.broken:
+                    self.broken[path] = sentence
+                    self.monitors.message(f"{sentence} It is left out.")
+            yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
+
+    def _count_broken(self) -> None:
+        if self.broken:
+            self.monitors.message(f"{len(self.broken)} unreadable images were left out.")
+
+
+class Clock:
+    """Minutes of training over all sessions, steps per second since the last row, minutes since the last save."""
+
+    def __init__(self, minutes: float, step: int):
+        self._minutes_before, self._logged_step = minutes, step
+        self._start = self._logged_at = self._saved_at = time.monotonic()
+
+    def minutes(self) -> float:
+        """Minutes of training, earlier sessions included."""
+        return self._minutes_before + (time.monotonic() - self._start) / 60
+
+    def steps_per_second(self, step: int) -> float:
+        """Speed since the last row of metrics."""
+        return (step - self._logged_step) / max(time.monotonic() - self._logged_at, 1e-9)
+
+    def logged(self, step: int) -> None:
+        """A row of metrics was written."""
+        self._logged_at, self._logged_step = time.monotonic(), step
+
+    def since_save(self) -> float:
+        """Minutes since the last checkpoint of this session."""
+        return (time.monotonic() - self._saved_at) / 60
+
+    def saved(self) -> None:
+        """A checkpoint was written."""
+        self._saved_at = time.monotonic()
+
+
+def peak_memory(device: torch.device) -> float:
+    """Peak memory in GiB: of the GPU, or of this process where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    memory = psutil.Process().memory_info()
+    if sys.platform == "win32":
+        return float(memory.peak_wset) / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

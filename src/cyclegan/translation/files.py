@@ -1,0 +1,109 @@
+"""Many files through a translator: which there are, where each goes, and one result for each."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from cyclegan.data.folders import find_images
+from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
+from cyclegan.errors import UsageError
+from cyclegan.translation.translator import Translator
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to translate, and where the result goes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job; `problem` is a sentence, or None when the target is written."""
+
+    job: Job
+    problem: str | None = None
+
+
+def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[Job]:
+    """Where each image of `inputs` (files, folders, patterns such as ``photos/*.jpg``) goes below `out`.
+
+    A folder's tree is kept. A single file goes to `out` itself if that has an image's suffix. Raises `UsageError`,
+    before anything is written, when there is nothing to translate, when a result would replace a file (unless
+    `overwrite`) or its own source, or when two results have one name.
+    """
+    jobs = [Job(source, out / name) for given in inputs for source, name in _images_of(given)]
+    if not jobs:
+        raise UsageError(f"There is no image in {', '.join(map(str, inputs))}.")
+    if len(jobs) == 1 and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        jobs = [Job(jobs[0].source, out)]
+    targets: dict[Path, Path] = {}
+    for job in jobs:
+        if job.target in targets:
+            raise UsageError(
+                f"{targets[job.target]} and {job.source} would both become {job.target}; translate them apart."
+            )
+        if job.target.exists() and job.target.samefile(job.source):
+            raise UsageError(f"{job.source} would be replaced by its own translation; choose another -o.")
+        targets[job.target] = job.source
+    present = [job.target for job in jobs if job.target.exists()]
+    if present and not overwrite:
+        raise UsageError(
+            f"{present[0]} exists{_and_more(len(present) - 1)}; choose another -o, or replace with --overwrite."
+        )
+    return jobs
+
+
+def _and_more(count: int) -> str:
+    return f", and {count} more results do" if count else ""
+
+
+def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
+    """Source and name below the output folder."""
+    if given.is_dir():
+        for path in find_images(given):
+            yield path, path.relative_to(given).as_posix()
+    elif given.exists():
+        yield given, given.name
+    else:
+        matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))
+        if not matches:
+            raise UsageError(f"{given} does not exist, and no file matches it.")
+        for match in matches:
+            if match.suffix.lower() in IMAGE_SUFFIXES:
+                yield match, match.name
+
+
+def run(
+    translator: Translator,
+    jobs: Sequence[Job],
+    *,
+    size: int | Literal["keep"] = "keep",
+    side_by_side: bool = False,
+) -> Iterator[Done]:
+    """Do the jobs one by one; an unreadable image is told in its `Done` and does not end the rest.
+
+    `side_by_side` writes input and result beside each other. Raises `CycleGANError` when results cannot be written.
+    """
+    for job in jobs:
+        try:
+            before = read_image(job.source, translator.in_channels)
+        except UnreadableImage as error:
+            yield Done(job, str(error))
+            continue
+        after = translator.translate(before, size)
+        write_image(beside(before, after) if side_by_side else after, job.target)
+        yield Done(job)
+
+
+def beside(before: Image.Image, after: Image.Image) -> Image.Image:
+    """Both pictures in one, before at the left, in the size of the second."""
+    pair = Image.new("RGB", (2 * after.width, after.height))
+    pair.paste(before.convert("RGB").resize(after.size, Image.Resampling.BICUBIC), (0, 0))
+    pair.paste(after.convert("RGB"), (after.width, 0))
+    return pair

@@ -1,0 +1,160 @@
+"""A trained generator at work: images of any kind and size in, the same kind and size out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cyclegan.config import from_toml
+from cyclegan.data.images import to_image, to_tensor
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods import METHODS
+from cyclegan.networks import build_generator
+from cyclegan.training import checkpoint
+
+Direction = Literal["AtoB", "BtoA"]
+ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
+_CHANNEL_MODES = {1: "L", 3: "RGB"}
+
+
+class Translator:
+    """Translates images in one direction with a trained generator.
+
+    >>> translator = Translator.load("runs/seasons", direction="AtoB")
+    >>> winter = translator.translate(Image.open("summer.jpg"))
+    """
+
+    def __init__(self, generator: nn.Module, channels: tuple[int, int], device: str | torch.device = "cpu"):
+        self.device = torch.device(device)
+        self.generator = generator.to(self.device).eval()
+        self.in_channels, self.out_channels = channels
+
+    @classmethod
+    def load(cls, path: str | Path, direction: Direction = "AtoB", device: str = "auto") -> "Translator":
+        """Load the generator of a run folder (its last checkpoint) or of a checkpoint folder.
+
+        Takes the averaged weights where the training kept them. `device` is "auto" (a GPU where there is one), or
+        any name torch knows. Raises `UsageError` for a folder that is neither, or a direction it has not learned,
+        and `CycleGANError` for damaged weights.
+        """
+        folder = find_checkpoint(Path(path))
+        config = from_toml(folder / "config.toml")
+        method = METHODS[config.loss.method]
+        if direction not in method.directions:
+            raise UsageError(f"{path} translates {' and '.join(method.directions)} only, not {direction}.")
+        channels = (config.data.channels_a, config.data.channels_b)
+        channels = channels if direction == "AtoB" else channels[::-1]
+        generator = build_generator(config.networks, *channels)
+        try:
+            generator.load_state_dict(_weights(folder, method.directions[direction]))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
+        return cls(generator, channels, _device(device))
+
+    def translate(
+        self, image: ImageLike | Sequence[ImageLike], size: int | Literal["keep"] = "keep"
+    ) -> ImageLike | list[ImageLike]:
+        """Translate an image, or each of a list; the result is of the same kind.
+
+        A PIL image of any mode, an array (H, W), (H, W, 3) of uint8 or of floats in [0, 1], or a tensor
+        (C, H, W) or (N, C, H, W) in [-1, 1]. `size` is "keep" for the input's own size, or the length of the
+        shorter side to which the image is scaled first. Raises `UsageError` for anything else.
+        """
+        if isinstance(image, list | tuple):
+            return [self.translate(each, size) for each in image]  # type: ignore[misc]
+        if isinstance(image, Image.Image):
+            return self._translate_picture(image, size)  # type: ignore[return-value]
+        if isinstance(image, np.ndarray):
+            return self._translate_array(image, size)  # type: ignore[return-value]
+        if isinstance(image, Tensor):
+            return self._translate_tensor(image, size)
+        raise UsageError(
+            f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor."
+        )
+
+    def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
+        image = image.convert(_CHANNEL_MODES[self.in_channels])
+        if size != "keep":
+            scale = int(size) / min(image.size)
+            wanted = tuple(max(1, round(side * scale)) for side in image.size)
+            image = image.resize(wanted, Image.Resampling.BICUBIC)
+        return to_image(self._run(to_tensor(image)[None])[0])
+
+    def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:
+        floating = np.issubdtype(array.dtype, np.floating)
+        if array.ndim not in (2, 3) or not (floating or array.dtype == np.uint8):
+            raise UsageError(
+                f"An array of shape {array.shape} and type {array.dtype} is no image; "
+                "give (H, W) or (H, W, 3), of uint8 or of floats in [0, 1]."
+            )
+        bytes_ = np.clip(np.round(array * 255), 0, 255).astype(np.uint8) if floating else array
+        picture = Image.fromarray(bytes_[..., 0] if bytes_.ndim == 3 and bytes_.shape[2] == 1 else bytes_)
+        result = np.asarray(self._translate_picture(picture, size))
+        return (result / 255).astype(array.dtype) if floating else result
+
+    def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
+        if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
+            raise UsageError(
+                f"A tensor of shape {tuple(tensor.shape)} is no image here; "
+                f"give ({self.in_channels}, H, W) or (N, {self.in_channels}, H, W) in [-1, 1]."
+            )
+        batch = tensor if tensor.ndim == 4 else tensor[None]
+        if size != "keep":
+            scale = int(size) / min(batch.shape[-2:])
+            batch = nn.functional.interpolate(
+                batch, scale_factor=scale, mode="bicubic", antialias=True, align_corners=False
+            )
+        result = self._run(batch.float()).to(tensor)
+        return result if tensor.ndim == 4 else result[0]
+
+    def _run(self, batch: Tensor) -> Tensor:
+        with torch.inference_mode():
+            result: Tensor = self.generator(batch.to(self.device)).float().cpu()
+        return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder that a run folder or checkpoint folder stands for. Raises `UsageError` when neither."""
+    if (path / "state.json").is_file() and (path / "config.toml").is_file():
+        return path
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a run folder such as runs/NAME.")
+    if not (path / "config.toml").is_file():
+        raise UsageError(f"{path} is neither a run folder nor a checkpoint; give a folder such as runs/NAME.")
+    found = checkpoint.latest_of(path)
+    if found is None:
+        raise UsageError(f"{path} has no checkpoint yet; train it further with `cyclegan resume {path}`.")
+    return found
+
+
+def trained_steps(folder: Path) -> int:
+    """The number of steps a checkpoint folder was trained for."""
+    return int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"])
+
+
+def _weights(folder: Path, name: str) -> dict[str, Tensor]:
+    averaged = folder / "ema.safetensors"
+    file, prefix = (
+        (averaged, f"module.{name}.")
+        if averaged.exists()
+        else (
+            folder / "weights.safetensors",
+            f"generators.{name}.",
+        )
+    )
+    return {k.removeprefix(prefix): v for k, v in load_file(file).items() if k.startswith(prefix)}
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,89 @@
+"""Small data sets, drawn here, and the command as a real process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.config import Config, configure
+
+COMMAND = [sys.executable, "-m", "cyclegan"]
+TINY: dict[str, Any] = {
+    "generator": "resnet",
+    "generator_width": 4,
+    "blocks": 1,
+    "discriminator_width": 4,
+    "load_size": 36,
+    "crop_size": 32,
+    "workers": 0,
+    "accelerator": "cpu",
+    "tensorboard": False,
+    "log_every": 1,
+    "samples": 1,
+}
+
+
+def draw_images(folder: Path, count: int, tint: int, size: int = 40) -> None:
+    """Noise around a colour; equal names and seeds in two folders make pairs."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 120, (size, size, 3), dtype=np.uint8)
+        noise[..., tint] += 130
+        Image.fromarray(noise).save(folder / f"{number:02d}.png")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven red images in trainA, five blue ones in trainB, three test pairs."""
+    root = tmp_path_factory.mktemp("data") / "red2blue"
+    for split, count_a, count_b in (("train", 7, 5), ("test", 3, 3)):
+        draw_images(root / f"{split}A", count_a, 0)
+        draw_images(root / f"{split}B", count_b, 2)
+    return root
+
+
+@pytest.fixture
+def tiny(data: Path, tmp_path: Path) -> Callable[..., Config]:
+    """A configuration that trains in seconds, with settings to change."""
+
+    def make(**settings: Any) -> Config:
+        return configure("paper", **({"data": data, "runs": tmp_path / "runs"} | TINY | settings))
+
+    return make
+
+
+def flags(**settings: Any) -> list[str]:
+    """Settings as words of the command line."""
+    words = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        words += (
+            [f"--{flag}" if value else f"--no-{flag}"]
+            if isinstance(value, bool)
+            else [f"--{flag}", str(value)]
+        )
+    return words
+
+
+def start(*words: object, **environment: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    process = start(*words, **environment)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
