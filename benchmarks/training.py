@@ -41,12 +41,8 @@ class Textbook:
         self.G, self.F = (build_generator(networks, 3, 3) for _ in range(2))
         self.D_Y, self.D_X = (build_discriminator(networks, 3) for _ in range(2))
         rate, betas = config.optimiser.learning_rate, (config.optimiser.beta1, config.optimiser.beta2)
-        self.g_optimiser = torch.optim.Adam(
-            itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas
-        )
-        self.d_optimiser = torch.optim.Adam(
-            itertools.chain(self.D_Y.parameters(), self.D_X.parameters()), rate, betas
-        )
+        self.g_optimiser = torch.optim.Adam(itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas)
+        self.d_optimiser = torch.optim.Adam(itertools.chain(self.D_Y.parameters(), self.D_X.parameters()), rate, betas)
         draw = random.Random(0)
         self.pool_y, self.pool_x = ImageHistory(50, draw), ImageHistory(50, draw)
 
@@ -103,9 +99,7 @@ def peak_memory(setting: str, who: str, steps: int = 3) -> float:
 def compare(setting: str, steps: int) -> None:
     """Time both in turn, and print medians, the median ratio of neighbouring steps, and peak memory."""
     config = SETTINGS[setting]()
-    memory = {
-        who: peak_memory(setting, who) for who in MAKERS
-    }  # first: a child starts with its parent's peak
+    memory = {who: peak_memory(setting, who) for who in MAKERS}  # first: a child starts with its parent's peak
     todo = {who: make(config) for who, make in MAKERS.items()}
     seconds: dict[str, list[float]] = {who: [] for who in todo}
     for number in range(steps + 1):
@@ -117,10 +111,7 @@ def compare(setting: str, steps: int) -> None:
     ratio = statistics.median(o / t for o, t in zip(seconds["ours"], seconds["textbook"], strict=True))
     for who, times in seconds.items():
         median = statistics.median(times)
-        print(
-            f"{setting:18s} {who:9s} {median:6.3f} s/step {1 / median:6.2f} steps/s  "
-            f"peak {memory[who]:.2f} GiB"
-        )
+        print(f"{setting:18s} {who:9s} {median:6.3f} s/step {1 / median:6.2f} steps/s  peak {memory[who]:.2f} GiB")
     print(f"{setting:18s} ours / textbook: {ratio:.3f} of the time (median of {steps} pairs)")
 
 

@@ -131,9 +131,7 @@ def test_16_bit_big_endian_and_colour_tiffs(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
     assert np.array_equal(pixels(tmp_path / "colour.tif"), COLOURS)
     assert check_header(tmp_path / "colour.tif") == (9, 6)
-    tifffile.imwrite(
-        tmp_path / "planes.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate"
-    )
+    tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate")
     assert np.array_equal(pixels(tmp_path / "planes.tif"), COLOURS)
 
 

@@ -36,9 +36,7 @@ def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
     """All that a checkpoint holds: weights, average, optimisers, histories and random states."""
     folder = checkpoint.latest_of(run_folder)
     assert folder is not None
-    return {
-        f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()
-    }
+    return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 
 
 def metrics(run_folder: Path) -> list[dict[str, str]]:
@@ -67,9 +65,7 @@ DEMANDING: dict[str, Any] = {
 @pytest.mark.parametrize(
     "settings", [DEMANDING, DEMANDING | {"schedule": "plateau", "accumulate": 2, "clip_norm": 1.0}]
 )
-def test_stop_and_resume_equals_straight(
-    tiny: Callable[..., Config], settings: dict[str, Any], workers: int
-) -> None:
+def test_stop_and_resume_equals_straight(tiny: Callable[..., Config], settings: dict[str, Any], workers: int) -> None:
     straight = train(tiny(name="straight", workers=workers, **settings))
     with pytest.raises(Interrupted, match="cyclegan resume") as stopped:
         train(tiny(name="stopped", workers=workers, **settings), watch=[StopAt(7)])

@@ -78,12 +78,8 @@ class Translate:
     """Translate images with a trained run."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("A run folder or a checkpoint folder.")]
-    input: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")
-    ]
-    out: Annotated[
-        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")
-    ]
+    input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
     direction: Annotated[Literal["AtoB", "BtoA"], Doc("Which way.")] = "AtoB"
     size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
@@ -102,9 +98,7 @@ def data(arguments: list[str]) -> None:
     """`cyclegan data get NAME`."""
     if arguments[:1] != ["get"]:
         if arguments and arguments[0] in ("-h", "--help"):
-            print(
-                "usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more."
-            )
+            print("usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more.")
             return
         raise UsageError("The command is `cyclegan data get NAME`; 'seasons' is built in.")
     options = parse(DataGet, "cyclegan data get", arguments[1:])
@@ -222,8 +216,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 def parse(options: type[Options], prog: str, arguments: list[str], default: Options | None = None) -> Options:
     """Read a command's words by tyro, which ends with exit code 2 and a box when they make no sense."""
-    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
-    marks = marks[:2]
+    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
     if default is None:
         return tyro.cli(options, prog=prog, args=arguments, config=marks)
     return tyro.cli(options, prog=prog, args=arguments, config=marks, default=default)

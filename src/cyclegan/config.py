@@ -51,9 +51,7 @@ class DataConfig:
     flip: Annotated[bool, Doc("Flip half of the images left to right [R].")] = True
     serial_batches: Annotated[bool, Doc("Fixed order, and A always with the same B [R].")] = False
     max_images: Annotated[int | None, Doc("Use at most this many images of each domain.")] = None
-    batch_size: Annotated[
-        int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")
-    ] = 1
+    batch_size: Annotated[int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")] = 1
     workers: Annotated[int, Doc("Loader processes; 0 loads in the training process.")] = 2
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of leaving it out.")] = False
 
@@ -67,9 +65,7 @@ class NetworkConfig:
     )
     generator_width: Annotated[int, Doc("Channels of the generator's first layer [C].")] = 64
     blocks: Annotated[int, Doc("Residual blocks of 'resnet' and 'resnet_light'.")] = 9
-    discriminator: Annotated[DiscriminatorName, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = (
-        "basic"
-    )
+    discriminator: Annotated[DiscriminatorName, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[int, Doc("Channels of the discriminator's first layer [C].")] = 64
     discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
@@ -83,9 +79,7 @@ class LossConfig:
     """What is optimised."""
 
     method: Annotated[Literal["cyclegan"], Doc("The method.")] = "cyclegan"
-    objective: Annotated[Objective, Doc("Adversarial objective; least squares is the paper's [C 4].")] = (
-        "lsgan"
-    )
+    objective: Annotated[Objective, Doc("Adversarial objective; least squares is the paper's [C 4].")] = "lsgan"
     lambda_a: Annotated[float, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
     lambda_b: Annotated[float, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
     lambda_identity: Annotated[

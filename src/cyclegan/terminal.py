@@ -23,14 +23,13 @@ class TerminalDisplay(Monitor):
         self.console = console or Console(stderr=True)
         self.smoothed: dict[str, float] = {}
         self.live: Live | None = None
+        self.share_at_start: float | None = None
         self.said_at = 0.0
 
     def start(self, run: Path, step: int) -> None:
         """Say where the run is, and open the live display."""
-        self.console.print(
-            f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True
-        )
-        self.started, self.share_at_start = time.monotonic(), None
+        self.console.print(f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True)
+        self.started = time.monotonic()
         if self.console.is_terminal:
             self.bar = ProgressBar(
                 TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[left]}")

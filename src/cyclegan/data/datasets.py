@@ -69,9 +69,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
             item[domain] = to_tensor(preprocess(image, self.config, draw))
         return item
 
-    def _readable(
-        self, files: Sequence[Path], first: int, channels: int, broken: list[tuple[str, str]]
-    ) -> Image.Image:
+    def _readable(self, files: Sequence[Path], first: int, channels: int, broken: list[tuple[str, str]]) -> Image.Image:
         for path in (*files[first:], *files[:first]):
             try:
                 return read_image(path, channels)

@@ -59,9 +59,7 @@ def find_domains(data: Path | None = None, a: Path | None = None, b: Path | None
     if a is not None and b is not None and data is None:
         if a.resolve() == b.resolve():
             raise UsageError(f"--a and --b are both {a}; give two different folders.")
-        return Domains(
-            Domain(_some_images(a), _some_images(b)), Domain(), (a.resolve().name, b.resolve().name)
-        )
+        return Domains(Domain(_some_images(a), _some_images(b)), Domain(), (a.resolve().name, b.resolve().name))
     if data is None or a is not None or b is not None:
         raise UsageError("Give one folder DATA, or the two folders --a and --b.")
     _require_folder(data)

@@ -73,18 +73,18 @@ def write_image(image: Image.Image, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UsageError(f"{path} has no image suffix; there are {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    settings: dict[str, Any] = {
+    settings_of: dict[str, dict[str, Any]] = {
         ".jpg": {"quality": 95, "subsampling": 0},
         ".jpeg": {"quality": 95, "subsampling": 0},
         ".webp": {"lossless": True},
         ".tif": {"compression": "tiff_deflate"},
         ".tiff": {"compression": "tiff_deflate"},
-    }.get(suffix, {})
+    }
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, **settings)
-        os.replace(temporary, path)
+        image.save(temporary, **settings_of.get(suffix, {}))
+        temporary.replace(path)
     except OSError as error:
         raise CycleGANError(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:

@@ -139,9 +139,7 @@ def _bytes(colour: Colour) -> tuple[int, int, int]:
 def _gradient(side: int, first: float, last: float, top: Colour, bottom: Colour) -> Image.Image:
     share = np.clip(((np.arange(side) + 0.5) / side - first) / max(last - first, 1e-9), 0, 1)[:, None]
     column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
-    return Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize(
-        (side, side), Image.Resampling.NEAREST
-    )
+    return Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize((side, side), Image.Resampling.NEAREST)
 
 
 def outline(draw: random.Random, height: float, roughness: float, waves: int, sharp: bool) -> Points:
@@ -273,12 +271,8 @@ class Landscape:
         c = self.choose
         scale = 0.55 + 0.75 * near
         kinds: list[Callable[[float, float, float], None]] = [self.fir] * c.randint(2, 5)
-        kinds += [self.leafy] * c.randint(1, 3) + [self.house] * c.choice(
-            (0, 1, 1) if near < 1 else (0, 0, 1)
-        )
-        places = sorted(
-            (c.uniform(0.01, 0.10 + 0.03 * near), c.uniform(0.02, 0.98), k) for k in range(len(kinds))
-        )
+        kinds += [self.leafy] * c.randint(1, 3) + [self.house] * c.choice((0, 1, 1) if near < 1 else (0, 0, 1))
+        places = sorted((c.uniform(0.01, 0.10 + 0.03 * near), c.uniform(0.02, 0.98), k) for k in range(len(kinds)))
         for down, x, kind in places:
             kinds[kind](x, height_at(line, x) + down, scale * c.uniform(0.85, 1.2))
 
@@ -310,9 +304,7 @@ class Landscape:
         p, c = self.palette, self.choose
         colour = mix(*p.crown, c.uniform(0, 1))
         self.canvas.polygon(_box(x, y, 0.014 * scale, 0.07 * scale), (92, 64, 46))
-        discs = [
-            (c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)
-        ]
+        discs = [(c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)]
         for dark in (True, False):
             for dx, dy, radius in discs:
                 shift = 0 if dark else 0.011
@@ -353,9 +345,7 @@ class Landscape:
                 p.roof_cover,
             )
         for offset in (-0.5, 0.25):
-            self.canvas.polygon(
-                _box(x + offset * half, y - 0.32 * height, 0.17 * half, 0.38 * height), p.window
-            )
+            self.canvas.polygon(_box(x + offset * half, y - 0.32 * height, 0.17 * half, 0.38 * height), p.window)
 
 
 def _box(x: float, bottom: float, half: float, height: float) -> Points:
@@ -369,9 +359,7 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32) -> No
     for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
     """
     if size < 16 or train < 1 or test < 0:
-        raise UsageError(
-            f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}."
-        )
+        raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise CycleGANError(f"{root} exists and is not empty; remove it, or choose another folder with --to.")
     parts: list[tuple[str, Season, range]] = [

@@ -1,0 +1,1 @@
+"""How good a translation is, in numbers and on a page."""

@@ -5,6 +5,7 @@ The data sets' folders A and B are X and Y. Loss terms carry the names that user
 """
 
 import random
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +23,12 @@ Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is opt
 class CycleGAN(nn.Module):
     """Owns G, F, D_X and D_Y and says what each side's loss is. Training them is somebody else's work."""
 
-    directions = {"AtoB": "G", "BtoA": "F"}
+    directions: ClassVar[dict[str, str]] = {"AtoB": "G", "BtoA": "F"}
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__()
         x, y = channels
-        self.generators = nn.ModuleDict(
-            {"G": build_generator(networks, x, y), "F": build_generator(networks, y, x)}
-        )
+        self.generators = nn.ModuleDict({"G": build_generator(networks, x, y), "F": build_generator(networks, y, x)})
         self.discriminators = nn.ModuleDict(
             {"D_Y": build_discriminator(networks, y), "D_X": build_discriminator(networks, x)}
         )

@@ -43,9 +43,7 @@ DISCRIMINATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] =
 def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) -> nn.Module:
     """The configured generator, (N, in_channels, H, W) to (N, out_channels, H, W), with weights drawn anew."""
     make = GENERATORS[config.generator](config)
-    network = make(
-        in_channels, out_channels, width=config.generator_width, norm=config.norm, dropout=config.dropout
-    )
+    network = make(in_channels, out_channels, width=config.generator_width, norm=config.norm, dropout=config.dropout)
     initialise(network, config.init, config.init_gain)
     return network
 

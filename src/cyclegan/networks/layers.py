@@ -24,9 +24,7 @@ def needs_bias(norm: str) -> bool:
     return norm != "batch"
 
 
-def initialise(
-    network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float
-) -> None:
+def initialise(network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float) -> None:
     """Draw all weights anew: convolutions by `init`, biases 0, affine norms N(1, `gain`) and 0 [R].
 
     `gain` is the standard deviation of ``normal`` and the gain of ``xavier`` and ``orthogonal``.
@@ -71,6 +69,4 @@ def require_size(x: Tensor, least: int, who: str) -> None:
     """Raise `UsageError` when an image is smaller than the architecture can take."""
     height, width = x.shape[-2:]
     if min(height, width) < least:
-        raise UsageError(
-            f"{who} needs images of at least {least}x{least} pixels, this one has {width}x{height}."
-        )
+        raise UsageError(f"{who} needs images of at least {least}x{least} pixels, this one has {width}x{height}.")

@@ -1,5 +1,7 @@
 """Discriminators that judge patches: each output number says how real its receptive field looks [C 4, P 3.2.2]."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from cyclegan.networks.layers import NORMS, needs_bias, require_size
@@ -20,7 +22,7 @@ class PatchGAN(nn.Module):
             nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
-        for n, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for n, (before, after) in enumerate(pairwise(widths), start=1):
             stride = 2 if n < layers else 1
             body += [
                 nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias),

@@ -24,9 +24,7 @@ class UNetLevel(nn.Module):
         outermost, innermost = in_channels is not None, deeper is None
         down = nn.Conv2d(in_channels or outer, inner, 4, stride=2, padding=1, bias=bias)
         up_bias = True if outermost else bias
-        up = nn.ConvTranspose2d(
-            inner if innermost else 2 * inner, outer, 4, stride=2, padding=1, bias=up_bias
-        )
+        up = nn.ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, stride=2, padding=1, bias=up_bias)
         self.down = nn.Sequential(
             nn.Identity() if outermost else nn.LeakyReLU(0.2),
             down,

@@ -116,6 +116,4 @@ def load(folder: Path, process: int) -> Checkpoint:
             state=state,
         )
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise CycleGANError(
-            f"The checkpoint {folder} is damaged ({error}); resume from another one."
-        ) from None
+        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}); resume from another one.") from None

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +99,7 @@ class MetricsFile(Monitor):
         whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
         temporary = self.path.with_suffix(".newer")
         temporary.write_text(head + "".join(whole), encoding="utf-8")
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Append a row."""

@@ -35,9 +35,7 @@ def grid(columns: Mapping[str, Tensor]) -> Image.Image:
     first = next(iter(columns.values()))
     scale = max(1, -(-96 // first.shape[-1]))
     height, width = first.shape[-2] * scale, first.shape[-1] * scale
-    sheet = Image.new(
-        "RGB", (len(columns) * (width + GAP) - GAP, HEADING + len(first) * (height + GAP) - GAP), "white"
-    )
+    sheet = Image.new("RGB", (len(columns) * (width + GAP) - GAP, HEADING + len(first) * (height + GAP) - GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for column, (heading, images) in enumerate(columns.items()):
         left = column * (width + GAP)

@@ -5,9 +5,7 @@ import math
 from cyclegan.config import OptimiserConfig, RunConfig
 
 
-def progress(
-    step: int, minutes: float, *, steps_per_epoch: int, optimiser: OptimiserConfig, run: RunConfig
-) -> float:
+def progress(step: int, minutes: float, *, steps_per_epoch: int, optimiser: OptimiserConfig, run: RunConfig) -> float:
     """Share of the training that is done, 0 to 1: the largest among epochs, steps and minutes."""
     epochs = optimiser.epochs + optimiser.epochs_decay
     shares = [step / (epochs * steps_per_epoch)]
@@ -18,9 +16,7 @@ def progress(
     return min(1.0, max(shares))
 
 
-def schedule_epoch(
-    share: float, *, step: int, steps_per_epoch: int, config: OptimiserConfig, run: RunConfig
-) -> float:
+def schedule_epoch(share: float, *, step: int, steps_per_epoch: int, config: OptimiserConfig, run: RunConfig) -> float:
     """The epoch, from 1, whose learning rate holds: the real one, or with a budget the one the budget stands for.
 
     A budget of steps or minutes is a whole training in little, its decay included, and moves through the

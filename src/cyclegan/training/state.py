@@ -28,9 +28,8 @@ class Training:
         self.module: Any = fabric.setup_module(self.method)
         self.module.mark_forward_method("generators_loss")
         self.module.mark_forward_method("discriminators_loss")
-        self.optimisers = [
-            fabric.setup_optimizers(self._adam(side))
-            for side in (self.method.generators, self.method.discriminators)
+        self.optimisers: list[Any] = [
+            fabric.setup_optimizers(self._adam(side)) for side in (self.method.generators, self.method.discriminators)
         ]
         self.plateau = ReduceLROnPlateau(self.optimisers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
@@ -60,8 +59,7 @@ class Training:
     @property
     def generators(self) -> nn.ModuleDict:
         """The generators to look at and to keep: the averaged ones when averaging is on."""
-        chosen = self.average.module if self.average is not None else self.method.generators
-        return chosen  # type: ignore[no-any-return]
+        return self.average.module if self.average is not None else self.method.generators
 
     def set_rate(self, share: float, steps_per_epoch: int) -> float:
         """Set both optimisers' learning rate for the coming step and return it."""
@@ -69,9 +67,7 @@ class Training:
         if optimiser.schedule == "plateau":
             rate = self.optimisers[0].param_groups[0]["lr"]
         else:
-            epoch = schedule_epoch(
-                share, step=self.step, steps_per_epoch=steps_per_epoch, config=optimiser, run=run
-            )
+            epoch = schedule_epoch(share, step=self.step, steps_per_epoch=steps_per_epoch, config=optimiser, run=run)
             rate = optimiser.learning_rate * rate_factor(epoch, optimiser)
         for each in self.optimisers:
             for group in each.param_groups:
@@ -128,9 +124,7 @@ class Training:
         """
         fresh, self.fresh = self.fresh, []
         for terms in fresh:
-            values = torch.stack(list(terms.values()))
-            if self.fabric.world_size > 1:
-                values = self.fabric.all_reduce(values, reduce_op="mean")
+            values: Any = self.fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
             self.pending.append(dict(zip(terms, values.tolist(), strict=True)))
             self.epoch_loss[0] += sum(self.pending[-1][name] for name in self.generators_terms)
             self.epoch_loss[1] += 1

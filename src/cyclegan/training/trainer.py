@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     domains = find_domains(config.data.data, config.data.a, config.data.b)
     fabric = launch(config)
-    made = new_run_folder(config) if fabric.is_global_zero else None
-    run: Path = fabric.broadcast(made)
+    run = fabric.broadcast(new_run_folder(config) if fabric.is_global_zero else config.run.runs)
     return _train(Training(config, fabric), domains, run, watch)
 
 
@@ -71,9 +69,7 @@ def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path
 def read_run(run: Path) -> Config:
     """The configuration of a run folder. Raises `UsageError` when it is none."""
     if not (run / "config.toml").is_file():
-        raise UsageError(
-            f"{run} is no run folder (it has no config.toml); give the folder that training named."
-        )
+        raise UsageError(f"{run} is no run folder (it has no config.toml); give the folder that training named.")
     return from_toml(run / "config.toml")
 
 
@@ -98,9 +94,7 @@ def launch(config: Config) -> Fabric:
             num_nodes=nodes,
             precision=None if "LT_PRECISION" in os.environ else run.precision,
             # Each backward pass reaches one side of the game only.
-            strategy="ddp_find_unused_parameters_true"
-            if several and "LT_STRATEGY" not in os.environ
-            else "auto",
+            strategy="ddp_find_unused_parameters_true" if several and "LT_STRATEGY" not in os.environ else "auto",
         )
     except (ValueError, RuntimeError, TypeError) as error:
         raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
@@ -134,8 +128,7 @@ def new_run_folder(config: Config) -> Path:
 
 def _write_config(config: Config, run: Path) -> None:
     """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
-    paths = {n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)}
-    config = replace(config, data=replace(config.data, **paths))
+    config = config.with_settings(**{n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)})
     temporary = run / ".config.toml"
     temporary.write_text(to_toml(config), encoding="utf-8")
     temporary.replace(run / "config.toml")
@@ -223,7 +216,8 @@ class Loop:
             if self.training.step % AGREE_EVERY:
                 return 0, False
             votes = torch.tensor([stopping, saving, minutes], dtype=torch.float32, device=self.fabric.device)
-            stopping, saving, minutes = self.fabric.all_reduce(votes, reduce_op="max").tolist()
+            agreed: Any = self.fabric.all_reduce(votes, reduce_op="max")
+            stopping, saving, minutes = agreed.tolist()
         self.training.minutes = minutes
         return int(stopping), bool(saving)
 

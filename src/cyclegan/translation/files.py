@@ -71,7 +71,7 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
     elif given.exists():
         yield given, given.name
     else:
-        matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))
+        matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))  # noqa: PTH207  (absolute patterns)
         if not matches:
             raise UsageError(f"{given} does not exist, and no file matches it.")
         for match in matches:

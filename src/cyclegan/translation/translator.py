@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -58,6 +58,12 @@ class Translator:
             raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
         return cls(generator, channels, _device(device))
 
+    @overload
+    def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
+
+    @overload
+    def translate(self, image: Sequence[ImageLike], size: int | Literal["keep"] = "keep") -> list[ImageLike]: ...
+
     def translate(
         self, image: ImageLike | Sequence[ImageLike], size: int | Literal["keep"] = "keep"
     ) -> ImageLike | list[ImageLike]:
@@ -75,16 +81,10 @@ class Translator:
             return self._translate_array(image, size)  # type: ignore[return-value]
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
-        raise UsageError(
-            f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor."
-        )
+        raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
     def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
-        image = image.convert(_CHANNEL_MODES[self.in_channels])
-        if size != "keep":
-            scale = int(size) / min(image.size)
-            wanted = tuple(max(1, round(side * scale)) for side in image.size)
-            image = image.resize(wanted, Image.Resampling.BICUBIC)
+        image = scaled(image.convert(_CHANNEL_MODES[self.in_channels]), size)
         return to_image(self._run(to_tensor(image)[None])[0])
 
     def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:
@@ -118,6 +118,15 @@ class Translator:
         with torch.inference_mode():
             result: Tensor = self.generator(batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+
+def scaled(image: Image.Image, size: int | str) -> Image.Image:
+    """The image with its shorter side brought to `size` pixels, or as it is for "keep"."""
+    if size == "keep" or min(image.size) == int(size):
+        return image
+    scale = int(size) / min(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def find_checkpoint(path: Path) -> Path:
