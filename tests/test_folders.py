@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cyclegan.data.folders import Domain, find_domains, find_images, paired_by_name
+from cyclegan.data.folders import Domain, broken_files, find_domains, find_images, paired_by_name
 from cyclegan.errors import UsageError
 
 
@@ -82,10 +82,46 @@ def test_what_is_said_of_folders_that_are_no_data(tmp_path: Path) -> None:
         tmp_path / "file": "is a file; a folder",
         empty: "neither trainA and trainB",
         one: r"trainA has no .*trainB beside it",
-        texts: r"trainA holds 1 files but no image; images end in .bmp",
+        texts: r"trainA holds 1 file, none an image; images end in .bmp",
     }.items():
         with pytest.raises(UsageError, match=sentence):
             find_domains(data)
-    for arguments in ({}, {"a": one}, {"data": one, "a": one, "b": texts}, {"a": one, "b": one}):
-        with pytest.raises(UsageError):
-            find_domains(**arguments)  # type: ignore[arg-type]
+
+
+def test_what_is_said_of_folders_given_wrongly(tmp_path: Path) -> None:
+    one, two = put(tmp_path / "one", "x.png"), put(tmp_path / "two", "y.png")
+    (tmp_path / "link").symlink_to(one)
+    odd = put(tmp_path / "odd", "cats/x.png", "dogs/y.png")
+    for given, sentence in (
+        ({}, "No data was given; give one folder"),
+        ({"a": one}, "one is one domain only; give"),
+        ({"data": one, "a": one, "b": two}, "one and --a or --b were both given; give"),
+        ({"a": one, "b": one}, "the same folder, .*one; give two"),
+        ({"a": one, "b": tmp_path / "link"}, "the same folder"),
+        ({"a": one, "b": one / "x.png"}, "x.png is a file; a folder"),
+        ({"a": one, "b": tmp_path / "gone"}, "gone does not exist; give"),
+        ({"data": odd}, "odd has neither trainA .* but only cats, dogs; name"),
+    ):
+        with pytest.raises(UsageError, match=sentence) as error:
+            find_domains(**given)
+        assert "\n" not in str(error.value)
+        assert str(error.value).endswith(".")
+
+
+def test_pairs_have_one_name_below_their_folders(tmp_path: Path) -> None:
+    root = put(tmp_path, "A/x/1.png", "A/y/1.png", "B/x/1.jpg", "B/y/1.png")
+    assert [(a.parent.name, b.parent.name) for a, b in paired_by_name(find_domains(root).train)] == [
+        ("x", "x"),
+        ("y", "y"),
+    ]
+    assert paired_by_name(Domain((Path("p/1.png"),), (Path("q/1.jpg"),))) == [(Path("p/1.png"), Path("q/1.jpg"))]
+
+
+def test_broken_files_are_told_in_order(tmp_path: Path) -> None:
+    root = put(tmp_path, "1.png", "3.png")
+    (root / "2.png").write_text("no picture")
+    (root / "0.png").touch()
+    assert {path.name: why for path, why in broken_files(find_images(root)).items()} == {
+        "0.png": f"{root / '0.png'} is empty.",
+        "2.png": f"{root / '2.png'} is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF).",
+    }

@@ -1,5 +1,6 @@
 """The commands: each parses, calls, prints. What is imported inside a command keeps the help quick."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,8 +153,6 @@ def resume(arguments: list[str]) -> None:
 
 def _finish(run: Path) -> None:
     """After a training: the report, and what one does next. Only the first of several processes."""
-    import os
-
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0:
         return
     _report(run)
@@ -224,6 +223,8 @@ def parse(options: type[Options], prog: str, arguments: list[str], default: Opti
 
 def main() -> NoReturn:
     """The console script. Exit code 0, 1 for failed work, 2 for wrong usage, 128 + signal when interrupted."""
+    # Threads that wait by spinning make two trainings on one machine stand still. Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         print(HELP, end="")

@@ -1,95 +1,147 @@
 """One image: from a file to pixels and back, whatever the file holds."""
 
 import io
+import logging
 import os
+import struct
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import tifffile
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+Array = np.ndarray[Any, Any]
 
-# Only these decoders: some of Pillow's others start programs of their own.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-_EXIF_ORIENTATION = 0x0112
-_TIFF_BITS_PER_SAMPLE = 258
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+MOST_PIXELS = 500_000_000
+
+# Above this many pixels a file must have some substance: a photograph takes a byte for one to twenty pixels, and 1000
+# is what deflate reaches on nothing at all.
+_SUSPECT_PIXELS, _PIXELS_PER_BYTE = 89_000_000, 1000
+
+# Named here and not looked up by `Image.open`: some of Pillow's other decoders start programs of their own, and its
+# limit of pixels is one for the whole process.
+_DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG": PngImageFile,
+    b"RIFF": WebPImageFile,
+    b"BM": BmpImageFile,
+    b"GIF8": GifImageFile,
+}
+_TIFF_MODES = {0: "L", 1: "L", 2: "RGB", 5: "CMYK"}  # by PhotometricInterpretation
 _MODES = {1: "L", 3: "RGB"}
+_T = Image.Transpose
+_TURNS = {
+    2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE, 6: _T.ROTATE_270,
+    7: _T.TRANSVERSE, 8: _T.ROTATE_90,
+}  # fmt: skip
+_JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
+_TIFF: dict[str, Any] = {"compression": "tiff_deflate"}
+_SETTINGS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True}, ".tif": _TIFF, ".tiff": _TIFF}
+
+_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "does not exist",
+    PermissionError: "may not be read; check its permissions",
+    MemoryError: "does not fit into memory",
+    Image.DecompressionBombError: "claims more pixels than is safe to decode",
+}
+
+# What decoders murmur about odd metadata is not for the terminal. Filtered once, since `catch_warnings` is not safe
+# among threads; Pillow's warning of decompression bombs, no UserWarning, stays for others to hear.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+for _library in ("PIL", "tifffile"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 class UnreadableImage(CycleGANError):
     """A file that is no image, or a damaged one. The message names it and says what is wrong."""
 
 
+class _Unfit(ValueError):
+    """The rest of a sentence that begins with the name of the image."""
+
+
 def read_image(path: Path, channels: int = 3) -> Image.Image:
     """Decode a file to mode "RGB" (3 channels) or "L" (1), 8 bit, upright by its EXIF orientation.
 
-    Transparent parts become white; 16 bit are scaled to 8; floats are taken as [0, 1]; embedded colour profiles are
-    applied; of an animation or a TIFF of several pages the first is taken. Raises `UnreadableImage`.
+    Transparent parts become white; deep integers are scaled by the range of their bits, floats are taken as [0, 1];
+    an embedded RGB profile is applied; of an animation or several pages the first is taken. Files have at most
+    `MOST_PIXELS`, and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises
+    `UnreadableImage`.
     """
-    with _sentences(path):
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                if _is_deep_colour_tiff(image):
-                    return _read_deep_tiff(path).convert(_MODES[channels])
-                image.load()
-                return _to_eight_bits(_upright(image)).convert(_MODES[channels])
-        except UnidentifiedImageError:
-            if path.suffix.lower() not in (".tif", ".tiff"):
-                raise
-            return _read_deep_tiff(path).convert(_MODES[channels])
+    with _opened(path) as file:
+        image, profile = (_decode_tiff if _is_tiff(file) else _decode)(file)
+        image = in_eight_bits(_in_srgb(image, profile) if profile else image, channels)
+        image.info = {}  # profile and transparency are applied, and must not be saved with the picture again
+        return image
 
 
 def check_header(path: Path) -> tuple[int, int]:
     """(width, height) as `read_image` would return them, from the header alone. Raises `UnreadableImage`."""
-    with _sentences(path):
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-                return image.size[::-1] if turned else image.size
-        except UnidentifiedImageError:
-            if path.suffix.lower() not in (".tif", ".tiff"):
-                raise
-            with tifffile.TiffFile(path) as tiff:
-                page: Any = tiff.pages[0]
-                return int(page.imagewidth), int(page.imagelength)
+    with _opened(path) as file:
+        if _is_tiff(file):
+            with tifffile.TiffFile(file) as tiff:
+                size, orientation = _tiff_header(tiff.pages[0], file)
+        else:
+            image = _identify(file)
+            size, orientation = image.size, _orientation(image, file)
+        return size[::-1] if orientation in (5, 6, 7, 8) else size
 
 
 def write_image(image: Image.Image, path: Path) -> None:
     """Encode by the path's suffix, under a temporary name first; missing folders are made.
 
     JPEG has quality 95 and full colour resolution; WebP is lossless. Raises `UsageError` for a suffix that is no
-    image's, and `CycleGANError` when the disk does not take it.
+    image's, and `CycleGANError` when the format or the disk does not take it.
     """
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UsageError(f"{path} has no image suffix; there are {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    settings_of: dict[str, dict[str, Any]] = {
-        ".jpg": {"quality": 95, "subsampling": 0},
-        ".jpeg": {"quality": 95, "subsampling": 0},
-        ".webp": {"lossless": True},
-        ".tif": {"compression": "tiff_deflate"},
-        ".tiff": {"compression": "tiff_deflate"},
-    }
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    if suffix in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print its complaint
+        raise CycleGANError(f"{path} cannot be written: JPEG has at most 65500 pixels a side; PNG has more.")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, **settings_of.get(suffix, {}))
+        image.save(temporary, **_SETTINGS.get(suffix, {}))
         temporary.replace(path)
-    except OSError as error:
-        raise CycleGANError(f"{path} cannot be written: {error.strerror or error}.") from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CycleGANError(f"{path} cannot be written: {reason}.") from None
     finally:
-        if temporary.exists():
+        with suppress(OSError):
             temporary.unlink()
+
+
+def in_eight_bits(image: Image.Image, channels: int = 3) -> Image.Image:
+    """An image of any mode in "RGB" (3 channels) or "L" (1): transparent parts white, 16 bit and floats scaled.
+
+    Raises `ValueError` for deep values out of their range, [0, 65535] or [0, 1].
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if isinstance(clear := image.info.get("transparency"), int):
+            values = np.where(values == clear, 65535, values)
+        image = Image.fromarray(_scaled(values))
+    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        colours = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    return image if image.mode == _MODES[channels] else image.convert("RGB").convert(_MODES[channels])
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -107,76 +159,158 @@ def to_image(tensor: Tensor) -> Image.Image:
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into an `UnreadableImage`, and keep its warnings to itself."""
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file; whatever a decoder raises becomes an `UnreadableImage`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if path.is_file() and path.stat().st_size == 0:
-                raise UnreadableImage(f"{path} is empty.")
-            yield
-    except UnreadableImage:
-        raise
-    except UnidentifiedImageError:
-        raise UnreadableImage(f"{path} is no image, or not of a kind that can be read.") from None
-    except IsADirectoryError:
-        raise UnreadableImage(f"{path} is a folder, not an image.") from None
-    except FileNotFoundError:
-        raise UnreadableImage(f"{path} does not exist.") from None
-    except PermissionError:
-        raise UnreadableImage(f"{path} may not be read; check its permissions.") from None
-    except Image.DecompressionBombError:
-        raise UnreadableImage(f"{path} claims more pixels than is safe to decode.") from None
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise _Unfit("is a folder, not an image" if path.is_dir() else "is no regular file")
+        with path.open("rb") as file:
+            yield file
+    except _Unfit as error:
+        raise UnreadableImage(f"{path} {error}.") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise UnreadableImage(f"{path} is damaged ({reason}).") from None
+        raise UnreadableImage(f"{path} {_reason(error)}.") from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation and an embedded RGB profile."""
-    profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
-    if profile and image.mode == "RGB":
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
-        except (ImageCms.PyCMSError, OSError):
-            return image  # a broken profile says nothing; the pixels are still good
-        return converted if converted is not None else image
-    return image
+def _reason(error: Exception) -> str:
+    if type(error) in _REASONS:
+        return _REASONS[type(error)]
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    early = "truncated" in str(error).lower()
+    return f"is damaged ({'it ends before the picture does' if early else 'it cannot be decoded'})"
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Any mode to "L", "RGB" or "CMYK", transparent parts over white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_scaled(np.asarray(image)))
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        colours = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image.convert("RGB") if image.mode in ("P", "YCbCr", "LAB", "HSV", "RGBX") else image
+def _is_tiff(file: IO[bytes]) -> bool:
+    start = file.read(4)
+    file.seek(0)
+    return start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Deep pixels to 8 bit: 16-bit integers by their full range, floats from [0, 1]."""
-    if values.dtype == np.uint8:
-        return values
-    largest = 1.0 if np.issubdtype(values.dtype, np.floating) else 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > largest:
-        raise ValueError(f"its values are not between 0 and {largest:g}")
-    return np.round(values.astype(np.float64) * (255 / largest)).astype(np.uint8)
+def _identify(file: IO[bytes]) -> ImageFile:
+    """The image of a file that is no TIFF, its header read."""
+    start = file.read(16)
+    file.seek(0)
+    for signature, decoder in _DECODERS.items():
+        if start.startswith(signature):
+            image = decoder(file)
+            _require_sane(image.size, file)
+            return image
+    raise _Unfit("is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF)" if start else "is empty")
 
 
-def _is_deep_colour_tiff(image: Image.Image) -> bool:
-    """Pillow takes the high bytes of these, and mistakes them when colours are in separate planes."""
-    bits = image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,)) if isinstance(image, TiffImageFile) else (8,)
-    return len(bits) > 1 and max(bits) > 8
+def _require_sane(size: tuple[int, int], file: IO[bytes]) -> None:
+    pixels = size[0] * size[1]
+    hollow = pixels > _SUSPECT_PIXELS and pixels > _PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size
+    if hollow or pixels > MOST_PIXELS:
+        raise _Unfit(f"claims {size[0]} x {size[1]} pixels, more than is safe to decode")
 
 
-def _read_deep_tiff(path: Path) -> Image.Image:
-    """TIFFs that Pillow does not know, such as three channels of 16 bit."""
-    values = np.asarray(tifffile.imread(path, key=0))
-    if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):
+def _decode(file: IO[bytes]) -> tuple[Image.Image, bytes | None]:
+    """Pixels, upright, and the colour profile."""
+    image = _identify(file)
+    image.load()
+    return _upright(image, _orientation(image, file)), image.info.get("icc_profile")
+
+
+def _orientation(image: ImageFile, file: IO[bytes]) -> int:
+    """1 to 8 as in EXIF; 1 if it is missing or broken."""
+    if isinstance(image, PngImageFile) and "exif" not in image.info and (late := _exif_chunk(file)):
+        image.info["exif"] = late
+    with suppress(Exception):
+        return int(Image.Image.getexif(image).get(0x0112, 1))  # a PNG's own would decode all pixels first
+    return 1
+
+
+def _exif_chunk(file: IO[bytes]) -> bytes | None:
+    """EXIF of a PNG may stand behind the pixels; step over them."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Apply an RGB profile to a colour image; the result is "RGB" then."""
+    if Image.getmodebase(image.mode) == "L":
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        # Most profiles are sRGB itself, and converting would cost time and roundings.
+        if source.profile.xcolor_space.strip() != "RGB" or "sRGB IEC61966" in ImageCms.getProfileDescription(source):
+            return image
+        converted = ImageCms.profileToProfile(in_eight_bits(image), source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError):
+        return image  # a broken profile says nothing; the pixels are still good
+    return converted or image
+
+
+def _tiff_header(page: Any, file: IO[bytes]) -> tuple[tuple[int, int], int]:
+    """Size as stored, and orientation."""
+    size = int(page.imagewidth), int(page.imagelength)
+    _require_sane(size, file)
+    return size, int(page.tags.valueof("Orientation", default=1))
+
+
+def _decode_tiff(file: IO[bytes]) -> tuple[Image.Image, bytes | None]:
+    """Pixels, upright, and the colour profile: by tifffile if deep or large, by Pillow if not or if that fails."""
+    with tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages[0]
+        size, orientation = _tiff_header(page, file)
+        profile = page.tags.valueof("InterColorProfile")
+        large = size[0] * size[1] > _SUSPECT_PIXELS  # where Pillow warns, and soon refuses
+        if (page.bitspersample > 8 or large) and page.photometric in _TIFF_MODES:
+            try:
+                values = page.asarray()
+            except ValueError:  # compressed in a way that tifffile knows only with imagecodecs
+                pass
+            else:
+                return _upright(_picture(values, page), orientation), profile
+        inverted, bits = page.photometric == 0, page.bitspersample
+    file.seek(0)
+    try:
+        image: Image.Image = TiffImageFile(file)
+    except SyntaxError:
+        raise _Unfit("is a TIFF of a kind that cannot be read; save it as 8 or 16 bit RGB") from None
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning) if large else nullcontext():
+        image.load()  # Pillow turns TIFFs by itself
+    if image.mode.startswith("I"):
+        grey = _scaled(np.asarray(image), bits)
+        image = Image.fromarray(255 - grey if inverted else grey)
+    return image, profile
+
+
+def _picture(values: Array, page: Any) -> Image.Image:
+    """Values of a TIFF page, grey, colour or CMYK, with or without alpha, in the Pillow mode that says so."""
+    mode = _TIFF_MODES[page.photometric]
+    if values.ndim == 3 and page.planarconfig == 2:
         values = np.moveaxis(values, 0, -1)  # planes one after the other
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
-        raise ValueError(f"its shape {values.shape} is that of no grey or colour image")
-    return _to_eight_bits(Image.fromarray(_scaled(values)))
+    values, colours = np.atleast_3d(values), Image.getmodebands(mode)
+    if values.ndim != 3 or values.shape[2] < colours:
+        raise _Unfit(f"has the shape {values.shape}, which is that of no grey or colour image")
+    if mode in ("L", "RGB") and page.extrasamples[:1] in ((1,), (2,)):
+        mode, colours = mode + ("a" if page.extrasamples[0] == 1 else "A"), colours + 1
+    values = _scaled(values[..., :colours], page.bitspersample)
+    if page.photometric == 0:
+        values[..., 0] = 255 - values[..., 0]  # white is 0
+    return Image.frombytes(mode, values.shape[1::-1], values.tobytes()).convert(mode.upper())
+
+
+def _scaled(values: Array, bits: int = 16) -> Array:
+    """Values to 8 bit: integers by the range of their bits (of 16 if they have more), floats from [0, 1]."""
+    kind = values.dtype.kind
+    bits = min(bits - (kind == "i" and bits <= 16), 16)  # a sign takes one
+    largest = 1 if kind == "f" else 2**bits - 1
+    if kind not in "buif" or not (values.min() >= 0 and values.max() <= largest):  # NaN fails as well
+        raise _Unfit(f"has values that are not between 0 and {largest}, and no scale is known for them")
+    if kind == "f":
+        return np.round(values.astype(np.float32) * 255).astype(np.uint8)
+    table = np.round(np.arange(largest + 1) * (255 / largest)).astype(np.uint8)
+    return np.asarray(table[values.astype(np.uint16)])

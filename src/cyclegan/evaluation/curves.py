@@ -1,71 +1,128 @@
-"""Loss curves as SVG, drawn so that they can be read on light and on dark pages."""
+"""Loss curves as SVG that takes its colours from the page it stands in."""
 
 import csv
 import io
+import math
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Generators against discriminators", ("G_A", "G_B")),
-    ("Discriminators", ("D_A", "D_B")),
-    ("Cycle", ("cycle_A", "cycle_B")),
-    ("Identity", ("idt_A", "idt_B")),
-)
-COLOURS = ("#2f7fd1", "#e07a2f")
-INK = "#808890"  # legible on white and on black
+NOT_LOSSES = ("step", "epoch", "share", "minutes", "images_per_second", "memory", "learning_rate")
+MOST_POINTS = 600  # of a curve; more cannot be seen
+# matplotlib knows no CSS variables: it draws in these colours, which are replaced in the finished SVG.
+_STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
+_TEXT, _GRID, _FIRST, _SECOND = _STAND_INS
+
+GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Generators, adversarial": (("G_A", "{a} → {b}"), ("G_B", "{b} → {a}")),
+    "Discriminators": (("D_A", "judging {b}"), ("D_B", "judging {a}")),
+    "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
+    "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One group of losses: its heading, the label and colour variable of each curve, and the picture as SVG."""
+
+    heading: str
+    legend: tuple[tuple[str, str], ...]
+    svg: str
 
 
 def read_metrics(path: Path) -> dict[str, list[float]]:
-    """Columns of a ``metrics.csv``; rows that are not numbers are passed over, and a missing file has no columns."""
-    columns: dict[str, list[float]] = {}
+    """The columns of a metrics.csv; rows that are damaged or not finite are left out. Empty when there is none."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                try:
-                    values = {name: float(value) for name, value in row.items()}
-                except (TypeError, ValueError):
-                    continue
-                for name, value in values.items():
-                    columns.setdefault(name, []).append(value)
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace").replace("\0", ""))))
+    except (OSError, csv.Error):
         return {}
-    return columns
+    if not rows or "step" not in rows[0]:
+        return {}
+    good = [values for row in rows[1:] if (values := _numbers(row, len(rows[0]))) is not None]
+    return {name: [row[i] for row in good] for i, name in enumerate(rows[0])} if good else {}
 
 
-def smoothed(values: Sequence[float], share: float = 0.03) -> np.ndarray:
-    """A running mean over `share` of the values, shorter at the ends, so that no value is invented."""
-    half = int(len(values) * share / 2)
-    total = np.concatenate([[0.0], np.cumsum(values)])
+def _numbers(row: Sequence[str], width: int) -> list[float] | None:
+    try:
+        values = [float(cell) for cell in row]
+    except ValueError:
+        return None
+    return values if len(values) == width and all(map(math.isfinite, values)) else None
+
+
+def panels(metrics: dict[str, list[float]], names: tuple[str, str]) -> list[Panel]:
+    """A panel for each group of losses in the metrics; terms of no known group have one each. Needs two rows."""
+    if len(metrics.get("step", [])) < 2:
+        return []
+    groups = dict(GROUPS)
+    known = {term for terms in GROUPS.values() for term, _ in terms}
+    groups |= {term: ((term, ""),) for term in metrics if term not in known and term not in NOT_LOSSES}
+    made: list[Panel] = []
+    for heading, terms in groups.items():
+        present = [(term, label) for term, label in terms if term in metrics]
+        if present:
+            curves = [metrics[term] for term, _ in present]
+            labels = (label.replace("{a}", names[0]).replace("{b}", names[1]) for _, label in present)
+            legend = tuple(zip(labels, ("ab", "ba"), strict=False))
+            made.append(Panel(heading, legend, _draw(metrics["step"], curves, f"c{len(made)}-", heading)))
+    return made
+
+
+def smoothed(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """A moving average over a twenty-fifth of the values, over fewer at both ends."""
+    half = max(1, len(values) // 50)
+    sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     at = np.arange(len(values))
-    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    return (total[last] - total[first]) / (last - first)
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    means: np.ndarray[tuple[int], np.dtype[np.float64]] = (sums[high] - sums[low]) / (high - low)
+    return means
 
 
-def draw_curves(metrics: dict[str, list[float]]) -> str:
-    """An ``<svg>`` with one panel for each group of losses, over the steps; empty when there is nothing to draw."""
-    from matplotlib.figure import Figure
+def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str, heading: str) -> str:
+    figure = Figure(figsize=(5.2, 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    every = -(-len(steps) // MOST_POINTS)
+    for values, colour in zip(curves, (_FIRST, _SECOND), strict=False):
+        if len(values) >= 20:
+            axes.plot(steps[::every], values[::every], color=colour, linewidth=0.8, alpha=0.4)
+        line = smoothed(values) if len(values) >= 20 else np.asarray(values)
+        axes.plot(steps[::every], line[::every], color=colour, linewidth=1.8, solid_capstyle="round")
+    highest = max(float(np.quantile(values, 0.99)) for values in curves)
+    lowest = min(min(values) for values in curves)
+    axes.set_ylim(min(0.0, lowest), highest * 1.08 if highest > 0 else None)  # a spike would flatten all else
+    axes.set_xlim(min(steps), max(max(steps), min(steps) + 1))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_GRID)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=9, labelcolor=_TEXT, pad=5)
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009"))
+    axes.set_xlabel("step", fontsize=9, color=_TEXT)
+    return _inline(figure, prefix, heading)
 
-    groups = [(title, [n for n in names if n in metrics]) for title, names in GROUPS]
-    groups = [(title, names) for title, names in groups if names]
-    if not groups or len(metrics["step"]) < 2:
-        return ""
-    figure = Figure(figsize=(9.6, 2.5 * ((len(groups) + 1) // 2)), layout="constrained")
-    panels = figure.subplots((len(groups) + 1) // 2, 2, squeeze=False).flatten()
-    for panel, (title, names) in zip(panels, groups, strict=False):
-        for name, colour in zip(names, COLOURS, strict=False):
-            values = metrics[name][: len(metrics["step"])]
-            panel.plot(metrics["step"], values, color=colour, alpha=0.25, linewidth=0.8)
-            panel.plot(metrics["step"], smoothed(values), color=colour, linewidth=1.8, label=name)
-        panel.set_title(title, fontsize=10, color=INK, loc="left")
-        panel.legend(frameon=False, fontsize=8, labelcolor=INK)
-        panel.tick_params(colors=INK, labelsize=8)
-        panel.grid(color=INK, alpha=0.2, linewidth=0.6)
-        panel.spines[:].set_visible(False)
-        panel.set_ylim(bottom=0 if min(min(metrics[n]) for n in names) >= 0 else None)
-    for panel in panels[len(groups) :]:
-        panel.set_visible(False)
+
+def _inline(figure: Figure, prefix: str, heading: str) -> str:
+    """The figure as an <svg> element for HTML: no prologue, no metadata, names of its own, the page's colours."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    opening = svg[: svg.index(">") + 1]
+    box = re.search(r'viewBox="[^"]*"', opening)
+    svg = f'<svg {box.group() if box else ""} role="img" aria-label="{heading}">' + svg[len(opening) :]
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    svg = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", svg)
+    for stand_in, colour in _STAND_INS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg

@@ -1,10 +1,8 @@
-"""Quality against the truth, where it is known: PSNR and SSIM, with the untranslated input beside as the baseline."""
+"""Quality against truth: PSNR and SSIM of translated images whose true counterpart is known. No weights needed."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,95 +11,155 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from cyclegan.data.images import UnreadableImage, read_image, to_tensor
-from cyclegan.translation.translator import Translator, scaled
+from cyclegan.errors import CycleGANError
+from cyclegan.translation.translator import Direction, Translator
 
-RANGE = 2.0  # of the values of an image in [-1, 1]
-RESAMPLES = 2000  # of the bootstrap
-
-
-def psnr(image: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of (C, H, W) in [-1, 1]; infinite for equal images."""
-    error = (image.double() - truth.double()).square().mean().item()
-    return math.inf if error == 0 else 10 * math.log10(RANGE**2 / error)
-
-
-def ssim(image: Tensor, truth: Tensor) -> float:
-    """Structural similarity of (C, H, W) in [-1, 1], the mean over channels (Wang et al. 2004).
-
-    Gaussian window of 11 pixels and standard deviation 1.5, at places where it fits whole; smaller images take the
-    largest odd window that fits.
-    """
-    x, y = image.double()[:, None], truth.double()[:, None]
-    side = min(11, *(s - 1 + s % 2 for s in image.shape[-2:]))
-    at = torch.arange(side, dtype=torch.float64) - side // 2
-    bell = torch.exp(-(at**2) / (2 * 1.5**2))
-    window = torch.outer(bell, bell)[None, None] / bell.sum() ** 2
-
-    def mean(values: Tensor) -> Tensor:
-        return conv2d(values, window)
-
-    mean_x, mean_y = mean(x), mean(y)
-    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
-    covariance = mean(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
-    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    )
-    return similarity.mean().item()
+PEAK_TO_PEAK = 2.0  # of images in [-1, 1]
+WINDOW, SIGMA = 11, 1.5  # pixels; Wang et al. 2004, section III-C, as are K1 and K2
+K1, K2 = 0.01, 0.03
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One test image: its translation against the truth, and its untranslated self against the truth."""
+class Score:
+    """One image: its translation against the truth, and (baseline) its untranslated self against the truth."""
 
     source: Path
     truth: Path
-    psnr: float
+    psnr: float  # dB
     ssim: float
-    untranslated_psnr: float
-    untranslated_ssim: float
+    baseline_psnr: float
+    baseline_ssim: float
 
 
 @dataclass(frozen=True)
-class AgainstTruth:
-    """One direction, measured on `pairs`."""
+class Paired:
+    """A direction's quality on test images whose truth is known: means over images, and each image's own figures."""
 
-    direction: Literal["AtoB", "BtoA"]
-    pairs: tuple[Pair, ...]
+    direction: Direction
+    scores: tuple[Score, ...]
+    psnr: float  # dB
+    ssim: float
+    baseline_psnr: float
+    baseline_ssim: float
+    psnr_interval: tuple[float, float] | None  # 95 % bootstrap interval of the mean; None for a single image
 
-    def mean(self, figure: Literal["psnr", "ssim", "untranslated_psnr", "untranslated_ssim"]) -> float:
-        """The mean of a figure over the pairs."""
-        return float(np.mean([getattr(pair, figure) for pair in self.pairs]))
+    @property
+    def images(self) -> int:
+        """How many images the means are over."""
+        return len(self.scores)
 
-    def interval(self, figure: Literal["psnr", "ssim"]) -> tuple[float, float]:
-        """95 % of the means of resampled pairs lie within (bootstrap with a fixed seed)."""
-        values = np.array([getattr(pair, figure) for pair in self.pairs])
-        picks = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-        low, high = np.quantile(values[picks].mean(axis=1), (0.025, 0.975))
-        return float(low), float(high)
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of two images (C, H, W) in [-1, 1]; infinite when they are equal.
+
+    Raises `ValueError` when their shapes differ.
+    """
+    a, b = _comparable(a, b)
+    error = (a - b).square().mean().item()
+    return float(10 * np.log10(PEAK_TO_PEAK**2 / error)) if error else float("inf")
+
+
+def mean_absolute_error(a: Tensor, b: Tensor) -> float:
+    """The mean of |a - b| over two images (C, H, W) in [-1, 1]. Raises `ValueError` when their shapes differ."""
+    a, b = _comparable(a, b)
+    return (a - b).abs().mean().item()
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of two images (C, H, W) in [-1, 1], averaged over channels; at most 1.
+
+    Gaussian window of 11x11 with sigma 1.5, at the places where it lies within the image. A side shorter than 11 is
+    first continued by reflection (edge pixel repeated) to 11. Raises `ValueError` when the shapes differ.
+    """
+    a, b = (_at_least_a_window(image) for image in _comparable(a, b))
+    c1, c2 = (K1 * PEAK_TO_PEAK) ** 2, (K2 * PEAK_TO_PEAK) ** 2
+    mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
+    variance_a, variance_b, covariance = square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
+    return float((luminance * structure).mean().item())
+
+
+def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if a.shape != b.shape or a.ndim != 3:
+        raise ValueError(f"two images (C, H, W) of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
+    return a.double().cpu(), b.double().cpu()  # variances are small differences of large numbers
+
+
+def _at_least_a_window(image: Tensor) -> Tensor:
+    for axis in (1, 2):
+        side = image.shape[axis]
+        if side < WINDOW:
+            start = (WINDOW - side) // 2
+            folded = np.pad(np.arange(side), (start, WINDOW - side - start), mode="symmetric")
+            image = image.index_select(axis, torch.from_numpy(folded))
+    return image
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, H - 10, W - 10): the gaussian window's weighted means."""
+    offset = torch.arange(WINDOW, dtype=maps.dtype) - WINDOW // 2
+    weights = torch.exp(-(offset**2) / (2 * SIGMA**2))
+    weights = weights / weights.sum()
+    flat = maps.reshape(-1, 1, *maps.shape[2:])
+    flat = conv2d(conv2d(flat, weights[None, None, :, None]), weights[None, None, None, :])
+    return flat.reshape(*maps.shape[:2], *flat.shape[2:])
 
 
 def against_truth(
-    translator: Translator,
-    direction: Literal["AtoB", "BtoA"],
-    pairs: Sequence[tuple[Path, Path]],
-    size: int | Literal["keep"] = "keep",
-) -> AgainstTruth:
-    """Translate the first of each pair and compare it with the second, both scaled to `size` first.
+    translator: Translator, pairs: Sequence[tuple[Path, Path]], size: int | None = None, direction: Direction = "AtoB"
+) -> Paired:
+    """Translate the first image of each pair, compare with the second, and average.
 
-    A truth of other proportions is brought to its image's size; pairs that cannot be read are passed over.
+    With `size`, an image whose shorter side is longer is first scaled to it; the truth is brought to the result's
+    size. `direction` only labels the result. Pairs with an unreadable image are left out. Raises `CycleGANError`
+    when none is left.
     """
-    measured = []
-    for source, truth in pairs:
+    scores = tuple(_scores(translator, pairs, size))
+    if not scores:
+        raise CycleGANError(f"None of the {len(pairs)} test pairs can be read.")
+    psnrs = [s.psnr for s in scores]
+    return Paired(
+        direction=direction,
+        scores=scores,
+        psnr=float(np.mean(psnrs)),
+        ssim=float(np.mean([s.ssim for s in scores])),
+        baseline_psnr=float(np.mean([s.baseline_psnr for s in scores])),
+        baseline_ssim=float(np.mean([s.baseline_ssim for s in scores])),
+        psnr_interval=bootstrap_interval(psnrs),
+    )
+
+
+def _scores(translator: Translator, pairs: Sequence[tuple[Path, Path]], size: int | None) -> Iterator[Score]:
+    for source, target in pairs:
         try:
-            before = scaled(read_image(source, translator.in_channels), size)
-            wanted = read_image(truth, translator.out_channels)
+            image, truth = read_image(source, translator.in_channels), read_image(target, translator.out_channels)
         except UnreadableImage:
             continue
-        if wanted.size != before.size:
-            wanted = wanted.resize(before.size, Image.Resampling.BICUBIC)
-        after, target = to_tensor(translator.translate(before)), to_tensor(wanted)
-        untranslated = to_tensor(before.convert(wanted.mode))
-        figures = (psnr(after, target), ssim(after, target), psnr(untranslated, target), ssim(untranslated, target))
-        measured.append(Pair(source, truth, *figures))
-    return AgainstTruth(direction, tuple(measured))
+        before, after = before_and_after(translator, image, size)
+        made, true = to_tensor(after), to_tensor(scaled_like(truth, after))
+        untranslated = to_tensor(before.convert(after.mode))
+        yield Score(
+            source, target, psnr(made, true), ssim(made, true), psnr(untranslated, true), ssim(untranslated, true)
+        )
+
+
+def before_and_after(translator: Translator, image: Image.Image, size: int | None) -> tuple[Image.Image, Image.Image]:
+    """An image and its translation, both with a shorter side of at most `size` pixels (None: as large as it is)."""
+    after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
+    return scaled_like(image, after), after
+
+
+def scaled_like(image: Image.Image, model: Image.Image) -> Image.Image:
+    """The image in the model's width and height."""
+    return image if image.size == model.size else image.resize(model.size, Image.Resampling.BICUBIC)
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
+    """The 95 % interval of the mean over resamples of the images; None for fewer than two or infinite values."""
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(np.asarray(values)[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

@@ -100,4 +100,4 @@ def together(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
     alone = not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
     if not alone or len({b.shape[1:] for b in batches}) > 1:
         return tuple(network(b) for b in batches)
-    return network(torch.cat(batches)).split([len(b) for b in batches])  # type: ignore[no-any-return]
+    return network(torch.cat(batches)).split([len(b) for b in batches])

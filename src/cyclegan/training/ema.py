@@ -19,4 +19,4 @@ def averaged(generators: nn.Module, decay: float) -> AveragedModel:
         n = int(count)
         torch._foreach_lerp_(list(average), list(current), 1 - min(decay, (1 + n) / (10 + n)))
 
-    return AveragedModel(generators, multi_avg_fn=update)  # type: ignore[arg-type]
+    return AveragedModel(generators, multi_avg_fn=update)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cyclegan.config import from_toml
-from cyclegan.data.images import to_image, to_tensor
+from cyclegan.data.images import in_eight_bits, to_image, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.networks import build_generator
@@ -21,7 +21,6 @@ from cyclegan.training import checkpoint
 
 Direction = Literal["AtoB", "BtoA"]
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
-_CHANNEL_MODES = {1: "L", 3: "RGB"}
 
 
 class Translator:
@@ -64,9 +63,7 @@ class Translator:
     @overload
     def translate(self, image: Sequence[ImageLike], size: int | Literal["keep"] = "keep") -> list[ImageLike]: ...
 
-    def translate(
-        self, image: ImageLike | Sequence[ImageLike], size: int | Literal["keep"] = "keep"
-    ) -> ImageLike | list[ImageLike]:
+    def translate(self, image: Any, size: int | Literal["keep"] = "keep") -> Any:
         """Translate an image, or each of a list; the result is of the same kind.
 
         A PIL image of any mode, an array (H, W), (H, W, 3) of uint8 or of floats in [0, 1], or a tensor
@@ -74,17 +71,17 @@ class Translator:
         shorter side to which the image is scaled first. Raises `UsageError` for anything else.
         """
         if isinstance(image, list | tuple):
-            return [self.translate(each, size) for each in image]  # type: ignore[misc]
+            return [self.translate(each, size) for each in image]
         if isinstance(image, Image.Image):
-            return self._translate_picture(image, size)  # type: ignore[return-value]
+            return self._translate_picture(image, size)
         if isinstance(image, np.ndarray):
-            return self._translate_array(image, size)  # type: ignore[return-value]
+            return self._translate_array(image, size)
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
     def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
-        image = scaled(image.convert(_CHANNEL_MODES[self.in_channels]), size)
+        image = scaled(in_eight_bits(image, self.in_channels), size)
         return to_image(self._run(to_tensor(image)[None])[0])
 
     def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:

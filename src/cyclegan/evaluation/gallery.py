@@ -1,0 +1,145 @@
+"""Which images a report shows, and what the run's generators make of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from cyclegan.config import Config
+from cyclegan.data.folders import Domain, Domains, paired_by_name
+from cyclegan.data.images import UnreadableImage, check_header, read_image
+from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after, scaled_like
+from cyclegan.evaluation.strips import Strip, evenly, read_strips
+from cyclegan.translation.translator import Direction, Translator
+
+Both = TypeVar("Both")
+SHOWN = 8  # test images of each direction
+MOST_PAIRS = 500  # that count for the figures
+_TRIES = 4  # unreadable images are replaced, at most so many times as many are looked at
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image before and after, beside the truth and its figures where they are known."""
+
+    name: str
+    before: Image.Image
+    after: Image.Image
+    truth: Image.Image | None = None
+    score: Score | None = None
+    rank: str = ""  # "best", "median" or "worst" by PSNR
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a report shows of one direction. `source` and `target` are the domains' names."""
+
+    direction: Direction
+    source: str
+    target: str
+    examples: tuple[Example, ...]
+    strips: tuple[Strip, ...]
+    paired: Paired | None
+    parameters: int  # of the generator; 0 when there is none
+
+
+def look(run: Path, config: Config, domains: Domains | None, direction: Direction) -> tuple[View, list[str]]:
+    """Everything there is to show of a direction, and a sentence for each thing that is missing or was changed.
+
+    `domains` is None when the data is not there.
+    """
+    forward = direction == "AtoB"
+    source, target = _turned(domains.names if domains is not None else ("A", "B"), forward)
+    size = config.data.crop_size
+    view = View(direction, source, target, (), tuple(read_strips(run / "samples", direction, size)), None, 0)
+    try:
+        translator = Translator.load(run, direction)
+    except CycleGANError as error:
+        return view, [f"Nothing could be translated for this page: {error}"]
+    view = replace(view, parameters=sum(p.numel() for p in translator.generator.parameters()))
+    if domains is None:
+        return view, []
+    test, train = (Domain(*_turned((d.a, d.b), forward)) for d in (domains.test, domains.train))
+    files = test.a or train.a[:SHOWN]
+    paired, notes = _measure(translator, test, size, direction)
+    examples = _ranked(translator, paired, size) if paired is not None else _unranked(translator, files, size)
+    if not test.a:
+        notes.append(f"There are no test images of {source}; the first training images are shown.")
+    if any(min(check_size(path)) > size for path in files[:MOST_PAIRS]):
+        with_truth = ", and the truth with them" if paired is not None else ""
+        notes.append(
+            f"Larger images were scaled to {size} pixels on the shorter side, the size of training{with_truth}."
+        )
+    return replace(view, examples=tuple(examples), paired=paired), notes
+
+
+def _turned(pair: tuple[Both, Both], forward: bool) -> tuple[Both, Both]:
+    return pair if forward else (pair[1], pair[0])
+
+
+def check_size(path: Path) -> tuple[int, int]:
+    """Width and height from the header; (0, 0) for an unreadable file."""
+    try:
+        return check_header(path)
+    except UnreadableImage:
+        return 0, 0
+
+
+def _measure(translator: Translator, test: Domain, size: int, direction: Direction) -> tuple[Paired | None, list[str]]:
+    pairs = paired_by_name(test)
+    chosen = [pairs[i] for i in evenly(len(pairs), MOST_PAIRS)]
+    if not chosen:
+        return None, []
+    try:
+        paired = against_truth(translator, chosen, size, direction)
+    except CycleGANError as error:
+        return None, [str(error)]
+    notes = []
+    if len(chosen) < len(pairs):
+        notes.append(f"Figures are from {len(chosen)} of {len(pairs)} test pairs, evenly chosen.")
+    if paired.images < len(chosen):
+        notes.append(f"{len(chosen) - paired.images} of {len(chosen)} test pairs could not be read and do not count.")
+    return paired, notes
+
+
+def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
+    """Best, median and worst by PSNR, then others evenly from what is left."""
+    by_psnr = sorted(paired.scores, key=lambda score: -score.psnr)
+    named = {by_psnr[i].source: by_psnr[i] for i in (0, (len(by_psnr) - 1) // 2, len(by_psnr) - 1)}
+    rest = [score for score in paired.scores if score.source not in named]
+    rest = [rest[i] for i in evenly(len(rest), SHOWN - len(named))]
+    ranks = ("best", "median", "worst") if len(named) == 3 else ("best", "worst")[: len(named)]
+    ranks = ranks if len(by_psnr) > 1 else ("",)
+    scores = zip([*named.values(), *rest], [*ranks, *[""] * len(rest)], strict=True)
+    return [e for score, rank in scores if (e := _with_truth(translator, score, rank, size)) is not None]
+
+
+def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> Example | None:
+    try:
+        image, truth = (
+            read_image(score.source, translator.in_channels),
+            read_image(score.truth, translator.out_channels),
+        )
+    except UnreadableImage:  # it could be read a moment ago; the file is gone
+        return None
+    before, after = before_and_after(translator, image, size)
+    return Example(score.source.stem, before, after, scaled_like(truth, after), score, rank)
+
+
+def _unranked(translator: Translator, files: Sequence[Path], size: int) -> list[Example]:
+    """Evenly chosen images; where one cannot be read the next that can is taken."""
+    chosen = [files[i] for i in evenly(len(files), SHOWN)]
+    spare = [path for path in files if path not in set(chosen)]
+    examples: list[Example] = []
+    for path in [*chosen, *spare][: _TRIES * SHOWN]:
+        if len(examples) == SHOWN:
+            break
+        try:
+            image = read_image(path, translator.in_channels)
+        except UnreadableImage:
+            continue
+        examples.append(Example(path.stem, *before_and_after(translator, image, size)))
+    return examples

@@ -1,0 +1,166 @@
+"""A run in plain words: its data, its networks, its training."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclegan.config import Config, DataConfig, NetworkConfig, OptimiserConfig
+from cyclegan.data.folders import Domains
+from cyclegan.training.checkpoint import latest_of
+
+_OBJECTIVES = {
+    "lsgan": "least squares",
+    "vanilla": "cross entropy",
+    "wgangp": "Wasserstein, gradient penalty",
+    "hinge": "hinge",
+}
+_GENERATORS = {
+    "resnet_9blocks": "ResNet with 9 blocks",
+    "resnet_6blocks": "ResNet with 6 blocks",
+    "unet_256": "U-Net with 8 levels",
+    "unet_128": "U-Net with 7 levels",
+}
+_PREPROCESS = {
+    "resize_and_crop": "resized to {load}×{load}, random {crop}×{crop} crops",
+    "crop": "random {crop}×{crop} crops",
+    "scale_width": "scaled to a width of {load}",
+    "scale_width_and_crop": "scaled to a width of {load}, random {crop}×{crop} crops",
+    "scale_shortside": "scaled to a shorter side of {load}",
+    "scale_shortside_and_crop": "scaled to a shorter side of {load}, random {crop}×{crop} crops",
+    "none": "at their own size",
+}
+
+
+def facts(
+    run: Path, config: Config, domains: Domains | None, metrics: dict[str, list[float]], parameters: Sequence[int]
+) -> list[tuple[str, str]]:
+    """What there is to say of a run, as (heading, words); `parameters` are the generators' counts, 0 if unknown."""
+    found = [
+        ("Data", _data(config.data, domains)),
+        ("Seen as", _seen(config.data)),
+        ("Trained", trained(run, metrics)),
+        ("Speed", _speed(metrics)),
+        ("Generators", _generators(config.networks, parameters)),
+        ("Discriminators", _discriminators(config.networks)),
+        ("Losses", _losses(config)),
+        ("Optimiser", _optimiser(config.optimiser, config.data.batch_size)),
+    ]
+    return [(heading, words) for heading, words in found if words]
+
+
+def counted(number: int, thing: str) -> str:
+    """A number and its noun, in the plural where it should be: "1 image", "1,200 images"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def duration(minutes: float) -> str:
+    """Minutes as people say them: "40 seconds", "5 minutes", "2 h 30 min"."""
+    if minutes < 1.5:
+        return counted(round(minutes * 60), "second")
+    if minutes < 100:
+        return counted(round(minutes), "minute")
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours:,} h {rest:02d} min"
+
+
+def progress(run: Path) -> tuple[int, float] | None:
+    """Steps and minutes of the run's last checkpoint; None when there is none or it cannot be read."""
+    folder = latest_of(run)
+    if folder is None:
+        return None
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return int(state["step"]), float(state["minutes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def trained(run: Path, metrics: dict[str, list[float]]) -> str:
+    """How long the run was trained, by its last checkpoint, or by its metrics where there is none."""
+    done = progress(run)
+    if done is None and metrics:
+        done = round(metrics["step"][-1]), metrics.get("minutes", [0.0])[-1]
+    if done is None:
+        return ""
+    words = f"{counted(done[0], 'step')} in {duration(done[1])}"
+    return words + (f", epoch {metrics['epoch'][-1]:.0f}" if metrics.get("epoch") else "")
+
+
+def _data(data: DataConfig, domains: Domains | None) -> str:
+    if domains is None:
+        return ""
+    place = f"{data.data.name}: " if data.data is not None else ""
+    (a, b), most = domains.names, data.max_images
+    train = [len(files[:most]) for files in (domains.train.a, domains.train.b)]
+    words = f"{place}{counted(train[0], 'image')} of {a}, {train[1]:,} of {b}, without pairs"
+    test = len(domains.test.a), len(domains.test.b)
+    return words + (f"; {test[0]:,} and {test[1]:,} kept for testing" if any(test) else "; no test set")
+
+
+def _seen(data: DataConfig) -> str:
+    words = _PREPROCESS[data.preprocess].format(load=data.load_size, crop=data.crop_size)
+    return words[0].upper() + words[1:] + (", half of them mirrored" if data.flip else "")
+
+
+def _speed(metrics: dict[str, list[float]]) -> str:
+    if not metrics.get("images_per_second"):
+        return ""
+    words = f"{statistics.median(metrics['images_per_second']):.3g} images a second"
+    return words + (f", at most {max(metrics['memory']):.1f} GiB of memory" if metrics.get("memory") else "")
+
+
+def _generators(networks: NetworkConfig, parameters: Sequence[int]) -> str:
+    blocks = counted(networks.blocks, "block")
+    kinds = _GENERATORS | {"resnet": f"ResNet with {blocks}", "resnet_light": f"Light ResNet with {blocks}"}
+    words = f"{kinds[networks.generator]}, width {networks.generator_width}"
+    sizes = {_parameters(count) for count in parameters if count}
+    return words + (f", {sizes.pop()} parameters each" if len(sizes) == 1 else "")
+
+
+def _parameters(count: int) -> str:
+    return f"{count / 1e6:.3g} million" if count >= 1e6 else f"{round(count, -3):,}" if count >= 1e4 else f"{count:,}"
+
+
+def _discriminators(networks: NetworkConfig) -> str:
+    layers = counted(networks.discriminator_layers, "strided layer")
+    kinds = {"basic": "70×70 PatchGAN", "n_layers": f"PatchGAN with {layers}", "pixel": "PixelGAN"}
+    return f"{kinds[networks.discriminator]}, width {networks.discriminator_width}"
+
+
+def _losses(config: Config) -> str:
+    loss = config.loss
+    words = f"Adversarial ({_OBJECTIVES[loss.objective]}), cycle × "
+    words += f"{loss.lambda_a:g}" if loss.lambda_a == loss.lambda_b else f"{loss.lambda_a:g} and {loss.lambda_b:g}"
+    if not loss.lambda_identity:
+        return words + ", no identity loss"
+    weights = sorted({loss.lambda_identity * each for each in (loss.lambda_a, loss.lambda_b)})
+    return words + f", identity × {' and '.join(f'{w:g}' for w in weights)}"
+
+
+def _optimiser(optimiser: OptimiserConfig, batch: int) -> str:
+    rates = {
+        "linear": "constant, then falling linearly to zero",
+        "step": f"a tenth after every {optimiser.step_epochs} epochs",
+        "plateau": "falling when the loss stalls",
+        "cosine": "falling as a cosine",
+        "constant": "constant",
+    }
+    words = f"Adam, learning rate {optimiser.learning_rate:g}, {rates[optimiser.schedule]}; batches of {batch}"
+    averaged = f"; generators averaged over steps ({optimiser.ema_decay:g})"
+    return words + (averaged if optimiser.ema_decay else "")
+
+
+def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None) -> str:
+    """The page's first sentence: what was learned from what, and how long."""
+    names = domains.names if domains is not None else ("A", "B")
+    size = f"{config.data.crop_size}×{config.data.crop_size}"
+    images = ""
+    if domains is not None:
+        train = [len(files[: config.data.max_images]) for files in (domains.train.a, domains.train.b)]
+        images = f" of {train[0]:,} and {train[1]:,} images"
+    if done is None:
+        return f"A CycleGAN that is to turn {names[0]} into {names[1]} and back, from two sets{images} without pairs."
+    long = f"{duration(done[1])} of training at {size} pixels"
+    learned = f"a CycleGAN learned it from two sets{images}, without pairs, in {long}"
+    return f"{names[0]} turned into {names[1]} and back: {learned}."
