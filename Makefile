@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := outputs/demo
 
-.PHONY: demo test test-all lint benchmark clean
+.PHONY: demo test test-all lint benchmark picture clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -28,6 +28,9 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py
+
+picture: $(READY)
+	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter docs/seasons.jpg
 
 # torch first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
 # build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"

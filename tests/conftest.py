@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does; before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does; before torch is imported
 
 import numpy as np
 import pytest

@@ -223,8 +223,8 @@ def parse(options: type[Options], prog: str, arguments: list[str], default: Opti
 
 def main() -> NoReturn:
     """The console script. Exit code 0, 1 for failed work, 2 for wrong usage, 128 + signal when interrupted."""
-    # Threads that wait by spinning make two trainings on one machine stand still. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that wait by spinning for long make two trainings on one machine stand still. Read by torch's import.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         print(HELP, end="")

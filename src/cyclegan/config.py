@@ -210,11 +210,12 @@ def _for_cpu(image_size: int) -> tuple[dict[str, Any], int]:
     size = _multiple_of_32(min(image_size, 128))
     chosen = {
         "generator": "resnet",
-        "generator_width": 24,
+        "generator_width": 16,
         "blocks": 4 if tiny else 6,
         "discriminator_width": 32,
-        "batch_size": 4 if tiny else 1,
+        "learning_rate": 4e-4,
         "ema_decay": 0.995,
+        "workers": 0,  # the processors have enough to do
         "max_minutes": 60.0,
         "sample_every": 50 if tiny else 100,
         "log_every": 10,

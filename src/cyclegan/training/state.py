@@ -50,11 +50,8 @@ class Training:
             side.parameters(),
             settings.learning_rate,
             (settings.beta1, settings.beta2),
-            fused=self._can_fuse(),
+            fused=self.fabric.device.type in ("cpu", "cuda"),
         )
-
-    def _can_fuse(self) -> bool:
-        return self.fabric.device.type in ("cpu", "cuda")
 
     @property
     def generators(self) -> nn.ModuleDict:

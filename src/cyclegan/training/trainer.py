@@ -96,8 +96,6 @@ def launch(config: Config) -> Fabric:
             # Each backward pass reaches one side of the game only.
             strategy="ddp_find_unused_parameters_true" if several and "LT_STRATEGY" not in os.environ else "auto",
         )
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
         raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
