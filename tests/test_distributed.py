@@ -133,3 +133,12 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     assert "Go on with: cyclegan resume" in err
     assert "Traceback" not in err
     assert checkpoint.latest_of(tmp_path / "stopped") is not None
+
+
+def test_a_mistake_is_said_once_and_nobody_waits(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="taken")]
+    result = run(*words)
+    assert result.returncode == 2
+    assert result.stderr.count("taken exists; choose another --name") == 1
+    assert "Traceback" not in result.stderr

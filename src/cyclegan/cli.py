@@ -115,9 +115,10 @@ def train(arguments: list[str]) -> None:
     options = parse(Train, "cyclegan train", arguments)
     config = _configuration(options, arguments)
 
-    from cyclegan.terminal import TerminalDisplay
+    from cyclegan.terminal import TerminalDisplay, hush
     from cyclegan.training import trainer
 
+    hush()
     _finish(trainer.train(config, watch=[TerminalDisplay()]))
 
 
@@ -132,7 +133,8 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
         from cyclegan.surroundings import look_around
 
         settings, why = look_around(given)
-        print(why, file=sys.stderr)
+        if _is_first_process():
+            print(why, file=sys.stderr)
         base = Config().with_settings(**settings)
     else:
         base = Config().with_settings(**PRESETS[options.preset])
@@ -145,18 +147,24 @@ def resume(arguments: list[str]) -> None:
     options = parse(Resume, "cyclegan resume", arguments)
     changed = {name: value for name, value in vars(options).items() if name != "run" and value is not None}
 
-    from cyclegan.terminal import TerminalDisplay
+    from cyclegan.terminal import TerminalDisplay, hush
     from cyclegan.training import trainer
 
+    hush()
     _finish(trainer.resume(options.run, watch=[TerminalDisplay()], **changed))
 
 
 def _finish(run: Path) -> None:
-    """After a training: the report, and what one does next. Only the first of several processes."""
-    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0:
+    """After a training: the report, and what one does next."""
+    if not _is_first_process():
         return
     _report(run)
     print(f"Translate with: cyclegan translate {run} INPUT -o OUT")
+
+
+def _is_first_process() -> bool:
+    """Whether this process speaks for all that a training has on several devices or machines."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def _report(run: Path) -> None:
@@ -239,7 +247,8 @@ def main() -> NoReturn:
             raise UsageError(f"There is no command {command!r}; there are {', '.join(COMMANDS)}.")
         COMMANDS[command](arguments)
     except CycleGANError as error:
-        print(f"cyclegan: {error}", file=sys.stderr)
+        if _is_first_process():
+            print(f"cyclegan: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         print("cyclegan: stopped.", file=sys.stderr)

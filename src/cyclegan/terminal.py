@@ -1,5 +1,6 @@
 """What a person sees of a training in the terminal: a live display, or plain lines in a log."""
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,11 @@ from rich.text import Text
 from cyclegan.training.monitor import Monitor, Progress
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
+
+
+def hush() -> None:
+    """Keep the banners of the engine, one for each process, off the terminal; its warnings still come."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 class TerminalDisplay(Monitor):

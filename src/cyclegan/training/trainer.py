@@ -3,9 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -21,6 +21,8 @@ from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
+
+Result = TypeVar("Result")
 
 AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop or to save
 
@@ -43,7 +45,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     domains = find_domains(config.data.data, config.data.a, config.data.b)
     fabric = launch(config)
-    run = fabric.broadcast(new_run_folder(config) if fabric.is_global_zero else config.run.runs)
+    run = on_first_process(fabric, lambda: new_run_folder(config))
     return _train(Training(config, fabric), domains, run, watch)
 
 
@@ -61,8 +63,7 @@ def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path
     training = Training(config, fabric)
     if (found := checkpoint.latest_of(run)) is not None:
         training.restore(checkpoint.load(found, fabric.global_rank))
-    if fabric.is_global_zero:
-        _write_config(config, run)
+    on_first_process(fabric, lambda: _write_config(config, run))
     return _train(training, domains, run, watch)
 
 
@@ -101,6 +102,20 @@ def launch(config: Config) -> Fabric:
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     return fabric
+
+
+def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
+    """What `work` returns on the first process, for all of them; or the `CycleGANError` it raised, in all of them."""
+    outcome: tuple[Any, CycleGANError | None] = (None, None)
+    if fabric.is_global_zero:
+        try:
+            outcome = (work(), None)
+        except CycleGANError as error:
+            outcome = (None, error)
+    result, problem = fabric.broadcast(outcome)
+    if problem is not None:
+        raise problem
+    return result
 
 
 def new_run_folder(config: Config) -> Path:
@@ -255,12 +270,15 @@ class Loop:
     def _save(self) -> None:
         self._require_finite()
         saved = self.training.checkpoint()
-        if saved is not None:
-            folder = self.folder / "checkpoints"
-            checkpoint.save_latest(saved, folder)
-            if self._numbered_due():
-                checkpoint.keep_numbered(folder, self.training.step, self.config.run.keep)
+        on_first_process(self.fabric, lambda: self._write(saved))
         self.clock.saved()
+
+    def _write(self, saved: checkpoint.Checkpoint | None) -> None:
+        assert saved is not None, "the first process has the checkpoint"
+        folder = self.folder / "checkpoints"
+        checkpoint.save_latest(saved, folder)
+        if self._numbered_due():
+            checkpoint.keep_numbered(folder, self.training.step, self.config.run.keep)
 
     def _go_on(self) -> str:
         return f"Go on with: cyclegan resume {self.folder}"
