@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Literal, NoReturn, Optional, TypeVar
 
 import tyro
 from typing_extensions import Doc
@@ -41,7 +41,7 @@ class DataGet:
     """Write a data set into a folder."""
 
     name: Annotated[Literal["seasons"], tyro.conf.Positional, Doc("Name of the data set.")]
-    to: Annotated[Path | None, Doc("Folder to make; data/NAME if not given.")] = None
+    to: Annotated[Optional[Path], Doc("Folder to make; data/NAME if not given.")] = None
     size: Annotated[int, Doc("Width and height of the images, pixels.")] = 64
     train: Annotated[int, Doc("Training images of each domain.")] = 400
     test: Annotated[int, Doc("Test images of each domain; these are pairs.")] = 32
@@ -49,14 +49,17 @@ class DataGet:
 
 @dataclass
 class Train:
-    """Learn to translate between two folders of images. The class defaults shown are those of `--preset paper`."""
+    """Learn to translate between two folders of images.
+
+    Defaults are those of the preset `paper`. [C] is the paper, [R] its authors' PyTorch repository.
+    """
 
     preset: Annotated[
         PresetName,
         Doc("auto: what suits images and machine; paper: the authors' setting; small: 128x128; fast: light."),
     ] = "auto"
-    config: Annotated[Path | None, Doc("Take all settings from this config.toml instead of a preset.")] = None
-    settings: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[Optional[Path], Doc("Take all settings from this config.toml instead of a preset.")] = None
+    settings: Annotated[Config, tyro.conf.arg(name="", help="")] = field(default_factory=Config)
 
 
 @dataclass
@@ -64,14 +67,14 @@ class Resume:
     """Go on with a training from its last checkpoint, as if it had never stopped."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-    data: Annotated[Path | None, Doc("The data's folder, if it has moved.")] = None
-    max_steps: Annotated[int | None, Doc("New budget in steps, from the run's beginning.")] = None
-    max_minutes: Annotated[float | None, Doc("New budget in minutes, from the run's beginning.")] = None
-    epochs: Annotated[int | None, Doc("New number of epochs at the initial learning rate.")] = None
-    epochs_decay: Annotated[int | None, Doc("New number of epochs of decay.")] = None
-    workers: Annotated[int | None, Doc("Loader processes.")] = None
-    accelerator: Annotated[str | None, Doc("auto, cpu, cuda, mps, ...")] = None
-    devices: Annotated[int | None, Doc("Processes (GPUs) on this machine.")] = None
+    data: Annotated[Optional[Path], Doc("The data's folder, if it has moved.")] = None
+    max_steps: Annotated[Optional[int], Doc("New budget in steps, from the run's beginning.")] = None
+    max_minutes: Annotated[Optional[float], Doc("New budget in minutes, from the run's beginning.")] = None
+    epochs: Annotated[Optional[int], Doc("New number of epochs at the initial learning rate.")] = None
+    epochs_decay: Annotated[Optional[int], Doc("New number of epochs of decay.")] = None
+    workers: Annotated[Optional[int], Doc("Loader processes.")] = None
+    accelerator: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
+    devices: Annotated[Optional[int], Doc("Processes (GPUs) on this machine.")] = None
 
 
 @dataclass
@@ -223,7 +226,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 def parse(options: type[Options], prog: str, arguments: list[str], default: Options | None = None) -> Options:
     """Read a command's words by tyro, which ends with exit code 2 and a box when they make no sense."""
-    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone)
+    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.HelptextFromCommentsOff)
     if default is None:
         return tyro.cli(options, prog=prog, args=arguments, config=marks)
     return tyro.cli(options, prog=prog, args=arguments, config=marks, default=default)

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin, get_type_hints
 
 import tyro
 from typing_extensions import Doc
@@ -39,10 +39,10 @@ class DataConfig:
     """Images: where they are and how they become tensors."""
 
     data: Annotated[
-        Path | None, tyro.conf.Positional, Doc("Folder with trainA, trainB and, if there are, testA, testB.")
+        Optional[Path], tyro.conf.Positional, Doc("Folder with trainA, trainB and, if there are, testA, testB.")
     ] = None
-    a: Annotated[Path | None, Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
-    b: Annotated[Path | None, Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
+    a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
+    b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
     channels_a: Annotated[int, Doc("Colour channels of A: 3 colour, 1 grey.")] = 3
     channels_b: Annotated[int, Doc("Colour channels of B: 3 colour, 1 grey.")] = 3
     preprocess: Annotated[PreprocessPolicy, Doc("How an image is brought to size [R].")] = "resize_and_crop"
@@ -50,7 +50,7 @@ class DataConfig:
     crop_size: Annotated[int, Doc("Size of the random crop that is trained on, pixels [C].")] = 256
     flip: Annotated[bool, Doc("Flip half of the images left to right [R].")] = True
     serial_batches: Annotated[bool, Doc("Fixed order, and A always with the same B [R].")] = False
-    max_images: Annotated[int | None, Doc("Use at most this many images of each domain.")] = None
+    max_images: Annotated[Optional[int], Doc("Use at most this many images of each domain.")] = None
     batch_size: Annotated[int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")] = 1
     workers: Annotated[int, Doc("Loader processes; 0 loads in the training process.")] = 2
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of leaving it out.")] = False
@@ -105,7 +105,7 @@ class OptimiserConfig:
         Doc("'epoch_start' is one epoch ahead, as newer versions of [R]: the last one trains at rate 0."),
     ] = "epoch_end"
     accumulate: Annotated[int, Doc("Batches whose gradients are added up for one step.")] = 1
-    clip_norm: Annotated[float | None, Doc("Largest norm of all gradients of one optimiser.")] = None
+    clip_norm: Annotated[Optional[float], Doc("Largest norm of all gradients of one optimiser.")] = None
     ema_decay: Annotated[float, Doc("Averaging of the generators' weights per step; 0 turns it off.")] = 0.0
 
 
@@ -113,12 +113,12 @@ class OptimiserConfig:
 class RunConfig:
     """The run: budget, machine, and what is written."""
 
-    max_steps: Annotated[int | None, Doc("Budget in steps; the whole schedule is fitted into it.")] = None
+    max_steps: Annotated[Optional[int], Doc("Budget in steps; the whole schedule is fitted into it.")] = None
     max_minutes: Annotated[
-        float | None, Doc("Budget in minutes of training; the whole schedule is fitted into it.")
+        Optional[float], Doc("Budget in minutes of training; the whole schedule is fitted into it.")
     ] = None
     seed: Annotated[int, Doc("Seed of weights, data order and everything else drawn at random.")] = 0
-    name: Annotated[str | None, Doc("Name of the run's folder; the data's name if not given.")] = None
+    name: Annotated[Optional[str], Doc("Name of the run's folder; the data's name if not given.")] = None
     runs: Annotated[Path, Doc("Folder in which run folders are made.")] = Path("runs")
     accelerator: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
     devices: Annotated[int, Doc("Processes (GPUs) on this machine, each with batches of its own.")] = 1
@@ -133,15 +133,19 @@ class RunConfig:
     tensorboard: Annotated[bool, Doc("Write TensorBoard events.")] = True
 
 
+def _said_by(section: type) -> Doc:
+    return Doc(section.__doc__ or "")
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole training, in sections. ``config.toml`` of a run folder is this, written out."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    networks: NetworkConfig = field(default_factory=NetworkConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+    data: Annotated[DataConfig, _said_by(DataConfig)] = field(default_factory=DataConfig)
+    networks: Annotated[NetworkConfig, _said_by(NetworkConfig)] = field(default_factory=NetworkConfig)
+    loss: Annotated[LossConfig, _said_by(LossConfig)] = field(default_factory=LossConfig)
+    optimiser: Annotated[OptimiserConfig, _said_by(OptimiserConfig)] = field(default_factory=OptimiserConfig)
+    run: Annotated[RunConfig, _said_by(RunConfig)] = field(default_factory=RunConfig)
 
     def with_settings(self, **settings: Any) -> "Config":
         """This configuration with single settings changed, each by its own name whatever its section.
