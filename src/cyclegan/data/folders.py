@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, check_header
+from cyclegan.data.images import IMAGE_SUFFIXES
 from cyclegan.errors import UsageError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
@@ -81,21 +80,6 @@ def paired_by_name(domain: Domain) -> list[tuple[Path, Path]]:
     if len(a) != len(domain.a) or len(b) != len(domain.b) or a.keys() != b.keys():
         return []
     return [(a[name], b[name]) for name in a]
-
-
-def broken_files(paths: Iterable[Path], threads: int = 8) -> dict[Path, str]:
-    """The files whose headers cannot be read, in the order given, each with the sentence that says why."""
-    files = list(paths)
-    with ThreadPoolExecutor(threads) as pool:
-        return {path: why for path, why in zip(files, pool.map(_problem, files), strict=True) if why}
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        check_header(path)
-    except UnreadableImage as error:
-        return str(error)
-    return None
 
 
 def _domains_below(data: Path) -> Domains:

@@ -60,12 +60,6 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(10 * np.log10(PEAK_TO_PEAK**2 / error)) if error else float("inf")
 
 
-def mean_absolute_error(a: Tensor, b: Tensor) -> float:
-    """The mean of |a - b| over two images (C, H, W) in [-1, 1]. Raises `ValueError` when their shapes differ."""
-    a, b = _comparable(a, b)
-    return (a - b).abs().mean().item()
-
-
 def ssim(a: Tensor, b: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of two images (C, H, W) in [-1, 1], averaged over channels; at most 1.
 
