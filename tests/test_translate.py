@@ -94,6 +94,12 @@ def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None
         Translator.load(tmp_path)
 
 
+def test_a_device_that_is_not_there_is_said(trained: Path) -> None:
+    for device in ("abacus", "cuda:9"):
+        with pytest.raises(UsageError, match="There is no device"):
+            Translator.load(trained, device=device)
+
+
 def test_damaged_weights_are_said(trained: Path, tmp_path: Path) -> None:
     from cyclegan.errors import CycleGANError
 

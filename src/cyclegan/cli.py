@@ -253,6 +253,9 @@ def main() -> NoReturn:
         if _is_first_process():
             print(f"cyclegan: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:  # what no room expected, such as a folder that may not be read
+        print(f"cyclegan: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("cyclegan: stopped.", file=sys.stderr)
         raise SystemExit(130) from None

@@ -158,9 +158,12 @@ def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in load_file(file).items() if k.startswith(prefix)}
 
 
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"There is no device {name!r} on this machine; 'auto' takes what there is.") from None
+    return device
