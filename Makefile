@@ -30,7 +30,7 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py
 
 picture: $(READY)
-	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter docs/seasons.jpg
+	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter
 
 # torch first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
 # build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"

@@ -1,44 +1,56 @@
-"""The picture at the top of the README: `make demo`, then `make picture`.
+"""The pictures of the README, by `make picture` after `make demo`.
 
-Three test scenes in summer and in winter, drawn large, and between them what the run makes of the summer at the size
-it was trained on.
+``docs/seasons.jpg``: scenes of the built-in data set in both seasons, drawn large. ``docs/demo.png``: what the demo's
+run makes of six test scenes at the size it was trained on, between input and truth.
 """
 
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from cyclegan import Translator
 from cyclegan.data import seasons
+from cyclegan.data.images import to_tensor
+from cyclegan.training.samples import grid
 
-CELL, GAP, MARGIN = 300, 6, 150
-SEEDS = [seasons.FIRST_TEST_SEED + n for n in (2, 3, 9)]
-TRAINED_SIZE = 64
+HERE = Path(__file__).parent
+CELL, GAP = 300, 6
+DRAWN = [seasons.FIRST_TEST_SEED + n for n in (2, 3, 1)]
+TRANSLATED = [seasons.FIRST_TEST_SEED + n for n in range(0, 30, 5)]  # as they come
+SIZE = 64
 
 
-def main(run: Path, out: Path) -> None:
-    """Draw, translate, and put together."""
-    translator = Translator.load(run, "AtoB")
-    rows = {
-        "summer": [seasons.draw(seed, "summer", CELL) for seed in SEEDS],
-        "translated,\n64×64 pixels": [
-            translator.translate(seasons.draw(seed, "summer", TRAINED_SIZE)).resize((CELL, CELL)) for seed in SEEDS
-        ],
-        "true winter": [seasons.draw(seed, "winter", CELL) for seed in SEEDS],
+def draw_seasons() -> Image.Image:
+    """Summers above winters."""
+    sheet = Image.new("RGB", (len(DRAWN) * (CELL + GAP) - GAP, 2 * CELL + GAP), "white")
+    for column, seed in enumerate(DRAWN):
+        for row, season in enumerate(("summer", "winter")):
+            scene = seasons.draw(seed, season, CELL)  # type: ignore[arg-type]
+            sheet.paste(scene, (column * (CELL + GAP), row * (CELL + GAP)))
+    return sheet
+
+
+def draw_demo(run: Path) -> Image.Image:
+    """Both directions: input, translation, truth."""
+    import torch
+
+    scenes = {s: [seasons.draw(seed, s, SIZE) for seed in TRANSLATED] for s in ("summer", "winter")}  # type: ignore[arg-type]
+    made = {
+        "winter": Translator.load(run, "AtoB").translate(scenes["summer"]),
+        "summer": Translator.load(run, "BtoA").translate(scenes["winter"]),
     }
-    size = (MARGIN + len(SEEDS) * (CELL + GAP), len(rows) * (CELL + GAP) - GAP)
-    sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=20)
-    for row, (heading, images) in enumerate(rows.items()):
-        top = row * (CELL + GAP)
-        pen.multiline_text(
-            (MARGIN - 14, top + CELL / 2), heading, fill="#444444", font=font, anchor="rm", align="right"
-        )
-        for column, image in enumerate(images):
-            sheet.paste(image, (MARGIN + column * (CELL + GAP), top))
-    sheet.save(out, quality=88)
+    columns = {
+        "summer": scenes["summer"],
+        "translated": made["winter"],
+        "true winter": scenes["winter"],
+        "winter": scenes["winter"],
+        "translated ": made["summer"],
+        "true summer": scenes["summer"],
+    }
+    return grid({heading: torch.stack([to_tensor(i) for i in images]) for heading, images in columns.items()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    draw_seasons().save(HERE / "seasons.jpg", quality=90)
+    draw_demo(Path(sys.argv[1])).save(HERE / "demo.png", optimize=True)
