@@ -18,11 +18,12 @@ from lightning_fabric import Fabric
 from cyclegan.config import configure
 from cyclegan.training.state import Training
 
+torch.set_default_dtype(torch.float64)
 processes, out = int(sys.argv[1]), sys.argv[2]
 config = configure("paper", generator="resnet", generator_width=4, blocks=1, discriminator_width=4, pool_size=0,
                    accelerator="cpu", batch_size=2 // processes)
 strategy = "ddp_find_unused_parameters_true" if processes > 1 else "auto"
-fabric = Fabric(accelerator="cpu", devices=processes, precision="64-true", strategy=strategy)
+fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
 fabric.launch()
 training = Training(config, fabric)
 both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
