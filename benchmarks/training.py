@@ -96,10 +96,9 @@ def peak_memory(setting: str, who: str, steps: int = 3) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(setting: str, steps: int) -> None:
+def compare(setting: str, steps: int, memory: dict[str, float]) -> None:
     """Time both in turn, and print medians, the median ratio of neighbouring steps, and peak memory."""
     config = SETTINGS[setting]()
-    memory = {who: peak_memory(setting, who) for who in MAKERS}  # first: a child starts with its parent's peak
     todo = {who: make(config) for who, make in MAKERS.items()}
     seconds: dict[str, list[float]] = {who: [] for who in todo}
     for number in range(steps + 1):
@@ -128,8 +127,11 @@ def main() -> None:
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
-    for setting in [options.setting] if options.setting else SETTINGS:
-        compare(setting, options.steps)
+    settings = [options.setting] if options.setting else list(SETTINGS)
+    # Memory first, while this process is small: a child's peak counts from its parent's.
+    memory = {setting: {who: peak_memory(setting, who) for who in MAKERS} for setting in settings}
+    for setting in settings:
+        compare(setting, options.steps, memory[setting])
 
 
 if __name__ == "__main__":
