@@ -129,13 +129,15 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
     """The preset or file with the user's own settings over it: a second parse of the same words."""
     given = options.settings
     if options.config is not None:
-        if "--preset" in arguments:
+        if any(word.split("=")[0] == "--preset" for word in arguments):
             raise UsageError("Give either --preset or --config, not both.")
-        base = from_toml(options.config)
+        base = from_toml(options.config).with_settings(name=None)  # the run of that name exists
     elif options.preset == "auto":
         from cyclegan.surroundings import look_around
 
         settings, why = look_around(given)
+        if given.run.max_steps is not None or (given.optimiser.epochs, given.optimiser.epochs_decay) != (100, 100):
+            settings.pop("max_minutes", None)  # another budget was given
         if _is_first_process():
             print(why, file=sys.stderr)
         base = Config().with_settings(**settings)

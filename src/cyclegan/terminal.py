@@ -34,7 +34,9 @@ class TerminalDisplay(Monitor):
 
     def start(self, run: Path, step: int) -> None:
         """Say where the run is, and open the live display."""
-        self.console.print(f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True)
+        self.console.print(
+            f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True, markup=False
+        )
         self.started = time.monotonic()
         if self.console.is_terminal:
             self.bar = ProgressBar(
@@ -66,11 +68,12 @@ class TerminalDisplay(Monitor):
                 f"{progress.images_per_second:.1f} images/s, {progress.memory:.1f} GiB, {self._left(progress)}",
                 soft_wrap=True,
                 highlight=False,
+                markup=False,
             )
 
     def message(self, text: str) -> None:
         """Print above the display."""
-        self.console.print(text, soft_wrap=True, highlight=False)
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         """Leave the display as it is."""

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan.config import DataConfig
 from cyclegan.data.folders import Domain
 from cyclegan.data.images import UnreadableImage, read_image, to_tensor
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 
 
 class Place(NamedTuple):
@@ -64,7 +64,10 @@ class UnpairedImages(Dataset[dict[str, Any]]):
             ("A", self.a, place.a, self.config.channels_a),
             ("B", self.b, place.b, self.config.channels_b),
         ):
-            image = self._readable(files, number, channels, broken)
+            try:
+                image = self._readable(files, number, channels, broken)
+            except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
+                return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
             item[domain] = to_tensor(preprocess(image, self.config, draw))
         return item
@@ -135,14 +138,18 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack items to a batch. Raises `UsageError` when their sizes differ."""
+    """Stack items to a batch. An item's error, or that of unlike sizes, comes as {"error": ...}."""
+    for item in items:
+        if "error" in item:
+            return item
     batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]]}
     for domain in ("A", "B"):
         images = [item[domain] for item in items]
         if len({image.shape for image in images}) > 1:
-            raise UsageError(
+            sentence = (
                 "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
             )
+            return {"error": UsageError(sentence)}
         batch[domain] = torch.stack(images)
     return batch
 

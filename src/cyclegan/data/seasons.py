@@ -358,6 +358,7 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32) -> No
     Training scenes of A and B have different seeds; test files of equal name are one scene. Raises `UsageError`
     for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
     """
+    root = Path(os.path.abspath(root))  # noqa: PTH100  ("." has no name to put a temporary one beside)
     if size < 16 or train < 1 or test < 0:
         raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):

@@ -42,8 +42,8 @@ def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
         shutil.rmtree(newer, ignore_errors=True)
         newer.mkdir(parents=True)
         _write(checkpoint, newer)
-        shutil.rmtree(older, ignore_errors=True)
-        if latest.exists():
+        if latest.exists():  # if a kill left `older` alone, it is the only one until `newer` stands
+            shutil.rmtree(older, ignore_errors=True)
             latest.rename(older)
         newer.rename(latest)
         shutil.rmtree(older, ignore_errors=True)
@@ -115,5 +115,5 @@ def load(folder: Path, process: int) -> Checkpoint:
             processes=[load_file(folder / f"process-{process % state['processes']}.safetensors")],
             state=state,
         )
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CycleGANError(f"The checkpoint {folder} is damaged ({error}); resume from another one.") from None

@@ -57,14 +57,30 @@ def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path
     """
     config = read_run(run)
     paths = {name: value.resolve() for name, value in settings.items() if isinstance(value, Path)}
-    config = validated(config.with_settings(**(settings | paths)))
+    config = validated(config.with_settings(**(_one_budget(settings) | settings | paths)))
     domains = find_domains(config.data.data, config.data.a, config.data.b)
     fabric = launch(config)
     training = Training(config, fabric)
     if (found := checkpoint.latest_of(run)) is not None:
-        training.restore(checkpoint.load(found, fabric.global_rank))
+        _restore(training, found)
     on_first_process(fabric, lambda: _write_config(config, run))
     return _train(training, domains, run, watch)
+
+
+def _one_budget(settings: dict[str, Any]) -> dict[str, None]:
+    """A new budget of one kind takes the place of those of other kinds, which may be used up."""
+    budgets = {"max_steps", "max_minutes"}
+    given = settings.keys() & {*budgets, "epochs", "epochs_decay"}
+    return dict.fromkeys(budgets - given) if given else {}
+
+
+def _restore(training: Training, found: Path) -> None:
+    saved = checkpoint.load(found, training.fabric.global_rank)
+    try:
+        training.restore(saved)
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+        reason = str(error).splitlines()[0].rstrip(":.")
+        raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}).") from None
 
 
 def read_run(run: Path) -> Config:
@@ -112,6 +128,8 @@ def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
             outcome = (work(), None)
         except CycleGANError as error:
             outcome = (None, error)
+        except OSError as error:
+            outcome = (None, CycleGANError(f"{error.filename or 'A file'}: {error.strerror or error}."))
     result, problem = fabric.broadcast(outcome)
     if problem is not None:
         raise problem
@@ -124,7 +142,8 @@ def new_run_folder(config: Config) -> Path:
     Raises `UsageError` when a named one exists already.
     """
     data = config.data
-    name = config.run.name or (data.data.resolve().name if data.data else f"{data.a.name}2{data.b.name}")  # type: ignore[union-attr]
+    folders = [data.data] if data.data else [data.a, data.b]
+    name = config.run.name or "2".join(folder.resolve().name for folder in folders if folder is not None)
     run, number = config.run.runs / name, 1
     while run.exists():
         if config.run.name:
@@ -307,6 +326,8 @@ class Loop:
 
     def _on_device(self, loader: Any) -> Iterator[dict[str, Any]]:
         for batch in loader:
+            if "error" in batch:
+                raise batch["error"]
             for path, sentence in batch["broken"]:
                 if path not in self.broken:
                     self.broken[path] = sentence

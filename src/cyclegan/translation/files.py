@@ -42,6 +42,8 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
         raise UsageError(f"There is no image in {', '.join(map(str, inputs))}.")
     if len(jobs) == 1 and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
         jobs = [Job(jobs[0].source, out)]
+    elif len(jobs) > 1 and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        raise UsageError(f"{len(jobs)} results do not fit into one file {out}; give a folder with -o.")
     targets: dict[Path, Path] = {}
     for job in jobs:
         if job.target in targets:

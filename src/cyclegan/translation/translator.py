@@ -1,6 +1,5 @@
 """A trained generator at work: images of any kind and size in, the same kind and size out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -105,9 +104,8 @@ class Translator:
         batch = tensor if tensor.ndim == 4 else tensor[None]
         if size != "keep":
             scale = int(size) / min(batch.shape[-2:])
-            batch = nn.functional.interpolate(
-                batch, scale_factor=scale, mode="bicubic", antialias=True, align_corners=False
-            )
+            wanted = [max(1, round(side * scale)) for side in batch.shape[-2:]]
+            batch = nn.functional.interpolate(batch, wanted, mode="bicubic", antialias=True, align_corners=False)
         result = self._run(batch.float()).to(tensor)
         return result if tensor.ndim == 4 else result[0]
 
@@ -140,11 +138,6 @@ def find_checkpoint(path: Path) -> Path:
     return found
 
 
-def trained_steps(folder: Path) -> int:
-    """The number of steps a checkpoint folder was trained for."""
-    return int(json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"])
-
-
 def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     averaged = folder / "ema.safetensors"
     file, prefix = (
@@ -164,6 +157,6 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise UsageError(f"There is no device {name!r} on this machine; 'auto' takes what there is.") from None
     return device
