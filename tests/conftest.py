@@ -11,9 +11,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command does; before 
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from cyclegan.config import Config, configure
+from cyclegan.training import checkpoint
 
 COMMAND = [sys.executable, "-m", "cyclegan"]
 TINY: dict[str, Any] = {
@@ -58,6 +61,13 @@ def tiny(data: Path, tmp_path: Path) -> Callable[..., Config]:
         return configure("paper", **({"data": data, "runs": tmp_path / "runs"} | TINY | settings))
 
     return make
+
+
+def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
+    """All that a checkpoint holds: weights, average, optimisers, histories and random states."""
+    folder = checkpoint.latest_of(run_folder)
+    assert folder is not None
+    return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 
 
 def flags(**settings: Any) -> list[str]:

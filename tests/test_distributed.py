@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import COMMAND, TINY, flags, run
+from conftest import COMMAND, TINY, flags, run, tensors
 from cyclegan.training import checkpoint
 
 STEP = """
@@ -60,12 +60,6 @@ def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path:
     assert len(one) > 20
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, rtol=1e-9, atol=1e-12)
-
-
-def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
-    folder = checkpoint.latest_of(run_folder)
-    assert folder is not None
-    return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 
 
 def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from conftest import TINY, flags, run, start
+from conftest import TINY, flags, run, start, tensors
 from cyclegan.config import Config
 from cyclegan.training import checkpoint
 from cyclegan.training.monitor import Monitor, Progress
@@ -30,13 +29,6 @@ class StopAt(Monitor):
     def tick(self, progress: Progress) -> None:
         if progress.step == self.step:
             os.kill(os.getpid(), signal.SIGINT)
-
-
-def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
-    """All that a checkpoint holds: weights, average, optimisers, histories and random states."""
-    folder = checkpoint.latest_of(run_folder)
-    assert folder is not None
-    return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 
 
 def metrics(run_folder: Path) -> list[dict[str, str]]:

@@ -371,9 +371,8 @@ def peak_memory(device: torch.device) -> float:
     """Peak memory in GiB: of the GPU, or of this process where there is none."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    memory = psutil.Process().memory_info()
     if sys.platform == "win32":
-        return float(memory.peak_wset) / 2**30
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

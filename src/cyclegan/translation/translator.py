@@ -103,8 +103,7 @@ class Translator:
             )
         batch = tensor if tensor.ndim == 4 else tensor[None]
         if size != "keep":
-            scale = int(size) / min(batch.shape[-2:])
-            wanted = [max(1, round(side * scale)) for side in batch.shape[-2:]]
+            wanted = _sides(*batch.shape[-2:], shorter=int(size))
             batch = nn.functional.interpolate(batch, wanted, mode="bicubic", antialias=True, align_corners=False)
         result = self._run(batch.float()).to(tensor)
         return result if tensor.ndim == 4 else result[0]
@@ -119,9 +118,13 @@ def scaled(image: Image.Image, size: int | str) -> Image.Image:
     """The image with its shorter side brought to `size` pixels, or as it is for "keep"."""
     if size == "keep" or min(image.size) == int(size):
         return image
-    scale = int(size) / min(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    return image.resize(_sides(*image.size, shorter=int(size)), Image.Resampling.BICUBIC)
+
+
+def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
+    """Two sides in their proportion, the shorter one as long as asked."""
+    scale = shorter / min(first, second)
+    return max(1, round(first * scale)), max(1, round(second * scale))
 
 
 def find_checkpoint(path: Path) -> Path:
