@@ -18,9 +18,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from cyclegan.config import Config, configure
+from cyclegan.config import Config
 from cyclegan.methods.history import ImageHistory
 from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.presets import configure
 from cyclegan.training.state import Training
 
 SETTINGS: dict[str, Callable[[], Config]] = {

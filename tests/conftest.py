@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cyclegan.config import Config, configure
+from cyclegan.config import Config
+from cyclegan.presets import configure
 from cyclegan.training import checkpoint
 
 COMMAND = [sys.executable, "-m", "cyclegan"]

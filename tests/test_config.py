@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cyclegan.config import (
-    PRESETS,
-    Config,
-    Surroundings,
-    automatic,
-    configure,
-    from_toml,
-    to_toml,
-    validated,
-)
+from cyclegan.config import Config, from_toml, to_toml, validated
 from cyclegan.errors import UsageError
+from cyclegan.presets import METHOD_SETTINGS, PRESETS, Surroundings, automatic, configure
 
 
 def test_the_paper_preset_is_the_reference_to_the_letter() -> None:
@@ -115,8 +107,9 @@ def test_unknown_presets_sections_and_settings_are_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("image_size", [17, 64, 100, 128, 256, 1000])
 @pytest.mark.parametrize("memory", [None, 4.0, 24.0])
-def test_auto_chooses_what_can_be_trained_and_says_why(image_size: int, memory: float | None) -> None:
-    settings, why = automatic(Surroundings(image_size, memory))
+@pytest.mark.parametrize("method", METHOD_SETTINGS)
+def test_auto_chooses_what_can_be_trained_and_says_why(image_size: int, memory: float | None, method: Any) -> None:
+    settings, why = automatic(Surroundings(image_size, memory), method)
     config = validated(Config().with_settings(**settings))
     assert f"{image_size} pixels" in why
     assert config.data.crop_size <= max(32, image_size)

@@ -15,7 +15,7 @@ from cyclegan.training import checkpoint
 STEP = """
 import sys, torch
 from lightning_fabric import Fabric
-from cyclegan.config import configure
+from cyclegan.presets import configure
 from cyclegan.training.state import Training
 
 torch.set_default_dtype(torch.float64)

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, draw_images
-from cyclegan.config import configure
 from cyclegan.data.images import read_image, to_tensor
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.paired import psnr, ssim
 from cyclegan.evaluation.report import write_report
+from cyclegan.presets import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation.translator import Direction, Translator
 

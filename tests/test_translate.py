@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from conftest import TINY, run
 from cyclegan import Translator, UsageError
-from cyclegan.config import Config, configure
+from cyclegan.config import Config
 from cyclegan.data.images import read_image, to_image, to_tensor
 from cyclegan.networks import build_generator
+from cyclegan.presets import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation import files
 

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cyclegan.config import Config, configure
+    from cyclegan.config import Config
     from cyclegan.errors import CycleGANError, UsageError
     from cyclegan.evaluation.report import write_report
+    from cyclegan.presets import configure
     from cyclegan.training.trainer import resume, train
     from cyclegan.translation.translator import Translator
 
@@ -23,7 +24,7 @@ __all__ = [
 
 _HOMES = {
     "Config": "config",
-    "configure": "config",
+    "configure": "presets",
     "CycleGANError": "errors",
     "UsageError": "errors",
     "Translator": "translation.translator",

@@ -10,8 +10,9 @@ from typing import Annotated, Literal, NoReturn, Optional, TypeVar
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.config import PRESETS, Config, PresetName, from_toml, validated
+from cyclegan.config import Config, from_toml, validated
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.presets import PresetName, preset_settings
 
 Options = TypeVar("Options")
 
@@ -142,7 +143,7 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
             print(why, file=sys.stderr)
         base = Config().with_settings(**settings)
     else:
-        base = Config().with_settings(**PRESETS[options.preset])
+        base = Config().with_settings(**preset_settings(options.preset, given.loss.method))
     again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
     return validated(again.settings)
 

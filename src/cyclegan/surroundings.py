@@ -3,10 +3,11 @@
 import statistics
 from typing import Any
 
-from cyclegan.config import Config, Surroundings, automatic
+from cyclegan.config import Config
 from cyclegan.data.folders import find_domains
 from cyclegan.data.images import UnreadableImage, check_header
 from cyclegan.errors import UsageError
+from cyclegan.presets import Surroundings, automatic
 
 LOOKED_AT = 200  # images of each domain; reading a header takes less than a millisecond
 
@@ -28,7 +29,7 @@ def look_around(config: Config) -> tuple[dict[str, Any], str]:
     if not sides:
         raise UsageError(f"None of the images beside {domains.train.a[0]} can be read.")
     around = Surroundings(round(statistics.median(sides)), gpu_memory(config.run.accelerator))
-    return automatic(around)
+    return automatic(around, config.loss.method)
 
 
 def gpu_memory(accelerator: str) -> float | None:

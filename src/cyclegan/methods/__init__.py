@@ -2,11 +2,12 @@
 
 from cyclegan.config import Config
 from cyclegan.methods.cyclegan import CycleGAN
+from cyclegan.methods.method import Method
 
-METHODS: dict[str, type[CycleGAN]] = {"cyclegan": CycleGAN}
+METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN}
 
 
-def build_method(config: Config, seed: int) -> CycleGAN:
+def build_method(config: Config, seed: int) -> Method:
     """The configured method, its weights drawn from torch's generator, its histories from `seed`."""
     channels = (config.data.channels_a, config.data.channels_b)
     return METHODS[config.loss.method](config.networks, config.loss, channels, seed)

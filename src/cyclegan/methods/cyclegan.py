@@ -4,7 +4,6 @@ Two generators G: X -> Y and F: Y -> X, and two discriminators: D_Y tells images
 The data sets' folders A and B are X and Y. Loss terms carry the names that users of the authors' repository know.
 """
 
-import random
 from typing import ClassVar
 
 import torch
@@ -13,55 +12,57 @@ from torch import Tensor, nn
 from cyclegan.config import LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
+from cyclegan.methods.method import Batch, Images, Method, Terms
 from cyclegan.networks import build_discriminator, build_generator
 
-Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
-Fakes = dict[str, Tensor]  # "A" and "B": generated images of that domain
-Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is optimised
 
-
-class CycleGAN(nn.Module):
-    """Owns G, F, D_X and D_Y and says what each side's loss is. Training them is somebody else's work."""
+class CycleGAN(Method):
+    """G, F, D_X and D_Y, the full objective [C eq. 3], and the identity loss [C 5.2]."""
 
     directions: ClassVar[dict[str, str]] = {"AtoB": "G", "BtoA": "F"}
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
-        super().__init__()
+        super().__init__(networks, loss, channels, seed)
         x, y = channels
         self.generators = nn.ModuleDict({"G": build_generator(networks, x, y), "F": build_generator(networks, y, x)})
         self.discriminators = nn.ModuleDict(
             {"D_Y": build_discriminator(networks, y), "D_X": build_discriminator(networks, x)}
         )
-        self.settings = loss
         self.gan = OBJECTIVES[loss.objective]
-        self.draw = random.Random(seed)
         self.histories = {d: ImageHistory(loss.pool_size, self.draw) for d in ("B", "A")}
 
-    def generators_loss(self, batch: Batch) -> tuple[Terms, Fakes]:
-        """L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) + L_identity [C eq. 3 and 5.2], and the fakes."""
+    def generate(self, batch: Batch) -> Images:
+        """G(x) and F(y); with the identity loss G(y) and F(x) too, which share a pass with them."""
+        G, F = self.generators["G"], self.generators["F"]
+        x, y = batch["A"], batch["B"]
+        if self.settings.lambda_identity == 0:
+            return {"B": G(x), "A": F(y)}
+        fake_y, same_y = together(G, x, y)
+        fake_x, same_x = together(F, y, x)
+        return {"B": fake_y, "A": fake_x, "same_B": same_y, "same_A": same_x}
+
+    def generators_loss(self, batch: Batch, images: Images) -> Terms:
+        """L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) + L_identity [C eq. 3 and 5.2]."""
         G, F = self.generators["G"], self.generators["F"]
         D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
-        x, y, weight = batch["A"], batch["B"], self.settings
-        identity = weight.lambda_identity > 0
-        fake_y, *same_y = together(G, x, y) if identity else (G(x),)
-        fake_x, *same_x = together(F, y, x) if identity else (F(y),)
+        x, y, fake_x, fake_y, weight = batch["A"], batch["B"], images["A"], images["B"], self.settings
         terms = {
             "G_A": self.gan.generator(D_Y(fake_y)),
             "G_B": self.gan.generator(D_X(fake_x)),
             "cycle_A": weight.lambda_a * l1(F(fake_y), x),
             "cycle_B": weight.lambda_b * l1(G(fake_x), y),
         }
-        if identity:
-            terms["idt_A"] = weight.lambda_identity * weight.lambda_b * l1(same_y[0], y)
-            terms["idt_B"] = weight.lambda_identity * weight.lambda_a * l1(same_x[0], x)
-        return terms, {"A": fake_x.detach(), "B": fake_y.detach()}
+        if weight.lambda_identity > 0:
+            terms["idt_A"] = weight.lambda_identity * weight.lambda_b * l1(images["same_B"], y)
+            terms["idt_B"] = weight.lambda_identity * weight.lambda_a * l1(images["same_A"], x)
+        return terms
 
-    def discriminators_loss(self, batch: Batch, fakes: Fakes) -> Terms:
+    def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' side of L_GAN [C eq. 1 and 4], on fakes from the history. D_A judges B, as in [R]."""
         D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
         return {
-            "D_A": self._judge(D_Y, batch["B"], self.histories["B"].exchange(fakes["B"])),
-            "D_B": self._judge(D_X, batch["A"], self.histories["A"].exchange(fakes["A"])),
+            "D_A": self._judge(D_Y, batch["B"], self.histories["B"].exchange(images["B"].detach())),
+            "D_B": self._judge(D_X, batch["A"], self.histories["A"].exchange(images["A"].detach())),
         }
 
     def _judge(self, D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
@@ -69,12 +70,6 @@ class CycleGAN(nn.Module):
         if self.settings.objective == "wgangp":
             loss = loss + self.settings.lambda_gp * gradient_penalty(D, real, fake)
         return loss
-
-    @classmethod
-    def translate(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> Tensor:
-        """G(x) for "AtoB", F(y) for "BtoA", by these generators (trained or averaged)."""
-        fakes: Tensor = generators[cls.directions[direction]](images)
-        return fakes
 
     @classmethod
     def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> dict[str, Tensor]:

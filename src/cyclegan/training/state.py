@@ -1,7 +1,7 @@
 """The state of a training and its one step, for every method; it knows no method's terms."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cyclegan.config import Config, to_toml
 from cyclegan.methods import build_method
+from cyclegan.methods.method import Batch, Images, Terms
 from cyclegan.training import optimiser_state
 from cyclegan.training.checkpoint import Checkpoint
 from cyclegan.training.ema import averaged
@@ -26,10 +27,11 @@ class Training:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         self.average = self._averaged()
         self.module: Any = fabric.setup_module(self.method)
-        self.module.mark_forward_method("generators_loss")
-        self.module.mark_forward_method("discriminators_loss")
+        for name in ("generate", "generators_loss", "discriminators_loss"):
+            self.module.mark_forward_method(name)
         self.optimisers: list[Any] = [
-            fabric.setup_optimizers(self._adam(side)) for side in (self.method.generators, self.method.discriminators)
+            fabric.setup_optimizers(self._adam(side))
+            for side in (self.method.generators_side(), self.method.discriminators.parameters())
         ]
         self.plateau = ReduceLROnPlateau(self.optimisers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
@@ -44,12 +46,12 @@ class Training:
         decay = self.config.optimiser.ema_decay
         return averaged(self.method.generators, decay).to(self.fabric.device) if decay else None
 
-    def _adam(self, side: nn.Module) -> torch.optim.Adam:
+    def _adam(self, side: Iterator[nn.Parameter]) -> torch.optim.Adam:
         settings = self.config.optimiser
         # The fused step is faster, but unscales 16-bit gradients itself, after they should have been clipped.
         fused = self.fabric.device.type in ("cpu", "cuda") and self.config.run.precision != "16-mixed"
         return torch.optim.Adam(
-            side.parameters(),
+            side,
             settings.learning_rate,
             (settings.beta1, settings.beta2),
             fused=fused,
@@ -74,40 +76,55 @@ class Training:
         return float(rate)
 
     def train_step(self, batches: Sequence[dict[str, Any]]) -> None:
-        """One step of the generators, then one of the discriminators on the fakes made before it.
+        """One step of each side, in the method's order, on the images of the same forward passes.
 
         Several batches add up their gradients.
         """
-        g_optimiser, d_optimiser = self.optimisers
-        generated, judged = [], []
-
-        self.method.discriminators.requires_grad_(False)
-        for batch in self._with_sync_at_last(batches):
-            terms, fakes = self.module.generators_loss(batch)
-            self.fabric.backward(sum(terms.values()) / len(batches))
-            generated.append((_detached(terms), fakes))
-            self.generators_terms = tuple(terms)
-        self._apply(g_optimiser)
-        if self.average is not None:
-            self.average.update_parameters(self.method.generators)
-        self.method.discriminators.requires_grad_(True)
-
-        pairs = zip(batches, generated, strict=True)
-        for batch, (_, fakes) in self._with_sync_at_last(list(pairs)):
-            terms = self.module.discriminators_loss(batch, fakes)
-            self.fabric.backward(sum(terms.values()) / len(batches))
-            judged.append(_detached(terms))
-        self._apply(d_optimiser)
+        images: Iterable[Images] = map(self.module.generate, batches)  # one at a time, when it is needed
+        if self.method.discriminators_first:
+            images = list(images)
+            judged = self._step_discriminators(batches, images)
+            generated, _ = self._step_generators(batches, images)
+        else:
+            generated, images = self._step_generators(batches, images)
+            judged = self._step_discriminators(batches, images)
 
         self.step += 1
-        self.fresh.append(_mean_terms([g | d for (g, _), d in zip(generated, judged, strict=True)]))
+        self.generators_terms = tuple(generated[0])
+        self.fresh.append(_mean_terms([g | d for g, d in zip(generated, judged, strict=True)]))
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.settle()
 
-    def _with_sync_at_last(self, items: Sequence[Any]) -> Iterator[Any]:
-        for number, item in enumerate(items, start=1):
-            with self.fabric.no_backward_sync(self.module, enabled=number < len(items)):
-                yield item
+    def _step_generators(self, batches: Sequence[Batch], images: Iterable[Images]) -> tuple[list[Terms], list[Images]]:
+        """The terms, and the images without their gradients."""
+        seen, made = [], []
+        self.method.discriminators.requires_grad_(False)
+        for batch, image in self._with_sync_at_last(batches, images):
+            terms = self.module.generators_loss(batch, image)
+            self.fabric.backward(sum(terms.values()) / len(batches))
+            seen.append(_detached(terms))
+            made.append(_detached(image))
+        self._apply(self.optimisers[0])
+        self.method.discriminators.requires_grad_(True)
+        if self.average is not None:
+            self.average.update_parameters(self.method.generators)
+        return seen, made
+
+    def _step_discriminators(self, batches: Sequence[Batch], images: Iterable[Images]) -> list[Terms]:
+        seen = []
+        for batch, image in self._with_sync_at_last(batches, images):
+            terms = self.module.discriminators_loss(batch, image)
+            self.fabric.backward(sum(terms.values()) / len(batches))
+            seen.append(_detached(terms))
+        self._apply(self.optimisers[1])
+        return seen
+
+    def _with_sync_at_last(self, batches: Sequence[Batch], images: Iterable[Images]) -> Iterator[tuple[Batch, Images]]:
+        """Each batch with its images; gradients travel between processes with the last only."""
+        images = iter(images)
+        for number, batch in enumerate(batches, start=1):
+            with self.fabric.no_backward_sync(self.module, enabled=number < len(batches)):
+                yield batch, next(images)
 
     def _apply(self, optimiser: Any) -> None:
         norm = self.config.optimiser.clip_norm

@@ -1,0 +1,60 @@
+"""What every method is, to the trainer, the translator and the report. Adding one is a file and a line."""
+
+import random
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from cyclegan.config import LossConfig, NetworkConfig
+from cyclegan.methods.history import ImageHistory
+
+Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
+Images = dict[str, Tensor]  # what the generators made of a batch; "A" and "B" are the fakes of that domain
+Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is optimised
+
+
+class Method(nn.Module):
+    """Owns the networks and says what each side's loss is. Training them is somebody else's work."""
+
+    directions: ClassVar[dict[str, str]]  # direction -> its generator's name in `generators`
+    paired: ClassVar[bool] = False  # whether A and B of a batch belong together
+    discriminators_first: ClassVar[bool] = False  # which side steps first in a training step
+    generators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+    settings: LossConfig
+    draw: random.Random  # what the histories draw from
+    histories: dict[str, ImageHistory]  # by domain; empty for a method without
+
+    def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
+        super().__init__()
+        self.settings = loss
+        self.draw = random.Random(seed)
+        self.histories = {}
+
+    def generate(self, batch: Batch) -> Images:
+        """The generators' forward passes over a batch, with gradients; both losses start from these images."""
+        raise NotImplementedError
+
+    def generators_loss(self, batch: Batch, images: Images) -> Terms:
+        """The generators' terms for a batch and what `generate` made of it."""
+        raise NotImplementedError
+
+    def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
+        """The discriminators' terms for a batch and the same images, without gradient into the generators."""
+        raise NotImplementedError
+
+    def generators_side(self) -> Iterator[nn.Parameter]:
+        """Parameters that learn from the generators' loss."""
+        return self.generators.parameters()
+
+    @classmethod
+    def translate(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> Tensor:
+        """A batch translated by these generators (trained or averaged)."""
+        fakes: Tensor = generators[cls.directions[direction]](images)
+        return fakes
+
+    @classmethod
+    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> dict[str, Tensor]:
+        """What there is to see of a batch, by heading; the first is the input, the second its translation."""
+        return {"input": images, "translated": cls.translate(generators, images, direction)}

@@ -1,0 +1,113 @@
+"""Presets: settings that go together, by the name of a size, of a method, or of a machine.
+
+`[C]` is the paper (Zhu et al., ICCV 2017), `[R]` the authors' PyTorch repository.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cyclegan.config import Config, MethodName, validated
+from cyclegan.errors import UsageError
+
+PresetName = Literal["auto", "paper", "small", "fast"]
+
+PAPER: dict[str, Any] = {}
+
+SMALL: dict[str, Any] = {
+    "load_size": 143,
+    "crop_size": 128,
+    "generator": "resnet_6blocks",  # [C] 7.1: six blocks for 128x128 images
+    "generator_width": 32,
+    "discriminator_width": 32,
+    "ema_decay": 0.999,
+    "sample_every": 200,
+}
+
+FAST: dict[str, Any] = {
+    "generator": "resnet_light",
+    "generator_width": 32,
+    "ema_decay": 0.999,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "small": SMALL, "fast": FAST}
+
+# What a method's own paper sets differently from CycleGAN's, by `--method`.
+METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {"cyclegan": {}}
+
+
+def preset_settings(preset: Literal["paper", "small", "fast"], method: MethodName) -> dict[str, Any]:
+    """The settings of a preset for a method, which knows better where both have a word."""
+    return PRESETS[preset] | METHOD_SETTINGS[method] | {"method": method}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the `auto` preset decides from."""
+
+    image_size: int  # pixels, the median shorter side of the training images
+    gpu_memory: float | None  # GiB of the device that will be used; None when that is the CPU
+
+
+def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any], str]:
+    """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
+    chosen, why = _automatic(around)
+    return METHOD_SETTINGS[method] | chosen | {"method": method}, why
+
+
+def _automatic(around: Surroundings) -> tuple[dict[str, Any], str]:
+    if around.gpu_memory is not None:
+        size = 256 if around.image_size >= 200 else _multiple_of_32(around.image_size)
+        blocks = 9 if size >= 200 else 6
+        chosen = {"generator": f"resnet_{blocks}blocks", "ema_decay": 0.999, **_sizes(size)}
+        if around.gpu_memory < 4:  # a step at 256x256 takes 2.7 GiB on a processor, and GPUs want room to work in
+            chosen |= {"precision": "16-mixed"}
+        why = f"a GPU with {around.gpu_memory:.0f} GiB and images of {around.image_size} pixels"
+        return chosen, f"The paper's setting at {size}x{size} with {blocks} blocks, for {why}."
+    chosen, size = _for_cpu(around.image_size)
+    return chosen, (
+        f"A light CycleGAN at {size}x{size}, since there is no GPU and the images have {around.image_size} pixels; "
+        f"{chosen['max_minutes']:g} minutes unless you give a budget. --preset paper trains the paper's."
+    )
+
+
+def _for_cpu(image_size: int) -> tuple[dict[str, Any], int]:
+    tiny = image_size < 96
+    size = _multiple_of_32(min(image_size, 128))
+    chosen = {
+        "generator": "resnet",
+        "generator_width": 16,
+        "blocks": 4 if tiny else 6,
+        "discriminator_width": 32,
+        "learning_rate": 4e-4,
+        "ema_decay": 0.995,
+        "workers": 0,  # the processors have enough to do
+        "max_minutes": 60.0,
+        "sample_every": 50 if tiny else 100,
+        "log_every": 10,
+        **_sizes(size),
+    }
+    return chosen, size
+
+
+def _multiple_of_32(size: int) -> int:
+    return max(32, size // 32 * 32)
+
+
+def _sizes(crop: int) -> dict[str, int]:
+    """Crop and the load size in the paper's proportion, 286 to 256."""
+    return {"crop_size": crop, "load_size": round(crop * 286 / 256)}
+
+
+def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: Any) -> Config:
+    """A preset with single settings changed: ``configure("small", data="data/horse2zebra", max_minutes=60)``.
+
+    Paths may be given as strings. Raises `UsageError` for unknown or contradictory settings.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"There is no preset named {preset!r}; there are {', '.join(PRESETS)}.")
+    method = settings.get("method", "cyclegan")
+    if method not in METHOD_SETTINGS:
+        raise UsageError(f"There is no method named {method!r}; there are {', '.join(METHOD_SETTINGS)}.")
+    paths = {n: Path(v) for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
+    return validated(Config().with_settings(**(preset_settings(preset, method) | settings | paths)))
