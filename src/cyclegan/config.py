@@ -80,6 +80,7 @@ class LossConfig:
 
     method: Annotated[MethodName, Doc("What is optimised; brings its own paper's settings along.")] = "cyclegan"
     objective: Annotated[Objective, Doc("Adversarial objective; least squares is the paper's [C 4].")] = "lsgan"
+    lambda_gan: Annotated[float, Doc("Weight of the adversarial loss in the generators' loss [C eq. 3].")] = 1.0
     lambda_a: Annotated[float, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
     lambda_b: Annotated[float, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
     lambda_identity: Annotated[
@@ -179,7 +180,7 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
     at_least = {
         "batch_size": 1, "load_size": 8, "crop_size": 8, "workers": 0, "generator_width": 1, "blocks": 0,
-        "discriminator_width": 1, "discriminator_layers": 1, "pool_size": 0, "lambda_a": 0, "lambda_b": 0,
+        "discriminator_width": 1, "discriminator_layers": 1, "pool_size": 0, "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0,
         "lambda_identity": 0, "lambda_gp": 0, "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
         "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0, "checkpoint_epochs": 0, "keep": 0,
         "max_images": 1, "max_steps": 1, "seed": 0,

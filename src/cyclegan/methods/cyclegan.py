@@ -47,8 +47,8 @@ class CycleGAN(Method):
         D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
         x, y, fake_x, fake_y, weight = batch["A"], batch["B"], images["A"], images["B"], self.settings
         terms = {
-            "G_A": self.gan.generator(D_Y(fake_y)),
-            "G_B": self.gan.generator(D_X(fake_x)),
+            "G_A": weight.lambda_gan * self.gan.generator(D_Y(fake_y)),
+            "G_B": weight.lambda_gan * self.gan.generator(D_X(fake_x)),
             "cycle_A": weight.lambda_a * l1(F(fake_y), x),
             "cycle_B": weight.lambda_b * l1(G(fake_x), y),
         }
