@@ -163,6 +163,18 @@ class Config:
         return Config(**sections)
 
 
+AT_LEAST = {
+    "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
+    "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
+    "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_gp": 0, "pool_size": 0,
+    "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
+    "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
+    "checkpoint_epochs": 0, "keep": 0,
+}  # fmt: skip
+MORE_THAN_ZERO = ("learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+SHARES = ("beta1", "beta2", "ema_decay")  # from 0 to less than 1
+
+
 def validated(config: Config) -> Config:
     """The same configuration, or a `UsageError` that names the first setting that cannot be."""
     for sentence in _contradictions(config):
@@ -178,22 +190,14 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "Give either one folder DATA or the two folders --a and --b, not both."
     if (data.a is None) != (data.b is None):
         yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
-    at_least = {
-        "batch_size": 1, "load_size": 8, "crop_size": 8, "workers": 0, "generator_width": 1, "blocks": 0,
-        "discriminator_width": 1, "discriminator_layers": 1, "pool_size": 0, "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0,
-        "lambda_identity": 0, "lambda_gp": 0, "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
-        "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0, "checkpoint_epochs": 0, "keep": 0,
-        "max_images": 1, "max_steps": 1, "seed": 0,
-    }  # fmt: skip
-    more_than_zero = ("learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
     values = {k: v for s in (data, networks, loss, optimiser, run) for k, v in vars(s).items()}
-    for name, least in at_least.items():
+    for name, least in AT_LEAST.items():
         if values[name] is not None and values[name] < least:
             yield f"--{_flag(name)} is {values[name]}; it must be at least {least}."
-    for name in more_than_zero:
+    for name in MORE_THAN_ZERO:
         if values[name] is not None and not values[name] > 0:
             yield f"--{_flag(name)} is {values[name]}; it must be more than 0."
-    for name in ("beta1", "beta2", "ema_decay"):
+    for name in SHARES:
         if not 0 <= values[name] < 1:
             yield f"--{_flag(name)} is {values[name]}; it must be at least 0 and less than 1."
     for name in ("channels_a", "channels_b"):
