@@ -33,7 +33,7 @@ SETTINGS: dict[str, Callable[[], Config]] = {
 
 
 class Textbook:
-    """One CycleGAN step as tutorials write it: every forward pass on its own, PyTorch's convolutions and Adam as they come."""
+    """One CycleGAN step as tutorials write it: every pass on its own, PyTorch's convolutions and Adam as they are."""
 
     def __init__(self, config: Config):
         torch.manual_seed(0)
