@@ -1,7 +1,7 @@
 """Every setting of a training as typed plain data: its meaning, unit, source and one default.
 
-The class defaults are CycleGAN's of the ``paper`` preset. `[C]` is the paper (Zhu et al., ICCV 2017), `[R]` the
-authors' PyTorch repository; where the two differ the preset follows `[R]`.
+The class defaults are CycleGAN's of the ``paper`` preset. `[C]` is the paper (Zhu et al., ICCV 2017), `[P]`
+pix2pix's (Isola et al., CVPR 2017), `[R]` the authors' PyTorch repository; where they differ the preset follows `[R]`.
 """
 
 import dataclasses
@@ -25,13 +25,14 @@ PreprocessPolicy = Literal[
     "scale_shortside_and_crop",
     "none",
 ]
-GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128"]
+GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128", "unet_64"]
 DiscriminatorName = Literal["basic", "n_layers", "pixel"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
-MethodName = Literal["cyclegan"]
+MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
+Direction = Literal["AtoB", "BtoA"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class DataConfig:
     """Images: where they are and how they become tensors."""
 
     data: Annotated[
-        Optional[Path], tyro.conf.Positional, Doc("Folder with trainA, trainB and, if there are, testA, testB.")
+        Optional[Path],
+        tyro.conf.Positional,
+        Doc("Folder with trainA, trainB and, if there are, testA, testB; or pairs: A and B side by side in each file."),
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
@@ -70,6 +73,10 @@ class NetworkConfig:
     discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
+    dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
+    antialias: Annotated[bool, Doc("Blur where a ResNet halves or doubles the resolution; no checkerboard [CUT].")] = (
+        False
+    )
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
     init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
 
@@ -86,6 +93,17 @@ class LossConfig:
     lambda_identity: Annotated[
         float, Doc("Weight of the identity loss, as a share of the cycle's; 0 turns it off [C 5.2].")
     ] = 0.5
+    lambda_l1: Annotated[float, Doc("Weight of the distance to the true image in 'pix2pix' [P eq. 4].")] = 100.0
+    lambda_nce: Annotated[float, Doc("Weight of PatchNCE in 'cut' [CUT eq. 5].")] = 1.0
+    nce_identity: Annotated[bool, Doc("PatchNCE on B itself too, which keeps what is already right [CUT eq. 5].")] = (
+        True
+    )
+    nce_layers: Annotated[
+        tuple[int, ...], Doc("Layers of the generator's encoder whose patches are compared [CUT].")
+    ] = (0, 4, 8, 12, 16)
+    nce_temperature: Annotated[float, Doc("Temperature of the contrast between patches [CUT].")] = 0.07
+    flip_equivariance: Annotated[bool, Doc("Mirror half of the batches in the generator's passes [FastCUT].")] = False
+    direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
     pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
 
@@ -169,12 +187,13 @@ class Config:
 AT_LEAST = {
     "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
     "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
-    "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_gp": 0, "pool_size": 0,
+    "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_l1": 0, "lambda_gp": 0, "pool_size": 0,
+    "lambda_nce": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
     "checkpoint_epochs": 0, "keep": 0,
 }  # fmt: skip
-MORE_THAN_ZERO = ("learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+MORE_THAN_ZERO = ("nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
 SHARES = ("beta1", "beta2", "ema_decay")  # from 0 to less than 1
 
 
@@ -191,7 +210,9 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield from _wrong_types(section)
     if data.data is not None and (data.a or data.b):
         yield "Give either one folder DATA or the two folders --a and --b, not both."
-    if (data.a is None) != (data.b is None):
+    if loss.method == "colorization":
+        yield from _no_pictures(data)
+    elif (data.a is None) != (data.b is None):
         yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
     values = {k: v for s in (data, networks, loss, optimiser, run) for k, v in vars(s).items()}
     for name, least in AT_LEAST.items():
@@ -215,10 +236,22 @@ def _contradictions(config: Config) -> Iterator[str]:
         )
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
+    if loss.direction == "BtoA" and loss.method != "pix2pix":
+        yield f"--direction is for --method pix2pix; {loss.method} has no choice of directions."
+    if not loss.nce_layers or min(loss.nce_layers) < 0 or list(loss.nce_layers) != sorted(set(loss.nce_layers)):
+        yield f"--nce-layers are {' '.join(map(str, loss.nce_layers))}; they must be numbers from 0 on, rising."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
         yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
+
+
+def _no_pictures(data: DataConfig) -> Iterator[str]:
+    """What colourisation cannot learn from."""
+    if data.b is not None:
+        yield "--method colorization learns from one folder of pictures; give DATA or --a alone, without --b."
+    if (data.channels_a, data.channels_b) != (3, 3):
+        yield "--method colorization takes colour pictures, grey ones among them; leave --channels-a and -b at 3."
 
 
 def _wrong_types(section: Any) -> Iterator[str]:
@@ -227,7 +260,10 @@ def _wrong_types(section: Any) -> Iterator[str]:
         if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
             yield f"--{_flag(name)} is {value!r}; it must be one of {', '.join(get_args(hints[name]))}."
         kinds = get_args(hints[name]) or (hints[name],)
-        if get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
+        if get_origin(hints[name]) is tuple:
+            if not isinstance(value, tuple) or not all(_is_one_of(each, kinds[:1]) for each in value):
+                yield f"--{_flag(name)} is {value!r}; it must be numbers."
+        elif get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
             yield f"--{_flag(name)} is {value!r}, which is not of the right kind ({_kind(kinds)})."
 
 
@@ -290,4 +326,11 @@ def _section(cls: Any, table: dict[str, Any], path: Path) -> Any:
     for name in table:
         if name not in hints:
             raise UsageError(f"{path}: there is no setting named {name}; remove it or correct its name.")
-    return cls(**{n: Path(v) if Path in (get_args(hints[n]) or (hints[n],)) else v for n, v in table.items()})
+    return cls(**{name: _from_toml(value, hints[name]) for name, value in table.items()})
+
+
+def _from_toml(value: Any, hint: Any) -> Any:
+    """TOML knows no paths and no tuples."""
+    if isinstance(value, str) and Path in (get_args(hint) or (hint,)):
+        return Path(value)
+    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value

@@ -1,20 +1,53 @@
 """What all networks are made of: normalisation, initialisation, and padding to a size an architecture allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, instance_norm, pad
 
 from cyclegan.errors import UsageError
 
 MakeNorm = Callable[[int], nn.Module]
 
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that takes each image's own statistics when it is not trained.
+
+    So [R] translates: one image at a time, and not in eval mode. The running statistics are kept, but not used.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if self.training:
+            return super().forward(x)
+        return instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class Dropout(nn.Dropout):
+    """Dropout that can stay at work when it is not trained: the only noise that pix2pix has [P 3.1].
+
+    `noise_seed` decides what is dropped then, the same in every image, so that translations can be repeated; None
+    drops nothing.
+    """
+
+    noise_seed: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if self.training or self.noise_seed is None:
+            return super().forward(x)
+        draw = torch.Generator().manual_seed(self.noise_seed)  # on the CPU, so that all devices drop alike
+        kept = torch.rand(x.shape[1:], generator=draw) >= self.p
+        return x * kept.to(x) / (1 - self.p)
+
+
 NORMS: dict[str, MakeNorm] = {
     # Statistics of one image, no learned scale: the result for an image never depends on its batch.
     "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "none": lambda channels: nn.Identity(),
 }
 
@@ -43,6 +76,42 @@ def initialise(network: nn.Module, init: Literal["normal", "xavier", "kaiming", 
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+class BlurDown(nn.Module):
+    """Halve (N, C, H, W) after blurring by [1, 2, 1] in both directions, on reflected borders (Zhang 2019)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("kernel", _blur([1, 2, 1], channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To (N, C, ceil(H / 2), ceil(W / 2))."""
+        return conv2d(pad(x, (1, 1, 1, 1), mode="reflect"), self.kernel, stride=2, groups=x.shape[1])
+
+
+class BlurUp(nn.Module):
+    """Double (N, C, H, W), blurring by [1, 3, 3, 1] in both directions, on repeated borders (Zhang 2019)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("kernel", 4 * _blur([1, 3, 3, 1], channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To (N, C, 2 H, 2 W)."""
+        wide = pad(x, (1, 1, 1, 1), mode="replicate")
+        return conv_transpose2d(wide, self.kernel, stride=2, padding=3, groups=x.shape[1])
+
+
+def _blur(weights: Sequence[float], channels: int) -> Tensor:
+    """The same two-dimensional kernel, of sum 1, for each channel: (C, 1, K, K)."""
+    one = torch.tensor(weights, dtype=torch.float32)
+    kernel = torch.outer(one, one)
+    return (kernel / kernel.sum()).repeat(channels, 1, 1, 1)
 
 
 def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
