@@ -29,7 +29,7 @@ GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_li
 DiscriminatorName = Literal["basic", "n_layers", "pixel"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
-Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
+Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 MethodName = Literal["cyclegan"]
 

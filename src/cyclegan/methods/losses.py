@@ -1,7 +1,8 @@
 """Adversarial objectives, as functions of a discriminator's logits.
 
 Each has two sides: the generator's loss on the logits of its fakes, and the discriminator's on real and fake ones.
-The discriminator's is halved, which slows it down relative to the generator [C 7.1]; WGAN-GP's is as published.
+The discriminator's is halved, which slows it down relative to the generator [C 7.1]; minimax's and WGAN-GP's are as
+published.
 """
 
 from collections.abc import Callable
@@ -40,6 +41,16 @@ def _vanilla_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return (softplus(-real).mean() + softplus(fake).mean()) / 2
 
 
+def _minimax_generator(fake: Tensor) -> Tensor:
+    """E[log(1 - D(G(z)))], which has little slope while D is sure (Goodfellow et al. 2014, eq. 1)."""
+    return -softplus(fake).mean()
+
+
+def _minimax_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-(E[log D(x)] + E[log(1 - D(G(z)))]) (Goodfellow et al. 2014, eq. 1)."""
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
 def _critic_generator(fake: Tensor) -> Tensor:
     """-E[D(G(x))], for the critics of WGAN-GP and hinge."""
     return -fake.mean()
@@ -58,6 +69,7 @@ def _hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 OBJECTIVES: dict[str, AdversarialObjective] = {
     "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_discriminator),
     "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_discriminator),
+    "minimax": AdversarialObjective(_minimax_generator, _minimax_discriminator),
     "wgangp": AdversarialObjective(_critic_generator, _wasserstein_discriminator),
     "hinge": AdversarialObjective(_critic_generator, _hinge_discriminator),
 }
