@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := outputs/demo
 
-.PHONY: demo test test-all lint benchmark picture clean
+.PHONY: demo test test-all lint benchmark examples ablations picture clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -29,8 +29,17 @@ lint: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py
 
+examples: $(READY)
+	$(BIN)/python examples/gan.py
+	$(BIN)/python examples/conditional_gan.py
+
+ablations: $(READY)
+	$(BIN)/python benchmarks/ablations.py
+
 picture: $(READY)
 	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter
+	$(BIN)/python examples/gan.py --out docs/gan.png
+	$(BIN)/python examples/conditional_gan.py --out docs/conditional-gan.png
 
 # torch first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
 # build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
