@@ -153,6 +153,8 @@ class RunConfig:
     checkpoint_epochs: Annotated[int, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[int, Doc("Numbered checkpoints that are kept, newest first; 0 keeps all.")] = 3
     tensorboard: Annotated[bool, Doc("Write TensorBoard events.")] = True
+    visdom: Annotated[Optional[str], Doc("Visdom server to show it on, such as http://localhost:8097.")] = None
+    wandb: Annotated[Optional[str], Doc("Project of Weights & Biases to log to.")] = None
 
 
 def _said_by(section: type) -> Doc:

@@ -18,6 +18,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training import checkpoint
 from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
+from cyclegan.training.online import online_monitors, require_extras
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
 from cyclegan.training.state import Training
@@ -44,6 +45,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     the loss is no longer finite or the disk is full; what was saved before stays.
     """
     config = validated(config)
+    require_extras(config.run)
     domains = find_training_data(config)
     fabric = launch(config)
     run = on_first_process(fabric, lambda: new_run_folder(config))
@@ -173,6 +175,7 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
         MetricsFile(),
         SampleFiles(),
         *([TensorBoard()] if settings.tensorboard else []),
+        *online_monitors(settings),
     ]
     monitors = Monitors([*writers, *watch] if fabric.is_global_zero else [])
     monitors.start(run, training.step)
