@@ -56,7 +56,7 @@ def test_constant_stays() -> None:
 
 def test_progress_is_the_largest_share_of_any_budget() -> None:
     def share(step: int, minutes: float, **run: float) -> float:
-        return progress(step, minutes, steps_per_epoch=10, optimiser=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
+        return progress(step, step / 10, minutes, optimiser=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
 
     assert share(500, 9) == 0.25
     assert share(500, 9, max_steps=1000) == 0.5
@@ -69,8 +69,8 @@ def test_a_budget_holds_the_whole_schedule() -> None:
     budget = RunConfig(max_steps=100)
     factors = []
     for step in range(100):
-        share = progress(step, 0, steps_per_epoch=1000, optimiser=PAPER, run=budget)
-        epoch = schedule_epoch(share, step=step, steps_per_epoch=1000, config=PAPER, run=budget)
+        share = progress(step, step / 1000, 0, optimiser=PAPER, run=budget)
+        epoch = schedule_epoch(share, step / 1000, config=PAPER, run=budget)
         factors.append(rate_factor(epoch, PAPER))
     assert factors[:50] == [1] * 50
     assert all(a > b for a, b in pairwise(factors[50:]))
@@ -78,7 +78,5 @@ def test_a_budget_holds_the_whole_schedule() -> None:
 
 
 def test_without_a_budget_the_rate_changes_between_epochs_only() -> None:
-    epochs = [
-        schedule_epoch(0.0, step=step, steps_per_epoch=4, config=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)
-    ]
+    epochs = [schedule_epoch(0.0, step / 4, config=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)]
     assert epochs == [1, 1, 2, 2, 3]

@@ -65,7 +65,7 @@ def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: 
     for direction, name in (("AtoB", "G"), ("BtoA", "F")):
         averaged = load_file(trained / "checkpoints" / "latest" / "ema.safetensors")
         generator = build_generator(config.networks, 3, 3)
-        prefix = f"module.{name}."
+        prefix = f"{name}."
         generator.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
         with torch.no_grad():
             expected = generator(x[None])[0]
@@ -110,7 +110,7 @@ def test_damaged_weights_are_said(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "ema.safetensors").write_bytes((folder / "ema.safetensors").read_bytes()[:500])
     with pytest.raises(CycleGANError, match="cannot be loaded"):
         Translator.load(tmp_path)
-    save_file({"module.G.other": torch.zeros(1)}, tmp_path / "ema.safetensors")
+    save_file({"G.other": torch.zeros(1)}, tmp_path / "ema.safetensors")
     with pytest.raises(CycleGANError, match="cannot be loaded"):
         Translator.load(tmp_path)
 

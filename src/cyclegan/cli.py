@@ -11,7 +11,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.config import Config, Direction, from_toml, validated
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
 from cyclegan.presets import PresetName, preset_settings
 
 Options = TypeVar("Options")
@@ -69,7 +69,10 @@ class Resume:
     """Go on with a training from its last checkpoint, as if it had never stopped."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
+    checkpoint: Annotated[Optional[str], Doc("Another checkpoint than the last, such as step-0001000.")] = None
     data: Annotated[Optional[Path], Doc("The data's folder, if it has moved.")] = None
+    a: Annotated[Optional[Path], Doc("Folder of domain A, if it has moved.")] = None
+    b: Annotated[Optional[Path], Doc("Folder of domain B, if it has moved.")] = None
     max_steps: Annotated[Optional[int], Doc("New budget in steps, from the run's beginning.")] = None
     max_minutes: Annotated[Optional[float], Doc("New budget in minutes, from the run's beginning.")] = None
     epochs: Annotated[Optional[int], Doc("New number of epochs at the initial learning rate.")] = None
@@ -171,11 +174,6 @@ def _finish(run: Path) -> None:
     print(f"Translate with: cyclegan translate {run} INPUT -o OUT")
 
 
-def _is_first_process() -> bool:
-    """Whether this process speaks for all that a training has on several devices or machines."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
-
-
 def _report(run: Path) -> None:
     from cyclegan.evaluation.report import write_report
 
@@ -256,13 +254,28 @@ def main() -> NoReturn:
             raise UsageError(f"There is no command {command!r}; there are {', '.join(COMMANDS)}.")
         COMMANDS[command](arguments)
     except CycleGANError as error:
-        if _is_first_process():
-            print(f"cyclegan: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        raise SystemExit(_said(error)) from None
     except OSError as error:  # what no room expected, such as a folder that may not be read
-        print(f"cyclegan: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        print(f"cyclegan: {in_one_sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("cyclegan: stopped.", file=sys.stderr)
         raise SystemExit(130) from None
     raise SystemExit(0)
+
+
+def _said(error: CycleGANError) -> int:
+    """Print an error by the process whose business it is, and return the exit code of this one."""
+    first = _is_first_process()
+    if first or error.alone:
+        print(f"cyclegan: {error}", file=sys.stderr)
+    # A process that ends badly is taken for dead, and the first might be killed before it has spoken.
+    return error.exit_code if first or not error.shared else 0
+
+
+def _is_first_process() -> bool:
+    """Whether this process speaks for all, as far as can be known before they have met."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return os.environ.get("NODE_RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0"

@@ -197,8 +197,9 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the training process alone decides what follows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals may reach a whole group of processes; the training process alone decides what follows."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[str, Any]]:

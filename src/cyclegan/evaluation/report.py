@@ -23,7 +23,7 @@ from cyclegan.evaluation.methods import METHOD_WORDS
 from cyclegan.evaluation.paired import Paired
 from cyclegan.methods import METHODS
 from cyclegan.training.data import find_data
-from cyclegan.training.trainer import read_run
+from cyclegan.training.run_folder import read_run
 
 NAME = "report.html"
 MOST_BYTES = 3_000_000
@@ -38,11 +38,12 @@ class Written:
     sentences: tuple[str, ...]
 
 
-def write_report(run: Path) -> Written:
+def write_report(run: str | Path) -> Written:
     """Write ``report.html`` in the run folder, of whatever there is; the page says what is missing.
 
     Raises `UsageError` for a folder that is no run, and `CycleGANError` when the page cannot be written.
     """
+    run = Path(run)
     config = read_run(run)
     domains, notes = _domains(config)
     views = []

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 
 LATEST = "latest"
 _OLDER, _NEWER = ".latest-older", ".newer"
@@ -99,8 +99,17 @@ def latest_of(run: Path) -> Path | None:
     return None
 
 
+def named(run: Path, name: str) -> Path:
+    """A checkpoint of the run by its folder's name. Raises `UsageError` when it has none of that name."""
+    folder = run / "checkpoints"
+    there = sorted(path.parent.name for path in folder.glob("*/state.json") if not path.parent.name.startswith("."))
+    if name not in there:
+        raise UsageError(f"{run} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}.")
+    return folder / name
+
+
 def load(folder: Path, process: int) -> Checkpoint:
-    """Read a checkpoint, and of the processes' parts the one of `process` (shared out anew if there were fewer).
+    """Read a checkpoint, and of the processes' parts the one of `process`; none when there were fewer.
 
     Raises `CycleGANError` when files are missing or damaged.
     """
@@ -112,8 +121,10 @@ def load(folder: Path, process: int) -> Checkpoint:
             weights=load_file(folder / "weights.safetensors"),
             ema=load_file(ema) if ema.exists() else None,
             optimisers=load_file(folder / "optimisers.safetensors"),
-            processes=[load_file(folder / f"process-{process % state['processes']}.safetensors")],
+            processes=[load_file(folder / f"process-{process}.safetensors")] if process < state["processes"] else [],
             state=state,
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}); resume from another one.") from None
+        others = sorted(folder.parent.glob("step-*"))
+        hint = f"; go on from another one with --checkpoint {others[-1].name}" if others else ""
+        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}){hint}.") from None

@@ -1,22 +1,28 @@
 """An exponential moving average of the generators' weights, which translates better than their last state."""
 
-from collections.abc import Sequence
-from typing import Any
+import copy
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 
-def averaged(generators: nn.Module, decay: float) -> AveragedModel:
-    """A copy of `generators` to be kept up with ``update_parameters(generators)`` after each step.
+class Average:
+    """A copy of `generators` that follows them with each `update`.
 
     Early on it forgets faster, at 1 - (1 + n)/(10 + n) for the n-th update, so that short trainings gain as well.
     """
 
-    @torch.no_grad()
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], count: Any) -> None:
-        n = int(count)
-        torch._foreach_lerp_(list(average), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+    def __init__(self, generators: nn.ModuleDict, decay: float):
+        self.generators = copy.deepcopy(generators).requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
 
-    return AveragedModel(generators, multi_avg_fn=update)
+    @torch.no_grad()
+    def update(self, generators: nn.ModuleDict) -> None:
+        """Come nearer to the generators; the first time, become them."""
+        self.updates += 1
+        n = self.updates - 1
+        share = 1.0 if n == 0 else 1 - min(self.decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(self.generators.parameters()), list(generators.parameters()), share)
+        for mine, theirs in zip(self.generators.buffers(), generators.buffers(), strict=True):
+            mine.copy_(theirs)

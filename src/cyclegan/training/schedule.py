@@ -5,10 +5,9 @@ import math
 from cyclegan.config import OptimiserConfig, RunConfig
 
 
-def progress(step: int, minutes: float, *, steps_per_epoch: int, optimiser: OptimiserConfig, run: RunConfig) -> float:
+def progress(step: int, epochs: float, minutes: float, *, optimiser: OptimiserConfig, run: RunConfig) -> float:
     """Share of the training that is done, 0 to 1: the largest among epochs, steps and minutes."""
-    epochs = optimiser.epochs + optimiser.epochs_decay
-    shares = [step / (epochs * steps_per_epoch)]
+    shares = [epochs / (optimiser.epochs + optimiser.epochs_decay)]
     if run.max_steps is not None:
         shares.append(step / run.max_steps)
     if run.max_minutes is not None:
@@ -16,14 +15,14 @@ def progress(step: int, minutes: float, *, steps_per_epoch: int, optimiser: Opti
     return min(1.0, max(shares))
 
 
-def schedule_epoch(share: float, *, step: int, steps_per_epoch: int, config: OptimiserConfig, run: RunConfig) -> float:
+def schedule_epoch(share: float, epochs: float, *, config: OptimiserConfig, run: RunConfig) -> float:
     """The epoch, from 1, whose learning rate holds: the real one, or with a budget the one the budget stands for.
 
     A budget of steps or minutes is a whole training in little, its decay included, and moves through the
     schedule's epochs evenly.
     """
     if run.max_steps is None and run.max_minutes is None:
-        return 1.0 + step // steps_per_epoch
+        return 1.0 + math.floor(epochs + 1e-9)  # an epoch's last step is an epoch but for rounding
     return 1.0 + share * (config.epochs + config.epochs_decay)
 
 

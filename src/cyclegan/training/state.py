@@ -15,7 +15,7 @@ from cyclegan.methods.method import Batch, Images, Terms
 from cyclegan.networks import winograd
 from cyclegan.training import optimiser_state
 from cyclegan.training.checkpoint import Checkpoint
-from cyclegan.training.ema import averaged
+from cyclegan.training.ema import Average
 from cyclegan.training.schedule import rate_factor, schedule_epoch
 
 
@@ -27,8 +27,9 @@ class Training:
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.allow(self.method, config.run.winograd)
-        self.average = self._averaged()
         self.module: Any = fabric.setup_module(self.method)
+        decay = config.optimiser.ema_decay
+        self.average = Average(self.method.generators, decay) if decay else None
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
         self.optimisers: list[Any] = [
@@ -39,14 +40,12 @@ class Training:
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
         self.step = 0
         self.minutes = 0.0
+        self.origin = (0.0, 0)  # epochs and steps that were done when an epoch last changed its number of steps
+        self.steps_per_epoch: int | None = None
         self.fresh: list[dict[str, Tensor]] = []  # terms of the latest steps, still on the device
         self.generators_terms: tuple[str, ...] = ()
         self.pending: list[dict[str, float]] = []  # terms of the steps since the last row of metrics
         self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and count of steps
-
-    def _averaged(self) -> Any:
-        decay = self.config.optimiser.ema_decay
-        return averaged(self.method.generators, decay).to(self.fabric.device) if decay else None
 
     def _adam(self, side: Iterator[nn.Parameter]) -> torch.optim.Adam:
         settings = self.config.optimiser
@@ -62,15 +61,28 @@ class Training:
     @property
     def generators(self) -> nn.ModuleDict:
         """The generators to look at and to keep: the averaged ones when averaging is on."""
-        return self.average.module if self.average is not None else self.method.generators
+        return self.average.generators if self.average is not None else self.method.generators
 
-    def set_rate(self, share: float, steps_per_epoch: int) -> float:
+    def count_epochs_by(self, steps: int) -> bool:
+        """An epoch has so many steps from now on. Says whether it had another number before."""
+        changed = self.steps_per_epoch not in (None, steps)
+        if changed:
+            self.origin = (self.epochs(), self.step)
+        self.steps_per_epoch = steps
+        return changed
+
+    def epochs(self) -> float:
+        """Epochs that are done."""
+        epochs, step = self.origin
+        return epochs + (self.step - step) / (self.steps_per_epoch or 1)
+
+    def set_rate(self, share: float) -> float:
         """Set both optimisers' learning rate for the coming step and return it."""
         optimiser, run = self.config.optimiser, self.config.run
         if optimiser.schedule == "plateau":
             rate = self.optimisers[0].param_groups[0]["lr"]
         else:
-            epoch = schedule_epoch(share, step=self.step, steps_per_epoch=steps_per_epoch, config=optimiser, run=run)
+            epoch = schedule_epoch(share, self.epochs(), config=optimiser, run=run)
             rate = optimiser.learning_rate * rate_factor(epoch, optimiser)
         for each in self.optimisers:
             for group in each.param_groups:
@@ -109,7 +121,7 @@ class Training:
         self._apply(self.optimisers[0])
         self.method.discriminators.requires_grad_(True)
         if self.average is not None:
-            self.average.update_parameters(self.method.generators)
+            self.average.update(self.method.generators)
         return seen, made
 
     def _step_discriminators(self, batches: Sequence[Batch], images: Iterable[Images]) -> list[Terms]:
@@ -170,14 +182,17 @@ class Training:
         return Checkpoint(
             config_toml=to_toml(self.config),
             weights=self.method.state_dict(),
-            ema=None if self.average is None else self.average.state_dict(),
+            ema=None if self.average is None else self.average.generators.state_dict(),
             optimisers=tensors,
             processes=[part[0] for part in parts],
             state={
                 "step": self.step,
                 "minutes": self.minutes,
+                "origin": self.origin,
+                "steps_per_epoch": self.steps_per_epoch,
                 "processes": len(parts),
                 "draws": [part[1] for part in parts],
+                "averaged": 0 if self.average is None else self.average.updates,
                 "pending": self.pending,
                 "epoch_loss": self.epoch_loss,
                 "plateau": {k: v for k, v in self.plateau.state_dict().items() if isinstance(v, int | float)},
@@ -188,25 +203,31 @@ class Training:
 
     def restore(self, saved: Checkpoint) -> None:
         """Become what `checkpoint` saw."""
-        state, (mine,) = saved.state, saved.processes
+        state = saved.state
         self.method.load_state_dict(saved.weights)
         if self.average is not None and saved.ema is not None:
-            self.average.load_state_dict(saved.ema)
+            self.average.generators.load_state_dict(saved.ema)
+            self.average.updates = state["averaged"]
         for each, values in zip(
             self.optimisers, optimiser_state.unflatten(saved.optimisers, state["optimisers"]), strict=True
         ):
             each.load_state_dict(values)
         self.step, self.minutes = state["step"], state["minutes"]
+        self.origin, self.steps_per_epoch = tuple(state["origin"]), state["steps_per_epoch"]
         self.pending, self.epoch_loss = state["pending"], state["epoch_loss"]
         self.plateau.load_state_dict(state["plateau"])
         if state["precision"]:
             self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if saved.processes:
+            self._restore_process(saved.processes[0], state["draws"][self.fabric.global_rank])
+
+    def _restore_process(self, mine: dict[str, Tensor], draw: Any) -> None:
         for domain, history in self.method.histories.items():
             count = sum(name.startswith(f"history.{domain}.") for name in mine)
             history.images = [
                 mine[f"history.{domain}.{i}"].to(self.fabric.device) for i in range(min(count, history.size))
             ]
-        version, numbers, gauss = state["draws"][self.fabric.global_rank % state["processes"]]
+        version, numbers, gauss = draw
         self.method.draw.setstate((version, tuple(numbers), gauss))
         torch.set_rng_state(mine["random.cpu"])
         if "random.cuda" in mine and torch.cuda.is_available():

@@ -1,36 +1,40 @@
 """The one loop, for every method. It knows no method's terms and no monitor by name."""
 
-import os
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import torch
-from lightning_fabric import Fabric
+from filelock import FileLock
 
-from cyclegan.config import Config, Direction, from_toml, to_toml, validated
+from cyclegan.config import Config, Direction, validated
 from cyclegan.data.datasets import Batches, make_loader
 from cyclegan.data.folders import Domains
-from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.training import checkpoint
+from cyclegan.errors import CycleGANError
+from cyclegan.surroundings import enough_memory
+from cyclegan.training import checkpoint as checkpoints
 from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online import online_monitors, require_extras
+from cyclegan.training.processes import launch, on_first_process, together
+from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
-
-Result = TypeVar("Result")
 
 AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop or to save
 
 
 class Interrupted(CycleGANError):
     """A training that was asked to stop, and has saved. `exit_code` is 128 + the signal, as shells count."""
+
+    shared = True
 
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
@@ -42,31 +46,35 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
 
     `watch` is told what happens, beside ``metrics.csv``, ``samples/`` and TensorBoard. Raises `UsageError` for
     settings and data that cannot be trained on, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when
-    the loss is no longer finite or the disk is full; what was saved before stays.
+    the loss is no longer finite, memory runs out or the disk is full; what was saved before stays.
     """
     config = validated(config)
     require_extras(config.run)
     domains = find_training_data(config)
     fabric = launch(config)
+    training = Training(config, fabric)
     run = on_first_process(fabric, lambda: new_run_folder(config))
-    return _train(Training(config, fabric), domains, run, watch)
+    return _train(training, domains, run, watch)
 
 
-def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
+def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
     """Go on with a run from its last checkpoint, bit for bit as if it had never stopped, and return its folder.
 
-    `settings` change single settings by name, such as ``max_minutes``. A run without a checkpoint starts over.
-    Raises as `train`, and `UsageError` for a folder that is no run.
+    `checkpoint` names another one, such as "step-0001000". `settings` change single settings by name, such as
+    ``max_minutes``. A run without a checkpoint starts over. Raises as `train`, and `UsageError` for a folder that is
+    no run.
     """
+    run = Path(run)
     config = read_run(run)
-    paths = {name: value.resolve() for name, value in settings.items() if isinstance(value, Path)}
-    config = validated(config.with_settings(**(_one_budget(settings) | settings | paths)))
+    paths = {n: Path(v).resolve() for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
+    config = validated(config.with_settings(**(_one_budget(settings) | _one_place(settings) | settings | paths)))
+    require_extras(config.run)
     domains = find_training_data(config)
+    found = checkpoints.named(run, checkpoint) if checkpoint else checkpoints.latest_of(run)
     fabric = launch(config)
     training = Training(config, fabric)
-    if (found := checkpoint.latest_of(run)) is not None:
+    if found is not None:
         _restore(training, found)
-    on_first_process(fabric, lambda: _write_config(config, run))
     return _train(training, domains, run, watch)
 
 
@@ -77,8 +85,15 @@ def _one_budget(settings: dict[str, Any]) -> dict[str, None]:
     return dict.fromkeys(budgets - given) if given else {}
 
 
+def _one_place(settings: dict[str, Any]) -> dict[str, None]:
+    """Data that has moved to one folder is no longer in two, and the other way round."""
+    if settings.get("data"):
+        return {"a": None, "b": None}
+    return {"data": None} if settings.get("a") or settings.get("b") else {}
+
+
 def _restore(training: Training, found: Path) -> None:
-    saved = checkpoint.load(found, training.fabric.global_rank)
+    saved = checkpoints.load(found, training.fabric.global_rank)
     try:
         training.restore(saved)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
@@ -86,91 +101,10 @@ def _restore(training: Training, found: Path) -> None:
         raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}).") from None
 
 
-def read_run(run: Path) -> Config:
-    """The configuration of a run folder. Raises `UsageError` when it is none."""
-    if not (run / "config.toml").is_file():
-        raise UsageError(f"{run} is no run folder (it has no config.toml); give the folder that training named.")
-    return from_toml(run / "config.toml")
-
-
-def launch(config: Config) -> Fabric:
-    """Start the processes the configuration asks for, or join those that `torchrun` or `fabric run` started.
-
-    Raises `UsageError` when the machine has no such device.
-    """
-    run = config.run
-    devices: int | str = run.devices
-    nodes, accelerator = run.nodes, run.accelerator
-    if "LT_CLI_USED" in os.environ:  # `fabric run` hands these over itself, and wants no second opinion
-        devices, nodes, accelerator = "auto", 1, "auto"
-    elif "TORCHELASTIC_RUN_ID" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    several = devices == "auto" or int(devices) * nodes > 1
-    try:
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            precision=None if "LT_PRECISION" in os.environ else run.precision,
-            # Each backward pass reaches one side of the game only.
-            strategy="ddp_find_unused_parameters_true" if several and "LT_STRATEGY" not in os.environ else "auto",
-        )
-    except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
-        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
-    if "LT_CLI_USED" not in os.environ:
-        fabric.launch()
-    return fabric
-
-
-def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
-    """What `work` returns on the first process, for all of them; or the `CycleGANError` it raised, in all of them."""
-    outcome: tuple[Any, CycleGANError | None] = (None, None)
-    if fabric.is_global_zero:
-        try:
-            outcome = (work(), None)
-        except CycleGANError as error:
-            outcome = (None, error)
-        except OSError as error:
-            outcome = (None, CycleGANError(f"{error.filename or 'A file'}: {error.strerror or error}."))
-    result, problem = fabric.broadcast(outcome)
-    if problem is not None:
-        raise problem
-    return result
-
-
-def new_run_folder(config: Config) -> Path:
-    """Make the run's folder with its ``config.toml``; an unnamed run gets the next free name of its data.
-
-    Raises `UsageError` when a named one exists already.
-    """
-    data = config.data
-    folders = [data.data] if data.data else [data.a, data.b]
-    name = config.run.name or "2".join(folder.resolve().name for folder in folders if folder is not None)
-    run, number = config.run.runs / name, 1
-    while run.exists():
-        if config.run.name:
-            raise UsageError(f"{run} exists; choose another --name, or go on with `cyclegan resume {run}`.")
-        number += 1
-        run = config.run.runs / f"{name}-{number}"
-    try:
-        run.mkdir(parents=True)
-        _write_config(config, run)
-    except OSError as error:
-        raise CycleGANError(f"The run folder {run} cannot be made: {error.strerror}.") from None
-    return run
-
-
-def _write_config(config: Config, run: Path) -> None:
-    """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
-    config = config.with_settings(**{n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)})
-    temporary = run / ".config.toml"
-    temporary.write_text(to_toml(config), encoding="utf-8")
-    temporary.replace(run / "config.toml")
-
-
 def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
     fabric, settings = training.fabric, training.config.run
+    held: list[FileLock] = []
+    on_first_process(fabric, lambda: held.append(lock(run)))
     writers: list[Monitor] = [
         MetricsFile(),
         SampleFiles(),
@@ -178,11 +112,15 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
         *online_monitors(settings),
     ]
     monitors = Monitors([*writers, *watch] if fabric.is_global_zero else [])
-    monitors.start(run, training.step)
     try:
-        Loop(training, domains, run, monitors).run()
+        on_first_process(fabric, lambda: write_config(training.config, run))
+        monitors.start(run, training.step)
+        with enough_memory("lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"):
+            Loop(training, domains, run, monitors).run()
     finally:
         monitors.close()
+        for each in held:
+            each.release()
     return run
 
 
@@ -195,25 +133,34 @@ class Loop:
         data, optimiser = self.config.data, self.config.optimiser
         dataset = make_dataset(self.config, domains.train)
         batches = Batches(
-            len(dataset),
-            data.batch_size,
-            first=training.step * optimiser.accumulate,
-            process=self.fabric.global_rank,
-            processes=self.fabric.world_size,
+            len(dataset), data.batch_size, process=self.fabric.global_rank, processes=self.fabric.world_size
         )
         self.steps_per_epoch = -(-batches.per_epoch // optimiser.accumulate)
+        if training.count_epochs_by(self.steps_per_epoch):
+            monitors.message(
+                f"An epoch has {self.steps_per_epoch} steps now, since images or processes are others than before; "
+                f"the training goes on after {training.epochs():.1f} epochs."
+            )
+        epochs, self.since = training.origin
+        batches.first = round(epochs * batches.per_epoch) + (training.step - self.since) * optimiser.accumulate
         self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
         self.broken: dict[str, str] = {}
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
         self.clock = Clock(training.minutes, training.step)
+        self.saved_at = training.step  # of a new training: there is nothing to save
 
     def run(self) -> None:
         """Train until the budget is used up, or until a signal asks to stop."""
         training, settings, clock = self.training, self.config.run, self.clock
-        with StopRequests() as stop:
+        if self._share() >= 1:
+            self.monitors.message(
+                f"This training is done: {training.step} steps in {training.minutes:.0f} minutes. To train further, "
+                "raise its budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
+            )
+        with StopRequests(say=self.fabric.is_global_zero) as stop, closing(self.batches):
             while (share := self._share()) < 1:
-                rate = training.set_rate(share, self.steps_per_epoch)
+                rate = training.set_rate(share)
                 training.train_step([next(self.batches) for _ in range(self.config.optimiser.accumulate)])
                 stopping, saving = self._agree(stop.received, clock.since_save() >= settings.save_minutes)
 
@@ -225,22 +172,23 @@ class Loop:
                     clock.logged(step)
                 if step % settings.sample_every == 0 or step == 1:
                     self._show_samples(progress)
-                if step % self.steps_per_epoch == 0:
+                if (step - self.since) % self.steps_per_epoch == 0:
                     training.end_epoch()
                 if saving or stopping or self._numbered_due():
                     self._save()
                 if stopping:
                     raise Interrupted(f"Stopped and saved at step {step}. {self._go_on()}", stopping)
-            self._save()
-            if training.step % settings.sample_every:
-                self._show_samples(self._progress(rate=0.0))
+            if training.step > self.saved_at:
+                self._save()
+                if training.step % settings.sample_every:
+                    self._show_samples(self._progress(rate=0.0))
         self._count_broken()
 
     def _share(self) -> float:
         return progress(
             self.training.step,
+            self.training.epochs(),
             self.training.minutes,
-            steps_per_epoch=self.steps_per_epoch,
             optimiser=self.config.optimiser,
             run=self.config.run,
         )
@@ -261,7 +209,7 @@ class Loop:
         step = self.training.step
         return Progress(
             step=step,
-            epoch=1 + (step - 1) // self.steps_per_epoch,
+            epoch=1 + math.floor(self.training.epochs() - 0.5 / self.steps_per_epoch),
             share=self._share(),
             minutes=self.training.minutes,
             images_per_second=self.clock.steps_per_second(step) * self.images_per_step,
@@ -279,7 +227,7 @@ class Loop:
         """Raise `CycleGANError` when a loss or weight is no longer a number; nothing is saved then."""
         if self.training.settle() and self.training.is_finite():
             return
-        kept = checkpoint.latest_of(self.folder)
+        kept = checkpoints.latest_of(self.folder)
         raise CycleGANError(
             f"The loss is no longer finite at step {self.training.step}. "
             + (f"The last good checkpoint is kept in {kept}; " if kept else "There is no checkpoint yet; ")
@@ -288,20 +236,21 @@ class Loop:
 
     def _numbered_due(self) -> bool:
         every = self.config.run.checkpoint_epochs * self.steps_per_epoch
-        return every > 0 and self.training.step % every == 0
+        return every > 0 and (self.training.step - self.since) % every == 0
 
     def _save(self) -> None:
         self._require_finite()
         saved = self.training.checkpoint()
         on_first_process(self.fabric, lambda: self._write(saved))
         self.clock.saved()
+        self.saved_at = self.training.step
 
-    def _write(self, saved: checkpoint.Checkpoint | None) -> None:
+    def _write(self, saved: checkpoints.Checkpoint | None) -> None:
         assert saved is not None, "the first process has the checkpoint"
         folder = self.folder / "checkpoints"
-        checkpoint.save_latest(saved, folder)
+        checkpoints.save_latest(saved, folder)
         if self._numbered_due():
-            checkpoint.keep_numbered(folder, self.training.step, self.config.run.keep)
+            checkpoints.keep_numbered(folder, self.training.step, self.config.run.keep)
 
     def _go_on(self) -> str:
         return f"Go on with: cyclegan resume {self.folder}"
@@ -331,9 +280,10 @@ class Loop:
             fixed[direction] = [each.to(self.fabric.device) for each in images]
         return {direction: images for direction, images in fixed.items() if images}
 
-    def _on_device(self, loader: Any) -> Iterator[dict[str, Any]]:
+    def _on_device(self, loader: Any) -> Generator[dict[str, Any], None, None]:
         for batch in loader:
             if "error" in batch:
+                batch["error"].alone = self.fabric.world_size > 1
                 raise batch["error"]
             for path, sentence in batch["broken"]:
                 if path not in self.broken:
@@ -342,8 +292,12 @@ class Loop:
             yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
 
     def _count_broken(self) -> None:
-        if self.broken:
-            self.monitors.message(f"{len(self.broken)} unreadable images were left out.")
+        """Say how many images could not be read by any process; name those that only others met."""
+        broken = {path: said for part in together(self.fabric, self.broken) for path, said in part.items()}
+        for path in broken.keys() - self.broken.keys():
+            self.monitors.message(f"{broken[path]} It was left out.")
+        if broken:
+            self.monitors.message(f"{len(broken)} unreadable images were left out.")
 
 
 class Clock:

@@ -159,7 +159,7 @@ def find_checkpoint(path: Path) -> Path:
 def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     averaged = folder / "ema.safetensors"
     file, prefix = (
-        (averaged, f"module.{name}.")
+        (averaged, f"{name}.")
         if averaged.exists()
         else (
             folder / "weights.safetensors",
