@@ -19,6 +19,7 @@ from cyclegan.training import checkpoint
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
+from cyclegan.training.start import starting_weights
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
 
@@ -44,9 +45,12 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     """
     config = validated(config)
     domains = find_domains(config.data.data, config.data.a, config.data.b)
+    weights = starting_weights(config)
     fabric = launch(config)
+    training = Training(config, fabric)
+    training.start_with(weights)
     run = on_first_process(fabric, lambda: new_run_folder(config))
-    return _train(Training(config, fabric), domains, run, watch)
+    return _train(training, domains, run, watch)
 
 
 def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
@@ -63,6 +67,8 @@ def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path
     training = Training(config, fabric)
     if (found := checkpoint.latest_of(run)) is not None:
         _restore(training, found)
+    else:
+        training.start_with(starting_weights(config))
     on_first_process(fabric, lambda: _write_config(config, run))
     return _train(training, domains, run, watch)
 
@@ -160,7 +166,8 @@ def new_run_folder(config: Config) -> Path:
 
 def _write_config(config: Config, run: Path) -> None:
     """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
-    config = config.with_settings(**{n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)})
+    paths = vars(config.data) | vars(config.networks)
+    config = config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
     temporary = run / ".config.toml"
     temporary.write_text(to_toml(config), encoding="utf-8")
     temporary.replace(run / "config.toml")

@@ -1,0 +1,278 @@
+"""State dicts of the authors' PyTorch repositories [R] and ours: the same tensors under other names.
+
+The architecture is read from the tensors themselves. Layers are numbered there through one long `Sequential`, here they
+sit in rooms (`stem`, `blocks`, `head`); `layers_of` pairs the two. Everything is a pure function on state dicts.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cyclegan.config import NetworkConfig
+from cyclegan.errors import UsageError
+from cyclegan.networks import build_discriminator, build_generator
+
+Tensors = Mapping[str, Tensor]
+Part = Literal["generator", "discriminator"]
+
+UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; what [R] has
+RESNETS = {9: "resnet_9blocks", 6: "resnet_6blocks"}  # by residual blocks
+_SETTINGS: dict[Part, tuple[str, ...]] = {
+    "generator": ("generator", "generator_width", "blocks", "norm", "dropout"),
+    "discriminator": ("discriminator", "discriminator_width", "discriminator_layers", "norm"),
+}
+_FIRST = ("stem.1.weight", "levels.down.1.weight", "body.0.weight")  # of a ResNet, a U-Net, a discriminator
+_LAST = ("head.1.bias", "levels.up.1.bias")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A generator or discriminator as its tensors describe it; `settings` are the `NetworkConfig`'s that matter."""
+
+    part: Part
+    settings: dict[str, Any]
+    in_channels: int
+    out_channels: int = 1
+
+    def __str__(self) -> str:
+        said = dict(self.settings)
+        kind = said.pop(self.part)
+        if kind.startswith(("resnet_", "unet_")):
+            said.pop("blocks", None)
+        words = ", ".join(f"{name.removeprefix(f'{self.part}_')} {value}" for name, value in said.items())
+        return f"{kind}, {self.in_channels} to {self.out_channels} channels, {words}"
+
+
+def recognise(tensors: Tensors) -> Network:
+    """The network that a state dict of the reference holds.
+
+    Raises `UsageError`, naming tensors, when they are none of its generators and discriminators.
+    """
+    tensors = cleaned(tensors)
+    for hint, describe in _DESCRIBE.items():
+        if hint in tensors:
+            try:
+                network = describe(tensors)
+            except (KeyError, IndexError, ValueError):  # a shape or a name that none of them has
+                break
+            _pair_up(tensors, network)
+            return network
+    raise UsageError(f"These tensors are no generator or discriminator of the reference: {_listed(tensors)}.")
+
+
+def described(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
+    """The network that our own state dict, built by `config`, is of."""
+    first = next(ours[name] for name in _FIRST if name in ours)
+    last = next((len(ours[name]) for name in _LAST if name in ours), 1)
+    settings = {name: getattr(config, name) for name in _SETTINGS[part]}
+    if settings.get("generator") in RESNETS.values():
+        settings["blocks"] = {name: blocks for blocks, name in RESNETS.items()}[settings["generator"]]
+    return Network(part, settings, first.shape[1], last)
+
+
+def from_reference(tensors: Tensors, network: Network) -> dict[str, Tensor]:
+    """The reference's state dict of this network as ours, in float32.
+
+    Raises `UsageError`, naming the tensors, for those that are missing, have no place or another shape.
+    """
+    tensors = cleaned(tensors)
+    names = _pair_up(tensors, network)
+    ours = {}
+    for name, expected in _blank(network).items():
+        found = tensors.get(names[name]) if name in names else None
+        # Without a norm [R] leaves the bias out, and files of old have no count of batches: both are zero.
+        value = torch.zeros(expected.shape) if found is None else found
+        ours[name] = value.detach().to(expected.dtype).contiguous()
+    return ours
+
+
+def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
+    """Our state dict of this network as the reference's, float32 on the CPU.
+
+    Raises `UsageError` for what the reference cannot express.
+    """
+    names = _names(network)
+    for name in _blank(network).keys() - names.keys():
+        if ours[name].count_nonzero():
+            raise UsageError(
+                f"The reference's networks without norm have no biases before it, and {name} is not zero; "
+                "these weights cannot be exported."
+            )
+    return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.items()}
+
+
+def cleaned(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors without data-parallel prefixes, and without statistics that instance norms kept and never used.
+
+    Those are of before PyTorch 0.4.
+    """
+    renamed = {re.sub(r"^((module|_orig_mod)\.)+", "", name): value for name, value in tensors.items()}
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+
+    def unused(name: str) -> bool:
+        layer, _, leaf = name.rpartition(".")
+        return leaf in statistics and f"{layer}.weight" not in renamed
+
+    return {name: value for name, value in renamed.items() if not unused(name)}
+
+
+# What a network is, by the first tensor it has for sure.
+
+
+def _resnet(t: Tensors) -> Network:
+    width, in_channels = t["model.1.weight"].shape[:2]
+    blocks = {m[1] for name in t if (m := re.match(r"model\.(\d+)\.conv_block\.", name))}
+    last = max((int(name.split(".")[1]) for name in t if name.endswith(".bias")), default=0)
+    settings = {
+        "generator": RESNETS.get(len(blocks), "resnet"),
+        "generator_width": width,
+        "blocks": len(blocks),
+        "norm": _norm(t, "model.1", "model.2"),
+        # A dropout layer in the middle of a block moves the second convolution, from 5 to 6.
+        "dropout": any(name.endswith("conv_block.6.weight") and value.ndim == 4 for name, value in t.items()),
+    }
+    return Network("generator", settings, in_channels, t[f"model.{last}.weight"].shape[0])
+
+
+def _unet(t: Tensors) -> Network:
+    width, in_channels = t["model.model.0.weight"].shape[:2]
+    levels = 1 + max(name.count(".model.") - 1 for name in t if name.endswith(".weight"))
+    if levels not in UNETS:
+        raise UsageError(f"The reference has U-Nets of 7 and 8 levels, these tensors are one of {levels}.")
+    inner = "model.model.1.model"
+    # Its dropout comes after the norms and shifts nothing: the tensors do not tell.
+    settings = {
+        "generator": UNETS[levels],
+        "generator_width": width,
+        "norm": _norm(t, f"{inner}.1", f"{inner}.2"),
+    }
+    return Network("generator", settings, in_channels, t["model.model.3.weight"].shape[1])
+
+
+def _patchgan(t: Tensors) -> Network:
+    width, in_channels = t["model.0.weight"].shape[:2]
+    layers = sum(value.ndim == 4 and name.endswith(".weight") for name, value in t.items()) - 2
+    settings = {
+        "discriminator": "basic" if layers == 3 else "n_layers",
+        "discriminator_width": width,
+        "discriminator_layers": layers,
+        "norm": _norm(t, "model.2", "model.3"),
+    }
+    return Network("discriminator", settings, in_channels)
+
+
+def _pixel(t: Tensors) -> Network:
+    width, in_channels = t["net.0.weight"].shape[:2]
+    settings = {"discriminator": "pixel", "discriminator_width": width, "norm": _norm(t, "net.2", "net.3")}
+    return Network("discriminator", settings, in_channels)
+
+
+_DESCRIBE: dict[str, Callable[[Tensors], Network]] = {
+    "model.model.0.weight": _unet,
+    "model.1.weight": _resnet,
+    "net.0.weight": _pixel,
+    "model.0.weight": _patchgan,
+}
+
+
+def _norm(t: Tensors, conv: str, norm: str) -> str:
+    """Instance norm leaves a trace only in the bias before it, which [R] has with no other norm."""
+    return "batch" if f"{norm}.weight" in t else "instance" if f"{conv}.bias" in t else "none"
+
+
+# Where each of our layers is found there.
+
+
+def layers_of(network: Network) -> dict[str, str]:
+    """Our layers that have weights, and the reference's names of them.
+
+    Raises `UsageError` for an architecture that the reference does not have.
+    """
+    settings = network.settings
+    kind = settings[network.part]
+    if kind in UNETS.values():
+        return _unet_layers({name: levels for levels, name in UNETS.items()}[kind])
+    if kind in {*RESNETS.values(), "resnet"}:
+        return _resnet_layers(settings["blocks"], settings["dropout"])
+    if kind == "pixel":
+        return {f"body.{i}": f"net.{i}" for i in (0, 2, 3, 5)}
+    if kind in ("basic", "n_layers"):
+        layers = 3 if kind == "basic" else settings["discriminator_layers"]
+        return {f"body.{i}": f"model.{i}" for i in range(3 * layers + 3)}
+    raise UsageError(f"The reference has no {kind!r} networks; these weights cannot be exported.")
+
+
+def _resnet_layers(blocks: int, dropout: bool) -> dict[str, str]:
+    first, second = 10, 6 if dropout else 5  # the first block, and the second convolution within each
+    up = first + blocks
+    layers = {"stem.1": "1", "stem.2": "2"}
+    for i in range(2):
+        layers |= {f"down.{i}.{j}": f"{4 + 3 * i + j}" for j in range(2)}
+    for i in range(blocks):
+        pairs = {1: 1, 2: 2, 6: second, 7: second + 1}
+        layers |= {f"blocks.{i}.body.{ours}": f"{first + i}.conv_block.{theirs}" for ours, theirs in pairs.items()}
+    for i in range(2):
+        layers |= {f"up.{i}.{j}": f"{up + 3 * i + j}" for j in range(2)}
+    layers["head.1"] = f"{up + 7}"
+    return {ours: f"model.{theirs}" for ours, theirs in layers.items()}
+
+
+def _unet_layers(levels: int) -> dict[str, str]:
+    """From the outermost level, whose list begins with its convolution, to the innermost, which has no level within."""
+    layers = {"levels.down.1": "model.model.0", "levels.up.1": "model.model.3"}
+    ours, theirs = "levels.deeper", "model.model.1.model"
+    for _ in range(levels - 2):
+        pairs = {"down.1": 1, "down.2": 2, "up.1": 5, "up.2": 6}
+        layers |= {f"{ours}.{room}": f"{theirs}.{place}" for room, place in pairs.items()}
+        ours, theirs = f"{ours}.deeper", f"{theirs}.3.model"
+    innermost = {"down.1": 1, "up.1": 3, "up.2": 4}
+    return layers | {f"{ours}.{room}": f"{theirs}.{place}" for room, place in innermost.items()}
+
+
+def _names(network: Network) -> dict[str, str]:
+    """Our tensors that the reference has too, and its names of them."""
+    layers = layers_of(network)
+    kept = set(_blank(network))
+    if network.settings["norm"] == "none":  # [R] has no biases there, as if a batch norm followed
+        kept &= set(_blank(replace(network, settings=network.settings | {"norm": "batch"})))
+    return {name: f"{layers[layer]}.{leaf}" for name in kept for layer, _, leaf in [name.rpartition(".")]}
+
+
+def _blank(network: Network) -> dict[str, Tensor]:
+    """Our network's state dict, shapes without numbers."""
+    return _built(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
+
+
+@lru_cache(maxsize=16)
+def _built(part: Part, config: NetworkConfig, in_channels: int, out_channels: int) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        if part == "generator":
+            return build_generator(config, in_channels, out_channels).state_dict()
+        return build_discriminator(config, in_channels).state_dict()
+
+
+def _pair_up(tensors: Tensors, network: Network) -> dict[str, str]:
+    """`_names`, once it is sure that the tensors are those. Raises `UsageError` that names the ones that are not."""
+    names, blank = _names(network), _blank(network)
+    required = {theirs for theirs in names.values() if not theirs.endswith("num_batches_tracked")}
+    missing = required - tensors.keys()
+    homeless = tensors.keys() - names.values()
+    other = {
+        theirs for ours, theirs in names.items() if theirs in tensors and tensors[theirs].shape != blank[ours].shape
+    }
+    problems = {"are missing": missing, "have no place in it": homeless, "have another shape": other}
+    said = [f"{_listed(found)} {what}" for what, found in problems.items() if found]
+    if said:
+        raise UsageError(f"This looks like a {network.part} ({network}), but {'; '.join(said)}.")
+    return names
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, *more = sorted(names) or ["nothing"]
+    shown = ", ".join([first, *more[:4]])
+    return shown + (f" and {len(more) - 4} more" if len(more) > 4 else "")
