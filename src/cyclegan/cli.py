@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Optional, TypeVar
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.config import Config, from_toml, validated
+from cyclegan.config import Config, Direction, from_toml, validated
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.presets import PresetName, preset_settings
 
@@ -48,6 +48,7 @@ class DataGet:
     size: Annotated[int, Doc("Width and height of the images, pixels.")] = 64
     train: Annotated[int, Doc("Training images of each domain.")] = 400
     test: Annotated[int, Doc("Test images of each domain; these are pairs.")] = 32
+    paired: Annotated[bool, Doc("Training images are pairs too, for pix2pix; the folder is data/NAME-paired.")] = False
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Translate:
     run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
     input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
-    direction: Annotated[Literal["AtoB", "BtoA"], Doc("Which way.")] = "AtoB"
+    direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
     size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
@@ -135,9 +136,11 @@ def data(arguments: list[str]) -> None:
     options = parse(DataGet, "cyclegan data get", arguments[1:])
     from cyclegan.data import seasons
 
-    to = options.to or Path("data") / options.name
-    seasons.write(to, size=options.size, train=options.train, test=options.test)
-    print(f"{to}: {options.train} summers, {options.train} winters, and {options.test} test scenes in both.")
+    to = options.to or Path("data") / (options.name + ("-paired" if options.paired else ""))
+    seasons.write(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
+    count = options.train
+    scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
+    print(f"{to}: {scenes}, and {options.test} test scenes in both.")
 
 
 def train(arguments: list[str]) -> None:

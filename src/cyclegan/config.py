@@ -1,7 +1,7 @@
 """Every setting of a training as typed plain data: its meaning, unit, source and one default.
 
-The class defaults are CycleGAN's of the ``paper`` preset. `[C]` is the paper (Zhu et al., ICCV 2017), `[R]` the
-authors' PyTorch repository; where the two differ the preset follows `[R]`.
+The class defaults are CycleGAN's of the ``paper`` preset. `[C]` is the paper (Zhu et al., ICCV 2017), `[P]`
+pix2pix's (Isola et al., CVPR 2017), `[R]` the authors' PyTorch repository; where they differ the preset follows `[R]`.
 """
 
 import dataclasses
@@ -25,13 +25,14 @@ PreprocessPolicy = Literal[
     "scale_shortside_and_crop",
     "none",
 ]
-GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128"]
+GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128", "unet_64"]
 DiscriminatorName = Literal["basic", "n_layers", "pixel"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
-MethodName = Literal["cyclegan"]
+MethodName = Literal["cyclegan", "pix2pix", "colorization"]
+Direction = Literal["AtoB", "BtoA"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class DataConfig:
     """Images: where they are and how they become tensors."""
 
     data: Annotated[
-        Optional[Path], tyro.conf.Positional, Doc("Folder with trainA, trainB and, if there are, testA, testB.")
+        Optional[Path],
+        tyro.conf.Positional,
+        Doc("Folder with trainA, trainB and, if there are, testA, testB; or pairs: A and B side by side in each file."),
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
@@ -70,6 +73,7 @@ class NetworkConfig:
     discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
+    dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
     init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start with the networks of this model or run instead.")] = None
@@ -87,6 +91,8 @@ class LossConfig:
     lambda_identity: Annotated[
         float, Doc("Weight of the identity loss, as a share of the cycle's; 0 turns it off [C 5.2].")
     ] = 0.5
+    lambda_l1: Annotated[float, Doc("Weight of the distance to the true image in 'pix2pix' [P eq. 4].")] = 100.0
+    direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
     pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
 
@@ -167,7 +173,7 @@ class Config:
 AT_LEAST = {
     "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
     "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
-    "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_gp": 0, "pool_size": 0,
+    "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_l1": 0, "lambda_gp": 0, "pool_size": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
     "checkpoint_epochs": 0, "keep": 0,
@@ -189,7 +195,9 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield from _wrong_types(section)
     if data.data is not None and (data.a or data.b):
         yield "Give either one folder DATA or the two folders --a and --b, not both."
-    if (data.a is None) != (data.b is None):
+    if loss.method == "colorization":
+        yield from _no_pictures(data)
+    elif (data.a is None) != (data.b is None):
         yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
     values = {k: v for s in (data, networks, loss, optimiser, run) for k, v in vars(s).items()}
     for name, least in AT_LEAST.items():
@@ -213,10 +221,20 @@ def _contradictions(config: Config) -> Iterator[str]:
         )
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
+    if loss.direction == "BtoA" and loss.method != "pix2pix":
+        yield f"--direction is for --method pix2pix; {loss.method} has no choice of directions."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
         yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
+
+
+def _no_pictures(data: DataConfig) -> Iterator[str]:
+    """What colourisation cannot learn from."""
+    if data.b is not None:
+        yield "--method colorization learns from one folder of pictures; give DATA or --a alone, without --b."
+    if (data.channels_a, data.channels_b) != (3, 3):
+        yield "--method colorization takes colour pictures, grey ones among them; leave --channels-a and -b at 3."
 
 
 def _wrong_types(section: Any) -> Iterator[str]:

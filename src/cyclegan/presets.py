@@ -1,6 +1,7 @@
 """Presets: settings that go together, by the name of a size, of a method, or of a machine.
 
-`[C]` is the paper (Zhu et al., ICCV 2017), `[R]` the authors' PyTorch repository.
+`[C]` is the paper (Zhu et al., ICCV 2017), `[P]` pix2pix's (Isola et al., CVPR 2017), `[R]` the authors' PyTorch
+repository.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,31 @@ FAST: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "small": SMALL, "fast": FAST}
 
+PIX2PIX: dict[str, Any] = {
+    "generator": "unet_256",  # [P] 6.1.1
+    "norm": "batch",
+    "dropout": True,
+    "dropout_at_test": True,  # [P] 3.1: the only noise there is
+    "objective": "vanilla",
+    "lambda_identity": 0.0,
+    "pool_size": 0,
+}
+UNETS = {64: "unet_64", 128: "unet_128"}  # by the size of crops, where they are smaller than the paper's
+
 # What a method's own paper sets differently from CycleGAN's, by `--method`.
-METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {"cyclegan": {}}
+METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
+    "cyclegan": {},
+    "pix2pix": PIX2PIX,
+    "colorization": PIX2PIX,  # [R]
+}
 
 
 def preset_settings(preset: Literal["paper", "small", "fast"], method: MethodName) -> dict[str, Any]:
     """The settings of a preset for a method, which knows better where both have a word."""
-    return PRESETS[preset] | METHOD_SETTINGS[method] | {"method": method}
+    settings = PRESETS[preset] | METHOD_SETTINGS[method] | {"method": method}
+    if settings.get("generator") == "unet_256":
+        settings["generator"] = UNETS.get(settings.get("crop_size", 256), "unet_256")
+    return settings
 
 
 @dataclass(frozen=True)

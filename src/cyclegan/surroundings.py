@@ -4,10 +4,10 @@ import statistics
 from typing import Any
 
 from cyclegan.config import Config
-from cyclegan.data.folders import find_domains
 from cyclegan.data.images import UnreadableImage, check_header
 from cyclegan.errors import UsageError
 from cyclegan.presets import Surroundings, automatic
+from cyclegan.training.data import find_data
 
 LOOKED_AT = 200  # images of each domain; reading a header takes less than a millisecond
 
@@ -17,8 +17,7 @@ def look_around(config: Config) -> tuple[dict[str, Any], str]:
 
     Raises `UsageError` when there is no data to look at, or none of it can be read.
     """
-    data = config.data
-    domains = find_domains(data.data, data.a, data.b)
+    domains = find_data(config)
     sides = []
     for files in (domains.train.a, domains.train.b):
         for path in files[:: max(1, len(files) // LOOKED_AT)]:

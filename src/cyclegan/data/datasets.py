@@ -8,7 +8,6 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclegan.config import DataConfig
 from cyclegan.data.folders import Domain
-from cyclegan.data.images import UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 
 
@@ -40,6 +39,10 @@ class UnpairedImages(Dataset[dict[str, Any]]):
 
     def __init__(self, files: Domain, config: DataConfig, seed: int):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
+        self.rows: dict[str, list[tuple[Source, ...]]] = {
+            "A": [(path,) for path in self.a],
+            "B": [(path,) for path in self.b],
+        }
         self.config = config
         self.seed = seed
 
@@ -60,27 +63,66 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         place = self.place(*at)
         broken: list[tuple[str, str]] = []
         item: dict[str, Any] = {"broken": broken}
-        for domain, files, number, channels in (
-            ("A", self.a, place.a, self.config.channels_a),
-            ("B", self.b, place.b, self.config.channels_b),
+        for domain, number, channels in (
+            ("A", place.a, self.config.channels_a),
+            ("B", place.b, self.config.channels_b),
         ):
             try:
-                image = self._readable(files, number, channels, broken)
+                (image,) = self._readable(self.rows[domain], number, (channels,), broken)
             except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
                 return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
             item[domain] = to_tensor(preprocess(image, self.config, draw))
         return item
 
-    def _readable(self, files: Sequence[Path], first: int, channels: int, broken: list[tuple[str, str]]) -> Image.Image:
-        for path in (*files[first:], *files[:first]):
+    def _readable(
+        self,
+        rows: Sequence[tuple[Source, ...]],
+        first: int,
+        channels: tuple[int, ...],
+        broken: list[tuple[str, str]],
+    ) -> list[Image.Image]:
+        """The images of a row of files, each with its channels: row number `first`, or the next that can be read."""
+        for row in (*rows[first:], *rows[:first]):
             try:
-                return read_image(path, channels)
+                return [read_image(path, count) for path, count in zip(row, channels, strict=False)]
             except UnreadableImage as error:
                 if self.config.strict:
                     raise
-                broken.append((str(path), str(error)))
-        raise UsageError(f"None of the {len(files)} images beside {files[first]} can be read.")
+                broken.append((str(row[0]), str(error)))
+        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read.")
+
+
+class PairedImages(UnpairedImages):
+    """Items as of `UnpairedImages`, in which A and B belong together and are cropped and flipped alike.
+
+    `files` are paired. If one image of a pair cannot be read, both are left out, and one is named.
+    """
+
+    def __init__(self, files: Domain, config: DataConfig, seed: int):
+        super().__init__(files, config, seed)
+        # A picture that is its own partner is read once.
+        self.pairs = [(a, b) if a != b else (a,) for a, b in zip(self.a, self.b, strict=True)]
+
+    def place(self, epoch: int, position: int) -> Place:
+        """All pairs in shuffled order [R]; in their own with `serial_batches`."""
+        number = position if self.config.serial_batches else int(_shuffled(len(self), self.seed, epoch)[position])
+        return Place(epoch, position, number, number)
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
+        """The item at (epoch, position)."""
+        place = self.place(*at)
+        channels = (self.config.channels_a, self.config.channels_b)
+        broken: list[tuple[str, str]] = []
+        try:
+            images = self._readable(self.pairs, place.a, channels, broken)
+        except CycleGANError as error:
+            return {"error": error}
+        a, b = (
+            to_tensor(preprocess(image, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
+            for image in (images[0], images[-1])
+        )
+        return {"A": a, "B": b, "broken": broken}
 
 
 @lru_cache(maxsize=2)

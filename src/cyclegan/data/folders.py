@@ -1,11 +1,13 @@
-"""Which files make a domain: the layouts in which people keep two kinds of images."""
+"""Which files make a domain, and which a pair: the layouts in which people keep two kinds of images."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from cyclegan.data.images import IMAGE_SUFFIXES
+from cyclegan.data.images import IMAGE_SUFFIXES, Half, Source, UnreadableImage, check_header
 from cyclegan.errors import UsageError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
@@ -13,11 +15,19 @@ SPLITS = {"train": ("train",), "test": ("test", "val")}
 
 @dataclass(frozen=True)
 class Domain:
-    """The images of both domains in one split, empty where there is none, and the folders they were found in."""
+    """The images of both domains in one split, empty where there is none, and the folders they were found in.
 
-    a: tuple[Path, ...] = ()
-    b: tuple[Path, ...] = ()
+    If they are `paired`, images of the same number belong together.
+    """
+
+    a: tuple[Source, ...] = ()
+    b: tuple[Source, ...] = ()
     roots: tuple[Path | None, Path | None] = (None, None)
+    paired: bool = False
+
+    def turned(self) -> "Domain":
+        """The same images with A and B exchanged."""
+        return Domain(self.b, self.a, self.roots[::-1], self.paired)
 
 
 @dataclass(frozen=True)
@@ -68,18 +78,132 @@ def find_domains(data: Path | None = None, a: Path | None = None, b: Path | None
     return Domains(_some_images(a, b), Domain(), (a.resolve().name, b.resolve().name))
 
 
-def paired_by_name(domain: Domain) -> list[tuple[Path, Path]]:
+def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> Domains:
+    """The images of a data set of pairs.
+
+    They stand in two folders, as `find_domains` knows them, under equal names; or in one, two in each file, A at the
+    left and B at the right: in data/train and, if there is one, data/test (or val), or in `data` itself. Raises
+    `UsageError`, also for a training image without a partner.
+    """
+    if data is None or _holds_domains(data):
+        found = find_domains(data, a, b)
+        _require_partners(found.train)
+        return replace(found, train=_matched(found.train), test=_matched(found.test))
+    train, test = (Domain(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
+    return Domains(train, test)
+
+
+def find_pictures(folder: Path | None) -> Domains:
+    """One folder of pictures, as pairs of a picture with itself: A is seen in grey, and B in colour.
+
+    They are in trainA (or as `find_domains` finds A), in "train", or in the folder itself; those to test on are in
+    testA or "test", and may be missing. Raises `UsageError`.
+    """
+    if folder is None:
+        raise UsageError("No data was given; give one folder of colour pictures.")
+    train, test = _splits(folder, "A")
+    return Domains(Domain(train, train, paired=True), Domain(test, test, paired=True), ("grey", "colour"))
+
+
+def paired_by_name(domain: Domain) -> list[tuple[Source, Source]]:
     """Pairs of A and B of one name below their folders, suffixes aside; none if any is double or has no partner.
 
     Names that agree by chance only are no truth, so it is all or nothing.
     """
-    a, b = (
-        {(path.relative_to(root) if root else Path(path.name)).with_suffix(""): path for path in files}
-        for files, root in zip((domain.a, domain.b), domain.roots, strict=True)
-    )
-    if len(a) != len(domain.a) or len(b) != len(domain.b) or a.keys() != b.keys():
+    if domain.paired:
+        return list(zip(domain.a, domain.b, strict=True))
+    if any(_without_partner(domain)):
         return []
+    a, b = (
+        dict(zip(names, files, strict=True)) for names, files in zip(_names(domain), (domain.a, domain.b), strict=True)
+    )
     return [(a[name], b[name]) for name in a]
+
+
+def require_equal_sizes(domain: Domain) -> None:
+    """Raise `UsageError` for the first pair whose images have unequal sizes; unreadable ones are passed over."""
+    for a, b in paired_by_name(domain):
+        try:
+            if isinstance(a, Half):
+                _require_even_width(a.path)
+            elif a != b and (size_a := check_header(a)) != (size_b := check_header(b)):
+                sizes = " and ".join(f"{width}x{height}" for width, height in (size_a, size_b))
+                raise UsageError(f"{a} and {b} are a pair of unequal sizes, {sizes}; bring both to the same size.")
+        except UnreadableImage:
+            continue
+
+
+def _require_even_width(path: Path) -> None:
+    width, _ = check_header(path)
+    if width % 2:
+        raise UsageError(
+            f"{path} is {width} pixels wide, which cannot be halved; a file holds A at the left and B at the right. "
+            "Pairs may be in two folders, too."
+        )
+
+
+def _matched(domain: Domain) -> Domain:
+    """The same images in pairs, or as they are if they make none."""
+    pairs = paired_by_name(domain)
+    return (
+        Domain(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), domain.roots, paired=True) if pairs else domain
+    )
+
+
+def _require_partners(domain: Domain) -> None:
+    alone = _without_partner(domain)
+    if not any(alone):
+        return
+    side = 0 if alone[0] else 1
+    first, other = alone[side][0], domain.roots[1 - side]
+    counts = f"{len(alone[0])} of {len(domain.a)} images of A and {len(alone[1])} of {len(domain.b)} of B have none"
+    raise UsageError(
+        f"{first} has no partner in {other} ({counts}); "
+        "the two images of a pair need the same name below their folders, whatever its suffix."
+    )
+
+
+def _without_partner(domain: Domain) -> tuple[list[Source], list[Source]]:
+    """Images of A and of B whose name does not occur exactly once on either side."""
+    names = _names(domain)
+    counts = [Counter(each) for each in names]
+    a, b = (
+        [file for file, name in zip(files, each, strict=True) if any(count[name] != 1 for count in counts)]
+        for files, each in zip((domain.a, domain.b), names, strict=True)
+    )
+    return a, b
+
+
+def _names(domain: Domain) -> list[list[Path]]:
+    """What images are called below their folders, without suffix."""
+    return [
+        [
+            (path.relative_to(root) if root else Path(path.name)).with_suffix("")
+            for path in files
+            if isinstance(path, Path)
+        ]
+        for files, root in zip((domain.a, domain.b), domain.roots, strict=True)
+    ]
+
+
+def _halves(files: Iterable[Path], side: Literal["left", "right"]) -> tuple[Half, ...]:
+    return tuple(Half(path, side) for path in files)
+
+
+def _holds_domains(data: Path) -> bool:
+    _require_folder(data)
+    return any(_split(data, "train", domain) or _sub(data, domain) for domain in "AB")
+
+
+def _splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The images to train and to test on of a folder that holds one domain."""
+    _require_folder(data)
+    if domain is not None and (train := _split(data, "train", domain) or _sub(data, domain)):
+        test = _split(data, "test", domain)
+    else:
+        train = _sub(data, "train") or data
+        test = next((folder for name in SPLITS["test"] if (folder := _sub(data, name)) and train != data), None)
+    return _images(train), find_images(test) if test else ()
 
 
 def _domains_below(data: Path) -> Domains:
@@ -138,10 +262,13 @@ def _any_images(a: Path | None, b: Path | None) -> Domain:
 
 def _some_images(a: Path, b: Path) -> Domain:
     """The images of two folders. Raises `UsageError` if there is none in one of them."""
-    domain = _any_images(a, b)
-    for folder, found in ((a, domain.a), (b, domain.b)):
-        if not found:
-            files = sum(1 for path in folder.rglob("*") if path.is_file())
-            holds = f"holds {files} file{'s' * (files != 1)}, none an image" if files else "is empty"
-            raise UsageError(f"{folder} {holds}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    return domain
+    return Domain(_images(a), _images(b), (a, b))
+
+
+def _images(folder: Path) -> tuple[Path, ...]:
+    found = find_images(folder)
+    if not found:
+        files = sum(1 for path in folder.rglob("*") if path.is_file())
+        holds = f"holds {files} file{'s' * (files != 1)}, none an image" if files else "is empty"
+        raise UsageError(f"{folder} {holds}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return found

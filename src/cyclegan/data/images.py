@@ -8,8 +8,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import tifffile
@@ -73,18 +74,45 @@ class UnreadableImage(CycleGANError):
     """A file that is no image, or a damaged one. The message names it and says what is wrong."""
 
 
+@dataclass(frozen=True)
+class Half:
+    """One half of a file in which two images stand side by side. It is read as an image of its own."""
+
+    path: Path
+    side: Literal["left", "right"]
+
+    @property
+    def stem(self) -> str:
+        """The file's name without suffix."""
+        return self.path.stem
+
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where the half is in a file of this width and height. Raises `UnreadableImage` for odd widths."""
+        width, height = size
+        if width % 2:
+            raise UnreadableImage(f"{self.path} is {width} pixels wide, and has no two equal halves.")
+        left = 0 if self.side == "left" else width // 2
+        return left, 0, left + width // 2, height
+
+
+Source = Path | Half  # where one image comes from
+
+
 class _Unfit(ValueError):
     """The rest of a sentence that begins with the name of the image."""
 
 
-def read_image(path: Path, channels: int = 3) -> Image.Image:
-    """Decode a file to mode "RGB" (3 channels) or "L" (1), 8 bit, upright by its EXIF orientation.
+def read_image(path: Source, channels: int = 3) -> Image.Image:
+    """Decode a file, or half of one, to mode "RGB" (3 channels) or "L" (1), 8 bit, upright by its EXIF orientation.
 
     Transparent parts become white; deep integers are scaled by the range of their bits, floats are taken as [0, 1];
     an embedded RGB profile is applied; of an animation or several pages the first is taken. Files have at most
     `MOST_PIXELS`, and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises
     `UnreadableImage`.
     """
+    if isinstance(path, Half):
+        whole = read_image(path.path, channels)
+        return whole.crop(path.box(whole.size))
     with _opened(path) as file:
         image, profile = (_decode_tiff if _is_tiff(file) else _decode)(file)
         image = in_eight_bits(_in_srgb(image, profile) if profile else image, channels)
@@ -92,8 +120,11 @@ def read_image(path: Path, channels: int = 3) -> Image.Image:
         return image
 
 
-def check_header(path: Path) -> tuple[int, int]:
+def check_header(path: Source) -> tuple[int, int]:
     """(width, height) as `read_image` would return them, from the header alone. Raises `UnreadableImage`."""
+    if isinstance(path, Half):
+        left, top, right, bottom = path.box(check_header(path.path))
+        return right - left, bottom - top
     with _opened(path) as file:
         if _is_tiff(file):
             with tifffile.TiffFile(file) as tiff:

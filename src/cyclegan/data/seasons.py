@@ -352,10 +352,11 @@ def _box(x: float, bottom: float, half: float, height: float) -> Points:
     return [(x - half, bottom), (x - half, bottom - height), (x + half, bottom - height), (x + half, bottom)]
 
 
-def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32) -> None:
+def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:
     """Write `train` summers (trainA) and other winters (trainB), and `test` scenes in both (testA, testB), as PNG.
 
-    Training scenes of A and B have different seeds; test files of equal name are one scene. Raises `UsageError`
+    Training scenes of A and B have different seeds, unless they are to be `paired`; test files of equal name are one
+    scene, and never one of training. Raises `UsageError`
     for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100  ("." has no name to put a temporary one beside)
@@ -365,7 +366,7 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32) -> No
         raise CycleGANError(f"{root} exists and is not empty; remove it, or choose another folder with --to.")
     parts: list[tuple[str, Season, range]] = [
         ("trainA", "summer", range(train)),
-        ("trainB", "winter", range(train, 2 * train)),
+        ("trainB", "winter", range(train) if paired else range(train, 2 * train)),
         ("testA", "summer", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
         ("testB", "winter", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
     ]

@@ -22,6 +22,9 @@ _TEXT, _GRID, _FIRST, _SECOND = _STAND_INS
 GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "Generators, adversarial": (("G_A", "{a} → {b}"), ("G_B", "{b} → {a}")),
     "Discriminators": (("D_A", "judging {b}"), ("D_B", "judging {a}")),
+    "Generator, adversarial": (("G_GAN", ""),),
+    "Discriminator": (("D_real", "of real images"), ("D_fake", "of generated ones")),
+    "L1": (("G_L1", ""),),
     "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
     "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
 }

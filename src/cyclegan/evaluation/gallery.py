@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 
-from cyclegan.config import Config
+from cyclegan.config import Config, Direction
 from cyclegan.data.folders import Domain, Domains, paired_by_name
-from cyclegan.data.images import UnreadableImage, check_header, read_image
+from cyclegan.data.images import Source, UnreadableImage, check_header, read_image
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after, scaled_like
 from cyclegan.evaluation.strips import Strip, evenly, read_strips
-from cyclegan.translation.translator import Direction, Translator
+from cyclegan.translation.translator import Translator
 
-Both = TypeVar("Both")
 SHOWN = 8  # test images of each direction
 MOST_PAIRS = 500  # that count for the figures
 _TRIES = 4  # unreadable images are replaced, at most so many times as many are looked at
@@ -52,7 +50,8 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     `domains` is None when the data is not there.
     """
     forward = direction == "AtoB"
-    source, target = _turned(domains.names if domains is not None else ("A", "B"), forward)
+    names = domains.names if domains is not None else ("A", "B")
+    source, target = names if forward else names[::-1]
     size = config.data.crop_size
     view = View(direction, source, target, (), tuple(read_strips(run / "samples", direction, size)), None, 0)
     try:
@@ -62,7 +61,7 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     view = replace(view, parameters=sum(p.numel() for p in translator.generator.parameters()))
     if domains is None:
         return view, []
-    test, train = (Domain(*_turned((d.a, d.b), forward)) for d in (domains.test, domains.train))
+    test, train = (d if forward else d.turned() for d in (domains.test, domains.train))
     files = test.a or train.a[:SHOWN]
     paired, notes = _measure(translator, test, size, direction)
     examples = _ranked(translator, paired, size) if paired is not None else _unranked(translator, files, size)
@@ -76,11 +75,7 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     return replace(view, examples=tuple(examples), paired=paired), notes
 
 
-def _turned(pair: tuple[Both, Both], forward: bool) -> tuple[Both, Both]:
-    return pair if forward else (pair[1], pair[0])
-
-
-def check_size(path: Path) -> tuple[int, int]:
+def check_size(path: Source) -> tuple[int, int]:
     """Width and height from the header; (0, 0) for an unreadable file."""
     try:
         return check_header(path)
@@ -129,7 +124,7 @@ def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> E
     return Example(score.source.stem, before, after, scaled_like(truth, after), score, rank)
 
 
-def _unranked(translator: Translator, files: Sequence[Path], size: int) -> list[Example]:
+def _unranked(translator: Translator, files: Sequence[Source], size: int) -> list[Example]:
     """Evenly chosen images; where one cannot be read the next that can is taken."""
     chosen = [files[i] for i in evenly(len(files), SHOWN)]
     spare = [path for path in files if path not in set(chosen)]

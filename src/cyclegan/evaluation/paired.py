@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from cyclegan.data.images import UnreadableImage, read_image, to_tensor
+from cyclegan.config import Direction
+from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
 from cyclegan.errors import CycleGANError
-from cyclegan.translation.translator import Direction, Translator
+from cyclegan.translation.translator import Translator
 
 PEAK_TO_PEAK = 2.0  # of images in [-1, 1]
 WINDOW, SIGMA = 11, 1.5  # pixels; Wang et al. 2004, section III-C, as are K1 and K2
@@ -24,8 +24,8 @@ RESAMPLES = 2000
 class Score:
     """One image: its translation against the truth, and (baseline) its untranslated self against the truth."""
 
-    source: Path
-    truth: Path
+    source: Source
+    truth: Source
     psnr: float  # dB
     ssim: float
     baseline_psnr: float
@@ -102,7 +102,10 @@ def _blur(maps: Tensor) -> Tensor:
 
 
 def against_truth(
-    translator: Translator, pairs: Sequence[tuple[Path, Path]], size: int | None = None, direction: Direction = "AtoB"
+    translator: Translator,
+    pairs: Sequence[tuple[Source, Source]],
+    size: int | None = None,
+    direction: Direction = "AtoB",
 ) -> Paired:
     """Translate the first image of each pair, compare with the second, and average.
 
@@ -125,7 +128,7 @@ def against_truth(
     )
 
 
-def _scores(translator: Translator, pairs: Sequence[tuple[Path, Path]], size: int | None) -> Iterator[Score]:
+def _scores(translator: Translator, pairs: Sequence[tuple[Source, Source]], size: int | None) -> Iterator[Score]:
     for source, target in pairs:
         try:
             image, truth = read_image(source, translator.in_channels), read_image(target, translator.out_channels)
@@ -140,9 +143,9 @@ def _scores(translator: Translator, pairs: Sequence[tuple[Path, Path]], size: in
 
 
 def before_and_after(translator: Translator, image: Image.Image, size: int | None) -> tuple[Image.Image, Image.Image]:
-    """An image and its translation, both with a shorter side of at most `size` pixels (None: as large as it is)."""
+    """What the generator sees of an image, and its translation, both with a shorter side of at most `size` pixels."""
     after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
-    return scaled_like(image, after), after
+    return translator.seen(scaled_like(image, after)), after
 
 
 def scaled_like(image: Image.Image, model: Image.Image) -> Image.Image:

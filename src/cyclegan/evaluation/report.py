@@ -14,17 +14,18 @@ from PIL import Image
 
 from cyclegan import __version__
 from cyclegan.config import Config
-from cyclegan.data.folders import Domains, find_domains
+from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import words
 from cyclegan.evaluation.curves import panels, read_metrics
 from cyclegan.evaluation.gallery import View, look
+from cyclegan.evaluation.methods import METHOD_WORDS
 from cyclegan.evaluation.paired import Paired
+from cyclegan.methods import METHODS
+from cyclegan.training.data import find_data
 from cyclegan.training.trainer import read_run
-from cyclegan.translation.translator import Direction
 
 NAME = "report.html"
-DIRECTIONS: tuple[Direction, ...] = ("AtoB", "BtoA")
 MOST_BYTES = 3_000_000
 SIDES = (256, 192, 128, 96)  # pixels to which pictures are reduced, until the page is small enough
 
@@ -45,7 +46,7 @@ def write_report(run: Path) -> Written:
     config = read_run(run)
     domains, notes = _domains(config)
     views = []
-    for direction in DIRECTIONS:
+    for direction in METHODS[config.loss.method].learned(config.loss):
         view, remarks = look(run, config, domains, direction)
         views.append(view)
         notes += [remark for remark in remarks if remark not in notes]
@@ -56,7 +57,7 @@ def write_report(run: Path) -> Written:
 
 def _domains(config: Config) -> tuple[Domains | None, list[str]]:
     try:
-        return find_domains(config.data.data, config.data.a, config.data.b), []
+        return find_data(config), []
     except (UsageError, OSError) as error:
         return None, [f"The data is no longer where it was, so this page shows no test images: {error}"]
 
@@ -68,7 +69,7 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "name": run.resolve().name,
         "run": shlex.quote(str(run)),
         "version": __version__,
-        "names": names,
+        "method": METHOD_WORDS[config.loss.method],
         "views": views,
         "lead": words.lead(config, domains, words.progress(run)),
         "facts": words.facts(run, config, domains, metrics, [view.parameters for view in views]),

@@ -6,20 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.config import Config, DataConfig, NetworkConfig, OptimiserConfig
-from cyclegan.data.folders import Domains
+from cyclegan.data.folders import Domain, Domains
+from cyclegan.evaluation.methods import METHOD_WORDS, Counts
 from cyclegan.training.checkpoint import latest_of
 
-_OBJECTIVES = {
-    "lsgan": "least squares",
-    "vanilla": "cross entropy",
-    "wgangp": "Wasserstein, gradient penalty",
-    "hinge": "hinge",
-}
 _GENERATORS = {
     "resnet_9blocks": "ResNet with 9 blocks",
     "resnet_6blocks": "ResNet with 6 blocks",
     "unet_256": "U-Net with 8 levels",
     "unet_128": "U-Net with 7 levels",
+    "unet_64": "U-Net with 6 levels",
 }
 _PREPROCESS = {
     "resize_and_crop": "resized to {load}×{load}, random {crop}×{crop} crops",
@@ -36,14 +32,15 @@ def facts(
     run: Path, config: Config, domains: Domains | None, metrics: dict[str, list[float]], parameters: Sequence[int]
 ) -> list[tuple[str, str]]:
     """What there is to say of a run, as (heading, words); `parameters` are the generators' counts, 0 if unknown."""
+    several = "s" if len(parameters) > 1 else ""
     found = [
-        ("Data", _data(config.data, domains)),
+        ("Data", _data(config, domains)),
         ("Seen as", _seen(config.data)),
         ("Trained", trained(run, metrics)),
         ("Speed", _speed(metrics)),
-        ("Generators", _generators(config.networks, parameters)),
-        ("Discriminators", _discriminators(config.networks)),
-        ("Losses", _losses(config)),
+        (f"Generator{several}", _generators(config.networks, parameters)),
+        (f"Discriminator{several}", _discriminators(config.networks)),
+        ("Losses", METHOD_WORDS[config.loss.method].losses(config.loss)),
         ("Optimiser", _optimiser(config.optimiser, config.data.batch_size)),
     ]
     return [(heading, words) for heading, words in found if words]
@@ -87,15 +84,18 @@ def trained(run: Path, metrics: dict[str, list[float]]) -> str:
     return words + (f", epoch {metrics['epoch'][-1]:.0f}" if metrics.get("epoch") else "")
 
 
-def _data(data: DataConfig, domains: Domains | None) -> str:
+def _data(config: Config, domains: Domains | None) -> str:
     if domains is None:
         return ""
+    data, say = config.data, METHOD_WORDS[config.loss.method]
     place = f"{data.data.name}: " if data.data is not None else ""
-    (a, b), most = domains.names, data.max_images
-    train = [len(files[:most]) for files in (domains.train.a, domains.train.b)]
-    words = f"{place}{counted(train[0], 'image')} of {a}, {train[1]:,} of {b}, without pairs"
-    test = len(domains.test.a), len(domains.test.b)
-    return words + (f"; {test[0]:,} and {test[1]:,} kept for testing" if any(test) else "; no test set")
+    test = _counts(domains.test)
+    kept = f"{say.kept(test)} kept for testing" if any(test) else "no test set"
+    return f"{place}{say.images(_counts(domains.train, data.max_images), domains.names)}; {kept}"
+
+
+def _counts(domain: Domain, most: int | None = None) -> Counts:
+    return len(domain.a[:most]), len(domain.b[:most])
 
 
 def _seen(data: DataConfig) -> str:
@@ -115,7 +115,8 @@ def _generators(networks: NetworkConfig, parameters: Sequence[int]) -> str:
     kinds = _GENERATORS | {"resnet": f"ResNet with {blocks}", "resnet_light": f"Light ResNet with {blocks}"}
     words = f"{kinds[networks.generator]}, width {networks.generator_width}"
     sizes = {_parameters(count) for count in parameters if count}
-    return words + (f", {sizes.pop()} parameters each" if len(sizes) == 1 else "")
+    each = " each" if len(parameters) > 1 else ""
+    return words + (f", {sizes.pop()} parameters{each}" if len(sizes) == 1 else "")
 
 
 def _parameters(count: int) -> str:
@@ -126,16 +127,6 @@ def _discriminators(networks: NetworkConfig) -> str:
     layers = counted(networks.discriminator_layers, "strided layer")
     kinds = {"basic": "70×70 PatchGAN", "n_layers": f"PatchGAN with {layers}", "pixel": "PixelGAN"}
     return f"{kinds[networks.discriminator]}, width {networks.discriminator_width}"
-
-
-def _losses(config: Config) -> str:
-    loss = config.loss
-    words = f"Adversarial ({_OBJECTIVES[loss.objective]}), cycle × "
-    words += f"{loss.lambda_a:g}" if loss.lambda_a == loss.lambda_b else f"{loss.lambda_a:g} and {loss.lambda_b:g}"
-    if not loss.lambda_identity:
-        return words + ", no identity loss"
-    weights = sorted({loss.lambda_identity * each for each in (loss.lambda_a, loss.lambda_b)})
-    return words + f", identity × {' and '.join(f'{w:g}' for w in weights)}"
 
 
 def _optimiser(optimiser: OptimiserConfig, batch: int) -> str:
@@ -153,14 +144,13 @@ def _optimiser(optimiser: OptimiserConfig, batch: int) -> str:
 
 def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None) -> str:
     """The page's first sentence: what was learned from what, and how long."""
+    say = METHOD_WORDS[config.loss.method]
     names = domains.names if domains is not None else ("A", "B")
-    size = f"{config.data.crop_size}×{config.data.crop_size}"
+    source, target = names if config.loss.direction == "AtoB" else names[::-1]
     images = ""
     if domains is not None:
-        train = [len(files[: config.data.max_images]) for files in (domains.train.a, domains.train.b)]
-        images = f" of {train[0]:,} and {train[1]:,} images"
+        images = f" from {say.images(_counts(domains.train, config.data.max_images), names)}"
     if done is None:
-        return f"A CycleGAN that is to turn {names[0]} into {names[1]} and back, from two sets{images} without pairs."
-    long = f"{duration(done[1])} of training at {size} pixels"
-    learned = f"a CycleGAN learned it from two sets{images}, without pairs, in {long}"
-    return f"{names[0]} turned into {names[1]} and back: {learned}."
+        return f"{source} to be turned into {target}{say.back}: {say.learner} is to learn it{images}."
+    long = f"{duration(done[1])} of training at {config.data.crop_size}×{config.data.crop_size} pixels"
+    return f"{source} turned into {target}{say.back}: {say.learner} learned it{images}, in {long}."

@@ -1,10 +1,12 @@
 """What is optimised: one file a method. A method knows nothing of files, devices or logging."""
 
 from cyclegan.config import Config
+from cyclegan.methods.colorization import Colorization
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Method
+from cyclegan.methods.pix2pix import Pix2Pix
 
-METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN}
+METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix, "colorization": Colorization}
 
 
 def build_method(config: Config, seed: int) -> Method:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cyclegan.config import LossConfig, NetworkConfig
+from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.method import Batch, Images, Method, Terms
@@ -19,7 +19,7 @@ from cyclegan.networks import build_discriminator, build_generator
 class CycleGAN(Method):
     """G, F, D_X and D_Y, the full objective [C eq. 3], and the identity loss [C 5.2]."""
 
-    directions: ClassVar[dict[str, str]] = {"AtoB": "G", "BtoA": "F"}
+    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G", "BtoA": "F"}
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__(networks, loss, channels, seed)
@@ -72,9 +72,9 @@ class CycleGAN(Method):
         return loss
 
     @classmethod
-    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> dict[str, Tensor]:
+    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
         """What there is to see of a batch: the input, its translation, the way back, and the identity image."""
-        back = "BtoA" if direction == "AtoB" else "AtoB"
+        back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
         fake = cls.translate(generators, images, direction)
         seen = {"input": images, "translated": fake, "and back": cls.translate(generators, fake, back)}
         if images.shape[1] == fake.shape[1]:

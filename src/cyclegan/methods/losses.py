@@ -1,7 +1,8 @@
 """Adversarial objectives, as functions of a discriminator's logits.
 
 Each has two sides: the generator's loss on the logits of its fakes, and the discriminator's on real and fake ones.
-The discriminator's is halved, which slows it down relative to the generator [C 7.1]; WGAN-GP's is as published.
+The discriminator's is halved, which slows it down relative to the generator [C 7.1]; WGAN-GP's is as published, and
+its gradient penalty is added beside it.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,18 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class AdversarialObjective:
-    """The two sides of a game; all arguments are logits of any shape, all results scalars."""
+    """The two sides of a game; all arguments are logits of any shape, all results scalars.
+
+    The discriminator's side is a sum: `real` on the logits of real images, and `fake` on those of generated ones.
+    """
 
     generator: Callable[[Tensor], Tensor]
-    discriminator: Callable[[Tensor, Tensor], Tensor]
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The whole of the discriminator's side."""
+        return self.real(real) + self.fake(fake)
 
 
 def _least_squares_generator(fake: Tensor) -> Tensor:
@@ -25,9 +34,14 @@ def _least_squares_generator(fake: Tensor) -> Tensor:
     return (fake - 1).square().mean()
 
 
-def _least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """1/2 (E[(D(y) - 1)^2] + E[D(G(x))^2]) [C 4]."""
-    return ((real - 1).square().mean() + fake.square().mean()) / 2
+def _least_squares_real(real: Tensor) -> Tensor:
+    """1/2 E[(D(y) - 1)^2] [C 4]."""
+    return (real - 1).square().mean() / 2
+
+
+def _least_squares_fake(fake: Tensor) -> Tensor:
+    """1/2 E[D(G(x))^2] [C 4]."""
+    return fake.square().mean() / 2
 
 
 def _vanilla_generator(fake: Tensor) -> Tensor:
@@ -35,31 +49,41 @@ def _vanilla_generator(fake: Tensor) -> Tensor:
     return softplus(-fake).mean()
 
 
-def _vanilla_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """-1/2 (E[log D(y)] + E[log(1 - D(G(x)))]) [C eq. 1]."""
-    return (softplus(-real).mean() + softplus(fake).mean()) / 2
+def _vanilla_real(real: Tensor) -> Tensor:
+    """-1/2 E[log D(y)] [C eq. 1]."""
+    return softplus(-real).mean() / 2
 
 
-def _critic_generator(fake: Tensor) -> Tensor:
-    """-E[D(G(x))], for the critics of WGAN-GP and hinge."""
-    return -fake.mean()
+def _vanilla_fake(fake: Tensor) -> Tensor:
+    """-1/2 E[log(1 - D(G(x)))] [C eq. 1]."""
+    return softplus(fake).mean() / 2
 
 
-def _wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """E[D(G(x))] - E[D(y)] (Arjovsky et al. 2017); the gradient penalty is added beside it."""
-    return fake.mean() - real.mean()
+def _lower(logits: Tensor) -> Tensor:
+    """E[D], which a critic lowers for fakes (Arjovsky et al. 2017)."""
+    return logits.mean()
 
 
-def _hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """1/2 (E[max(0, 1 - D(y))] + E[max(0, 1 + D(G(x)))]) (Lim and Ye 2017)."""
-    return (relu(1 - real).mean() + relu(1 + fake).mean()) / 2
+def _raise(logits: Tensor) -> Tensor:
+    """-E[D], which a critic lowers for real images, and generators for their fakes."""
+    return -logits.mean()
+
+
+def _hinge_real(real: Tensor) -> Tensor:
+    """1/2 E[max(0, 1 - D(y))] (Lim and Ye 2017)."""
+    return relu(1 - real).mean() / 2
+
+
+def _hinge_fake(fake: Tensor) -> Tensor:
+    """1/2 E[max(0, 1 + D(G(x)))] (Lim and Ye 2017)."""
+    return relu(1 + fake).mean() / 2
 
 
 OBJECTIVES: dict[str, AdversarialObjective] = {
-    "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_discriminator),
-    "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_discriminator),
-    "wgangp": AdversarialObjective(_critic_generator, _wasserstein_discriminator),
-    "hinge": AdversarialObjective(_critic_generator, _hinge_discriminator),
+    "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake),
+    "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_real, _vanilla_fake),
+    "wgangp": AdversarialObjective(_raise, real=_raise, fake=_lower),
+    "hinge": AdversarialObjective(_raise, _hinge_real, _hinge_fake),
 }
 
 

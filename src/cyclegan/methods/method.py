@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from cyclegan.config import LossConfig, NetworkConfig
+from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
@@ -17,8 +17,9 @@ Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is opt
 class Method(nn.Module):
     """Owns the networks and says what each side's loss is. Training them is somebody else's work."""
 
-    directions: ClassVar[dict[str, str]]  # direction -> its generator's name in `generators`
+    directions: ClassVar[dict[Direction, str]]  # direction -> its generator's name in `generators`
     paired: ClassVar[bool] = False  # whether A and B of a batch belong together
+    one_domain: ClassVar[bool] = False  # whether A and B are the same pictures, of which the generators see a part
     discriminators_first: ClassVar[bool] = False  # which side steps first in a training step
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
@@ -31,6 +32,11 @@ class Method(nn.Module):
         self.settings = loss
         self.draw = random.Random(seed)
         self.histories = {}
+
+    @classmethod
+    def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:
+        """Those of `directions` that a training with these settings learns."""
+        return tuple(cls.directions)
 
     def generate(self, batch: Batch) -> Images:
         """The generators' forward passes over a batch, with gradients; both losses start from these images."""
@@ -49,12 +55,27 @@ class Method(nn.Module):
         return self.generators.parameters()
 
     @classmethod
-    def translate(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> Tensor:
-        """A batch translated by these generators (trained or averaged)."""
-        fakes: Tensor = generators[cls.directions[direction]](images)
+    def generator_channels(cls, images: tuple[int, int]) -> tuple[int, int]:
+        """What goes into and comes out of a generator, given the channels of input and output images."""
+        return images
+
+    @classmethod
+    def image_to_image(cls, generator: nn.Module, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] to images, by one of the generators."""
+        fakes: Tensor = generator(images)
         return fakes
 
     @classmethod
-    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: str) -> dict[str, Tensor]:
+    def seen(cls, images: Tensor) -> Tensor:
+        """What the generators see of images (N, C, H, W), as images: all, unless a method says otherwise."""
+        return images
+
+    @classmethod
+    def translate(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> Tensor:
+        """A batch translated by these generators (trained or averaged)."""
+        return cls.image_to_image(generators[cls.directions[direction]], images)
+
+    @classmethod
+    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
         """What there is to see of a batch, by heading; the first is the input, the second its translation."""
-        return {"input": images, "translated": cls.translate(generators, images, direction)}
+        return {"input": cls.seen(images), "translated": cls.translate(generators, images, direction)}

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from cyclegan.config import NetworkConfig
-from cyclegan.networks.layers import initialise
+from cyclegan.networks.layers import Dropout, initialise
 from cyclegan.networks.patchgan import PatchGAN, PixelGAN
 from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock
 from cyclegan.networks.unet import UNetGenerator
@@ -31,6 +31,7 @@ GENERATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] = {
     "resnet_light": lambda c: partial(ResNetGenerator, blocks=c.blocks, block=SeparableResidualBlock),
     "unet_256": lambda c: partial(UNetGenerator, levels=8),
     "unet_128": lambda c: partial(UNetGenerator, levels=7),
+    "unet_64": lambda c: partial(UNetGenerator, levels=6),
 }
 
 DISCRIMINATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] = {
@@ -45,6 +46,9 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
     make = GENERATORS[config.generator](config)
     network = make(in_channels, out_channels, width=config.generator_width, norm=config.norm, dropout=config.dropout)
     initialise(network, config.init, config.init_gain)
+    if config.dropout_at_test:
+        for seed, layer in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
+            layer.noise_seed = seed
     return network
 
 

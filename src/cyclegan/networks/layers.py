@@ -6,15 +6,48 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import instance_norm
 
 from cyclegan.errors import UsageError
 
 MakeNorm = Callable[[int], nn.Module]
 
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that takes each image's own statistics when it is not trained.
+
+    So [R] translates: one image at a time, and not in eval mode. The running statistics are kept, but not used.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if self.training:
+            return super().forward(x)
+        return instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class Dropout(nn.Dropout):
+    """Dropout that can stay at work when it is not trained: the only noise that pix2pix has [P 3.1].
+
+    `noise_seed` decides what is dropped then, the same in every image, so that translations can be repeated; None
+    drops nothing.
+    """
+
+    noise_seed: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        if self.training or self.noise_seed is None:
+            return super().forward(x)
+        draw = torch.Generator().manual_seed(self.noise_seed)  # on the CPU, so that all devices drop alike
+        kept = torch.rand(x.shape[1:], generator=draw) >= self.p
+        return x * kept.to(x) / (1 - self.p)
+
+
 NORMS: dict[str, MakeNorm] = {
     # Statistics of one image, no learned scale: the result for an image never depends on its batch.
     "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "none": lambda channels: nn.Identity(),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from cyclegan.networks.layers import NORMS, MakeNorm, needs_bias, reflect_to_multiple
+from cyclegan.networks.layers import NORMS, Dropout, MakeNorm, needs_bias, reflect_to_multiple
 
 
 class ResidualBlock(nn.Module):
@@ -17,7 +17,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
             nn.ReLU(inplace=True),
-            nn.Dropout(0.5) if dropout else nn.Identity(),
+            Dropout(0.5) if dropout else nn.Identity(),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(channels),
@@ -42,7 +42,7 @@ class SeparableResidualBlock(nn.Module):
             nn.Conv2d(channels, channels, 1, bias=bias),
             norm(channels),
             nn.ReLU(inplace=True),
-            nn.Dropout(0.5) if dropout else nn.Identity(),
+            Dropout(0.5) if dropout else nn.Identity(),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, groups=channels, bias=bias),
             nn.Conv2d(channels, channels, 1, bias=bias),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cyclegan.networks.layers import NORMS, needs_bias, reflect_to_multiple
+from cyclegan.networks.layers import NORMS, Dropout, needs_bias, reflect_to_multiple
 
 
 class UNetLevel(nn.Module):
@@ -35,7 +35,7 @@ class UNetLevel(nn.Module):
             nn.ReLU(),
             up,
             nn.Tanh() if outermost else make_norm(outer),
-            nn.Dropout(0.5) if dropout else nn.Identity(),
+            Dropout(0.5) if dropout else nn.Identity(),
         )
         self.skip = not outermost
 
@@ -46,7 +46,7 @@ class UNetLevel(nn.Module):
 
 
 class UNetGenerator(nn.Module):
-    """`levels` halvings of the resolution: 8 for 256x256 images, 7 for 128x128.
+    """`levels` halvings of the resolution: 8 for 256x256 images, 7 for 128x128, 6 for 64x64.
 
     Takes (N, in_channels, H, W) in [-1, 1] of any H and W, returns (N, out_channels, H, W) in [-1, 1]. Sizes that
     are no multiple of 2^levels are extended by reflection and cut back. With instance norm a level of 1x1 has no

@@ -1,30 +1,32 @@
 """Sample grids: what the generators make of the same few test images, as one picture with headings."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-from cyclegan.data.images import UnreadableImage, read_image, to_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_image, to_image, to_tensor
 
 HEADING = 24  # pixels above the first row
 GAP = 4  # pixels between cells
 
 
-def fixed_images(files: Sequence[Path], count: int, size: int, channels: int) -> Tensor | None:
-    """The first `count` readable files, scaled and cut at the centre to (N, C, size, size); None if there are none."""
-    images: list[Tensor] = []
-    for path in files:
-        if len(images) == count:
+def fixed_images(rows: Sequence[tuple[Source, ...]], count: int, size: int, channels: tuple[int, ...]) -> list[Tensor]:
+    """The first `count` rows that can be read, as one (N, C, size, size) for each column; none if there are none.
+
+    A row is an image, or an image and its truth. They are scaled, and cut at the centre.
+    """
+    read: list[list[Tensor]] = []
+    for row in rows:
+        if len(read) == count:
             break
         try:
-            image = ImageOps.fit(read_image(path, channels), (size, size), Image.Resampling.BICUBIC)
+            images = [read_image(path, c) for path, c in zip(row, channels, strict=False)]
         except UnreadableImage:
             continue
-        images.append(to_tensor(image))
-    return torch.stack(images) if images else None
+        read.append([to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)) for image in images])
+    return [torch.stack(column) for column in zip(*read, strict=True)]
 
 
 def grid(columns: Mapping[str, Tensor]) -> Image.Image:

@@ -11,11 +11,12 @@ import psutil
 import torch
 from lightning_fabric import Fabric
 
-from cyclegan.config import Config, from_toml, to_toml, validated
-from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
-from cyclegan.data.folders import Domains, find_domains
+from cyclegan.config import Config, Direction, from_toml, to_toml, validated
+from cyclegan.data.datasets import Batches, make_loader
+from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training import checkpoint
+from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
@@ -44,7 +45,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     the loss is no longer finite or the disk is full; what was saved before stays.
     """
     config = validated(config)
-    domains = find_domains(config.data.data, config.data.a, config.data.b)
+    domains = find_training_data(config)
     weights = starting_weights(config)
     fabric = launch(config)
     training = Training(config, fabric)
@@ -62,7 +63,7 @@ def resume(run: Path, *, watch: Sequence[Monitor] = (), **settings: Any) -> Path
     config = read_run(run)
     paths = {name: value.resolve() for name, value in settings.items() if isinstance(value, Path)}
     config = validated(config.with_settings(**(_one_budget(settings) | settings | paths)))
-    domains = find_domains(config.data.data, config.data.a, config.data.b)
+    domains = find_training_data(config)
     fabric = launch(config)
     training = Training(config, fabric)
     if (found := checkpoint.latest_of(run)) is not None:
@@ -195,8 +196,8 @@ class Loop:
     def __init__(self, training: Training, domains: Domains, run: Path, monitors: Monitors):
         self.training, self.folder, self.monitors = training, run, monitors
         self.config, self.fabric = training.config, training.fabric
-        data, settings, optimiser = self.config.data, self.config.run, self.config.optimiser
-        dataset = UnpairedImages(domains.train, data, settings.seed)
+        data, optimiser = self.config.data, self.config.optimiser
+        dataset = make_dataset(self.config, domains.train)
         batches = Batches(
             len(dataset),
             data.batch_size,
@@ -317,19 +318,22 @@ class Loop:
         generators.eval()
         with torch.no_grad(), self.fabric.autocast():
             for direction, images in self.fixed.items():
-                pictures = method.pictures(generators, images, direction)
+                before, *truth = images
+                pictures = method.pictures(generators, before, direction)
+                if truth:
+                    pictures["truth"] = truth[0]
                 self.monitors.picture(progress, direction, grid({k: v.float() for k, v in pictures.items()}))
         generators.train(was_training)
 
-    def _fixed_images(self, domains: Domains) -> dict[str, torch.Tensor]:
-        """A few images of each domain, from the test set where there is one, for the sample grids."""
+    def _fixed_images(self, domains: Domains) -> dict[Direction, list[torch.Tensor]]:
+        """A few images for each direction's sample grid, from the test set where there is one; of pairs, both."""
         data, count = self.config.data, self.config.run.samples
-        chosen = {
-            "AtoB": (domains.test.a or domains.train.a, data.channels_a),
-            "BtoA": (domains.test.b or domains.train.b, data.channels_b),
-        }
-        images = {d: fixed_images(files, count, data.crop_size, c) for d, (files, c) in chosen.items()}
-        return {d: i.to(self.fabric.device) for d, i in images.items() if i is not None}
+        fixed = {}
+        for direction in self.training.method.learned(self.config.loss):
+            channels = (data.channels_a, data.channels_b)[:: 1 if direction == "AtoB" else -1]
+            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, channels)
+            fixed[direction] = [each.to(self.fabric.device) for each in images]
+        return {direction: images for direction, images in fixed.items() if images}
 
     def _on_device(self, loader: Any) -> Iterator[dict[str, Any]]:
         for batch in loader:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cyclegan import __version__
-from cyclegan.config import Config, from_tables, from_toml, validated
+from cyclegan.config import Config, Direction, from_tables, from_toml, validated
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.training import checkpoint
@@ -25,6 +25,7 @@ from cyclegan.training import checkpoint
 FORMAT, VERSION = "cyclegan-model", 1
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 
+IMAGES = {1: "grey images", 3: "colour images"}  # by channels
 HOW_WEIGHTS_START = ("init", "init_gain", "init_from")  # no matter once there are weights
 
 
@@ -48,10 +49,10 @@ class Model:
         return str(self.settings["loss"]["method"])
 
     @property
-    def directions(self) -> tuple[str, ...]:
-        """The directions whose generator is there."""
-        directions = METHODS[self.method].directions
-        return tuple(d for d, name in directions.items() if self.network(f"generators.{name}"))
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that were learned and whose generator is there."""
+        method, loss = METHODS[self.method], self.config.loss
+        return tuple(d for d in method.learned(loss) if self.network(f"generators.{method.directions[d]}"))
 
     def network(self, name: str) -> dict[str, Tensor]:
         """The state dict of one network, such as ``generators.G``; empty when it is not there."""
@@ -64,9 +65,13 @@ def read_model(path: Path) -> Model:
     Of a training that averaged its generators, the averaged ones. Raises `UsageError` for a folder that is none of
     these, and `CycleGANError` for damaged files.
     """
-    if is_model(path):
-        return _read_folder(path)
-    folder = find_checkpoint(path)
+    model = _read_folder(path) if is_model(path) else _read_checkpoint(find_checkpoint(path))
+    if not model.directions:
+        raise CycleGANError(f"{path} holds no generator; there is nothing to translate with.")
+    return model
+
+
+def _read_checkpoint(folder: Path) -> Model:
     config = from_toml(folder / "config.toml")
     try:
         weights = load_file(folder / "weights.safetensors")
@@ -86,7 +91,7 @@ def _settings(config: Config) -> Settings:
     return {
         "networks": networks,
         "data": {name: getattr(config.data, name) for name in ("channels_a", "channels_b")},
-        "loss": {"method": config.loss.method},
+        "loss": {"method": config.loss.method, "direction": config.loss.direction},
     }
 
 
@@ -169,9 +174,9 @@ def _write(model: Model, folder: Path, name: str) -> None:
 
 def _card(model: Model, name: str) -> str:
     """The model card, with the front matter that the Hugging Face hub reads."""
-    networks, data = model.settings["networks"], model.settings["data"]
-    first = model.directions[0]
-    rows = "\n".join(f"| `{d}` | {_channels(data, d[0])} | {_channels(data, d[-1])} |" for d in model.directions)
+    networks, data, first = model.config.networks, model.config.data, model.directions[0]
+    images = {"A": IMAGES[data.channels_a], "B": IMAGES[data.channels_b]}
+    rows = "\n".join(f"| `{d}` | {images[d[0]]} | {images[d[-1]]} |" for d in model.directions)
     return f"""\
 ---
 library_name: cyclegan
@@ -183,7 +188,7 @@ tags:
 
 # {name}
 
-Translates images from one kind into another: {networks["generator"]} of width {networks["generator_width"]}, method
+Translates images from one kind into another: {networks.generator} of width {networks.generator_width}, method
 `{model.method}`, {model.source}.
 
 | direction | in | out |
@@ -205,10 +210,6 @@ translator.translate(Image.open("photo.jpg")).save("translated.png")
 Images may have any size. The networks take and give tensors in [-1, 1]. `model.safetensors` holds
 {_words(sorted({".".join(k.split(".")[:2]) for k in model.weights}))}, `config.json` the settings they were built with.
 """
-
-
-def _channels(data: dict[str, Any], domain: str) -> str:
-    return {1: "grey", 3: "colour"}.get(data[f"channels_{domain.lower()}"], "other") + " images"
 
 
 def _words(names: Iterable[str]) -> str:

@@ -59,31 +59,35 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     """
     files = find_files(source, epoch)
     tensors = {name: load_tensors(path) for name, path in files.paths.items()}
-    networks = {}
-    said = []
-    for name, path in files.paths.items():
-        try:
-            networks[name] = recognise(tensors[name])
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-        if networks[name].part[0].upper() != name[0]:
-            raise UsageError(f"{path} is a {networks[name].part}; give a generator's file, or the folder.")
-        said.append(f"{path.name}: {networks[name]}.")
+    networks = {name: _recognised(name, path, tensors[name]) for name, path in files.paths.items()}
+    said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()]
     method = _method(networks)
-    places = PLACES[method] | {"G": "generators.G"}
-    weights: dict[str, Tensor] = {}
-    for name, network in networks.items():
-        ours = from_reference(tensors[name], network)
-        weights |= {f"{places[name]}.{k}": v for k, v in ours.items()}
     agreed = _settings(networks, files)
     if method != "cyclegan":
-        doubt = "dropout" not in agreed
-        agreed.setdefault("dropout", True)
-        agreed["dropout_at_test"] = agreed["dropout"]  # as there, without --eval
-        said += ["Whether a U-Net has dropout cannot be seen; it is taken to have, as pix2pix's has."] * doubt
-    settings = {"networks": agreed, "data": _channels(networks), "loss": {"method": method}}
+        if "dropout" not in agreed:
+            said.append("Whether a U-Net has dropout cannot be seen; it is taken to have, as pix2pix's has.")
+        dropout = agreed.setdefault("dropout", True)
+        agreed["dropout_at_test"] = dropout  # as there, without --eval
+    channels = {} if method == "colorization" else _channels(networks)  # its images are not what the networks see
+    settings = {"networks": agreed, "data": channels, "loss": {"method": method}}
+    weights = {
+        f"{(PLACES[method] | ONE_WAY)[name]}.{ours}": value
+        for name, network in networks.items()
+        for ours, value in from_reference(tensors[name], network).items()
+    }
     imported = f"imported from {', '.join(path.name for path in files.paths.values())} of the authors' PyTorch code"
     return Model(settings, weights, imported), [*said, *files.left_out]
+
+
+def _recognised(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
+    """What is in a file that is named as a generator's or a discriminator's."""
+    try:
+        network = recognise(tensors)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if network.part[0].upper() != name[0]:
+        raise UsageError(f"{path} is a {network.part}; give a generator's file, or the folder.")
+    return network
 
 
 def find_files(source: Path, epoch: str) -> Files:

@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from cyclegan.config import Direction
 from cyclegan.data.images import in_eight_bits, to_image, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
+from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
 from cyclegan.translation.model_folder import read_model
 
-Direction = Literal["AtoB", "BtoA"]
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
 
 
@@ -26,31 +27,41 @@ class Translator:
     >>> winter = translator.translate(Image.open("summer.jpg"))
     """
 
-    def __init__(self, generator: nn.Module, channels: tuple[int, int], device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        generator: nn.Module,
+        channels: tuple[int, int],
+        device: str | torch.device = "cpu",
+        method: type[Method] = Method,
+    ):
+        """`method` says how its generators are applied to images; most take and give images themselves."""
+        self.method = method
         self.device = torch.device(device)
         self.generator = generator.to(self.device).eval()
         self.in_channels, self.out_channels = channels
 
     @classmethod
-    def load(cls, path: str | Path, direction: Direction = "AtoB", device: str = "auto") -> "Translator":
+    def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
-        Takes the averaged weights where the training kept them. `device` is "auto" (a GPU where there is one), or
-        any name torch knows. Raises `UsageError` for a folder that is none, or a direction it has not learned,
-        and `CycleGANError` for damaged weights.
+        Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
+        `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
+        weights.
         """
         model = read_model(Path(path))
         config, method = model.config, METHODS[model.method]
+        direction = direction or model.directions[0]
         if direction not in model.directions:
             raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
         channels = (config.data.channels_a, config.data.channels_b)
         channels = channels if direction == "AtoB" else channels[::-1]
-        generator = build_generator(config.networks, *channels)
+        generator = build_generator(config.networks, *method.generator_channels(channels))
         try:
             generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        return cls(generator, channels, _device(device))
+        return cls(generator, channels, _device(device), method)
 
     @overload
     def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
@@ -74,6 +85,10 @@ class Translator:
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
+
+    def seen(self, image: Image.Image) -> Image.Image:
+        """What the generator gets to see of a picture: all of it, but for colourisation, which sees it in grey."""
+        return to_image(self.method.seen(to_tensor(in_eight_bits(image, self.in_channels))[None])[0])
 
     def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
         image = scaled(in_eight_bits(image, self.in_channels), size)
@@ -106,7 +121,7 @@ class Translator:
 
     def _run(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
-            result: Tensor = self.generator(batch.to(self.device)).float().cpu()
+            result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
 
 

@@ -1,0 +1,56 @@
+"""Colourisation: pix2pix from lightness to colour, in the space Lab [P 4, "BW -> color"; R].
+
+x is a picture's lightness L, y its colours a and b. To everything outside, the method takes pictures and gives
+pictures: what it is given may be grey or coloured, only its lightness is looked at, and kept.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.config import Direction
+from cyclegan.data.lab import lab_to_rgb, rgb_to_lab
+from cyclegan.methods.method import Batch
+from cyclegan.methods.pix2pix import Pix2Pix
+
+L_MIDDLE, AB_MOST = 50.0, 110.0  # L / 50 - 1 and ab / 110 are about [-1, 1] [R]
+
+
+class Colorization(Pix2Pix):
+    """pix2pix with x = L (one channel) and y = ab (two). A and B of a batch are the same RGB pictures."""
+
+    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
+    one_domain: ClassVar[bool] = True
+
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """L and ab of the pictures, in the networks' scale."""
+        return split(batch["B"])
+
+    @classmethod
+    def generator_channels(cls, images: tuple[int, int]) -> tuple[int, int]:
+        """L in, ab out."""
+        return 1, 2
+
+    @classmethod
+    def image_to_image(cls, generator: nn.Module, images: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) in [-1, 1] to pictures of the same lightness in the generator's colours."""
+        lightness, _ = split(images)
+        return join(lightness, generator(lightness))
+
+    @classmethod
+    def seen(cls, images: Tensor) -> Tensor:
+        """The pictures without their colours."""
+        lightness, colours = split(images)
+        return join(lightness, torch.zeros_like(colours))
+
+
+def split(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, H, W) in [-1, 1] to L (N, 1, H, W) and ab (N, 2, H, W), both about [-1, 1]."""
+    lab = rgb_to_lab(rgb)
+    return lab[:, :1] / L_MIDDLE - 1, lab[:, 1:] / AB_MOST
+
+
+def join(lightness: Tensor, colours: Tensor) -> Tensor:
+    """L and ab as of `split` to pictures (N, 3, H, W) in [-1, 1]."""
+    return lab_to_rgb(torch.cat([(lightness + 1) * L_MIDDLE, colours.to(lightness) * AB_MOST], 1))

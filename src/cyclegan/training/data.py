@@ -1,0 +1,45 @@
+"""The images that a configured method learns from."""
+
+from cyclegan.config import Config, Direction
+from cyclegan.data.datasets import PairedImages, UnpairedImages
+from cyclegan.data.folders import (
+    Domain,
+    Domains,
+    find_domains,
+    find_pairs,
+    find_pictures,
+    paired_by_name,
+    require_equal_sizes,
+)
+from cyclegan.data.images import Source
+from cyclegan.methods import METHODS
+
+
+def find_data(config: Config) -> Domains:
+    """The images where the configuration says, in the layout that its method needs. Raises `UsageError`."""
+    data, method = config.data, METHODS[config.loss.method]
+    if method.one_domain:
+        return find_pictures(data.data or data.a)
+    return (find_pairs if method.paired else find_domains)(data.data, data.a, data.b)
+
+
+def find_training_data(config: Config) -> Domains:
+    """As `find_data`; raises `UsageError` for pairs of unequal sizes, too."""
+    domains = find_data(config)
+    if METHODS[config.loss.method].paired:
+        require_equal_sizes(domains.train)
+    return domains
+
+
+def rows_to_show(config: Config, domains: Domains, direction: Direction) -> list[tuple[Source, ...]]:
+    """The images for sample grids, of the test set where there is one; for a paired method, each with its truth."""
+    test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
+    if METHODS[config.loss.method].paired:
+        return [*(paired_by_name(test) or paired_by_name(train))]
+    return [(path,) for path in test.a or train.a]
+
+
+def make_dataset(config: Config, files: Domain) -> UnpairedImages:
+    """The images of a split as training sees them."""
+    kind = PairedImages if METHODS[config.loss.method].paired else UnpairedImages
+    return kind(files, config.data, config.run.seed)
