@@ -332,6 +332,24 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
         assert dropout_unseen == model.settings["networks"]["generator"].startswith("unet")
 
 
+def test_an_imported_pix2pix_norms_each_image_by_itself_and_goes_back(tmp_path: Path) -> None:
+    theirs, judge = made_unet(7), made_patchgan(6)
+    unify(judge, "batch")
+    source = save(tmp_path / "facades", latest_G=theirs, latest_D=judge)
+    model = import_model(source)[0]
+    assert model.settings["networks"]["dropout_at_test"]
+    model.settings["networks"]["dropout_at_test"] = False  # for a comparison without chance
+    write_model(model, tmp_path / "model")
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    assert (Translator.load(tmp_path / "model").translate(x) - by_unet(theirs, x)).abs().max() <= 1e-6
+    export = export_model(read_model(tmp_path / "model"))
+    options = "--model pix2pix --netG unet_128 --ngf 2 --norm batch --input_nc 3 --output_nc 3 --netD basic --ndf 4"
+    assert " ".join(export.options) == options
+    for file, state in (("latest_net_G.pth", theirs), ("latest_net_D.pth", judge)):
+        assert export.files[file].keys() == state.keys()
+        assert all(torch.equal(export.files[file][name], state[name]) for name in state)
+
+
 def unify(state: Made, norm: str) -> None:
     """Give a PatchGAN or a ResNet with instance norm batch norms instead."""
     if norm == "instance" or any("running_mean" in name for name in state):
