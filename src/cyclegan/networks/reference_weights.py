@@ -1,7 +1,7 @@
 """State dicts of the authors' PyTorch repositories [R] and ours: the same tensors under other names.
 
 The architecture is read from the tensors themselves. Layers are numbered there through one long `Sequential`, here they
-sit in rooms (`stem`, `blocks`, `head`); `layers_of` pairs the two. Everything is a pure function on state dicts.
+sit in rooms (`stem`, `blocks`, `head`), in the same order. Everything is a pure function on state dicts.
 """
 
 import re
@@ -185,62 +185,70 @@ def _norm(t: Tensors, conv: str, norm: str) -> str:
     return "batch" if f"{norm}.weight" in t else "instance" if f"{conv}.bias" in t else "none"
 
 
-# Where each of our layers is found there.
+# What the layers are called there. They come in the same order as ours.
 
 
-def layers_of(network: Network) -> dict[str, str]:
-    """Our layers that have weights, and the reference's names of them.
+def layers_of(network: Network) -> list[str]:
+    """The reference's names of the layers that have weights, in order.
 
     Raises `UsageError` for an architecture that the reference does not have.
     """
     settings = network.settings
-    kind = settings[network.part]
+    kind, batch = settings[network.part], settings["norm"] == "batch"
     if kind in UNETS.values():
-        return _unet_layers({name: levels for levels, name in UNETS.items()}[kind])
-    if kind in {*RESNETS.values(), "resnet"}:
-        return _resnet_layers(settings["blocks"], settings["dropout"])
-    if kind == "pixel":
-        return {f"body.{i}": f"net.{i}" for i in (0, 2, 3, 5)}
-    if kind in ("basic", "n_layers"):
-        layers = 3 if kind == "basic" else settings["discriminator_layers"]
-        return {f"body.{i}": f"model.{i}" for i in range(3 * layers + 3)}
-    raise UsageError(f"The reference has no {kind!r} networks; these weights cannot be exported.")
+        layers = _unet_layers({name: levels for levels, name in UNETS.items()}[kind])
+    elif kind in {*RESNETS.values(), "resnet"}:
+        layers = _resnet_layers(settings["blocks"], settings["dropout"])
+    elif kind == "pixel":
+        layers = [("net.0", None), ("net.2", "net.3"), ("net.5", None)]
+    elif kind in ("basic", "n_layers"):
+        layers = _patchgan_layers(3 if kind == "basic" else settings["discriminator_layers"])
+    else:
+        raise UsageError(f"The reference has no {kind!r} networks; these weights cannot be exported.")
+    return [name for conv, norm in layers for name in (conv, norm) if name and (batch or name != norm)]
 
 
-def _resnet_layers(blocks: int, dropout: bool) -> dict[str, str]:
+Layers = list[tuple[str, str | None]]  # convolutions and the norms after them, where there is one
+
+
+def _resnet_layers(blocks: int, dropout: bool) -> Layers:
     first, second = 10, 6 if dropout else 5  # the first block, and the second convolution within each
     up = first + blocks
-    layers = {"stem.1": "1", "stem.2": "2"}
-    for i in range(2):
-        layers |= {f"down.{i}.{j}": f"{4 + 3 * i + j}" for j in range(2)}
-    for i in range(blocks):
-        pairs = {1: 1, 2: 2, 6: second, 7: second + 1}
-        layers |= {f"blocks.{i}.body.{ours}": f"{first + i}.conv_block.{theirs}" for ours, theirs in pairs.items()}
-    for i in range(2):
-        layers |= {f"up.{i}.{j}": f"{up + 3 * i + j}" for j in range(2)}
-    layers["head.1"] = f"{up + 7}"
-    return {ours: f"model.{theirs}" for ours, theirs in layers.items()}
+    places = [("1", "2"), ("4", "5"), ("7", "8")]
+    for block in range(first, up):
+        places += [(f"{block}.conv_block.{i}", f"{block}.conv_block.{i + 1}") for i in (1, second)]
+    places += [(f"{i}", f"{i + 1}") for i in (up, up + 3)]
+    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in places), (f"model.{up + 7}", None)]
 
 
-def _unet_layers(levels: int) -> dict[str, str]:
-    """From the outermost level, whose list begins with its convolution, to the innermost, which has no level within."""
-    layers = {"levels.down.1": "model.model.0", "levels.up.1": "model.model.3"}
-    ours, theirs = "levels.deeper", "model.model.1.model"
+def _unet_layers(levels: int) -> Layers:
+    """Each level's list: its convolution down, the level within, its convolution up. The outermost has no norms."""
+    down: Layers = [("model.model.0", None)]
+    up: Layers = [("model.model.3", None)]
+    level = "model.model.1.model"
     for _ in range(levels - 2):
-        pairs = {"down.1": 1, "down.2": 2, "up.1": 5, "up.2": 6}
-        layers |= {f"{ours}.{room}": f"{theirs}.{place}" for room, place in pairs.items()}
-        ours, theirs = f"{ours}.deeper", f"{theirs}.3.model"
-    innermost = {"down.1": 1, "up.1": 3, "up.2": 4}
-    return layers | {f"{ours}.{room}": f"{theirs}.{place}" for room, place in innermost.items()}
+        down.append((f"{level}.1", f"{level}.2"))
+        up.append((f"{level}.5", f"{level}.6"))
+        level += ".3.model"
+    return [*down, (f"{level}.1", None), (f"{level}.3", f"{level}.4"), *reversed(up)]
+
+
+def _patchgan_layers(layers: int) -> Layers:
+    between: Layers = [(f"model.{3 * n - 1}", f"model.{3 * n}") for n in range(1, layers + 1)]
+    return [("model.0", None), *between, (f"model.{3 * layers + 2}", None)]
 
 
 def _names(network: Network) -> dict[str, str]:
     """Our tensors that the reference has too, and its names of them."""
-    layers = layers_of(network)
-    kept = set(_blank(network))
+    blank = _blank(network)
+    kept = set(blank)
     if network.settings["norm"] == "none":  # [R] has no biases there, as if a batch norm followed
         kept &= set(_blank(replace(network, settings=network.settings | {"norm": "batch"})))
-    return {name: f"{layers[layer]}.{leaf}" for name in kept for layer, _, leaf in [name.rpartition(".")]}
+    ours = dict.fromkeys(name.rpartition(".")[0] for name in blank)
+    theirs = dict(zip(ours, layers_of(network), strict=True))
+    return {
+        name: f"{theirs[layer]}.{leaf}" for name in blank if name in kept for layer, _, leaf in [name.rpartition(".")]
+    }
 
 
 def _blank(network: Network) -> dict[str, Tensor]:
