@@ -20,7 +20,7 @@ from torch import nn
 
 from cyclegan.config import Config
 from cyclegan.methods.history import ImageHistory
-from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks import build_discriminator, build_generator, winograd
 from cyclegan.presets import configure
 from cyclegan.training.state import Training
 
@@ -33,13 +33,15 @@ SETTINGS: dict[str, Callable[[], Config]] = {
 
 
 class Textbook:
-    """One CycleGAN step as tutorials write it: every forward pass on its own, Adam as it comes."""
+    """One CycleGAN step as tutorials write it: every pass on its own, PyTorch's convolutions and Adam as they are."""
 
     def __init__(self, config: Config):
         torch.manual_seed(0)
         self.config = config
         networks = config.networks
         self.G, self.F = (build_generator(networks, 3, 3) for _ in range(2))
+        for generator in (self.G, self.F):
+            winograd.allow(generator, False)
         self.D_Y, self.D_X = (build_discriminator(networks, 3) for _ in range(2))
         rate, betas = config.optimiser.learning_rate, (config.optimiser.beta1, config.optimiser.beta2)
         self.g_optimiser = torch.optim.Adam(itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas)

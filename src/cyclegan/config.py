@@ -132,6 +132,9 @@ class RunConfig:
     devices: Annotated[int, Doc("Processes (GPUs) on this machine, each with batches of its own.")] = 1
     nodes: Annotated[int, Doc("Machines.")] = 1
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Arithmetic of the networks.")] = "32-true"
+    winograd: Annotated[
+        bool, Doc("Faster 3x3 convolutions on processors, equal to float rounding (Lavin and Gray 2016).")
+    ] = True
     log_every: Annotated[int, Doc("Steps between rows of metrics.csv.")] = 50
     sample_every: Annotated[int, Doc("Steps between sample grids.")] = 1000
     samples: Annotated[int, Doc("Test images of each domain in a sample grid.")] = 4

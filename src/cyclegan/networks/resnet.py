@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from cyclegan.networks.layers import NORMS, Dropout, MakeNorm, needs_bias, reflect_to_multiple
+from cyclegan.networks.winograd import Conv3x3
 
 
 class ResidualBlock(nn.Module):
@@ -14,12 +15,12 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv3x3(channels, channels, bias=bias),
             norm(channels),
             nn.ReLU(inplace=True),
             Dropout(0.5) if dropout else nn.Identity(),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
+            Conv3x3(channels, channels, bias=bias),
             norm(channels),
         )
 

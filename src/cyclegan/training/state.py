@@ -13,6 +13,7 @@ from cyclegan.config import Config, to_toml
 from cyclegan.errors import CycleGANError
 from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms
+from cyclegan.networks import winograd
 from cyclegan.training import optimiser_state
 from cyclegan.training.checkpoint import Checkpoint
 from cyclegan.training.ema import averaged
@@ -26,6 +27,7 @@ class Training:
         self.config, self.fabric = config, fabric
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
+        winograd.allow(self.method, config.run.winograd)
         self.average = self._averaged()
         self.module: Any = fabric.setup_module(self.method)
         for name in ("generate", "generators_loss", "discriminators_loss"):
