@@ -5,7 +5,9 @@ The state dicts are made here key by key, and computed with by plain functions o
 
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from torch.nn import functional as F
 
 from conftest import TINY, flags
 from cyclegan import Translator, configure
-from cyclegan.cli import COMMANDS
+from cyclegan.cli import COMMANDS, ExportWeights, ImportWeights, Resume, Train, Translate
 from cyclegan.config import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
@@ -574,3 +576,16 @@ def test_damaged_weights_to_start_with_are_said(trained: Path, data: Path, tmp_p
     settings = TINY | {"data": data, "runs": tmp_path / "runs", "generator": "resnet_6blocks", "max_steps": 1}
     with pytest.raises(CycleGANError, match=r"generators\.G\.stem\.1\.bias is missing"):
         train(configure("paper", init_from=tmp_path / "model", **settings))
+
+
+def test_the_page_for_newcomers_names_only_options_that_there_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "coming-from-pytorch-cyclegan.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ") and " | " in line]
+    named = {word for row in rows for word in re.findall(r"`?(--[a-z][a-z0-9-]*)\b(?!_)", row)}
+    settings = {field.name for section in fields(Config) for field in fields(section.default_factory)}  # type: ignore[misc, arg-type]
+    commands = {
+        field.name for command in (Train, Resume, Translate, ImportWeights, ExportWeights) for field in fields(command)
+    }
+    there_are = {f"--{name.replace('_', '-')}" for name in settings | commands}
+    assert len(named) > 40
+    assert {flag.replace("--no-", "--") for flag in named} <= there_are | {"--help"}
