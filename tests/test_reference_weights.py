@@ -322,6 +322,7 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
             ("pix2pix", {"latest_G": made_unet(7), "latest_D": made_patchgan(6)}),
             ("pix2pix", {"latest_G": made_unet(7)}),
             ("pix2pix", {"latest_G": made_resnet(), "latest_D": made_patchgan(6)}),
+            ("pix2pix", {"latest_G": made_resnet(dropout=True)}),
             ("colorization", {"latest_G": made_unet(7, channels=(1, 2)), "latest_D": made_patchgan(3)}),
             ("cyclegan", {"latest_G": made_resnet()}),
         )
@@ -388,7 +389,9 @@ def test_epochs_are_chosen_by_name(tmp_path: Path) -> None:
             {"latest_G_A": made_resnet(), "latest_G_B": made_resnet(6)},
             "generator resnet_6blocks, but latest_net_G_A.pth",
         ),
-        ({"latest_G_A": made_resnet(), "latest_G_B": made_resnet(channels=(3, 1))}, "no pair"),
+        ({"latest_G_A": made_resnet(), "latest_G_B": made_resnet(channels=(3, 1))}, r"channels of domain A: \[1, 3\]"),
+        ({"latest_G_A": made_resnet(), "latest_D_A": made_patchgan(1)}, r"channels of domain B: \[1, 3\]"),
+        ({"latest_G": made_resnet(), "latest_D": made_patchgan(3)}, "give the generator's file alone"),
         ({"latest_G_A": made_patchgan()}, "latest_net_G_A.pth is a discriminator"),
     ],
 )

@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ PLACES: dict[str, dict[str, str]] = {
     "pix2pix": ONE_WAY,
     "colorization": ONE_WAY,
 }
+DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # what a network takes and makes
 LATEST = "latest"
 
 _FILE = re.compile(r"(?P<epoch>.+)_net_(?P<name>G_A|G_B|D_A|D_B|G|D|F)\.(pth|safetensors)")
@@ -147,11 +148,17 @@ def _method(networks: Mapping[str, Network]) -> str:
     if "G" not in networks:
         return "cyclegan"
     generator, judge = networks["G"], networks.get("D")
-    if (generator.in_channels, generator.out_channels) == (1, 2):  # L in, ab out
+    channels = (generator.in_channels, generator.out_channels)
+    if judge and judge.in_channels != sum(channels):
+        raise UsageError(
+            f"The discriminator sees {judge.in_channels} channels, and not the generator's {channels[0]} and "
+            f"{channels[1]} together as pix2pix's does; give the generator's file alone."
+        )
+    if channels == (1, 2):  # L in, ab out
         return "colorization"
-    if judge and judge.in_channels == generator.in_channels + generator.out_channels:
-        return "pix2pix"
-    return "pix2pix" if generator.settings["generator"].startswith("unet") else "cyclegan"
+    settings = generator.settings  # CycleGAN's ResNets have no dropout there
+    of_pairs = judge or settings.get("dropout") or settings["generator"].startswith("unet")
+    return "pix2pix" if of_pairs else "cyclegan"
 
 
 def _settings(networks: Mapping[str, Network], files: Files) -> dict[str, Any]:
@@ -170,15 +177,15 @@ def _settings(networks: Mapping[str, Network], files: Files) -> dict[str, Any]:
 
 
 def _channels(networks: Mapping[str, Network]) -> dict[str, int]:
-    """Channels of the domains A and B."""
-    forward = networks.get("G_A") or networks.get("G")
-    back = networks.get("G_B")
-    if forward and back and (forward.in_channels, forward.out_channels) != (back.out_channels, back.in_channels):
-        raise UsageError(f"The two generators are no pair: one is {forward}, the other {back}.")
-    if forward is None:
-        assert back is not None, "there is a generator"
-        forward = replace(back, in_channels=back.out_channels, out_channels=back.in_channels)
-    return {"channels_a": forward.in_channels, "channels_b": forward.out_channels}
+    """Channels of the domains A and B, on which all networks must agree."""
+    counts: dict[str, set[int]] = {"A": set(), "B": set()}
+    for name, network in networks.items():
+        for domain, count in zip(DOMAINS.get(name, ""), (network.in_channels, network.out_channels), strict=False):
+            counts[domain].add(count)
+    for domain, found in counts.items():
+        if len(found) > 1:
+            raise UsageError(f"The networks disagree on the channels of domain {domain}: {sorted(found)}.")
+    return {f"channels_{domain.lower()}": found.pop() for domain, found in counts.items()}
 
 
 @dataclass(frozen=True)
