@@ -31,7 +31,7 @@ Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
-MethodName = Literal["cyclegan", "pix2pix", "colorization"]
+MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
 Direction = Literal["AtoB", "BtoA"]
 
 
@@ -74,6 +74,9 @@ class NetworkConfig:
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
     dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
+    antialias: Annotated[bool, Doc("Blur where a ResNet halves or doubles the resolution; no checkerboard [CUT].")] = (
+        False
+    )
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
     init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start with the networks of this model or run instead.")] = None
@@ -92,6 +95,15 @@ class LossConfig:
         float, Doc("Weight of the identity loss, as a share of the cycle's; 0 turns it off [C 5.2].")
     ] = 0.5
     lambda_l1: Annotated[float, Doc("Weight of the distance to the true image in 'pix2pix' [P eq. 4].")] = 100.0
+    lambda_nce: Annotated[float, Doc("Weight of PatchNCE in 'cut' [CUT eq. 5].")] = 1.0
+    nce_identity: Annotated[bool, Doc("PatchNCE on B itself too, which keeps what is already right [CUT eq. 5].")] = (
+        True
+    )
+    nce_layers: Annotated[
+        tuple[int, ...], Doc("Layers of the generator's encoder whose patches are compared [CUT].")
+    ] = (0, 4, 8, 12, 16)
+    nce_temperature: Annotated[float, Doc("Temperature of the contrast between patches [CUT].")] = 0.07
+    flip_equivariance: Annotated[bool, Doc("Mirror half of the batches in the generator's passes [FastCUT].")] = False
     direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
     pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
@@ -177,11 +189,12 @@ AT_LEAST = {
     "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
     "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
     "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_l1": 0, "lambda_gp": 0, "pool_size": 0,
+    "lambda_nce": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
     "checkpoint_epochs": 0, "keep": 0,
 }  # fmt: skip
-MORE_THAN_ZERO = ("learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+MORE_THAN_ZERO = ("nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
 SHARES = ("beta1", "beta2", "ema_decay")  # from 0 to less than 1
 
 
@@ -226,6 +239,8 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
     if loss.direction == "BtoA" and loss.method != "pix2pix":
         yield f"--direction is for --method pix2pix; {loss.method} has no choice of directions."
+    if not loss.nce_layers or min(loss.nce_layers) < 0 or list(loss.nce_layers) != sorted(set(loss.nce_layers)):
+        yield f"--nce-layers are {' '.join(map(str, loss.nce_layers))}; they must be numbers from 0 on, rising."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
@@ -246,7 +261,10 @@ def _wrong_types(section: Any) -> Iterator[str]:
         if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
             yield f"--{_flag(name)} is {value!r}; it must be one of {', '.join(get_args(hints[name]))}."
         kinds = get_args(hints[name]) or (hints[name],)
-        if get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
+        if get_origin(hints[name]) is tuple:
+            if not isinstance(value, tuple) or not all(_is_one_of(each, kinds[:1]) for each in value):
+                yield f"--{_flag(name)} is {value!r}; it must be numbers."
+        elif get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
             yield f"--{_flag(name)} is {value!r}, which is not of the right kind ({_kind(kinds)})."
 
 
@@ -314,4 +332,11 @@ def _section(cls: Any, table: dict[str, Any]) -> Any:
     for name in table:
         if name not in hints:
             raise UsageError(f"there is no setting named {name}; remove it or correct its name.")
-    return cls(**{n: Path(v) if Path in (get_args(hints[n]) or (hints[n],)) else v for n, v in table.items()})
+    return cls(**{name: _from_toml(value, hints[name]) for name, value in table.items()})
+
+
+def _from_toml(value: Any, hint: Any) -> Any:
+    """TOML knows no paths and no tuples."""
+    if isinstance(value, str) and Path in (get_args(hint) or (hint,)):
+        return Path(value)
+    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value

@@ -1,7 +1,7 @@
 """Presets: settings that go together, by the name of a size, of a method, or of a machine.
 
-`[C]` is the paper (Zhu et al., ICCV 2017), `[P]` pix2pix's (Isola et al., CVPR 2017), `[R]` the authors' PyTorch
-repository.
+`[C]` is the paper (Zhu et al., ICCV 2017), `[P]` pix2pix's (Isola et al., CVPR 2017), `[CUT]` CUT's (Park
+et al., ECCV 2020), `[R]` the authors' PyTorch repository.
 """
 
 from dataclasses import dataclass
@@ -42,6 +42,21 @@ PIX2PIX: dict[str, Any] = {
     "lambda_identity": 0.0,
     "pool_size": 0,
 }
+CUT: dict[str, Any] = {
+    "antialias": True,
+    "init": "xavier",
+    "lambda_identity": 0.0,
+    "pool_size": 0,
+    "epochs": 200,
+    "epochs_decay": 200,
+}
+FASTCUT = CUT | {
+    "lambda_nce": 10.0,
+    "nce_identity": False,
+    "flip_equivariance": True,
+    "epochs": 150,
+    "epochs_decay": 50,
+}
 UNETS = {64: "unet_64", 128: "unet_128"}  # by the size of crops, where they are smaller than the paper's
 
 # What a method's own paper sets differently from CycleGAN's, by `--method`.
@@ -49,6 +64,8 @@ METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
     "cyclegan": {},
     "pix2pix": PIX2PIX,
     "colorization": PIX2PIX,  # [R]
+    "cut": CUT,
+    "fastcut": FASTCUT,
 }
 
 
@@ -71,7 +88,10 @@ class Surroundings:
 def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any], str]:
     """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
     chosen, why = _automatic(around)
-    return METHOD_SETTINGS[method] | chosen | {"method": method}, why
+    settings = METHOD_SETTINGS[method] | chosen | {"method": method}
+    if settings.get("antialias") and settings["generator"] == "resnet":  # the last layer of a smaller encoder
+        settings["nce_layers"] = (0, 4, 8, 12, 11 + settings["blocks"])
+    return settings, why
 
 
 def _automatic(around: Surroundings) -> tuple[dict[str, Any], str]:

@@ -1,7 +1,7 @@
 """What a report's page says of each method: all words of a method in one place."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cyclegan.config import LossConfig
 
@@ -43,6 +43,12 @@ def _conditional_and_l1(loss: LossConfig) -> str:
     return f"Adversarial ({OBJECTIVES[loss.objective]}, of input and output together), L1 × {loss.lambda_l1:g}"
 
 
+def _patches(loss: LossConfig) -> str:
+    words = f"Adversarial ({OBJECTIVES[loss.objective]}), PatchNCE × {loss.lambda_nce:g}"
+    words += ", half of it for the identity" if loss.nce_identity else ""
+    return words + (", mirror images for half of the batches" if loss.flip_equivariance else "")
+
+
 def _several(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
@@ -63,6 +69,29 @@ PIX2PIX_CITATION = """\
   pages     = {1125--1134},
   year      = {2017}
 }"""
+
+CUT_CITATION = """\
+@inproceedings{park2020contrastive,
+  author    = {Park, Taesung and Efros, Alexei A. and Zhang, Richard and Zhu, Jun-Yan},
+  title     = {Contrastive Learning for Unpaired Image-to-Image Translation},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year      = {2020}
+}"""
+
+CUT = MethodWords(
+    name="CUT",
+    learner="CUT",
+    back="",
+    images=lambda n, names: f"{_several(n[0], 'image')} of {names[0]} and {n[1]:,} of {names[1]}, without pairs",
+    kept=lambda n: f"{n[0]:,} and {n[1]:,}",
+    losses=_patches,
+    curves="PatchNCE should fall.",
+    cells="input, translation",
+    truth="Test images of equal name show one scene in both domains, so the truth of each translation is known. It "
+    "took no part in training. “Untranslated” compares the input itself with the truth: what doing nothing would "
+    "score.",
+    citation=CUT_CITATION,
+)
 
 METHOD_WORDS: dict[str, MethodWords] = {
     "cyclegan": MethodWords(
@@ -105,4 +134,6 @@ METHOD_WORDS: dict[str, MethodWords] = {
         "compares the picture in grey with the one in colour: what doing nothing would score.",
         citation=PIX2PIX_CITATION,
     ),
+    "cut": CUT,
+    "fastcut": replace(CUT, name="FastCUT", learner="FastCUT"),
 }

@@ -2,11 +2,18 @@
 
 from cyclegan.config import Config
 from cyclegan.methods.colorization import Colorization
+from cyclegan.methods.cut import CUT
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Method
 from cyclegan.methods.pix2pix import Pix2Pix
 
-METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix, "colorization": Colorization}
+METHODS: dict[str, type[Method]] = {
+    "cyclegan": CycleGAN,
+    "pix2pix": Pix2Pix,
+    "colorization": Colorization,
+    "cut": CUT,
+    "fastcut": CUT,
+}
 
 
 def build_method(config: Config, seed: int) -> Method:

@@ -25,10 +25,12 @@ __all__ = [
 ]
 
 GENERATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] = {
-    "resnet_9blocks": lambda c: partial(ResNetGenerator, blocks=9),
-    "resnet_6blocks": lambda c: partial(ResNetGenerator, blocks=6),
-    "resnet": lambda c: partial(ResNetGenerator, blocks=c.blocks),
-    "resnet_light": lambda c: partial(ResNetGenerator, blocks=c.blocks, block=SeparableResidualBlock),
+    "resnet_9blocks": lambda c: partial(ResNetGenerator, antialias=c.antialias, blocks=9),
+    "resnet_6blocks": lambda c: partial(ResNetGenerator, antialias=c.antialias, blocks=6),
+    "resnet": lambda c: partial(ResNetGenerator, antialias=c.antialias, blocks=c.blocks),
+    "resnet_light": lambda c: partial(
+        ResNetGenerator, antialias=c.antialias, blocks=c.blocks, block=SeparableResidualBlock
+    ),
     "unet_256": lambda c: partial(UNetGenerator, levels=8),
     "unet_128": lambda c: partial(UNetGenerator, levels=7),
     "unet_64": lambda c: partial(UNetGenerator, levels=6),

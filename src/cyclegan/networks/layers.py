@@ -1,12 +1,12 @@
 """What all networks are made of: normalisation, initialisation, and padding to a size an architecture allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import instance_norm
+from torch.nn.functional import conv2d, conv_transpose2d, instance_norm, pad
 
 from cyclegan.errors import UsageError
 
@@ -76,6 +76,42 @@ def initialise(network: nn.Module, init: Literal["normal", "xavier", "kaiming", 
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+class BlurDown(nn.Module):
+    """Halve (N, C, H, W) after blurring by [1, 2, 1] in both directions, on reflected borders (Zhang 2019)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("kernel", _blur([1, 2, 1], channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To (N, C, ceil(H / 2), ceil(W / 2))."""
+        return conv2d(pad(x, (1, 1, 1, 1), mode="reflect"), self.kernel, stride=2, groups=x.shape[1])
+
+
+class BlurUp(nn.Module):
+    """Double (N, C, H, W), blurring by [1, 3, 3, 1] in both directions, on repeated borders (Zhang 2019)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("kernel", 4 * _blur([1, 3, 3, 1], channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """To (N, C, 2 H, 2 W)."""
+        wide = pad(x, (1, 1, 1, 1), mode="replicate")
+        return conv_transpose2d(wide, self.kernel, stride=2, padding=3, groups=x.shape[1])
+
+
+def _blur(weights: Sequence[float], channels: int) -> Tensor:
+    """The same two-dimensional kernel, of sum 1, for each channel: (C, 1, K, K)."""
+    one = torch.tensor(weights, dtype=torch.float32)
+    kernel = torch.outer(one, one)
+    return (kernel / kernel.sum()).repeat(channels, 1, 1, 1)
 
 
 def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
