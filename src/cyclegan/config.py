@@ -74,9 +74,9 @@ class NetworkConfig:
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
     dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
-    antialias: Annotated[bool, Doc("Blur where a ResNet halves or doubles the resolution; no checkerboard [CUT].")] = (
-        False
-    )
+    antialias: Annotated[
+        bool, Doc("Blur where ResNets and PatchGANs halve or double the resolution; no checkerboard [CUT].")
+    ] = False
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
     init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start with the networks of this model or run instead.")] = None
