@@ -8,7 +8,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,88 @@ def by_pixel(t: State, x: Tensor) -> Tensor:
     return F.conv2d(y, t["net.5.weight"])
 
 
+def blur(*weights: float) -> Tensor:
+    one = torch.tensor(weights)
+    return (one[:, None] * one[None, :])[None, None]
+
+
+DOWN, UP = blur(1, 2, 1) / 16, blur(1, 3, 3, 1) / 16
+
+
+def made_blurred_resnet(blocks: int = 9, width: int = 4, dropout: bool = False) -> Made:
+    """As of CUT: the kernels of its blurs are among the tensors."""
+    plain, made = made_resnet(blocks, width, dropout), Made()
+    up, upper, out = UP_AND_OUT[blocks]
+    places = {7: 8, up: up + 3, upper: upper + 4, out: out + 4} | {10 + i: 12 + i for i in range(blocks)}
+    for name, value in plain.items():
+        _, place, *rest = name.split(".")
+        made[".".join(["model", str(places.get(int(place), int(place))), *rest])] = value
+    for place in (up + 3, upper + 4):  # convolutions, and not transposed ones
+        made[f"model.{place}.weight"] = made[f"model.{place}.weight"].transpose(0, 1).contiguous()
+    made["model.7.filt"], made["model.11.filt"] = DOWN.repeat(2 * width, 1, 1, 1), DOWN.repeat(4 * width, 1, 1, 1)
+    made[f"model.{up + 2}.filt"] = UP.repeat(4 * width, 1, 1, 1)
+    made[f"model.{upper + 3}.filt"] = UP.repeat(2 * width, 1, 1, 1)
+    return made
+
+
+def halved(t: State, y: Tensor, name: str) -> Tensor:
+    return F.conv2d(F.pad(y, [1] * 4, mode="reflect"), t[f"{name}.filt"], stride=2, groups=y.shape[1])
+
+
+def doubled(t: State, y: Tensor, name: str) -> Tensor:
+    wide = F.conv_transpose2d(
+        F.pad(y, [1] * 4, mode="replicate"), t[f"{name}.filt"], stride=2, padding=2, groups=y.shape[1]
+    )
+    return wide[:, :, 1:-1, 1:-1]
+
+
+def by_blurred_resnet(t: State, x: Tensor) -> Tensor:
+    blocks = 9 if "model.30.weight" in t else 6
+    second = 6 if "model.12.conv_block.6.weight" in t else 5
+
+    def conv(x: Tensor, name: str, pad: int, mode: str = "reflect") -> Tensor:
+        return F.conv2d(F.pad(x, [pad] * 4, mode=mode), t[f"{name}.weight"], t[f"{name}.bias"])
+
+    y = F.instance_norm(conv(x, "model.1", 3)).relu()
+    for place in (4, 8):
+        y = halved(t, F.instance_norm(conv(y, f"model.{place}", 1, "constant")).relu(), f"model.{place + 3}")
+    for block in range(12, 12 + blocks):
+        z = F.instance_norm(conv(y, f"model.{block}.conv_block.1", 1)).relu()
+        y = y + F.instance_norm(conv(z, f"model.{block}.conv_block.{second}", 1))
+    for place in (12 + blocks, 16 + blocks):
+        y = doubled(t, y, f"model.{place}")
+        y = F.instance_norm(conv(y, f"model.{place + 1}", 1, "constant")).relu()
+    return conv(y, f"model.{21 + blocks}", 3).tanh()
+
+
+def made_blurred_patchgan(in_channels: int = 3, width: int = 4) -> Made:
+    plain, made = made_patchgan(in_channels, width), Made()
+    for name, value in plain.items():
+        _, place, leaf = name.split(".")
+        made[f"model.{ {0: 0, 2: 3, 5: 7, 8: 11, 11: 14}[int(place)] }.{leaf}"] = value
+    for place, channels in ((2, width), (6, 2 * width), (10, 4 * width)):
+        made[f"model.{place}.filt"] = DOWN.repeat(channels, 1, 1, 1)
+    return made
+
+
+def by_blurred_patchgan(t: State, x: Tensor) -> Tensor:
+    def conv(x: Tensor, place: int) -> Tensor:
+        return F.conv2d(x, t[f"model.{place}.weight"], t[f"model.{place}.bias"], padding=1)
+
+    y = halved(t, F.leaky_relu(conv(x, 0), 0.2), "model.2")
+    for place in (3, 7):
+        y = halved(t, F.leaky_relu(F.instance_norm(conv(y, place)), 0.2), f"model.{place + 3}")
+    return conv(F.leaky_relu(F.instance_norm(conv(y, 11)), 0.2), 14)
+
+
+def made_projections(width: int = 4) -> Made:
+    made = Made()
+    for number, channels in enumerate((3, 2 * width, 4 * width, 4 * width, 4 * width)):
+        made.conv(f"mlp_{number}.0", 256, channels, bias=256)
+        made.conv(f"mlp_{number}.2", 256, 256, bias=256)
+    return made
+
+
 CASES: dict[str, tuple[Callable[[], Made], Callable[[State, Tensor], Tensor], int, dict[str, Any]]] = {
     "resnet 9": (made_resnet, by_resnet, 32, {"generator": "resnet_9blocks", "norm": "instance", "dropout": False}),
     "resnet 6": (lambda: made_resnet(6), by_resnet, 32, {"generator": "resnet_6blocks", "blocks": 6}),
@@ -160,6 +242,19 @@ CASES: dict[str, tuple[Callable[[], Made], Callable[[State, Tensor], Tensor], in
     "resnet 6, dropout": (lambda: made_resnet(6, dropout=True), by_resnet, 32, {"dropout": True}),
     "unet 256": (lambda: made_unet(8), by_unet, 256, {"generator": "unet_256", "norm": "batch"}),
     "unet 128": (lambda: made_unet(7), by_unet, 128, {"generator": "unet_128", "generator_width": 2}),
+    "blurred resnet 9": (
+        made_blurred_resnet,
+        by_blurred_resnet,
+        32,
+        {"generator": "resnet_9blocks", "antialias": True},
+    ),
+    "blurred resnet 6, dropout": (
+        lambda: made_blurred_resnet(6, dropout=True),
+        by_blurred_resnet,
+        32,
+        {"generator": "resnet_6blocks", "antialias": True, "dropout": True},
+    ),
+    "blurred patchgan": (made_blurred_patchgan, by_blurred_patchgan, 32, {"discriminator": "basic", "antialias": True}),
     "patchgan": (made_patchgan, by_patchgan, 32, {"discriminator": "basic", "discriminator_width": 4}),
     "pixel": (made_pixel, by_pixel, 32, {"discriminator": "pixel", "norm": "batch"}),
 }
@@ -191,17 +286,26 @@ def test_hand_made_weights_compute_what_a_plain_version_computes(case: str) -> N
 def all_networks() -> Iterator[Any]:
     for norm in ("instance", "batch", "none"):
         for generator in GENERATORS:
-            for dropout in (False, True):
-                config = NetworkConfig(generator=generator, generator_width=2, blocks=2, norm=norm, dropout=dropout)  # type: ignore[arg-type]
-                yield pytest.param("generator", config, id=f"{generator}-{norm}{'-dropout' * dropout}")
-        for discriminator in DISCRIMINATORS:
+            for dropout, blurred in product((False, True), (False, True) if generator.startswith("res") else (False,)):
+                config = NetworkConfig(
+                    generator=generator,  # type: ignore[arg-type]
+                    generator_width=2,
+                    blocks=2,
+                    norm=norm,  # type: ignore[arg-type]
+                    dropout=dropout,
+                    antialias=blurred,
+                )
+                name = f"{generator}-{norm}{'-dropout' * dropout}{'-antialias' * blurred}"
+                yield pytest.param("generator", config, id=name)
+        for discriminator, blurred in product(DISCRIMINATORS, (False, True)):
             config = NetworkConfig(
+                antialias=blurred,
                 discriminator=discriminator,  # type: ignore[arg-type]
                 discriminator_width=2,
                 discriminator_layers=4,
                 norm=norm,  # type: ignore[arg-type]
             )
-            yield pytest.param("discriminator", config, id=f"{discriminator}-{norm}")
+            yield pytest.param("discriminator", config, id=f"{discriminator}-{norm}{'-antialias' * blurred}")
 
 
 @pytest.mark.parametrize(("part", "config"), all_networks())
@@ -255,9 +359,10 @@ def test_what_has_no_place_is_named() -> None:
     for change, sentence in (
         (lambda t: t.pop("model.12.conv_block.1.weight"), r"model\.12\.conv_block\.1\.weight are missing"),
         (lambda t: t.update({"attention.gamma": torch.zeros(1)}), r"attention\.gamma have no place"),
-        (lambda t: t.update({"model.7.bias": torch.zeros(3)}), r"model\.7\.bias have another shape"),
+        (lambda t: t.update({"model.8.bias": torch.zeros(3)}), r"model\.8\.bias have another shape"),
+        (lambda t: t.update({"model.7.filt": t["model.7.filt"] * 2}), r"model\.7\.filt are other blurs"),
     ):
-        theirs = made_resnet()
+        theirs = made_blurred_resnet()
         change(theirs)
         with pytest.raises(UsageError, match=sentence):
             recognise(theirs)
@@ -288,7 +393,7 @@ def test_a_cyclegan_is_imported_and_translates_both_ways(tmp_path: Path, capsys:
     )
     COMMANDS["import-weights"]([str(source), "-o", str(tmp_path / "model")])
     said = capsys.readouterr().out
-    assert "latest_net_G_B.pth: resnet_6blocks, 1 to 3 channels, width 4, norm instance, dropout False." in said
+    assert "latest_net_G_B.pth: resnet_6blocks, width 4, 1 channels to 3, norm instance." in said
     assert "latest_net_G.pth is left out" in said
     assert "a model of the method cyclegan, AtoB and BtoA" in said
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
@@ -323,12 +428,14 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
             ("pix2pix", {"latest_G": made_unet(7)}),
             ("pix2pix", {"latest_G": made_resnet(), "latest_D": made_patchgan(6)}),
             ("pix2pix", {"latest_G": made_resnet(dropout=True)}),
+            ("cut", {"latest_G": made_blurred_resnet()}),
+            ("cut", {"latest_G": made_resnet(), "latest_D": made_patchgan(3)}),
             ("colorization", {"latest_G": made_unet(7, channels=(1, 2)), "latest_D": made_patchgan(3)}),
             ("cyclegan", {"latest_G": made_resnet()}),
         )
     ):
         for state in states.values():
-            unify(state, "batch" if method != "cyclegan" else "instance")
+            unify(state, "instance" if method in ("cyclegan", "cut") else "batch")
         model, said = import_model(save(tmp_path / str(number), **states))
         assert model.method == method
         dropout_unseen = any("Whether a U-Net has dropout cannot be seen" in sentence for sentence in said)
@@ -351,6 +458,44 @@ def test_an_imported_pix2pix_norms_each_image_by_itself_and_goes_back(tmp_path: 
     for file, state in (("latest_net_G.pth", theirs), ("latest_net_D.pth", judge)):
         assert export.files[file].keys() == state.keys()
         assert all(torch.equal(export.files[file][name], state[name]) for name in state)
+
+
+def test_a_cut_is_imported_whole_and_goes_back(tmp_path: Path, data: Path) -> None:
+    states = {"G": made_blurred_resnet(), "D": made_blurred_patchgan(), "F": made_projections()}
+    source = save(tmp_path / "cut", **{f"latest_{name}": state for name, state in states.items()})
+    model = import_model(source)[0]
+    write_model(model, tmp_path / "model")
+    x = torch.rand(1, 3, 24, 20) * 2 - 1
+    assert (Translator.load(tmp_path / "model").translate(x) - by_blurred_resnet(states["G"], x)).abs().max() <= 1e-6
+    export = export_model(read_model(tmp_path / "model"))
+    options = "--model cut --netG resnet_9blocks --ngf 4 --normG instance --normD instance --input_nc 3 --output_nc 3"
+    assert " ".join(export.options) == f"{options} --netD basic --ndf 4"
+    for name, state in states.items():
+        written = export.files[f"latest_net_{name}.pth"]
+        assert written.keys() == state.keys()
+        assert all(torch.equal(written[key], state[key]) for key in state)
+    still = {
+        "max_steps": 1,
+        "learning_rate": 1e-30,
+        "workers": 0,
+        "load_size": 36,
+        "crop_size": 32,
+        "method": "fastcut",
+    }
+    run = train(configure("paper", data=data, runs=tmp_path / "runs", init_from=tmp_path / "model", **still))
+    started = read_model(run).weights
+    assert started.keys() == model.weights.keys()
+    for name, value in model.weights.items():
+        torch.testing.assert_close(started[name], value, rtol=0, atol=1e-20)
+
+
+def test_projections_of_other_layers_are_left_out(tmp_path: Path) -> None:
+    model, said = import_model(save(tmp_path, latest_G=made_blurred_resnet(), latest_F=made_projections(8)))
+    assert model.method == "cut"
+    assert not model.network("projections")
+    assert "latest_net_F.pth is left out. Its networks do not compare the layers 0, 4, 8, 12 and 16" in said[-1]
+    with pytest.raises(UsageError, match="give a generator's file"):
+        import_model(tmp_path / "latest_net_F.pth")
 
 
 def unify(state: Made, norm: str) -> None:
@@ -391,7 +536,7 @@ def test_epochs_are_chosen_by_name(tmp_path: Path) -> None:
         ),
         ({"latest_G_A": made_resnet(), "latest_G_B": made_resnet(channels=(3, 1))}, r"channels of domain A: \[1, 3\]"),
         ({"latest_G_A": made_resnet(), "latest_D_A": made_patchgan(1)}, r"channels of domain B: \[1, 3\]"),
-        ({"latest_G": made_resnet(), "latest_D": made_patchgan(3)}, "give the generator's file alone"),
+        ({"latest_G": made_resnet(), "latest_D": made_patchgan(5)}, "give the generator's file alone"),
         ({"latest_G_A": made_patchgan()}, "latest_net_G_A.pth is a discriminator"),
     ],
 )
@@ -527,10 +672,16 @@ def test_options_say_what_the_reference_needs_to_know(tmp_path: Path) -> None:
     dropped = options_of(latest_G_A=made_resnet(dropout=True), latest_G_B=made_resnet(dropout=True))
     assert dropped.startswith("--model test --model_suffix _A")
     assert "--no_dropout" not in dropped
+    sharp = options_of(latest_G=made_resnet(), latest_D=made_patchgan(3))
+    assert "--normG instance --normD instance --no_antialias --no_antialias_up --input_nc 3" in sharp
 
 
 def test_what_the_reference_does_not_have_is_not_exported(tiny: Callable[..., Config]) -> None:
-    for settings, sentence in (({}, "these have 1"), ({"generator": "resnet_light"}, "no 'resnet_light' networks")):
+    for settings, sentence in (
+        ({}, "these have 1"),
+        ({"generator": "resnet_light"}, "no 'resnet_light' networks"),
+        ({"antialias": True}, "has no blurs"),
+    ):
         run = train(tiny(max_steps=1, **settings))
         with pytest.raises(UsageError, match=sentence):
             export_model(read_model(run))

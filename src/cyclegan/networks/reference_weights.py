@@ -1,4 +1,4 @@
-"""State dicts of the authors' PyTorch repositories [R] and ours: the same tensors under other names.
+"""State dicts of the authors' PyTorch repositories [R, CUT] and ours: the same tensors under other names.
 
 The architecture is read from the tensors themselves. Layers are numbered there through one long `Sequential`, here they
 sit in rooms (`stem`, `blocks`, `head`), in the same order. Everything is a pure function on state dicts.
@@ -16,15 +16,17 @@ from torch import Tensor
 from cyclegan.config import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks.layers import BlurDown, BlurUp
 
 Tensors = Mapping[str, Tensor]
 Part = Literal["generator", "discriminator"]
 
+PROJECTED = 256  # dimensions in which [CUT] compares patches
 UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; what [R] has
 RESNETS = {9: "resnet_9blocks", 6: "resnet_6blocks"}  # by residual blocks
 _SETTINGS: dict[Part, tuple[str, ...]] = {
-    "generator": ("generator", "generator_width", "blocks", "norm", "dropout"),
-    "discriminator": ("discriminator", "discriminator_width", "discriminator_layers", "norm"),
+    "generator": ("generator", "generator_width", "blocks", "norm", "dropout", "antialias"),
+    "discriminator": ("discriminator", "discriminator_width", "discriminator_layers", "norm", "antialias"),
 }
 _FIRST = ("stem.1.weight", "levels.down.1.weight", "body.0.weight")  # of a ResNet, a U-Net, a discriminator
 _LAST = ("head.1.bias", "levels.up.1.bias")
@@ -40,12 +42,13 @@ class Network:
     out_channels: int = 1
 
     def __str__(self) -> str:
-        said = dict(self.settings)
-        kind = said.pop(self.part)
-        if kind.startswith(("resnet_", "unet_")):
-            said.pop("blocks", None)
-        words = ", ".join(f"{name.removeprefix(f'{self.part}_')} {value}" for name, value in said.items())
-        return f"{kind}, {self.in_channels} to {self.out_channels} channels, {words}"
+        said = self.settings
+        words = [said[self.part], f"width {said[f'{self.part}_width']}", f"{self.in_channels} channels"]
+        if self.part == "generator":
+            words[-1] += f" to {self.out_channels}"
+        words += [f"{said['blocks']} blocks"] if words[0] == "resnet" else []
+        words += [f"{said['discriminator_layers']} layers"] if words[0] == "n_layers" else []
+        return ", ".join([*words, f"norm {said['norm']}", *(n for n in ("dropout", "antialias") if said.get(n))])
 
 
 def recognise(tensors: Tensors) -> Network:
@@ -103,7 +106,27 @@ def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
                 f"The reference's networks without norm have no biases before it, and {name} is not zero; "
                 "these weights cannot be exported."
             )
-    return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.items()}
+    return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.items()} | _blurs(network)
+
+
+def projections_from_reference(tensors: Tensors, generator: Network) -> dict[str, Tensor]:
+    """[CUT]'s two-layer networks that compare patches, as ours, for the generator's layers 0, 4, 8, 12 and 16.
+
+    Raises `UsageError` when they are for other layers, or of another size.
+    """
+    tensors, width = cleaned(tensors), generator.settings["generator_width"]
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, channels in enumerate((generator.in_channels, 2 * width, *3 * [4 * width])):
+        for place, size in ((0, channels), (2, PROJECTED)):
+            shapes |= {f"mlp_{number}.{place}.weight": (PROJECTED, size), f"mlp_{number}.{place}.bias": (PROJECTED,)}
+    if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
+        raise UsageError(f"Its networks do not compare the layers 0, 4, 8, 12 and 16 in {PROJECTED} dimensions.")
+    return {name.removeprefix("mlp_"): value.detach().float().contiguous() for name, value in tensors.items()}
+
+
+def projections_to_reference(ours: Tensors) -> dict[str, Tensor]:
+    """Our networks that compare patches, as [CUT]'s."""
+    return {f"mlp_{name}": value.detach().cpu().contiguous() for name, value in ours.items()}
 
 
 def cleaned(tensors: Tensors) -> dict[str, Tensor]:
@@ -135,6 +158,7 @@ def _resnet(t: Tensors) -> Network:
         "norm": _norm(t, "model.1", "model.2"),
         # A dropout layer in the middle of a block moves the second convolution, from 5 to 6.
         "dropout": any(name.endswith("conv_block.6.weight") and value.ndim == 4 for name, value in t.items()),
+        "antialias": _is_blurred(t),
     }
     return Network("generator", settings, in_channels, t[f"model.{last}.weight"].shape[0])
 
@@ -156,12 +180,14 @@ def _unet(t: Tensors) -> Network:
 
 def _patchgan(t: Tensors) -> Network:
     width, in_channels = t["model.0.weight"].shape[:2]
+    step = 4 if _is_blurred(t) else 3
     layers = sum(value.ndim == 4 and name.endswith(".weight") for name, value in t.items()) - 2
     settings = {
         "discriminator": "basic" if layers == 3 else "n_layers",
         "discriminator_width": width,
         "discriminator_layers": layers,
-        "norm": _norm(t, "model.2", "model.3"),
+        "norm": _norm(t, f"model.{step - 1}", f"model.{step}"),
+        "antialias": _is_blurred(t),
     }
     return Network("discriminator", settings, in_channels)
 
@@ -178,6 +204,10 @@ _DESCRIBE: dict[str, Callable[[Tensors], Network]] = {
     "net.0.weight": _pixel,
     "model.0.weight": _patchgan,
 }
+
+
+def _is_blurred(t: Tensors) -> bool:
+    return any(name.endswith(".filt") for name in t)
 
 
 def _norm(t: Tensors, conv: str, norm: str) -> str:
@@ -198,11 +228,11 @@ def layers_of(network: Network) -> list[str]:
     if kind in UNETS.values():
         layers = _unet_layers({name: levels for levels, name in UNETS.items()}[kind])
     elif kind in {*RESNETS.values(), "resnet"}:
-        layers = _resnet_layers(settings["blocks"], settings["dropout"])
+        layers = _resnet_layers(settings["blocks"], settings["dropout"], settings["antialias"])
     elif kind == "pixel":
         layers = [("net.0", None), ("net.2", "net.3"), ("net.5", None)]
     elif kind in ("basic", "n_layers"):
-        layers = _patchgan_layers(3 if kind == "basic" else settings["discriminator_layers"])
+        layers = _patchgan_layers(3 if kind == "basic" else settings["discriminator_layers"], settings["antialias"])
     else:
         raise UsageError(f"The reference has no {kind!r} networks; these weights cannot be exported.")
     return [name for conv, norm in layers for name in (conv, norm) if name and (batch or name != norm)]
@@ -211,14 +241,18 @@ def layers_of(network: Network) -> list[str]:
 Layers = list[tuple[str, str | None]]  # convolutions and the norms after them, where there is one
 
 
-def _resnet_layers(blocks: int, dropout: bool) -> Layers:
-    first, second = 10, 6 if dropout else 5  # the first block, and the second convolution within each
+def _resnet_layers(blocks: int, dropout: bool, antialias: bool) -> Layers:
+    step = (
+        4 if antialias else 3
+    )  # layers of a stage: convolution, norm, ReLU; a blur comes last, and first on the way up
+    second = 6 if dropout else 5  # the second convolution within a block
+    first = 4 + 2 * step
     up = first + blocks
-    places = [("1", "2"), ("4", "5"), ("7", "8")]
+    places = [("1", "2"), *((f"{i}", f"{i + 1}") for i in (4, 4 + step))]
     for block in range(first, up):
         places += [(f"{block}.conv_block.{i}", f"{block}.conv_block.{i + 1}") for i in (1, second)]
-    places += [(f"{i}", f"{i + 1}") for i in (up, up + 3)]
-    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in places), (f"model.{up + 7}", None)]
+    places += [(f"{i + antialias}", f"{i + antialias + 1}") for i in (up, up + step)]
+    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in places), (f"model.{up + 2 * step + 1}", None)]
 
 
 def _unet_layers(levels: int) -> Layers:
@@ -233,9 +267,27 @@ def _unet_layers(levels: int) -> Layers:
     return [*down, (f"{level}.1", None), (f"{level}.3", f"{level}.4"), *reversed(up)]
 
 
-def _patchgan_layers(layers: int) -> Layers:
-    between: Layers = [(f"model.{3 * n - 1}", f"model.{3 * n}") for n in range(1, layers + 1)]
-    return [("model.0", None), *between, (f"model.{3 * layers + 2}", None)]
+def _patchgan_layers(layers: int, antialias: bool) -> Layers:
+    step = 4 if antialias else 3
+    between: Layers = [(f"model.{step * n - 1}", f"model.{step * n}") for n in range(1, layers + 1)]
+    return [("model.0", None), *between, (f"model.{step * layers + 2}", None)]
+
+
+def _blurs(network: Network) -> dict[str, Tensor]:
+    """The fixed kernels that [CUT] keeps among the weights, each where its blur is."""
+    settings = network.settings
+    if not settings.get("antialias") or settings[network.part] in {*UNETS.values(), "pixel"}:
+        return {}
+    if network.part == "generator":
+        width, up = settings["generator_width"], 12 + settings["blocks"]
+        down = {7: 2 * width, 11: 4 * width}
+        kernels = {place: BlurDown(channels).kernel for place, channels in down.items()}
+        kernels |= {up: BlurUp(4 * width).kernel, up + 4: BlurUp(2 * width).kernel}
+    else:
+        width, layers = settings["discriminator_width"], settings["discriminator_layers"]
+        layers = 3 if settings["discriminator"] == "basic" else layers
+        kernels = {4 * n + 2: BlurDown(width * min(2**n, 8)).kernel for n in range(layers)}
+    return {f"model.{place}.filt": kernel for place, kernel in kernels.items()}
 
 
 def _names(network: Network) -> dict[str, str]:
@@ -266,14 +318,18 @@ def _built(part: Part, config: NetworkConfig, in_channels: int, out_channels: in
 
 def _pair_up(tensors: Tensors, network: Network) -> dict[str, str]:
     """`_names`, once it is sure that the tensors are those. Raises `UsageError` that names the ones that are not."""
-    names, blank = _names(network), _blank(network)
-    required = {theirs for theirs in names.values() if not theirs.endswith("num_batches_tracked")}
-    missing = required - tensors.keys()
-    homeless = tensors.keys() - names.values()
-    other = {
-        theirs for ours, theirs in names.items() if theirs in tensors and tensors[theirs].shape != blank[ours].shape
+    names, blank, blurs = _names(network), _blank(network), _blurs(network)
+    shapes = {theirs: blank[ours].shape for ours, theirs in names.items()}
+    shapes |= {name: kernel.shape for name, kernel in blurs.items()}
+    there = tensors.keys() & shapes.keys()
+    problems = {
+        "are missing": {name for name in shapes.keys() - there if not name.endswith("num_batches_tracked")},
+        "have no place in it": tensors.keys() - there,
+        "have another shape": (other := {name for name in there if tensors[name].shape != shapes[name]}),
+        "are other blurs than the reference's": {
+            name for name in (blurs.keys() & there) - other if not torch.allclose(tensors[name].float(), blurs[name])
+        },
     }
-    problems = {"are missing": missing, "have no place in it": homeless, "have another shape": other}
     said = [f"{_listed(found)} {what}" for what, found in problems.items() if found]
     if said:
         raise UsageError(f"This looks like a {network.part} ({network}), but {'; '.join(said)}.")

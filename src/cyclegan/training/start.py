@@ -7,13 +7,13 @@ from torch import Tensor
 
 from cyclegan.config import Config
 from cyclegan.errors import UsageError
+from cyclegan.methods import METHODS
 from cyclegan.translation.model_folder import read_model
 
 
 def architecture(path: Path) -> dict[str, Any]:
     """The settings of the networks of a model, run or checkpoint, by name. Raises as `read_model`."""
-    settings = read_model(path).settings
-    return settings["networks"] | settings["data"]
+    return read_model(path).architecture
 
 
 def starting_weights(config: Config) -> dict[str, Tensor]:
@@ -25,10 +25,10 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
     if path is None:
         return {}
     model = read_model(path)
-    if model.method != config.loss.method:
+    if METHODS[model.method] is not METHODS[config.loss.method]:
         raise UsageError(f"{path} was made by the method {model.method}; add --method {model.method}.")
-    mine = vars(config.networks) | vars(config.data)
-    for name, value in (model.settings["networks"] | model.settings["data"]).items():
+    mine = vars(config.networks) | vars(config.data) | vars(config.loss)
+    for name, value in model.architecture.items():
         if mine[name] != value:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} {mine[name]} does not fit {path}, whose networks have {value}; leave it out.")

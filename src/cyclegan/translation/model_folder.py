@@ -49,6 +49,12 @@ class Model:
         return str(self.settings["loss"]["method"])
 
     @property
+    def architecture(self) -> dict[str, Any]:
+        """The settings that a training must share to start with these weights, by name."""
+        config, own = self.config, ("method", "direction")
+        return {n: vars(getattr(config, s))[n] for s, table in self.settings.items() for n in table if n not in own}
+
+    @property
     def directions(self) -> tuple[Direction, ...]:
         """The directions that were learned and whose generator is there."""
         method, loss = METHODS[self.method], self.config.loss
@@ -91,7 +97,7 @@ def _settings(config: Config) -> Settings:
     return {
         "networks": networks,
         "data": {name: getattr(config.data, name) for name in ("channels_a", "channels_b")},
-        "loss": {"method": config.loss.method, "direction": config.loss.direction},
+        "loss": {name: getattr(config.loss, name) for name in ("method", "direction", "nce_layers")},
     }
 
 

@@ -20,6 +20,8 @@ from cyclegan.networks.reference_weights import (
     Part,
     described,
     from_reference,
+    projections_from_reference,
+    projections_to_reference,
     recognise,
     to_reference,
 )
@@ -36,6 +38,8 @@ PLACES: dict[str, dict[str, str]] = {
     },
     "pix2pix": ONE_WAY,
     "colorization": ONE_WAY,
+    "cut": ONE_WAY | {"F": "projections"},
+    "fastcut": ONE_WAY | {"F": "projections"},
 }
 DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # what a network takes and makes
 LATEST = "latest"
@@ -60,11 +64,12 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     """
     files = find_files(source, epoch)
     tensors = {name: load_tensors(path) for name, path in files.paths.items()}
-    networks = {name: _recognised(name, path, tensors[name]) for name, path in files.paths.items()}
+    patches = tensors.pop("F", None)  # what CUT compares patches with; not a network of images
+    networks = {name: _recognised(name, files.paths[name], tensors[name]) for name in tensors}
     said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()]
     method = _method(networks)
     agreed = _settings(networks, files)
-    if method != "cyclegan":
+    if method in ("pix2pix", "colorization"):
         if "dropout" not in agreed:
             said.append("Whether a U-Net has dropout cannot be seen; it is taken to have, as pix2pix's has.")
         dropout = agreed.setdefault("dropout", True)
@@ -76,6 +81,12 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
         for name, network in networks.items()
         for ours, value in from_reference(tensors[name], network).items()
     }
+    if patches is not None:
+        try:
+            ours = projections_from_reference(patches, networks["G"])
+            weights |= {f"projections.{name}": value for name, value in ours.items()}
+        except UsageError as error:
+            said.append(f"{files.paths['F'].name} is left out. {error}")
     imported = f"imported from {', '.join(path.name for path in files.paths.values())} of the authors' PyTorch code"
     return Model(settings, weights, imported), [*said, *files.left_out]
 
@@ -95,6 +106,8 @@ def find_files(source: Path, epoch: str) -> Files:
     """The files to read. Raises `UsageError` when there are none, or it is not clear which."""
     if source.is_file():
         named = _FILE.fullmatch(source.name)
+        if named and named["name"] == "F":
+            raise UsageError(f"{source} is what CUT compares patches with; give a generator's file, or the folder.")
         return Files({named["name"] if named else "G": source}, [])
     if not source.is_dir():
         raise UsageError(f"{source} does not exist; give a .pth file or a folder checkpoints/NAME.")
@@ -114,7 +127,7 @@ def _chosen(paths: dict[str, Path], source: Path, epoch: str) -> Files:
     if not any(name.startswith("G") for name in paths):
         raise UsageError(f"{source} has no generator {epoch}_net_G….pth; there is nothing to translate with.")
     of_two = any("_" in name for name in paths)
-    taken = {name: path for name, path in paths.items() if ("_" in name) == of_two and name != "F"}
+    taken = {name: path for name, path in paths.items() if ("_" in name) == of_two}
     left_out = [f"{path.name} is left out; nothing here uses it." for n, path in paths.items() if n not in taken]
     return Files(taken, left_out)
 
@@ -149,16 +162,21 @@ def _method(networks: Mapping[str, Network]) -> str:
         return "cyclegan"
     generator, judge = networks["G"], networks.get("D")
     channels = (generator.in_channels, generator.out_channels)
-    if judge and judge.in_channels != sum(channels):
-        raise UsageError(
-            f"The discriminator sees {judge.in_channels} channels, and not the generator's {channels[0]} and "
-            f"{channels[1]} together as pix2pix's does; give the generator's file alone."
-        )
-    if channels == (1, 2):  # L in, ab out
+    sees = judge.in_channels if judge else None
+    if channels == (1, 2) and sees in (None, 3):  # L in, ab out
         return "colorization"
-    settings = generator.settings  # CycleGAN's ResNets have no dropout there
-    of_pairs = judge or settings.get("dropout") or settings["generator"].startswith("unet")
-    return "pix2pix" if of_pairs else "cyclegan"
+    if sees == sum(channels):
+        return "pix2pix"
+    settings = generator.settings
+    if sees == channels[1] or settings.get("antialias"):
+        return "cut"
+    if sees:
+        raise UsageError(
+            f"The discriminator sees {sees} channels: neither the generator's output, as CUT's does, nor its input "
+            "and output, as pix2pix's does; give the generator's file alone."
+        )
+    # CycleGAN's ResNets have no dropout there.
+    return "pix2pix" if settings.get("dropout") or settings["generator"].startswith("unet") else "cyclegan"
 
 
 def _settings(networks: Mapping[str, Network], files: Files) -> dict[str, Any]:
@@ -200,7 +218,10 @@ def export_model(model: Model, epoch: str = LATEST) -> Export:
     """The model as the reference's files. Raises `UsageError` for what the reference does not have."""
     networks, files = {}, {}
     for name, place in PLACES[model.method].items():
-        if ours := model.network(place):
+        ours = model.network(place)
+        if ours and name == "F":
+            files[f"{epoch}_net_F.pth"] = projections_to_reference(ours)
+        elif ours:
             part: Part = "generator" if name.startswith("G") else "discriminator"
             networks[name] = described(ours, part, model.config.networks)
             files[f"{epoch}_net_{name}.pth"] = to_reference(ours, networks[name])
@@ -208,17 +229,18 @@ def export_model(model: Model, epoch: str = LATEST) -> Export:
 
 
 def options(method: str, networks: Mapping[str, Network]) -> list[str]:
-    """The words with which the reference's `test.py` builds these networks."""
+    """The words with which the reference's `test.py` builds these networks; CUT's is a repository of its own."""
     generators = {name: network for name, network in networks.items() if name.startswith("G")}
     generator = next(iter(generators.values()))
-    settings = generator.settings
+    settings, of_cut = generator.settings, method in ("cut", "fastcut")
     judge = next((network.settings for name, network in networks.items() if name.startswith("D")), None)
+    if settings["antialias"] and not of_cut:
+        raise UsageError(f"The authors' {method} has no blurs (--antialias); these weights cannot be exported.")
     words = [
-        _model_option(method, list(generators), settings["dropout"]),
+        "--model cut" if of_cut else _model_option(method, list(generators), settings["dropout"]),
         f"--netG {_generator_there(settings)}",
         f"--ngf {settings['generator_width']}",
-        f"--norm {settings['norm']}",
-        *([] if settings["dropout"] else ["--no_dropout"]),
+        *_norm_and_dropout(settings, of_cut),
         f"--input_nc {generator.in_channels}",
         f"--output_nc {generator.out_channels}",
     ]
@@ -234,6 +256,14 @@ def _model_option(method: str, generators: list[str], dropout: bool) -> str:
     if len(generators) == 2 and not dropout:
         return "--model cycle_gan"
     return f"--model test --model_suffix {generators[0][1:]}"  # `cycle_gan` there wants both, and knows no dropout
+
+
+def _norm_and_dropout(settings: Mapping[str, Any], of_cut: bool) -> list[str]:
+    norm, dropout = settings["norm"], settings["dropout"]
+    if not of_cut:
+        return [f"--norm {norm}", *([] if dropout else ["--no_dropout"])]
+    words = [f"--normG {norm}", f"--normD {norm}", *(["--no_dropout False"] if dropout else [])]
+    return words + ([] if settings["antialias"] else ["--no_antialias", "--no_antialias_up"])
 
 
 def _generator_there(settings: Mapping[str, Any]) -> str:
