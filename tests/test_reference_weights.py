@@ -393,7 +393,7 @@ def test_a_cyclegan_is_imported_and_translates_both_ways(tmp_path: Path, capsys:
     )
     COMMANDS["import-weights"]([str(source), "-o", str(tmp_path / "model")])
     said = capsys.readouterr().out
-    assert "latest_net_G_B.pth: resnet_6blocks, width 4, 1 channels to 3, norm instance." in said
+    assert "latest_net_G_B.pth: resnet_6blocks, width 4, channels 1 to 3, norm instance." in said
     assert "latest_net_G.pth is left out" in said
     assert "a model of the method cyclegan, AtoB and BtoA" in said
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["README.md", "config.json", "model.safetensors"]

@@ -43,7 +43,7 @@ class Network:
 
     def __str__(self) -> str:
         said = self.settings
-        words = [said[self.part], f"width {said[f'{self.part}_width']}", f"{self.in_channels} channels"]
+        words = [said[self.part], f"width {said[f'{self.part}_width']}", f"channels {self.in_channels}"]
         if self.part == "generator":
             words[-1] += f" to {self.out_channels}"
         words += [f"{said['blocks']} blocks"] if words[0] == "resnet" else []

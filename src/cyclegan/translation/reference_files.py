@@ -66,7 +66,7 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     tensors = {name: load_tensors(path) for name, path in files.paths.items()}
     patches = tensors.pop("F", None)  # what CUT compares patches with; not a network of images
     networks = {name: _recognised(name, files.paths[name], tensors[name]) for name in tensors}
-    said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()]
+    said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()] + files.left_out
     method = _method(networks)
     agreed = _settings(networks, files)
     if method in ("pix2pix", "colorization"):
@@ -76,19 +76,20 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
         agreed["dropout_at_test"] = dropout  # as there, without --eval
     channels = {} if method == "colorization" else _channels(networks)  # its images are not what the networks see
     settings = {"networks": agreed, "data": channels, "loss": {"method": method}}
-    weights = {
-        f"{(PLACES[method] | ONE_WAY)[name]}.{ours}": value
-        for name, network in networks.items()
-        for ours, value in from_reference(tensors[name], network).items()
-    }
+    weights: dict[str, Tensor] = {}
+    for name, network in networks.items():
+        weights |= _within((PLACES[method] | ONE_WAY)[name], from_reference(tensors[name], network))
     if patches is not None:
         try:
-            ours = projections_from_reference(patches, networks["G"])
-            weights |= {f"projections.{name}": value for name, value in ours.items()}
+            weights |= _within("projections", projections_from_reference(patches, networks["G"]))
         except UsageError as error:
             said.append(f"{files.paths['F'].name} is left out. {error}")
     imported = f"imported from {', '.join(path.name for path in files.paths.values())} of the authors' PyTorch code"
-    return Model(settings, weights, imported), [*said, *files.left_out]
+    return Model(settings, weights, imported), said
+
+
+def _within(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{place}.{name}": value for name, value in tensors.items()}
 
 
 def _recognised(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
