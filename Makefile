@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := outputs/demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint benchmark picture clean
+.PHONY: demo test test-all lint benchmark examples ablations picture clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -29,15 +30,26 @@ lint: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py
 
+examples: $(READY)
+	$(BIN)/python examples/gan.py
+	$(BIN)/python examples/conditional_gan.py
+
+ablations: $(READY)
+	$(BIN)/python benchmarks/ablations.py
+
 picture: $(READY)
 	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter
+	$(BIN)/python examples/gan.py --out docs/gan.png
+	$(BIN)/python examples/conditional_gan.py --out docs/conditional-gan.png
 
-# torch first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
+# Visdom is built here with the setuptools that it was written for. torch comes first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
 # build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(PIP) $(TORCH_INDEX) torch
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation visdom
+	$(PIP) -e ".[dev]"
 	touch $(READY)
 
 clean:

@@ -38,6 +38,9 @@ def plain_objective(name: str, side: str, *logits: Tensor) -> Tensor:
             return binary_cross_entropy(p[0], torch.ones_like(p[0]))
         fake = binary_cross_entropy(p[1], torch.zeros_like(p[1]))
         return 0.5 * (binary_cross_entropy(p[0], torch.ones_like(p[0])) + fake)
+    if name == "minimax":
+        of_fake = torch.log(1 - torch.sigmoid(logits[-1])).mean()
+        return of_fake if side == "G" else -(torch.log(torch.sigmoid(logits[0])).mean() + of_fake)
     if side == "G":
         return -logits[0].mean()
     if name == "wgangp":
@@ -77,7 +80,7 @@ def test_generator_losses_and_gradients_against_the_plain_version(objective: str
     torch.testing.assert_close(images["B"], G(x))
 
 
-@pytest.mark.parametrize("objective", ["lsgan", "vanilla", "hinge"])
+@pytest.mark.parametrize("objective", ["lsgan", "vanilla", "minimax", "hinge"])
 def test_discriminator_losses_and_gradients_against_the_plain_version(objective: str) -> None:
     ours = method(objective=objective, pool_size=0)
     D_Y, D_X = ours.discriminators["D_Y"], ours.discriminators["D_X"]

@@ -29,7 +29,7 @@ GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_li
 DiscriminatorName = Literal["basic", "n_layers", "pixel"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
-Objective = Literal["lsgan", "vanilla", "wgangp", "hinge"]
+Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
 Direction = Literal["AtoB", "BtoA"]
@@ -154,6 +154,8 @@ class RunConfig:
     checkpoint_epochs: Annotated[int, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[int, Doc("Numbered checkpoints that are kept, newest first; 0 keeps all.")] = 3
     tensorboard: Annotated[bool, Doc("Write TensorBoard events.")] = True
+    visdom: Annotated[Optional[str], Doc("Visdom server to show it on, such as http://localhost:8097.")] = None
+    wandb: Annotated[Optional[str], Doc("Project of Weights & Biases to log to.")] = None
 
 
 def _said_by(section: type) -> Doc:

@@ -8,6 +8,7 @@ from cyclegan.config import LossConfig
 OBJECTIVES = {
     "lsgan": "least squares",
     "vanilla": "cross entropy",
+    "minimax": "minimax of 2014",
     "wgangp": "Wasserstein, gradient penalty",
     "hinge": "hinge",
 }

@@ -1,8 +1,8 @@
 """Adversarial objectives, as functions of a discriminator's logits.
 
 Each has two sides: the generator's loss on the logits of its fakes, and the discriminator's on real and fake ones.
-The discriminator's is halved, which slows it down relative to the generator [C 7.1]; WGAN-GP's is as published, and
-its gradient penalty is added beside it.
+The discriminator's is halved, which slows it down relative to the generator [C 7.1]; minimax's and WGAN-GP's are as
+published, and the gradient penalty is added beside the latter.
 """
 
 from collections.abc import Callable
@@ -59,6 +59,21 @@ def _vanilla_fake(fake: Tensor) -> Tensor:
     return softplus(fake).mean() / 2
 
 
+def _minimax_generator(fake: Tensor) -> Tensor:
+    """E[log(1 - D(G(z)))], which has little slope while D is sure (Goodfellow et al. 2014, eq. 1)."""
+    return -softplus(fake).mean()
+
+
+def _minimax_real(real: Tensor) -> Tensor:
+    """-E[log D(x)] (Goodfellow et al. 2014, eq. 1)."""
+    return softplus(-real).mean()
+
+
+def _minimax_fake(fake: Tensor) -> Tensor:
+    """-E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1)."""
+    return softplus(fake).mean()
+
+
 def _lower(logits: Tensor) -> Tensor:
     """E[D], which a critic lowers for fakes (Arjovsky et al. 2017)."""
     return logits.mean()
@@ -82,6 +97,7 @@ def _hinge_fake(fake: Tensor) -> Tensor:
 OBJECTIVES: dict[str, AdversarialObjective] = {
     "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake),
     "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_real, _vanilla_fake),
+    "minimax": AdversarialObjective(_minimax_generator, _minimax_real, _minimax_fake),
     "wgangp": AdversarialObjective(_raise, real=_raise, fake=_lower),
     "hinge": AdversarialObjective(_raise, _hinge_real, _hinge_fake),
 }

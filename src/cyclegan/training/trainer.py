@@ -18,6 +18,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training import checkpoint
 from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
+from cyclegan.training.online import online_monitors, require_extras
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
 from cyclegan.training.start import starting_weights
@@ -45,6 +46,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     the loss is no longer finite or the disk is full; what was saved before stays.
     """
     config = validated(config)
+    require_extras(config.run)
     domains = find_training_data(config)
     weights = starting_weights(config)
     fabric = launch(config)
@@ -180,6 +182,7 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
         MetricsFile(),
         SampleFiles(),
         *([TensorBoard()] if settings.tensorboard else []),
+        *online_monitors(settings),
     ]
     monitors = Monitors([*writers, *watch] if fabric.is_global_zero else [])
     monitors.start(run, training.step)

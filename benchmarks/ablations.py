@@ -1,0 +1,188 @@
+"""What each part of CycleGAN's objective does, on the built-in data set, by leaving one part out at a time.
+
+``python benchmarks/ablations.py`` trains every variant with the settings that the preset `auto` chooses for a
+processor, with the same seeds and the same number of steps (not minutes, so that a busy machine changes nothing), and
+measures it on the 32 test scenes, whose truth is known. It writes the table and the picture of
+``docs/from-gan-to-cyclegan.md``. Stop it whenever you like: started again, it goes on where it was.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from cyclegan import Config, Translator, resume, train
+from cyclegan.config import Direction
+from cyclegan.data import seasons
+from cyclegan.data.folders import find_domains, paired_by_name
+from cyclegan.data.images import read_image, to_tensor
+from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.paired import against_truth
+from cyclegan.presets import Surroundings, automatic
+from cyclegan.terminal import TerminalDisplay, hush
+from cyclegan.training import checkpoint
+from cyclegan.training.samples import grid
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
+DIRECTIONS: dict[Direction, str] = {"AtoB": "summer → winter", "BtoA": "winter → summer"}
+SHOWN = (0, 10, 20)  # test scenes in the picture
+
+# The identity loss is a share of the cycle's weight [C 5.2], so that a weight of 0 would end both. To keep it at its
+# usual 0.5 x 10 without the cycle, the cycle's weight is made as good as nothing.
+NOTHING = 1e-6
+NO_CYCLE = {"lambda_a": NOTHING, "lambda_b": NOTHING, "lambda_identity": 0.5 * 10 / NOTHING}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is left out: in words, in short for a picture's heading, and as settings."""
+
+    name: str
+    short: str
+    settings: dict[str, Any]
+
+
+VARIANTS = {
+    "full": Variant("full objective", "full", {}),
+    "no-identity": Variant("without identity loss", "no identity", {"lambda_identity": 0.0}),
+    "no-cycle": Variant("without cycle loss", "no cycle", NO_CYCLE),
+    "neither": Variant(
+        "without cycle and identity loss",
+        "only adversary",
+        {"lambda_a": 0.0, "lambda_b": 0.0, "lambda_identity": 0.0},
+    ),
+    "no-adversary": Variant("without adversarial loss", "no adversary", {"lambda_gan": 0.0}),
+    "log-loss": Variant("log loss instead of least squares", "log loss", {"objective": "vanilla"}),
+    "no-history": Variant("without history", "no history", {"pool_size": 0}),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained variant: by direction its PSNR in dB and SSIM against truth, means over the test scenes."""
+
+    variant: str
+    seed: int
+    steps: int
+    minutes: float
+    translated: dict[str, tuple[float, float]]
+    untranslated: dict[str, tuple[float, float]]  # the same for the inputs as they are
+
+
+def run_folder(folder: Path, variant: str, seed: int, steps: int) -> Path:
+    """Where a variant is trained."""
+    return folder / "runs" / f"{variant}-seed{seed}-steps{steps}"
+
+
+def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
+    """Train a variant, or go on with one that was stopped, and return its run."""
+    run = run_folder(folder, variant, seed, steps)
+    if run.exists():
+        return resume(run, watch=[TerminalDisplay()])
+    settings, _ = automatic(Surroundings(image_size=64, gpu_memory=None), "cyclegan")
+    settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
+    settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "accelerator": "cpu"}
+    return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), watch=[TerminalDisplay()])
+
+
+def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
+    """Train a variant and compare its translations of the test scenes with the truth."""
+    run = train_variant(folder, variant, seed, steps)
+    latest = checkpoint.latest_of(run)
+    assert latest is not None, "a training that has ended has saved"
+    pairs = paired_by_name(find_domains(folder / "seasons").test)
+    quality = {
+        "AtoB": against_truth(Translator.load(run, "AtoB", "cpu"), pairs, direction="AtoB"),
+        "BtoA": against_truth(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs], direction="BtoA"),
+    }
+    minutes = json.loads((latest / "state.json").read_text(encoding="utf-8"))["minutes"]
+    translated = {d: (q.psnr, q.ssim) for d, q in quality.items()}
+    untranslated = {d: (q.baseline_psnr, q.baseline_ssim) for d, q in quality.items()}
+    return Result(variant, seed, steps, minutes, translated, untranslated)
+
+
+def read_results(file: Path) -> list[Result]:
+    """The results so far, one a line; none when there is no file."""
+    return [Result(**json.loads(line)) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results as Markdown: a row a variant, its figures averaged over the seeds, and one for the inputs."""
+    headings = [f"{way}, {what}" for way in DIRECTIONS.values() for what in ("PSNR in dB", "SSIM")]
+    rows = [["objective", *headings, "steps", "minutes", "seeds"], ["---"] * 8]
+    for name, variant in VARIANTS.items():
+        if mine := [r for r in results if r.variant == name]:
+            steps, minutes = str(mine[0].steps), f"{statistics.mean(r.minutes for r in mine):.1f}"
+            seeds = ", ".join(str(r.seed) for r in mine)
+            rows.append([variant.name, *_figures([r.translated for r in mine]), steps, minutes, seeds])
+    rows.append(["untranslated input", *_figures([results[0].untranslated]), "", "", ""])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _figures(qualities: Sequence[dict[str, tuple[float, float]]]) -> list[str]:
+    return [_spread([q[d][place] for q in qualities], digits) for d in DIRECTIONS for place, digits in ((0, 1), (1, 2))]
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """The mean and, of several, the least and the largest."""
+    mean, low, high = (f"{v:.{digits}f}".replace("-", "−") for v in (statistics.mean(values), min(values), max(values)))
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+
+
+def picture(folder: Path, seed: int, steps: int) -> Image.Image:
+    """Three summers of the test set as every variant translates them, between input and truth."""
+    pairs = paired_by_name(find_domains(folder / "seasons").test)
+    summers, winters = (torch.stack([to_tensor(read_image(pairs[i][side])) for i in SHOWN]) for side in (0, 1))
+    made = {
+        variant.short: Translator.load(run_folder(folder, name, seed, steps), "AtoB", "cpu").translate(summers)
+        for name, variant in VARIANTS.items()
+    }
+    return grid({"summer": summers, **made, "true winter": winters})
+
+
+def between_markers(page: str, content: str) -> str:
+    """The page with what stands between its two markers replaced."""
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what has no result yet, then write the table and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=700, help="budget of each training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each variant is trained with each of them")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="data, runs and results")
+    options = parser.parse_args(arguments)
+    hush()
+    file = options.folder / "results.jsonl"
+    if not (options.folder / "seasons").exists():
+        seasons.write(options.folder / "seasons")
+    for seed in options.seeds:
+        for variant in VARIANTS:
+            if not any((r.variant, r.seed, r.steps) == (variant, seed, options.steps) for r in read_results(file)):
+                result = measured(options.folder, variant, seed, options.steps)
+                with file.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(asdict(result)) + "\n")
+    chosen = [r for r in read_results(file) if r.steps == options.steps and r.seed in options.seeds]
+    picture(options.folder, options.seeds[0], options.steps).save(DOCS / "ablations.png", optimize=True)
+    content = f"{table(chosen)}\n\n![Three test scenes, translated by each variant](ablations.png)"
+    page = DOCS / "from-gan-to-cyclegan.md"
+    page.write_text(between_markers(page.read_text("utf-8"), content), encoding="utf-8")
+    print(f"{table(chosen)}\nWritten to {page} and {DOCS / 'ablations.png'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CycleGANError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,51 @@
+"""What both examples learn from, scikit-learn's handwritten digits of 8x8 pixels, and what they are measured by."""
+
+from dataclasses import dataclass
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.svm import SVC
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from cyclegan.methods.method import Batch
+
+SIDE, PIXELS, DIGITS = 8, 64, 10
+NOISE, BATCH = 32, 64  # numbers in a z, images in a batch
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (N, 1, 8, 8) in [-1, 1] and their labels (N,): 1,500 to learn from, 297 held out."""
+
+    images: Tensor
+    labels: Tensor
+    held_out: Tensor
+    held_out_labels: Tensor
+
+    @classmethod
+    def load(cls) -> "Digits":
+        """The data set that comes with scikit-learn, always divided in the same way."""
+        data = load_digits()
+        images = torch.tensor(data.images / 8 - 1, dtype=torch.float32).unsqueeze(1)
+        x, held_out, y, labels = train_test_split(images, torch.tensor(data.target), test_size=297, random_state=0)
+        return cls(x, y, held_out, labels)
+
+    def batch(self) -> Batch:
+        """Noise as A, digits as B, and the digits' labels as (N, 10) with a single 1 in each row."""
+        chosen = torch.randint(len(self.images), (BATCH,))
+        return {
+            "A": torch.randn(BATCH, NOISE),
+            "B": self.images[chosen],
+            "label": one_hot(self.labels[chosen], DIGITS).float(),
+        }
+
+    def reader(self) -> SVC:
+        """A classifier that has learned from the real digits."""
+        return SVC().fit(self.images.flatten(1), self.labels)
+
+    def nearest(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The training digit that is nearest to each image, and its Euclidean distance."""
+        distance, place = torch.cdist(images.flatten(1), self.images.flatten(1)).min(dim=1)
+        return self.images[place], distance

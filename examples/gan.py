@@ -1,0 +1,128 @@
+"""The original generative adversarial network (Goodfellow et al. 2014), on scikit-learn's digits of 8x8 pixels.
+
+``python examples/gan.py`` trains it in a minute on a processor, draws what the same noise becomes over the training,
+and says how good it is. It needs ``pip install -e ".[examples]"``.
+
+To the package this is one more translation: A is noise z, B are digits x, and G: A -> B. So the class below shows at
+the same time how a method is added.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from cyclegan import Config
+from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.methods import METHODS
+from cyclegan.methods.losses import OBJECTIVES
+from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.training.samples import grid
+from cyclegan.training.state import Training
+from digits import NOISE, PIXELS, SIDE, Digits
+
+WIDTH = 128  # neurons of a hidden layer
+SHOWN_AT = (0, 100, 300, 1000, 3000)  # steps, beside the last one
+
+
+class GAN(Method):
+    """min over G, max over D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))] (eq. 1)."""
+
+    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
+    discriminators_first: ClassVar[bool] = True  # algorithm 1, with k = 1
+
+    def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
+        super().__init__(networks, loss, channels, seed)
+        self.generators = nn.ModuleDict({"G": generator(NOISE)})
+        self.discriminators = nn.ModuleDict({"D": discriminator(PIXELS)})
+        self.gan = OBJECTIVES[loss.objective]
+
+    def generate(self, batch: Batch) -> Images:
+        """G(z)."""
+        return {"B": self.generators["G"](batch["A"])}
+
+    def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
+        """-V(D, G)."""
+        D = self.discriminators["D"]
+        return {"D": self.gan.discriminator(D(batch["B"]), D(images["B"].detach()))}
+
+    def generators_loss(self, batch: Batch, images: Images) -> Terms:
+        """E[log(1 - D(G(z)))], the part of V that G can change."""
+        return {"G": self.gan.generator(self.discriminators["D"](images["B"]))}
+
+
+METHODS["gan"] = GAN  # the one line that makes it known
+
+
+def generator(inputs: int) -> nn.Sequential:
+    """From (N, inputs) to images (N, 1, 8, 8) in [-1, 1]."""
+    return nn.Sequential(
+        *(nn.Linear(inputs, WIDTH), nn.ReLU()),
+        *(nn.Linear(WIDTH, WIDTH), nn.ReLU()),
+        *(nn.Linear(WIDTH, PIXELS), nn.Tanh(), nn.Unflatten(1, (1, SIDE, SIDE))),
+    )
+
+
+def discriminator(inputs: int) -> nn.Sequential:
+    """From (N, inputs), or what has so many numbers once it is flat, to logits (N, 1); with dropout, as in 2014."""
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(inputs, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.2)),
+        *(nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.2)),
+        nn.Linear(WIDTH, 1),
+    )
+
+
+def train(method: str, digits: Digits, stops: Iterable[int], seed: int) -> Iterator[nn.ModuleDict]:
+    """Train a method by the package's own step; yields its averaged generators after each of these numbers of steps."""
+    settings = {"objective": "minimax", "learning_rate": 1e-3, "ema_decay": 0.999, "seed": seed}
+    training = Training(Config().with_settings(method=method, **settings), Fabric(accelerator="cpu", devices=1))
+    for stop in stops:
+        while training.step < stop:
+            training.train_step([digits.batch()])
+        yield training.generators
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, draw, and say how good it is."""
+    options = parse(__doc__ or "", "gan.png", arguments)
+    digits = Digits.load()
+    noise = torch.randn(8, NOISE, generator=torch.Generator().manual_seed(options.seed))
+    stops = [step for step in SHOWN_AT if step < options.steps] + [options.steps]
+    columns = {}
+    for step, generators in zip(stops, train("gan", digits, stops, options.seed), strict=True):
+        columns[f"step {step}"] = generators["G"](noise).detach()
+    columns["nearest real"], _ = digits.nearest(columns[f"step {options.steps}"])
+    save(columns, options.out)
+
+    made = generators["G"](torch.randn(1000, NOISE)).detach()
+    static = torch.rand(1000, PIXELS) * 2 - 1
+    print("Median distance to the nearest training digit:")
+    for name, images in (("made", made), ("real, held out", digits.held_out), ("noise", static)):
+        print(f"  {name:15s} {digits.nearest(images)[1].median():.2f}")
+    counts = np.bincount(digits.reader().predict(made.flatten(1)), minlength=10)
+    print("Of 1,000 made, a classifier reads: " + ", ".join(f"{n} as {digit}" for digit, n in enumerate(counts)))
+
+
+def parse(description: str, picture: str, arguments: list[str] | None) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("outputs/examples") / picture, help="the picture")
+    return parser.parse_args(arguments)
+
+
+def save(columns: dict[str, Tensor], path: Path) -> None:
+    """Write the columns as one picture, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid(columns).convert("L").save(path, optimize=True)
+    print(f"Picture: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Monitors that show a training elsewhere: on a Visdom server, and in Weights & Biases. Both are extras."""
+
+import importlib.util
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import numpy as np
+
+from cyclegan.config import RunConfig
+from cyclegan.errors import UsageError
+from cyclegan.training.monitor import Monitor, Progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PATIENCE = 5.0  # seconds until a server that says nothing counts as gone
+
+
+def require_extras(settings: RunConfig) -> None:
+    """Raise `UsageError` when a monitor was asked for whose package is not installed."""
+    for name in ("visdom", "wandb"):
+        if getattr(settings, name) is not None and importlib.util.find_spec(name) is None:
+            raise UsageError(f'--{name} needs an extra: pip install "cyclegan[{name}]".')
+
+
+def online_monitors(settings: RunConfig) -> list[Monitor]:
+    """Those that are asked for."""
+    monitors: list[Monitor] = []
+    if settings.visdom is not None:
+        monitors.append(Visdom(settings.visdom))
+    if settings.wandb is not None:
+        monitors.append(WeightsAndBiases(settings.wandb))
+    return monitors
+
+
+class Visdom(Monitor):
+    """Loss curves and sample grids on a Visdom server, in an environment of the run's name."""
+
+    def __init__(self, address: str):
+        self.address = address if "//" in address else f"http://{address}"
+
+    def start(self, run: Path, step: int) -> None:
+        """Connect; a resumed run goes on with its windows. Raises `ConnectionError` when no server answers."""
+        url = urlparse(self.address)
+        self.client = _quick_visdom()(
+            server=f"{url.scheme}://{url.hostname}",
+            port=url.port or 8097,
+            base_url=url.path.rstrip("/") or "/",
+            env=run.resolve().name,
+            use_incoming_socket=False,  # its thread would try to reconnect for ever
+            raise_exceptions=True,
+        )
+        self.step = step
+
+    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """Append to one window with a line for each loss."""
+        grown = self.client.win_exists("losses")
+        self.client.line(
+            Y=np.array([list(terms.values())]),
+            X=np.full((1, len(terms)), progress.step),
+            win="losses",
+            update="append" if grown else None,
+            opts={"title": "losses", "legend": list(terms), "xlabel": "step"},
+        )
+
+    def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
+        """Show the newest grid of each name."""
+        pixels = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+        self.client.image(pixels, win=name, opts={"title": name, "caption": f"step {progress.step}"})
+
+    def message(self, text: str) -> None:
+        """Show it as text."""
+        self.client.text(text, win="messages", append=self.client.win_exists("messages"))
+
+
+def _quick_visdom() -> Any:
+    """Visdom's client, made to wait no longer than `PATIENCE` and to be silent."""
+    import visdom
+
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)
+
+    class Client(visdom.Visdom):
+        server: str
+        port: int
+        session: Any
+
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            try:
+                return str(self.session.post(url, data=data or {}, timeout=PATIENCE).text)
+            except OSError:
+                raise ConnectionError(f"no server answers at {self.server}:{self.port}") from None
+
+    return Client
+
+
+class WeightsAndBiases(Monitor):
+    """Scalars, sample grids and the configuration in a project of Weights & Biases; files stay in the run folder.
+
+    ``WANDB_MODE=offline`` keeps all of it on this machine, for ``wandb sync``.
+    """
+
+    def __init__(self, project: str):
+        self.project = project
+
+    def start(self, run: Path, step: int) -> None:
+        """Begin, or go on with what was begun in this run folder."""
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+
+        known = run / "wandb-run.json"
+        identity = json.loads(known.read_text(encoding="utf-8"))["id"] if known.exists() else secrets.token_hex(4)
+        known.write_text(json.dumps({"id": identity, "project": self.project}), encoding="utf-8")
+        self.to_image = wandb.Image
+        self.run = wandb.init(
+            project=self.project,
+            name=run.resolve().name,
+            id=identity,
+            resume="allow",
+            dir=str(run),
+            config={"config.toml": (run / "config.toml").read_text(encoding="utf-8")},
+            settings=wandb.Settings(init_timeout=30, console="off", x_disable_stats=True, disable_git=True),
+        )
+
+    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """Log the losses, and how fast it goes."""
+        figures = {f"run/{name}": getattr(progress, name) for name in ("learning_rate", "images_per_second", "memory")}
+        self.run.log({f"loss/{name}": value for name, value in terms.items()} | figures, step=progress.step)
+
+    def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
+        """Log the grid."""
+        self.run.log({f"samples/{name}": self.to_image(picture)}, step=progress.step)
+
+    def close(self) -> None:
+        """Finish, so that nothing waits for the end of the process."""
+        self.run.finish()
