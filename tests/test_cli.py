@@ -11,7 +11,17 @@ from PIL import Image
 
 from conftest import COMMAND, TINY, draw_images, flags, run
 
-HELPS = [[], ["train"], ["resume"], ["translate"], ["report"], ["data"], ["data", "get"]]
+HELPS = [
+    [],
+    ["train"],
+    ["resume"],
+    ["translate"],
+    ["report"],
+    ["data"],
+    ["data", "get"],
+    ["import-weights"],
+    ["export-weights"],
+]
 
 
 @pytest.mark.parametrize("words", HELPS, ids=lambda words: " ".join(words) or "cyclegan")

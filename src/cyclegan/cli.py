@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, Optional, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Optional, TypeVar
 
 import tyro
 from typing_extensions import Doc
@@ -27,6 +27,8 @@ commands:
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
   report RUN            write the run's report.html anew
+  import-weights FILES  make a model of .pth files of the authors' PyTorch code
+  export-weights RUN    write .pth files that the authors' PyTorch code loads
 
 A first try:
   cyclegan data get seasons
@@ -86,7 +88,7 @@ class Resume:
 class Translate:
     """Translate images with a trained run."""
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder or a checkpoint folder.")]
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
     input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
     direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
@@ -101,6 +103,30 @@ class Report:
     """Write a run's report.html anew."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
+
+
+@dataclass
+class ImportWeights:
+    """Make a model of the weights of the authors' PyTorch repositories (CycleGAN, pix2pix, CUT)."""
+
+    files: Annotated[
+        Path, tyro.conf.Positional, Doc("One generator's .pth file, or a folder checkpoints/NAME of theirs.")
+    ]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to make.")]
+    epoch: Annotated[str, Doc("Which EPOCH_net_….pth of a folder.")] = "latest"
+    overwrite: Annotated[bool, Doc("Replace a model that exists.")] = False
+
+
+@dataclass
+class ExportWeights:
+    """Write a run's or model's weights as .pth files of the authors' PyTorch repositories."""
+
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
+    out: Annotated[
+        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the files, checkpoints/NAME for their scripts.")
+    ]
+    epoch: Annotated[str, Doc("What the files' names begin with.")] = "latest"
+    overwrite: Annotated[bool, Doc("Replace files that exist.")] = False
 
 
 def data(arguments: list[str]) -> None:
@@ -150,8 +176,20 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
         base = Config().with_settings(**settings)
     else:
         base = Config().with_settings(**preset_settings(options.preset, given.loss.method))
+    if given.networks.init_from is not None:
+        base = base.with_settings(**_networks_of(given.networks.init_from))
     again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
     return validated(again.settings)
+
+
+def _networks_of(path: Path) -> dict[str, Any]:
+    """The settings of the networks that a training starts with; flags that say otherwise are refused later."""
+    from cyclegan.training.start import architecture
+
+    settings = architecture(path)
+    if _is_first_process():
+        print(f"Starting with {path}: its {settings['generator']} networks are taken over.", file=sys.stderr)
+    return settings
 
 
 def resume(arguments: list[str]) -> None:
@@ -219,12 +257,45 @@ def report(arguments: list[str]) -> None:
     _report(parse(Report, "cyclegan report", arguments).run)
 
 
+def import_weights(arguments: list[str]) -> None:
+    """`cyclegan import-weights FILES -o MODEL`."""
+    options = parse(ImportWeights, "cyclegan import-weights", arguments)
+
+    from cyclegan.translation.model_folder import write_model
+    from cyclegan.translation.reference_files import import_model
+
+    model, sentences = import_model(options.files, options.epoch)
+    write_model(model, options.out, overwrite=options.overwrite)
+    for sentence in sentences:
+        print(sentence)
+    print(f"{options.out}: a model of the method {model.method}, {' and '.join(model.directions)}")
+    print(f"Translate with: cyclegan translate {options.out} INPUT -o OUT --direction {model.directions[0]}")
+
+
+def export_weights(arguments: list[str]) -> None:
+    """`cyclegan export-weights RUN -o DIR`."""
+    options = parse(ExportWeights, "cyclegan export-weights", arguments)
+
+    from cyclegan.translation.model_folder import read_model
+    from cyclegan.translation.reference_files import export_model, write_files
+
+    export = export_model(read_model(options.run), options.epoch)
+    write_files(export.files, options.out, overwrite=options.overwrite)
+    print(f"{options.out}: {', '.join(export.files)}")
+    place = (
+        f"--checkpoints_dir {options.out.resolve().parent} --name {options.out.resolve().name} --epoch {options.epoch}"
+    )
+    print(f"Test there with: python test.py --dataroot DATA {place} {' '.join(export.options)}")
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "data": data,
     "train": train,
     "resume": resume,
     "translate": translate,
     "report": report,
+    "import-weights": import_weights,
+    "export-weights": export_weights,
 }
 
 

@@ -74,11 +74,12 @@ class NetworkConfig:
     norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
     dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
-    antialias: Annotated[bool, Doc("Blur where a ResNet halves or doubles the resolution; no checkerboard [CUT].")] = (
-        False
-    )
+    antialias: Annotated[
+        bool, Doc("Blur where ResNets and PatchGANs halve or double the resolution; no checkerboard [CUT].")
+    ] = False
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
     init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
+    init_from: Annotated[Optional[Path], Doc("Start with the networks of this model or run instead.")] = None
 
 
 @dataclass(frozen=True)
@@ -311,23 +312,28 @@ def from_toml(path: Path) -> Config:
         raise UsageError(f"{path} does not exist; --config takes the config.toml of a run folder.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}.") from None
-    classes = {f.name: f.default_factory for f in dataclasses.fields(Config)}
-    sections = {}
-    for name, table in tables.items():
-        if name not in classes or not isinstance(table, dict):
-            raise UsageError(f"{path}: there is no section [{name}]; there are {', '.join(classes)}.")
-        sections[name] = _section(classes[name], table, path)
     try:
-        return validated(Config(**sections))
+        return validated(from_tables(tables))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _section(cls: Any, table: dict[str, Any], path: Path) -> Any:
+def from_tables(tables: dict[str, Any]) -> Config:
+    """A configuration from its sections as plain data. Raises `UsageError` for unknown sections and settings."""
+    classes = {f.name: f.default_factory for f in dataclasses.fields(Config)}
+    sections = {}
+    for name, table in tables.items():
+        if name not in classes or not isinstance(table, dict):
+            raise UsageError(f"there is no section [{name}]; there are {', '.join(classes)}.")
+        sections[name] = _section(classes[name], table)
+    return Config(**sections)
+
+
+def _section(cls: Any, table: dict[str, Any]) -> Any:
     hints = get_type_hints(cls)
     for name in table:
         if name not in hints:
-            raise UsageError(f"{path}: there is no setting named {name}; remove it or correct its name.")
+            raise UsageError(f"there is no setting named {name}; remove it or correct its name.")
     return cls(**{name: _from_toml(value, hints[name]) for name, value in table.items()})
 
 

@@ -141,12 +141,19 @@ def _sizes(crop: int) -> dict[str, int]:
 def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: Any) -> Config:
     """A preset with single settings changed: ``configure("small", data="data/horse2zebra", max_minutes=60)``.
 
-    Paths may be given as strings. Raises `UsageError` for unknown or contradictory settings.
+    Paths may be given as strings. With `init_from` the networks are those of that model or run. Raises `UsageError`
+    for unknown or contradictory settings.
     """
     if preset not in PRESETS:
         raise UsageError(f"There is no preset named {preset!r}; there are {', '.join(PRESETS)}.")
     method = settings.get("method", "cyclegan")
     if method not in METHOD_SETTINGS:
         raise UsageError(f"There is no method named {method!r}; there are {', '.join(METHOD_SETTINGS)}.")
-    paths = {n: Path(v) for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
-    return validated(Config().with_settings(**(preset_settings(preset, method) | settings | paths)))
+    places = ("data", "a", "b", "runs", "init_from")
+    paths = {n: Path(v) for n, v in settings.items() if n in places and v is not None}
+    taken_over: dict[str, Any] = {}
+    if "init_from" in paths:
+        from cyclegan.training.start import architecture
+
+        taken_over = architecture(paths["init_from"])
+    return validated(Config().with_settings(**(preset_settings(preset, method) | taken_over | settings | paths)))

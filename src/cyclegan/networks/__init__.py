@@ -37,8 +37,8 @@ GENERATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] = {
 }
 
 DISCRIMINATORS: dict[str, Callable[[NetworkConfig], Callable[..., nn.Module]]] = {
-    "basic": lambda c: partial(PatchGAN, layers=3),
-    "n_layers": lambda c: partial(PatchGAN, layers=c.discriminator_layers),
+    "basic": lambda c: partial(PatchGAN, antialias=c.antialias, layers=3),
+    "n_layers": lambda c: partial(PatchGAN, antialias=c.antialias, layers=c.discriminator_layers),
     "pixel": lambda c: PixelGAN,
 }
 

@@ -4,28 +4,38 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from cyclegan.networks.layers import NORMS, needs_bias, require_size
+from cyclegan.networks.layers import NORMS, BlurDown, needs_bias, require_size
 
 
 class PatchGAN(nn.Module):
     """C64-C128-C256-C512 and one more convolution to a map of logits; 70x70 pixels a patch with three layers.
 
     Takes (N, in_channels, H, W), returns (N, 1, h, w) logits, without sigmoid; 256x256 gives 30x30. `layers` is the
-    number of stride-2 convolutions. Raises `UsageError` for images too small to hold one patch.
+    number of stride-2 convolutions; with `antialias` their stride is 1, and a blur halves what they make, as in
+    [CUT]. Raises `UsageError` for images too small to hold one patch.
     """
 
-    def __init__(self, in_channels: int = 3, *, width: int = 64, layers: int = 3, norm: str = "instance"):
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        width: int = 64,
+        layers: int = 3,
+        norm: str = "instance",
+        antialias: bool = False,
+    ):
         super().__init__()
         make_norm, bias = NORMS[norm], needs_bias(norm)
         widths = [width * min(2**n, 8) for n in range(layers + 1)]
+        halving = 1 if antialias else 2
         body: list[nn.Module] = [
-            nn.Conv2d(in_channels, width, 4, stride=2, padding=1),
+            nn.Conv2d(in_channels, width, 4, stride=halving, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         for n, (before, after) in enumerate(pairwise(widths), start=1):
-            stride = 2 if n < layers else 1
+            body += [BlurDown(before)] if antialias else []
             body += [
-                nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias),
+                nn.Conv2d(before, after, 4, stride=halving if n < layers else 1, padding=1, bias=bias),
                 make_norm(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]

@@ -39,7 +39,8 @@ def new_run_folder(config: Config) -> Path:
 
 def write_config(config: Config, run: Path) -> None:
     """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
-    config = config.with_settings(**{n: v.resolve() for n, v in vars(config.data).items() if isinstance(v, Path)})
+    paths = vars(config.data) | vars(config.networks)
+    config = config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
     temporary = run / ".config.toml"
     temporary.write_text(to_toml(config), encoding="utf-8")
     temporary.replace(run / "config.toml")

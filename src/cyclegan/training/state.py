@@ -1,7 +1,7 @@
 """The state of a training and its one step, for every method; it knows no method's terms."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cyclegan.config import Config, to_toml
+from cyclegan.errors import CycleGANError
 from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms
 from cyclegan.networks import winograd
@@ -57,6 +58,25 @@ class Training:
             (settings.beta1, settings.beta2),
             fused=fused,
         )
+
+    def start_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the networks that are in `weights`, named as in the method's state dict; others stay as drawn.
+
+        Raises `CycleGANError` when a network is there in part only.
+        """
+        own = self.method.state_dict()
+        given = {tuple(name.split(".")[:2]) for name in weights}
+        missing = [name for name in own if name not in weights and tuple(name.split(".")[:2]) in given]
+        try:
+            self.method.load_state_dict({**own, **weights})
+        except RuntimeError as error:
+            raise CycleGANError(
+                f"--init-from: the weights do not fit ({str(error).splitlines()[-1].strip()})."
+            ) from None
+        if missing:
+            raise CycleGANError(f"--init-from: the weights are damaged; {missing[0]} is missing.")
+        if self.average is not None:
+            self.average.generators.load_state_dict(self.method.generators.state_dict())
 
     @property
     def generators(self) -> nn.ModuleDict:

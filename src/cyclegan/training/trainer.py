@@ -25,6 +25,7 @@ from cyclegan.training.processes import launch, on_first_process, together
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
+from cyclegan.training.start import starting_weights
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
 
@@ -51,8 +52,10 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     require_extras(config.run)
     domains = find_training_data(config)
+    weights = starting_weights(config)
     fabric = launch(config)
     training = Training(config, fabric)
+    training.start_with(weights)
     run = on_first_process(fabric, lambda: new_run_folder(config))
     return _train(training, domains, run, watch)
 
@@ -75,6 +78,8 @@ def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Mo
     training = Training(config, fabric)
     if found is not None:
         _restore(training, found)
+    else:
+        training.start_with(starting_weights(config))
     return _train(training, domains, run, watch)
 
 

@@ -7,17 +7,15 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cyclegan.config import Direction, from_toml
+from cyclegan.config import Direction
 from cyclegan.data.images import in_eight_bits, to_image, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
-from cyclegan.training import checkpoint
+from cyclegan.translation.model_folder import read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
 
@@ -44,27 +42,25 @@ class Translator:
 
     @classmethod
     def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
-        """Load the generator of a run folder (its last checkpoint) or of a checkpoint folder.
+        """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
-        Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that the run has
-        learned, if it is not given. `device` is "auto" (a GPU where there is one), or
-        any name torch knows. Raises `UsageError` for a folder that is neither, or a direction it has not learned,
-        and `CycleGANError` for damaged weights.
+        Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
+        `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
+        weights.
         """
-        folder = find_checkpoint(Path(path))
-        config = from_toml(folder / "config.toml")
-        method = METHODS[config.loss.method]
-        learned = method.learned(config.loss)
-        direction = direction or learned[0]
-        if direction not in learned:
-            raise UsageError(f"{path} translates {' and '.join(learned)} only, not {direction}.")
+        model = read_model(Path(path))
+        config, method = model.config, METHODS[model.method]
+        direction = direction or model.directions[0]
+        if direction not in model.directions:
+            raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
         channels = (config.data.channels_a, config.data.channels_b)
         channels = channels if direction == "AtoB" else channels[::-1]
         generator = build_generator(config.networks, *method.generator_channels(channels))
         try:
-            generator.load_state_dict(_weights(folder, method.directions[direction]))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
+            generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
+        except RuntimeError as error:
+            raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
         return cls(generator, channels, _device(device), method)
 
     @overload
@@ -140,33 +136,6 @@ def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
     """Two sides in their proportion, the shorter one as long as asked."""
     scale = shorter / min(first, second)
     return max(1, round(first * scale)), max(1, round(second * scale))
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that a run folder or checkpoint folder stands for. Raises `UsageError` when neither."""
-    if (path / "state.json").is_file() and (path / "config.toml").is_file():
-        return path
-    if not path.exists():
-        raise UsageError(f"{path} does not exist; give a run folder such as runs/NAME.")
-    if not (path / "config.toml").is_file():
-        raise UsageError(f"{path} is neither a run folder nor a checkpoint; give a folder such as runs/NAME.")
-    found = checkpoint.latest_of(path)
-    if found is None:
-        raise UsageError(f"{path} has no checkpoint yet; train it further with `cyclegan resume {path}`.")
-    return found
-
-
-def _weights(folder: Path, name: str) -> dict[str, Tensor]:
-    averaged = folder / "ema.safetensors"
-    file, prefix = (
-        (averaged, f"{name}.")
-        if averaged.exists()
-        else (
-            folder / "weights.safetensors",
-            f"generators.{name}.",
-        )
-    )
-    return {k.removeprefix(prefix): v for k, v in load_file(file).items() if k.startswith(prefix)}
 
 
 def _device(name: str) -> torch.device:
