@@ -147,6 +147,7 @@ def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None
     say = METHOD_WORDS[config.loss.method]
     names = domains.names if domains is not None else ("A", "B")
     source, target = names if config.loss.direction == "AtoB" else names[::-1]
+    source = source[:1].upper() + source[1:]
     images = ""
     if domains is not None:
         images = f" from {say.images(_counts(domains.train, config.data.max_images), names)}"
