@@ -87,33 +87,33 @@ class Surroundings:
 
 def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any], str]:
     """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
-    chosen, why = _automatic(around)
+    on_cpu = around.gpu_memory is None
+    chosen = _for_cpu(around.image_size) if on_cpu else _for_gpu(around.image_size, around.gpu_memory or 0.0)
     settings = METHOD_SETTINGS[method] | chosen | {"method": method}
-    if settings.get("antialias") and settings["generator"] == "resnet":  # the last layer of a smaller encoder
-        settings["nce_layers"] = (0, 4, 8, 12, 11 + settings["blocks"])
-    return settings, why
+    if method in ("pix2pix", "colorization"):
+        settings |= _unet(settings["crop_size"], on_cpu)
+    if method in ("cut", "fastcut") and on_cpu:
+        settings["nce_layers"] = (0, 4, 8, 12, 11 + settings["blocks"])  # its encoder is shorter than the paper's
+    size = f"{settings['crop_size']}x{settings['crop_size']}"
+    if on_cpu:
+        return settings, (
+            f"Light networks at {size}, since there is no GPU and the images have {around.image_size} pixels; "
+            f"{settings['max_minutes']:g} minutes unless you give a budget. --preset paper trains the paper's."
+        )
+    why = f"a GPU with {around.gpu_memory:.0f} GiB and images of {around.image_size} pixels"
+    return settings, f"The paper's setting at {size} ({settings['generator']}), for {why}."
 
 
-def _automatic(around: Surroundings) -> tuple[dict[str, Any], str]:
-    if around.gpu_memory is not None:
-        size = 256 if around.image_size >= 200 else _multiple_of_32(around.image_size)
-        blocks = 9 if size >= 200 else 6
-        chosen = {"generator": f"resnet_{blocks}blocks", "ema_decay": 0.999, **_sizes(size)}
-        if around.gpu_memory < 4:  # a step at 256x256 takes 2.7 GiB on a processor, and GPUs want room to work in
-            chosen |= {"precision": "16-mixed"}
-        why = f"a GPU with {around.gpu_memory:.0f} GiB and images of {around.image_size} pixels"
-        return chosen, f"The paper's setting at {size}x{size} with {blocks} blocks, for {why}."
-    chosen, size = _for_cpu(around.image_size)
-    return chosen, (
-        f"A light CycleGAN at {size}x{size}, since there is no GPU and the images have {around.image_size} pixels; "
-        f"{chosen['max_minutes']:g} minutes unless you give a budget. --preset paper trains the paper's."
-    )
+def _for_gpu(image_size: int, memory: float) -> dict[str, Any]:
+    size = 256 if image_size >= 200 else _multiple_of_32(image_size)
+    chosen = {"generator": f"resnet_{9 if size >= 200 else 6}blocks", "ema_decay": 0.999, **_sizes(size)}
+    # A step at 256x256 takes 2.7 GiB on a processor, and GPUs want room to work in.
+    return chosen | ({"precision": "16-mixed"} if memory < 4 else {})
 
 
-def _for_cpu(image_size: int) -> tuple[dict[str, Any], int]:
+def _for_cpu(image_size: int) -> dict[str, Any]:
     tiny = image_size < 96
-    size = _multiple_of_32(min(image_size, 128))
-    chosen = {
+    return {
         "generator": "resnet",
         "generator_width": 16,
         "blocks": 4 if tiny else 6,
@@ -124,9 +124,15 @@ def _for_cpu(image_size: int) -> tuple[dict[str, Any], int]:
         "max_minutes": 60.0,
         "sample_every": 50 if tiny else 100,
         "log_every": 10,
-        **_sizes(size),
+        **_sizes(_multiple_of_32(min(image_size, 128))),
     }
-    return chosen, size
+
+
+def _unet(size: int, on_cpu: bool) -> dict[str, Any]:
+    """The smallest U-Net that fits; in short trainings, dropout only costs."""
+    generator = next((name for side, name in UNETS.items() if size <= side), "unet_256")
+    light = {"generator_width": 32, "dropout": False, "dropout_at_test": False}
+    return {"generator": generator} | (light if on_cpu else {})
 
 
 def _multiple_of_32(size: int) -> int:
