@@ -24,12 +24,15 @@ from cyclegan.networks import build_discriminator, build_generator, winograd
 from cyclegan.presets import configure
 from cyclegan.training.state import Training
 
+AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "accelerator": "cpu"}
 SETTINGS: dict[str, Callable[[], Config]] = {
-    "paper at 128x128": lambda: configure(
-        "paper", generator="resnet_9blocks", load_size=143, crop_size=128, accelerator="cpu"
-    ),
+    "paper at 128x128": lambda: configure("paper", **AT_128),
     "small": lambda: configure("small", accelerator="cpu"),
+    "cut at 128x128": lambda: configure("paper", method="cut", **AT_128),
+    "fastcut at 128x128": lambda: configure("paper", method="fastcut", **AT_128),
 }
+BESIDE_TEXTBOOK = ("paper at 128x128", "small")
+METHODS = ("paper at 128x128", "cut at 128x128", "fastcut at 128x128")
 
 
 class Textbook:
@@ -95,46 +98,62 @@ MAKERS = {"textbook": textbook_step, "ours": our_step}
 
 def peak_memory(setting: str, who: str, steps: int = 3) -> float:
     """Peak memory in GiB of a process of its own that does some steps."""
-    command = [sys.executable, __file__, "--memory-of", who, "--setting", setting, "--steps", str(steps)]
+    command = [sys.executable, __file__, "--memory-of", who, "--memory-in", setting, "--steps", str(steps)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(setting: str, steps: int, memory: dict[str, float]) -> None:
-    """Time both in turn, and print medians, the median ratio of neighbouring steps, and peak memory."""
-    config = SETTINGS[setting]()
-    todo = {who: make(config) for who, make in MAKERS.items()}
-    seconds: dict[str, list[float]] = {who: [] for who in todo}
-    for number in range(steps + 1):
-        for who, step in todo.items():
+Steps = dict[str, Callable[[], None]]
+
+
+def timed(steps: Steps, times: int) -> dict[str, list[float]]:
+    """Seconds of each step, all in turn so that a drifting machine slows all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(times + 1):
+        for name, step in steps.items():
             start = time.perf_counter()
             step()
             if number:  # the first is warm-up
-                seconds[who].append(time.perf_counter() - start)
-    ratio = statistics.median(o / t for o, t in zip(seconds["ours"], seconds["textbook"], strict=True))
-    for who, times in seconds.items():
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def say(heading: str, seconds: dict[str, list[float]], memory: dict[str, float]) -> None:
+    """Print medians, peak memory, and the median ratio of neighbouring steps to the first of them."""
+    first, *others = seconds
+    for name, times in seconds.items():
         median = statistics.median(times)
-        print(f"{setting:18s} {who:9s} {median:6.3f} s/step {1 / median:6.2f} steps/s  peak {memory[who]:.2f} GiB")
-    print(f"{setting:18s} ours / textbook: {ratio:.3f} of the time (median of {steps} pairs)")
+        print(f"{heading} {name:19s} {median:6.3f} s/step {1 / median:6.2f} steps/s  peak {memory[name]:.2f} GiB")
+    for name in others:
+        ratio = statistics.median(o / f for o, f in zip(seconds[name], seconds[first], strict=True))
+        print(f"{heading} {name} / {first}: {ratio:.3f} of the time (median of {len(seconds[name])} pairs)")
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each")
-    parser.add_argument("--setting", choices=SETTINGS, help="only this one")
+    parser.add_argument("--setting", choices=BESIDE_TEXTBOOK, help="only this one")
+    parser.add_argument("--methods", action="store_true", help="compare CUT and FastCUT with CycleGAN instead")
     parser.add_argument("--memory-of", choices=MAKERS, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-in", choices=SETTINGS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
-        step = MAKERS[options.memory_of](SETTINGS[options.setting]())
+        step = MAKERS[options.memory_of](SETTINGS[options.memory_in]())
         for _ in range(options.steps):
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
-    settings = [options.setting] if options.setting else list(SETTINGS)
     # Memory first, while this process is small: a child's peak counts from its parent's.
-    memory = {setting: {who: peak_memory(setting, who) for who in MAKERS} for setting in settings}
+    if options.methods:
+        memory = {setting: peak_memory(setting, "ours") for setting in METHODS}
+        say("", timed({setting: our_step(SETTINGS[setting]()) for setting in METHODS}, options.steps), memory)
+        return
+    settings = [options.setting] if options.setting else list(BESIDE_TEXTBOOK)
+    peaks = {setting: {who: peak_memory(setting, who) for who in MAKERS} for setting in settings}
     for setting in settings:
-        compare(setting, options.steps, memory[setting])
+        config = SETTINGS[setting]()
+        steps = {who: make(config) for who, make in MAKERS.items()}
+        say(f"{setting:18s}", timed(steps, options.steps), peaks[setting])
 
 
 if __name__ == "__main__":
