@@ -54,6 +54,4 @@ def enough_memory(advice: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
             raise
-        problem = CycleGANError(f"There is not enough memory; {advice}.")
-        problem.alone = True
-        raise problem from None
+        raise CycleGANError(f"There is not enough memory; {advice}.") from None
