@@ -1,5 +1,6 @@
 """The folder of a run: its name, its ``config.toml``, and that only one training writes to it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -53,7 +54,8 @@ def lock(run: Path) -> FileLock:
     """
     held = FileLock(run / ".lock")
     try:
-        held.acquire(timeout=0)
+        with suppress(OSError):  # a file system without locks must not keep anybody from training
+            held.acquire(timeout=0)
     except Timeout:
         raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
     return held

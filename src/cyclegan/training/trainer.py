@@ -15,8 +15,7 @@ from filelock import FileLock
 from cyclegan.config import Config, Direction, validated
 from cyclegan.data.datasets import Batches, make_loader
 from cyclegan.data.folders import Domains
-from cyclegan.errors import CycleGANError
-from cyclegan.surroundings import enough_memory
+from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.training import checkpoint as checkpoints
 from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
@@ -56,6 +55,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     fabric = launch(config)
     training = Training(config, fabric)
     training.start_with(weights)
+    on_first_process(fabric, training.require_size_of_crops)
     run = on_first_process(fabric, lambda: new_run_folder(config))
     return _train(training, domains, run, watch)
 
@@ -102,8 +102,8 @@ def _restore(training: Training, found: Path) -> None:
     try:
         training.restore(saved)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0].rstrip(":.")
-        raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}).") from None
+        reason, other = str(error).splitlines()[0].rstrip(":."), checkpoints.another_way(found)
+        raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 
 def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
