@@ -1,6 +1,5 @@
 """The folder of a run: its name, its ``config.toml``, and that only one training writes to it."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -54,8 +53,9 @@ def lock(run: Path) -> FileLock:
     """
     held = FileLock(run / ".lock")
     try:
-        with suppress(OSError):  # a file system without locks must not keep anybody from training
-            held.acquire(timeout=0)
+        held.acquire(timeout=0)
     except Timeout:
         raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
+    except OSError:  # a file system without locks must not keep anybody from training
+        pass
     return held
