@@ -173,7 +173,7 @@ def test_both_directions_and_sizes_by_the_command(trained: Path, tmp_path: Path,
 
 def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(UsageError, match="notes.txt is no image that can be translated; images end in .bmp"):
+    with pytest.raises(UsageError, match=r"notes.txt is no image .*; images end in .bmp"):
         files.plan([tmp_path / "notes.txt"], tmp_path / "out")
     translator = Translator.load(trained)
     for channels in (2, 5):
