@@ -62,7 +62,7 @@ def test_every_setting_in_the_file_stands_under_its_meaning() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"crop_size": 300}, "--crop-size 300 is larger than --load-size 286"),
+        ({"crop_size": 300, "load_size": 286}, "--crop-size 300 is larger than --load-size 286"),
         ({"batch_size": 0}, "--batch-size is 0; it must be at least 1"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; it must be more than 0"),
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),

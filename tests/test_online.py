@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from cyclegan import resume, train
 from cyclegan.config import Config
 from cyclegan.errors import UsageError
+from cyclegan.training import online
 from cyclegan.training.monitor import Monitor, Progress
 
 SERVER = """
@@ -66,32 +68,41 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     process.wait()
 
 
-def test_visdom_shows_losses_and_samples_until_its_server_dies(
-    tiny: Callable[..., Config], server: tuple[str, subprocess.Popen[bytes]]
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_visdom_shows_losses_and_samples_until_its_server(
+    tiny: Callable[..., Config],
+    server: tuple[str, subprocess.Popen[bytes]],
+    end: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     import visdom
+
+    monkeypatch.setattr(online, "PATIENCE", 2.0)
 
     address, process = server
     seen: list[set[str]] = []
 
-    def look_and_kill() -> None:
+    def look_and_end() -> None:
         client = visdom.Visdom(
             server="http://127.0.0.1", port=int(address.rsplit(":", 1)[1]), env="shown", use_incoming_socket=False
         )
-        seen.append({name for name in ("losses", "AtoB", "BtoA") if client.win_exists(name)})
-        losses = json.loads(client.get_window_data("losses"))["content"]["data"]
+        seen.append({name for name in ("G", "D", "cycle", "idt", "AtoB", "BtoA") if client.win_exists(name)})
+        losses = json.loads(client.get_window_data("cycle"))["content"]["data"]
         seen.append({line["name"] for line in losses})
         assert losses[0]["x"] == [1, 2, 3, 4]
-        process.kill()
-        process.wait()
+        capfd.readouterr()
+        process.send_signal(end)
 
-    listener = Listener(5, look_and_kill)
-    run = train(tiny(visdom=address, name="shown", max_steps=9, sample_every=2), watch=[listener])
-    assert seen[0] == {"losses", "AtoB", "BtoA"}
-    assert {"G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "D_A", "D_B"} == seen[1]
+    listener = Listener(5, look_and_end)
+    stopped = train(tiny(visdom=address, name="shown", max_steps=2, schedule="constant"))
+    run = resume(stopped, max_steps=9, sample_every=2, watch=[listener])
+    assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
+    assert seen[1] == {"cycle_A", "cycle_B"}
     (warning,) = listener.messages
     assert warning == f"Visdom failed (no server answers at {address}) and is left out; training goes on."
     assert (run / "metrics.csv").read_text().count("\n") == 10
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +120,8 @@ def test_weights_and_biases_stay_in_the_run_folder_and_go_on_at_resume(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     listener = Listener()
     run = train(tiny(wandb="project", max_steps=2, schedule="constant"), watch=[listener])
@@ -118,7 +131,7 @@ def test_weights_and_biases_stay_in_the_run_folder_and_go_on_at_resume(
     written = sorted(run.glob("wandb/offline-run-*/*.wandb"))
     assert [path.name for path in written] == [f"run-{identity}.wandb"] * 2
     content = b"".join(path.read_bytes() for path in written)
-    for name in (b"loss/G_A", b"loss/cycle_B", b"run/learning_rate", b"samples/AtoB", b"config.toml"):
+    for name in (b"loss/G_A", b"loss/cycle_B", b"run/learning_rate", b"samples/AtoB", b"discriminator_width"):
         assert name in content
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
 

@@ -169,3 +169,15 @@ def test_both_directions_and_sizes_by_the_command(trained: Path, tmp_path: Path,
     expected = Translator.load(trained, "BtoA").translate(picture(48, 32), size=16)
     assert np.abs(np.asarray(read_image(out)).astype(int) - np.asarray(expected)).max() <= 1
     assert run("translate", trained, tmp_path / "x.png", "-o", out, "--size", "big").returncode == 2
+
+
+def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(UsageError, match=r"notes.txt is no image .*; images end in .bmp"):
+        files.plan([tmp_path / "notes.txt"], tmp_path / "out")
+    translator = Translator.load(trained)
+    for channels in (2, 5):
+        with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* is no image"):
+            translator.translate(np.zeros((8, 8, channels), np.uint8))
+    with pytest.raises(UsageError, match="There is no device 'meta'"):
+        Translator.load(trained, device="meta")

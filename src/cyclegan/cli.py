@@ -12,7 +12,7 @@ from typing_extensions import Doc
 
 from cyclegan.config import Config, Direction, from_toml, validated
 from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
-from cyclegan.presets import PresetName, preset_settings
+from cyclegan.presets import PresetName, preset_settings, with_load_size
 
 Options = TypeVar("Options")
 
@@ -179,7 +179,8 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
     if given.networks.init_from is not None:
         base = base.with_settings(**_networks_of(given.networks.init_from))
     again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
-    return validated(again.settings)
+    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
+    return validated(with_load_size(again.settings, flags))
 
 
 def _networks_of(path: Path) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class DataConfig:
     channels_a: Annotated[int, Doc("Colour channels of A: 3 colour, 1 grey.")] = 3
     channels_b: Annotated[int, Doc("Colour channels of B: 3 colour, 1 grey.")] = 3
     preprocess: Annotated[PreprocessPolicy, Doc("How an image is brought to size [R].")] = "resize_and_crop"
-    load_size: Annotated[int, Doc("Size after resizing, pixels [R].")] = 286
+    load_size: Annotated[int, Doc("Size after resizing, pixels [R]; goes along with --crop-size.")] = 286
     crop_size: Annotated[int, Doc("Size of the random crop that is trained on, pixels [C].")] = 256
     flip: Annotated[bool, Doc("Flip half of the images left to right [R].")] = True
     serial_batches: Annotated[bool, Doc("Fixed order, and A always with the same B [R].")] = False

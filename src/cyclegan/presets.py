@@ -4,6 +4,7 @@
 et al., ECCV 2020), `[R]` the authors' PyTorch repository.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +145,13 @@ def _sizes(crop: int) -> dict[str, int]:
     return {"crop_size": crop, "load_size": round(crop * 286 / 256)}
 
 
+def with_load_size(config: Config, given: Iterable[str]) -> Config:
+    """The configuration with the load size that suits its crop size, where only that was among the settings given."""
+    if "crop_size" not in given or "load_size" in given or config.data.preprocess != "resize_and_crop":
+        return config
+    return config.with_settings(**_sizes(config.data.crop_size))
+
+
 def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: Any) -> Config:
     """A preset with single settings changed: ``configure("small", data="data/horse2zebra", max_minutes=60)``.
 
@@ -162,4 +170,5 @@ def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: A
         from cyclegan.training.start import architecture
 
         taken_over = architecture(paths["init_from"])
-    return validated(Config().with_settings(**(preset_settings(preset, method) | taken_over | settings | paths)))
+    known = preset_settings(preset, method) | taken_over | settings | paths
+    return validated(with_load_size(Config().with_settings(**known), settings.keys()))

@@ -1,13 +1,11 @@
 """What the `auto` preset looks at: the sizes of the images, the device, and its memory."""
 
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from cyclegan.config import Config
 from cyclegan.data.images import UnreadableImage, check_header
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 from cyclegan.presets import Surroundings, automatic
 from cyclegan.training.data import find_data
 
@@ -42,18 +40,3 @@ def gpu_memory(accelerator: str) -> float | None:
     if accelerator in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
         return torch.mps.recommended_max_memory() / 2**30
     return None
-
-
-@contextmanager
-def enough_memory(advice: str) -> Iterator[None]:
-    """Make one sentence, a `CycleGANError` that ends with the advice, of an error that says memory has run out."""
-    import torch
-
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
-            raise
-        problem = CycleGANError(f"There is not enough memory; {advice}.")
-        problem.alone = True
-        raise problem from None

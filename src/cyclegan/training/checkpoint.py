@@ -72,13 +72,18 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def keep_numbered(folder: Path, step: int, keep: int) -> None:
-    """Keep ``latest`` as ``step-NNNNNNN`` too (by hard links where possible), and only the newest `keep` of those."""
+    """Keep ``latest`` as ``step-NNNNNNN`` too (by hard links where possible), and only the newest `keep` of those.
+
+    Numbered ones of this step and later are of a future that a resume from an older checkpoint has left; they go.
+    """
     numbered = folder / f"step-{step:07d}"
-    if not numbered.exists():
-        temporary = folder / f".{numbered.name}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
-        temporary.rename(numbered)
+    temporary = folder / f".{numbered.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
+    for left in folder.glob("step-*"):
+        if left.name >= numbered.name:
+            shutil.rmtree(left)
+    temporary.rename(numbered)
     if keep:
         for old in sorted(folder.glob("step-*"))[:-keep]:
             shutil.rmtree(old)
@@ -125,6 +130,10 @@ def load(folder: Path, process: int) -> Checkpoint:
             state=state,
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        others = sorted(folder.parent.glob("step-*"))
-        hint = f"; go on from another one with --checkpoint {others[-1].name}" if others else ""
-        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}){hint}.") from None
+        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}){another_way(folder)}.") from None
+
+
+def another_way(damaged: Path) -> str:
+    """The words with which a sentence about a damaged checkpoint names another one, if there is one."""
+    others = sorted(path.name for path in damaged.parent.glob("step-*") if path.name != damaged.name)
+    return f"; go on from another one with --checkpoint {others[-1]}" if others else ""

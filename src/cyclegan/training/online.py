@@ -1,11 +1,13 @@
 """Monitors that show a training elsewhere: on a Visdom server, and in Weights & Biases. Both are extras."""
 
+import csv
 import importlib.util
 import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -46,7 +48,7 @@ class Visdom(Monitor):
         self.address = address if "//" in address else f"http://{address}"
 
     def start(self, run: Path, step: int) -> None:
-        """Connect; a resumed run goes on with its windows. Raises `ConnectionError` when no server answers."""
+        """Connect, and draw what a resumed run has measured so far. Raises `ConnectionError` when no server answers."""
         url = urlparse(self.address)
         self.client = _quick_visdom()(
             server=f"{url.scheme}://{url.hostname}",
@@ -56,18 +58,26 @@ class Visdom(Monitor):
             use_incoming_socket=False,  # its thread would try to reconnect for ever
             raise_exceptions=True,
         )
-        self.step = step
+        if rows := [row for row in read_losses(run) if row[0] <= step]:
+            self._draw(rows, update=None)
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
-        """Append to one window with a line for each loss."""
-        grown = self.client.win_exists("losses")
-        self.client.line(
-            Y=np.array([list(terms.values())]),
-            X=np.full((1, len(terms)), progress.step),
-            win="losses",
-            update="append" if grown else None,
-            opts={"title": "losses", "legend": list(terms), "xlabel": "step"},
-        )
+        """Lengthen the curves."""
+        self._draw([(progress.step, terms)], update="append")
+
+    def _draw(self, rows: Sequence[tuple[int, Mapping[str, float]]], update: str | None) -> None:
+        """A window for each group of losses, such as cycle, with a line for each: cycle_A and cycle_B."""
+        groups: dict[str, list[str]] = {}
+        for name in rows[0][1]:
+            groups.setdefault(name.split("_")[0], []).append(name)
+        for group, names in groups.items():
+            self.client.line(
+                Y=np.array([[terms[name] for name in names] for _, terms in rows]),
+                X=np.array([[step] * len(names) for step, _ in rows]),
+                win=group,
+                update=update,
+                opts={"title": group, "legend": names, "xlabel": "step"},
+            )
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Show the newest grid of each name."""
@@ -77,6 +87,17 @@ class Visdom(Monitor):
     def message(self, text: str) -> None:
         """Show it as text."""
         self.client.text(text, win="messages", append=self.client.win_exists("messages"))
+
+
+def read_losses(run: Path) -> list[tuple[int, dict[str, float]]]:
+    """Step and losses of each row of the run's ``metrics.csv``."""
+    path = run / "metrics.csv"
+    if not path.exists():
+        return []
+    others = Progress.__dataclass_fields__
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [(int(row["step"]), {k: float(v) for k, v in row.items() if k not in others}) for row in rows]
 
 
 def _quick_visdom() -> Any:
@@ -89,12 +110,19 @@ def _quick_visdom() -> Any:
         server: str
         port: int
         session: Any
+        _win_exists_wrap: Any
 
         def _handle_post(self, url: str, data: Any = None) -> str:
             try:
-                return str(self.session.post(url, data=data or {}, timeout=PATIENCE).text)
+                answer = self.session.post(url, data=data or {}, timeout=PATIENCE)
+                answer.raise_for_status()
+                return str(answer.text)
             except OSError:
                 raise ConnectionError(f"no server answers at {self.server}:{self.port}") from None
+
+        def win_exists(self, win: str, env: str | None = None) -> bool:
+            """As it was, but a lost connection is raised, not printed."""
+            return bool(self._win_exists_wrap(win, env) == "true")
 
     return Client
 
@@ -111,6 +139,7 @@ class WeightsAndBiases(Monitor):
     def start(self, run: Path, step: int) -> None:
         """Begin, or go on with what was begun in this run folder."""
         os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_CACHE_DIR", str(run.resolve() / "wandb" / "cache"))  # not the home folder
         import wandb
 
         known = run / "wandb-run.json"
@@ -123,8 +152,10 @@ class WeightsAndBiases(Monitor):
             id=identity,
             resume="allow",
             dir=str(run),
-            config={"config.toml": (run / "config.toml").read_text(encoding="utf-8")},
-            settings=wandb.Settings(init_timeout=30, console="off", x_disable_stats=True, disable_git=True),
+            config=tomllib.loads((run / "config.toml").read_text(encoding="utf-8")),
+            settings=wandb.Settings(
+                init_timeout=30, finish_timeout=60, console="off", x_disable_stats=True, disable_git=True
+            ),
         )
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:

@@ -1,7 +1,8 @@
 """Several processes and machines as one training, through Lightning Fabric."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -58,6 +59,23 @@ def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
         problem.shared = True
         raise problem
     return result
+
+
+@contextmanager
+def each_for_itself(fabric: Fabric) -> Iterator[None]:
+    """Where processes may fail one by one: an error that they do not share is this one's own, and so to be said here.
+
+    That another process has ended shows as a broken connection; it becomes a `CycleGANError`.
+    """
+    try:
+        yield
+    except CycleGANError as error:
+        error.alone = fabric.world_size > 1 and not error.shared
+        raise
+    except RuntimeError as error:
+        if not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        raise CycleGANError("Another process of this training has ended; it has said why, if it could.") from None
 
 
 def together(fabric: Fabric, mine: Result) -> list[Result]:

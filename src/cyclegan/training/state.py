@@ -14,6 +14,7 @@ from cyclegan.errors import CycleGANError
 from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms
 from cyclegan.networks import winograd
+from cyclegan.networks.layers import require_size
 from cyclegan.training import optimiser_state
 from cyclegan.training.checkpoint import Checkpoint
 from cyclegan.training.ema import Average
@@ -77,6 +78,14 @@ class Training:
             raise CycleGANError(f"--init-from: the weights are damaged; {missing[0]} is missing.")
         if self.average is not None:
             self.average.generators.load_state_dict(self.method.generators.state_dict())
+
+    def require_size_of_crops(self) -> None:
+        """Raise `UsageError` when the crops to train on are smaller than what a discriminator can judge."""
+        data = self.config.data
+        if data.preprocess.endswith("crop"):
+            for network in self.method.discriminators.values():
+                crop = torch.empty(1, 1, data.crop_size, data.crop_size, device="meta")
+                require_size(crop, getattr(network, "least", 1), "The discriminator")
 
     @property
     def generators(self) -> nn.ModuleDict:

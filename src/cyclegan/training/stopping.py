@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME_REQUEST = 1.0  # seconds within which terminals and launchers may send a signal again
+SAME_REQUEST = 1.0  # seconds within which a terminal or launcher may send its signal twice
 HEARD = b"\nStopping after this step, and saving. A second Ctrl-C ends at once, without saving.\n"
 
 
@@ -32,6 +32,8 @@ class StopRequests:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.received:  # the same request may come once more
+            time.sleep(max(0.0, self._first_at + SAME_REQUEST - time.monotonic()))
         self._listen_no_more()
 
     def _note(self, number: int, frame: FrameType | None) -> None:

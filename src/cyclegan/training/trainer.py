@@ -15,13 +15,12 @@ from filelock import FileLock
 from cyclegan.config import Config, Direction, validated
 from cyclegan.data.datasets import Batches, make_loader
 from cyclegan.data.folders import Domains
-from cyclegan.errors import CycleGANError
-from cyclegan.surroundings import enough_memory
+from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.training import checkpoint as checkpoints
 from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online import online_monitors, require_extras
-from cyclegan.training.processes import launch, on_first_process, together
+from cyclegan.training.processes import each_for_itself, launch, on_first_process, together
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
@@ -56,6 +55,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     fabric = launch(config)
     training = Training(config, fabric)
     training.start_with(weights)
+    on_first_process(fabric, training.require_size_of_crops)
     run = on_first_process(fabric, lambda: new_run_folder(config))
     return _train(training, domains, run, watch)
 
@@ -102,8 +102,8 @@ def _restore(training: Training, found: Path) -> None:
     try:
         training.restore(saved)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0].rstrip(":.")
-        raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}).") from None
+        reason, other = str(error).splitlines()[0].rstrip(":."), checkpoints.another_way(found)
+        raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 
 def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
@@ -120,7 +120,8 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
     try:
         on_first_process(fabric, lambda: write_config(training.config, run))
         monitors.start(run, training.step)
-        with enough_memory("lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"):
+        advice = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
+        with each_for_itself(fabric), enough_memory(advice):
             Loop(training, domains, run, monitors).run()
     finally:
         monitors.close()
@@ -149,7 +150,8 @@ class Loop:
         epochs, self.since = training.origin
         batches.first = round(epochs * batches.per_epoch) + (training.step - self.since) * optimiser.accumulate
         self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
-        self.broken: dict[str, str] = {}
+        self.broken: dict[str, str] = {}  # unreadable images of all processes, and what is to be said of them
+        self.unread: dict[str, str] = {}  # those of this process that are not yet said
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
         self.clock = Clock(training.minutes, training.step)
@@ -182,6 +184,7 @@ class Loop:
                 if saving or stopping or self._numbered_due():
                     self._save()
                 if stopping:
+                    self._count_broken()
                     raise Interrupted(f"Stopped and saved at step {step}. {self._go_on()}", stopping)
             if training.step > self.saved_at:
                 self._save()
@@ -200,14 +203,16 @@ class Loop:
 
     def _agree(self, stopping: int, saving: bool) -> tuple[int, bool]:
         """Let all processes stop, save and count minutes alike, whichever of them was asked to."""
-        minutes = self.clock.minutes()
+        minutes, unread = self.clock.minutes(), bool(self.unread)
         if self.fabric.world_size > 1:
             if self.training.step % AGREE_EVERY:
                 return 0, False
-            votes = torch.tensor([stopping, saving, minutes], dtype=torch.float32, device=self.fabric.device)
+            votes = torch.tensor([stopping, saving, minutes, unread], dtype=torch.float32, device=self.fabric.device)
             agreed: Any = self.fabric.all_reduce(votes, reduce_op="max")
-            stopping, saving, minutes = agreed.tolist()
+            stopping, saving, minutes, unread = agreed.tolist()
         self.training.minutes = minutes
+        if unread:
+            self._name_broken()
         return int(stopping), bool(saving)
 
     def _progress(self, rate: float) -> Progress:
@@ -233,11 +238,13 @@ class Loop:
         if self.training.settle() and self.training.is_finite():
             return
         kept = checkpoints.latest_of(self.folder)
-        raise CycleGANError(
+        problem = CycleGANError(
             f"The loss is no longer finite at step {self.training.step}. "
             + (f"The last good checkpoint is kept in {kept}; " if kept else "There is no checkpoint yet; ")
             + "try a smaller --learning-rate, --clip-norm 1 or --precision 32-true, and start again."
         )
+        problem.shared = True
+        raise problem
 
     def _numbered_due(self) -> bool:
         every = self.config.run.checkpoint_epochs * self.steps_per_epoch
@@ -288,21 +295,24 @@ class Loop:
     def _on_device(self, loader: Any) -> Generator[dict[str, Any], None, None]:
         for batch in loader:
             if "error" in batch:
-                batch["error"].alone = self.fabric.world_size > 1
                 raise batch["error"]
-            for path, sentence in batch["broken"]:
+            self.unread |= {path: said for path, said in batch["broken"] if path not in self.broken}
+            yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
+
+    def _name_broken(self) -> None:
+        """Name the images that any process could not read, each once. All processes must call it together."""
+        for part in together(self.fabric, self.unread):
+            for path, sentence in part.items():
                 if path not in self.broken:
                     self.broken[path] = sentence
                     self.monitors.message(f"{sentence} It is left out.")
-            yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
+        self.unread = {}
 
     def _count_broken(self) -> None:
-        """Say how many images could not be read by any process; name those that only others met."""
-        broken = {path: said for part in together(self.fabric, self.broken) for path, said in part.items()}
-        for path in broken.keys() - self.broken.keys():
-            self.monitors.message(f"{broken[path]} It was left out.")
-        if broken:
-            self.monitors.message(f"{len(broken)} unreadable images were left out.")
+        self._name_broken()
+        if self.broken:
+            count = len(self.broken)
+            self.monitors.message(f"{count} unreadable image{'s were' if count > 1 else ' was'} left out.")
 
 
 class Clock:

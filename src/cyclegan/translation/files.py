@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyclegan.data.folders import find_images
 from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
-from cyclegan.errors import UsageError
+from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.translation.translator import Translator
 
 
@@ -71,6 +71,8 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
         for path in find_images(given):
             yield path, path.relative_to(given).as_posix()
     elif given.exists():
+        if given.suffix.lower() not in IMAGE_SUFFIXES:
+            raise UsageError(f"{given} is no image that can be translated; images end in {_suffixes()}.")
         yield given, given.name
     else:
         matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))  # noqa: PTH207  (absolute patterns)
@@ -81,6 +83,10 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
                 yield match, match.name
 
 
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))
+
+
 def run(
     translator: Translator,
     jobs: Sequence[Job],
@@ -88,7 +94,7 @@ def run(
     size: int | Literal["keep"] = "keep",
     side_by_side: bool = False,
 ) -> Iterator[Done]:
-    """Do the jobs one by one; an unreadable image is told in its `Done` and does not end the rest.
+    """Do the jobs one by one; an unreadable or too large image is told in its `Done` and does not end the rest.
 
     `side_by_side` writes input and result beside each other. Raises `CycleGANError` when results cannot be written.
     """
@@ -98,7 +104,11 @@ def run(
         except UnreadableImage as error:
             yield Done(job, str(error))
             continue
-        after = translator.translate(before, size)
+        try:
+            after = translator.translate(before, size)
+        except OutOfMemory as error:
+            yield Done(job, f"{job.source}: {error}")
+            continue
         write_image(beside(before, after) if side_by_side else after, job.target)
         yield Done(job)
 

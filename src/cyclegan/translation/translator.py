@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import Direction
 from cyclegan.data.images import in_eight_bits, to_image, to_tensor
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
@@ -96,7 +96,8 @@ class Translator:
 
     def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:
         floating = np.issubdtype(array.dtype, np.floating)
-        if array.ndim not in (2, 3) or not (floating or array.dtype == np.uint8):
+        channels = array.shape[2] if array.ndim == 3 else 1
+        if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not (floating or array.dtype == np.uint8):
             raise UsageError(
                 f"An array of shape {array.shape} and type {array.dtype} is no image; "
                 "give (H, W) or (H, W, 3), of uint8 or of floats in [0, 1]."
@@ -120,7 +121,8 @@ class Translator:
         return result if tensor.ndim == 4 else result[0]
 
     def _run(self, batch: Tensor) -> Tensor:
-        with torch.inference_mode():
+        advice = "take a smaller --size (`size` in Python), or another --device"
+        with torch.inference_mode(), enough_memory(advice):
             result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
 
@@ -143,7 +145,7 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()  # "meta" would take it and give nothing back
     except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise UsageError(f"There is no device {name!r} on this machine; 'auto' takes what there is.") from None
     return device
