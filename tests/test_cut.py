@@ -21,7 +21,7 @@ from cyclegan.networks.layers import BlurDown, BlurUp
 from cyclegan.presets import METHOD_SETTINGS
 
 TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=2, discriminator_width=4, antialias=True)
-LAYERS = (0, 4, 8, 13)
+LAYERS = "0,4,8,13"
 
 
 def method(**loss: Any) -> CUT:
@@ -180,7 +180,7 @@ def test_what_cut_cannot_do_is_said() -> None:
     with pytest.raises(UsageError, match="needs a ResNet; --generator unet_128 is none"):
         CUT(NetworkConfig(generator="unet_128", generator_width=2), LossConfig(method="cut"), (3, 3))
     with pytest.raises(UsageError, match="--nce-layers must be numbers from 0 to 13"):
-        method(nce_layers=(0, 14))
+        method(nce_layers="0,14")
 
 
 @pytest.fixture

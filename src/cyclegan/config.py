@@ -99,9 +99,9 @@ class LossConfig:
     nce_identity: Annotated[bool, Doc("PatchNCE on B itself too, which keeps what is already right [CUT eq. 5].")] = (
         True
     )
-    nce_layers: Annotated[
-        tuple[int, ...], Doc("Layers of the generator's encoder whose patches are compared [CUT].")
-    ] = (0, 4, 8, 12, 16)
+    nce_layers: Annotated[str, Doc("Layers of the generator's encoder whose patches are compared [CUT].")] = (
+        "0,4,8,12,16"
+    )
     nce_temperature: Annotated[float, Doc("Temperature of the contrast between patches [CUT].")] = 0.07
     flip_equivariance: Annotated[bool, Doc("Mirror half of the batches in the generator's passes [FastCUT].")] = False
     direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
@@ -241,8 +241,9 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
     if loss.direction == "BtoA" and loss.method != "pix2pix":
         yield f"--direction is for --method pix2pix; {loss.method} has no choice of directions."
-    if not loss.nce_layers or min(loss.nce_layers) < 0 or list(loss.nce_layers) != sorted(set(loss.nce_layers)):
-        yield f"--nce-layers are {' '.join(map(str, loss.nce_layers))}; they must be numbers from 0 on, rising."
+    layers = [int(n) if n.strip().isdigit() else -1 for n in loss.nce_layers.split(",")]
+    if min(layers) < 0 or layers != sorted(set(layers)):
+        yield f"--nce-layers is {loss.nce_layers!r}; it must be rising numbers from 0 on, such as 0,4,8."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
@@ -263,10 +264,7 @@ def _wrong_types(section: Any) -> Iterator[str]:
         if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
             yield f"--{_flag(name)} is {value!r}; it must be one of {', '.join(get_args(hints[name]))}."
         kinds = get_args(hints[name]) or (hints[name],)
-        if get_origin(hints[name]) is tuple:
-            if not isinstance(value, tuple) or not all(_is_one_of(each, kinds[:1]) for each in value):
-                yield f"--{_flag(name)} is {value!r}; it must be numbers."
-        elif get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
+        if get_origin(hints[name]) is not Literal and not _is_one_of(value, kinds):
             yield f"--{_flag(name)} is {value!r}, which is not of the right kind ({_kind(kinds)})."
 
 
@@ -338,7 +336,5 @@ def _section(cls: Any, table: dict[str, Any]) -> Any:
 
 
 def _from_toml(value: Any, hint: Any) -> Any:
-    """TOML knows no paths and no tuples."""
-    if isinstance(value, str) and Path in (get_args(hint) or (hint,)):
-        return Path(value)
-    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value
+    """TOML knows no paths."""
+    return Path(value) if isinstance(value, str) and Path in (get_args(hint) or (hint,)) else value

@@ -36,11 +36,12 @@ class CUT(Method):
         G = build_generator(networks, *channels)
         if not isinstance(G, ResNetGenerator):
             raise UsageError(f"--method {loss.method} needs a ResNet; --generator {networks.generator} is none.")
-        if loss.nce_layers[-1] >= len(G.encoder()):
+        self.layers = tuple(int(number) for number in loss.nce_layers.split(","))
+        if self.layers[-1] >= len(G.encoder()):
             raise UsageError(f"--nce-layers must be numbers from 0 to {len(G.encoder()) - 1}: layers of the encoder.")
         self.generators = nn.ModuleDict({"G": G})
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, channels[1])})
-        self.projections = nn.ModuleList(_projection(c) for c in _feature_channels(G, channels[0], loss.nce_layers))
+        self.projections = nn.ModuleList(_projection(c) for c in _feature_channels(G, channels[0], self.layers))
         initialise(self.projections, networks.init, networks.init_gain)
         self.gan = OBJECTIVES[loss.objective]
 
@@ -71,7 +72,7 @@ class CUT(Method):
 
     def patch_nce(self, source: Tensor, result: Tensor, mirrored: bool) -> Tensor:
         """PatchNCE, the mean over the layers [CUT eq. 4]: each patch of `result` finds its own place in `source`."""
-        G, layers = cast(ResNetGenerator, self.generators["G"]), self.settings.nce_layers
+        G, layers = cast(ResNetGenerator, self.generators["G"]), self.layers
         queries = G.features(result, layers)
         with torch.no_grad():
             keys = G.features(source, layers)
