@@ -94,6 +94,8 @@ def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any],
     if method in ("pix2pix", "colorization"):
         settings |= _unet(settings["crop_size"], on_cpu)
     if method in ("cut", "fastcut") and on_cpu:
+        if method == "fastcut":
+            settings["lambda_nce"] = 0.5  # with 10, a short training only copies: the discriminator wins at once
         settings["nce_layers"] = f"0,4,8,12,{11 + settings['blocks']}"  # its encoder is shorter than the paper's
     size = f"{settings['crop_size']}x{settings['crop_size']}"
     if on_cpu:
