@@ -18,13 +18,17 @@ def test_a_repeat_within_a_second_is_the_same_request(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stopping, "SAME_REQUEST", 0.3)
-    with pytest.raises(KeyboardInterrupt), StopRequests() as stop:
-        for _ in range(2):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        with pytest.raises(KeyboardInterrupt), StopRequests() as stop:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+            assert stop.received == signal.SIGINT
+            assert capfd.readouterr().err.count("A second Ctrl-C ends at once, without saving.") == 1
+            time.sleep(0.4)
             signal.raise_signal(signal.SIGINT)
-        assert stop.received == signal.SIGINT
-        assert capfd.readouterr().err.count("A second Ctrl-C ends at once, without saving.") == 1
-        time.sleep(0.4)
-        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_repeat_is_awaited_before_nobody_listens_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

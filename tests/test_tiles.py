@@ -8,7 +8,7 @@ from torch import nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, winograd
-from cyclegan.networks.layers import initialise
+from cyclegan.networks.layers import Dropout, initialise
 from cyclegan.translation.tiles import Kept, Walk, Whole, translate_in_bands
 
 
@@ -52,8 +52,8 @@ def test_batch_norm_and_no_norm_are_walked_as_well() -> None:
         network = generator(norm=norm)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.running_mean)
-                nn.init.uniform_(module.running_var, 0.5, 2)
+                nn.init.uniform_(module.weight)
+                nn.init.uniform_(module.bias)
         with torch.no_grad():
             whole = network(image[None])[0]
         torch.testing.assert_close(translate_in_bands(network, image, 1 << 14), whole, rtol=0, atol=1e-5)
@@ -77,5 +77,11 @@ def test_kept_arrays_come_back_as_they_were(on_disk: bool) -> None:
 
 
 def test_what_cannot_be_walked_is_named() -> None:
+    noisy = generator(dropout=True)
+    for module in noisy.modules():
+        if isinstance(module, Dropout):
+            module.noise_seed = 1
+    with pytest.raises(UsageError, match="Dropout cannot be walked"):
+        translate_in_bands(noisy, torch.rand(3, 16, 16), 1 << 20)
     with pytest.raises(UsageError, match="MaxPool2d cannot be walked"):
         Walk(1, 1, lambda: None).through(nn.MaxPool2d(2), Whole(torch.rand(3, 8, 8)))

@@ -8,7 +8,6 @@ begins. What stages hand over is kept in memory or, beyond a budget, in a tempor
 to compute again than to keep are computed again.
 """
 
-import math
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from cyclegan.errors import UsageError
-from cyclegan.networks.layers import reflect_to_multiple
+from cyclegan.networks.layers import BatchNorm, Dropout, reflect_to_multiple
 from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock
 
 BAND_SHARE = 16  # a band's arrays together take about a sixteenth of the budget
@@ -189,8 +188,13 @@ class Walk:
             return Transposed(below, module)
         if isinstance(module, nn.InstanceNorm2d):
             return self._normalised(below, module.eps)
-        if isinstance(module, nn.ReLU | nn.Tanh | nn.Identity | nn.Dropout | nn.BatchNorm2d) and not module.training:
-            return Pointwise(below, nn.functional.relu if isinstance(module, nn.ReLU) else module)
+        if isinstance(module, BatchNorm):  # in translation the image's own statistics, too
+            weight, bias = (t.detach()[:, None, None] for t in (module.weight, module.bias))
+            return Pointwise(self._normalised(below, module.eps), lambda band: torch.addcmul(bias, band, weight))
+        if isinstance(module, nn.ReLU):
+            return Pointwise(below, nn.functional.relu)
+        if isinstance(module, nn.Tanh | nn.Identity) or (isinstance(module, Dropout) and module.noise_seed is None):
+            return Pointwise(below, module)
         raise UsageError(f"A generator with {type(module).__name__} cannot be walked in bands.")
 
     def bands(self, array: Rows) -> Iterator[tuple[int, int]]:
@@ -227,11 +231,6 @@ class Walk:
         return Pointwise(array, lambda band: torch.addcmul(bias, band, weight))
 
 
-def can_walk(generator: nn.Module) -> bool:
-    """Whether a generator's result can be computed in bands."""
-    return isinstance(generator, ResNetGenerator)
-
-
 @torch.no_grad()
 def translate_in_bands(
     generator: ResNetGenerator, image: Tensor, memory: int, tell: Callable[[], None] = lambda: None
@@ -250,11 +249,3 @@ def translate_in_bands(
     for first, end in walk.bands(array):
         result[:, first:end] = array.rows(first, end)[0]
     return result[:, :height, :width]
-
-
-def bytes_untiled(width: int, pixels: int) -> int:
-    """About how many bytes a ResNet generator of that width takes for a whole image of so many pixels.
-
-    Measured: four arrays of the first layer's size live at once.
-    """
-    return math.ceil(4 * 4 * width * pixels)
