@@ -42,8 +42,8 @@ picture: $(READY)
 	$(BIN)/python examples/gan.py --out docs/gan.png
 	$(BIN)/python examples/conditional_gan.py --out docs/conditional-gan.png
 
-# Visdom is built here with the setuptools that it was written for. torch comes first and by itself, so that nothing later pulls in another build of it. On Linux without a GPU the smaller
-# build is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
+# torch first and by itself, so that nothing later pulls in another build of it; Visdom with the setuptools that it was
+# written for. On Linux without a GPU the smaller torch is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_INDEX) torch
