@@ -13,7 +13,6 @@ from torch.nn.functional import one_hot
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods import METHODS
-from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.method import Batch, Images, Method, Terms
 from digits import DIGITS, NOISE, PIXELS, Digits
 from gan import discriminator, generator, parse, save, train
@@ -29,7 +28,6 @@ class ConditionalGAN(Method):
         super().__init__(networks, loss, channels, seed)
         self.generators = nn.ModuleDict({"G": generator(NOISE + DIGITS)})
         self.discriminators = nn.ModuleDict({"D": discriminator(PIXELS + DIGITS)})
-        self.gan = OBJECTIVES[loss.objective]
 
     def generate(self, batch: Batch) -> Images:
         """G(z|y)."""

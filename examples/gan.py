@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from cyclegan import Config
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods import METHODS
-from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.method import Batch, Images, Method, Terms
 from cyclegan.training.samples import grid
 from cyclegan.training.state import Training
@@ -40,7 +39,6 @@ class GAN(Method):
         super().__init__(networks, loss, channels, seed)
         self.generators = nn.ModuleDict({"G": generator(NOISE)})
         self.discriminators = nn.ModuleDict({"D": discriminator(PIXELS)})
-        self.gan = OBJECTIVES[loss.objective]
 
     def generate(self, batch: Batch) -> Images:
         """G(z)."""

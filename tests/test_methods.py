@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
 from cyclegan.config import LossConfig, NetworkConfig
-from cyclegan.methods.cyclegan import CycleGAN, together
+from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
+from cyclegan.methods.method import together
 from cyclegan.networks import PatchGAN, ResNetGenerator
 
 TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=1, discriminator_width=4)

@@ -15,9 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
-from cyclegan.methods.cyclegan import together
-from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
-from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.methods.method import Batch, Images, Method, Terms, together
 from cyclegan.networks import ResNetGenerator, build_discriminator, build_generator
 from cyclegan.networks.layers import initialise
 
@@ -43,7 +41,6 @@ class CUT(Method):
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, channels[1])})
         self.projections = nn.ModuleList(_projection(c) for c in _feature_channels(G, channels[0], self.layers))
         initialise(self.projections, networks.init, networks.init_gain)
-        self.gan = OBJECTIVES[loss.objective]
 
     def generators_side(self) -> Iterator[nn.Parameter]:
         """G and the projections learn together."""
@@ -86,12 +83,7 @@ class CUT(Method):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminator's side of L_GAN [CUT eq. 1]."""
-        D, real, fake = self.discriminators["D"], batch["B"], images["B"].detach()
-        says_real, says_fake = together(D, real, fake)
-        terms = {"D_real": self.gan.real(says_real), "D_fake": self.gan.fake(says_fake)}
-        if self.settings.objective == "wgangp":
-            terms["D_gp"] = self.settings.lambda_gp * gradient_penalty(D, real, fake)
-        return terms
+        return self.judge(self.discriminators["D"], batch["B"], images["B"].detach())
 
 
 def patches(features: Tensor, places: Tensor) -> Tensor:

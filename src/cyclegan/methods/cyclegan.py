@@ -6,13 +6,12 @@ The data sets' folders A and B are X and Y. Loss terms carry the names that user
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
-from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
-from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.methods.losses import l1
+from cyclegan.methods.method import Batch, Images, Method, Terms, together, total
 from cyclegan.networks import build_discriminator, build_generator
 
 
@@ -28,7 +27,6 @@ class CycleGAN(Method):
         self.discriminators = nn.ModuleDict(
             {"D_Y": build_discriminator(networks, y), "D_X": build_discriminator(networks, x)}
         )
-        self.gan = OBJECTIVES[loss.objective]
         self.histories = {d: ImageHistory(loss.pool_size, self.draw) for d in ("B", "A")}
 
     def generate(self, batch: Batch) -> Images:
@@ -61,15 +59,9 @@ class CycleGAN(Method):
         """The discriminators' side of L_GAN [C eq. 1 and 4], on fakes from the history. D_A judges B, as in [R]."""
         D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
         return {
-            "D_A": self._judge(D_Y, batch["B"], self.histories["B"].exchange(images["B"].detach())),
-            "D_B": self._judge(D_X, batch["A"], self.histories["A"].exchange(images["A"].detach())),
+            "D_A": total(self.judge(D_Y, batch["B"], self.histories["B"].exchange(images["B"].detach()))),
+            "D_B": total(self.judge(D_X, batch["A"], self.histories["A"].exchange(images["A"].detach()))),
         }
-
-    def _judge(self, D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        loss = self.gan.discriminator(*together(D, real, fake))
-        if self.settings.objective == "wgangp":
-            loss = loss + self.settings.lambda_gp * gradient_penalty(D, real, fake)
-        return loss
 
     @classmethod
     def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
@@ -80,19 +72,3 @@ class CycleGAN(Method):
         if images.shape[1] == fake.shape[1]:
             seen["identity"] = cls.translate(generators, images, back)
         return seen
-
-
-def l1(a: Tensor, b: Tensor) -> Tensor:
-    """The mean absolute difference."""
-    return (a - b).abs().mean()
-
-
-def together(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
-    """``network(batch)`` for each batch, in one pass where that is the same.
-
-    It is the same when every image is treated alone, which batch norm does not, and the batches have one shape.
-    """
-    alone = not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
-    if not alone or len({b.shape[1:] for b in batches}) > 1:
-        return tuple(network(b) for b in batches)
-    return network(torch.cat(batches)).split([len(b) for b in batches])

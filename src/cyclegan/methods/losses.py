@@ -103,6 +103,11 @@ OBJECTIVES: dict[str, AdversarialObjective] = {
 }
 
 
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """The mean absolute difference."""
+    return (a - b).abs().mean()
+
+
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """E[(|grad D(z)| - 1)^2] at random points z between real and fake (N, C, H, W) (Gulrajani et al. 2017, eq. 3)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)

@@ -4,10 +4,12 @@ import random
 from collections.abc import Iterator
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
+from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
 Images = dict[str, Tensor]  # what the generators made of a batch; "A" and "B" are the fakes of that domain
@@ -30,6 +32,7 @@ class Method(nn.Module):
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__()
         self.settings = loss
+        self.gan = OBJECTIVES[loss.objective]
         self.draw = random.Random(seed)
         self.histories = {}
 
@@ -49,6 +52,14 @@ class Method(nn.Module):
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' terms for a batch and the same images, without gradient into the generators."""
         raise NotImplementedError
+
+    def judge(self, D: nn.Module, real: Tensor, fake: Tensor) -> Terms:
+        """One discriminator's side of the adversarial loss, in its parts; `fake` carries no gradient."""
+        says_real, says_fake = together(D, real, fake)
+        terms = {"D_real": self.gan.real(says_real), "D_fake": self.gan.fake(says_fake)}
+        if self.settings.objective == "wgangp":
+            terms["D_gp"] = self.settings.lambda_gp * gradient_penalty(D, real, fake)
+        return terms
 
     def generators_side(self) -> Iterator[nn.Parameter]:
         """Parameters that learn from the generators' loss."""
@@ -79,3 +90,20 @@ class Method(nn.Module):
     def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
         """What there is to see of a batch, by heading; the first is the input, the second its translation."""
         return {"input": cls.seen(images), "translated": cls.translate(generators, images, direction)}
+
+
+def total(terms: Terms) -> Tensor:
+    """The sum of the terms."""
+    first, *others = terms.values()
+    return sum(others, first)
+
+
+def together(network: nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+    """``network(batch)`` for each batch, in one pass where that is the same.
+
+    It is the same when every image is treated alone, which batch norm does not, and the batches have one shape.
+    """
+    alone = not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    if not alone or len({b.shape[1:] for b in batches}) > 1:
+        return tuple(network(b) for b in batches)
+    return network(torch.cat(batches)).split([len(b) for b in batches])

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
-from cyclegan.methods.cyclegan import l1, together
-from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
+from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Images, Method, Terms
 from cyclegan.networks import build_discriminator, build_generator
 
@@ -32,7 +31,6 @@ class Pix2Pix(Method):
         x, y = self.generator_channels(channels if self.source == "A" else channels[::-1])
         self.generators = nn.ModuleDict({"G": build_generator(networks, x, y)})
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, x + y)})
-        self.gan = OBJECTIVES[loss.objective]
 
     @classmethod
     def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:
@@ -61,8 +59,4 @@ class Pix2Pix(Method):
         """The discriminator's side of L_cGAN [P eq. 1]; halved, which slows it down relative to G [P 3.3]."""
         D, (x, y) = self.discriminators["D"], self.pair(batch)
         real, fake = torch.cat([x, y], 1), torch.cat([x, images[self.target].detach()], 1)
-        says_real, says_fake = together(D, real, fake)
-        terms = {"D_real": self.gan.real(says_real), "D_fake": self.gan.fake(says_fake)}
-        if self.settings.objective == "wgangp":
-            terms["D_gp"] = self.settings.lambda_gp * gradient_penalty(D, real, fake)
-        return terms
+        return self.judge(D, real, fake)

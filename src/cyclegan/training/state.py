@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from cyclegan.config import Config, to_toml
 from cyclegan.errors import CycleGANError
 from cyclegan.methods import build_method
-from cyclegan.methods.method import Batch, Images, Terms
+from cyclegan.methods.method import Batch, Images, Terms, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.training import optimiser_state
@@ -144,7 +144,7 @@ class Training:
         self.method.discriminators.requires_grad_(False)
         for batch, image in self._with_sync_at_last(batches, images):
             terms = self.module.generators_loss(batch, image)
-            self.fabric.backward(sum(terms.values()) / len(batches))
+            self.fabric.backward(total(terms) / len(batches))
             seen.append(_detached(terms))
             made.append(_detached(image))
         self._apply(self.optimisers[0])
@@ -157,7 +157,7 @@ class Training:
         seen = []
         for batch, image in self._with_sync_at_last(batches, images):
             terms = self.module.discriminators_loss(batch, image)
-            self.fabric.backward(sum(terms.values()) / len(batches))
+            self.fabric.backward(total(terms) / len(batches))
             seen.append(_detached(terms))
         self._apply(self.optimisers[1])
         return seen
