@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclegan.config import Config, DataConfig, NetworkConfig, OptimiserConfig
 from cyclegan.data.folders import Domain, Domains
-from cyclegan.evaluation.methods import METHOD_WORDS, Counts
+from cyclegan.evaluation.methods import METHOD_WORDS, Counts, counted
 from cyclegan.training.checkpoint import latest_of
 
 _GENERATORS = {
@@ -44,11 +44,6 @@ def facts(
         ("Optimiser", _optimiser(config.optimiser, config.data.batch_size)),
     ]
     return [(heading, words) for heading, words in found if words]
-
-
-def counted(number: int, thing: str) -> str:
-    """A number and its noun, in the plural where it should be: "1 image", "1,200 images"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def duration(minutes: float) -> str:
