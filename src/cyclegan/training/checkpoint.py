@@ -8,7 +8,7 @@ and its random state) and ``state.json`` with the numbers.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from cyclegan.errors import CycleGANError, UsageError
 
 LATEST = "latest"
-_OLDER, _NEWER = ".latest-older", ".newer"
+_OLDER = ".latest-older"
 
 
 @dataclass
@@ -37,23 +37,34 @@ class Checkpoint:
 
 def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write ``folder/latest``; a reader finds the old or the new one at every moment. Raises `CycleGANError`."""
-    newer, older, latest = folder / _NEWER, folder / _OLDER, folder / LATEST
+    latest = folder / LATEST
     try:
-        shutil.rmtree(newer, ignore_errors=True)
-        newer.mkdir(parents=True)
-        _write(checkpoint, newer)
-        if latest.exists():  # if a kill left `older` alone, it is the only one until `newer` stands
-            shutil.rmtree(older, ignore_errors=True)
-            latest.rename(older)
-        newer.rename(latest)
-        shutil.rmtree(older, ignore_errors=True)
+        exchange(latest, lambda newer: _write(checkpoint, newer))
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(newer, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error)
         raise CycleGANError(
             f"The checkpoint could not be written to {latest} ({reason}); the one before it is kept."
         ) from None
     return latest
+
+
+def exchange(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, and put it in the place of `folder`, which is the old or the new one, whole.
+
+    A kill between the two renames leaves the old one as ``.NAME-older``.
+    """
+    newer, older = (folder.with_name(f".{folder.name}-{age}") for age in ("newer", "older"))
+    try:
+        shutil.rmtree(newer, ignore_errors=True)
+        newer.mkdir(parents=True)
+        write(newer)
+        if folder.exists():  # if a kill left `older` alone, it is the only one until `newer` stands
+            shutil.rmtree(older, ignore_errors=True)
+            folder.rename(older)
+        newer.rename(folder)
+        shutil.rmtree(older, ignore_errors=True)
+    finally:
+        shutil.rmtree(newer, ignore_errors=True)
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:

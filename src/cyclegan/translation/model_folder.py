@@ -6,7 +6,6 @@ that the networks depend on, in the sections of ``config.toml``) and ``README.md
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,18 +148,9 @@ def write_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     if folder.exists() and not (overwrite and is_model(folder)):
         advice = ", or replace it with --overwrite" if is_model(folder) else ""
         raise UsageError(f"{folder} exists; choose another -o{advice}.")
-    newer, older = (folder.with_name(f".{folder.name}-{age}") for age in ("newer", "older"))
     try:
-        for left_behind in (newer, older):
-            shutil.rmtree(left_behind, ignore_errors=True)
-        newer.mkdir(parents=True)
-        _write(model, newer, folder.name)
-        if folder.exists():
-            folder.rename(older)
-        newer.rename(folder)
-        shutil.rmtree(older, ignore_errors=True)
+        checkpoint.exchange(folder, lambda newer: _write(model, newer, folder.name))
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(newer, ignore_errors=True)
         raise CycleGANError(f"The model {folder} cannot be written: {getattr(error, 'strerror', error)}.") from None
 
 
