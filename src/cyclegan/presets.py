@@ -74,7 +74,7 @@ def preset_settings(preset: Literal["paper", "small", "fast"], method: MethodNam
     """The settings of a preset for a method, which knows better where both have a word."""
     settings = PRESETS[preset] | METHOD_SETTINGS[method] | {"method": method}
     if settings.get("generator") == "unet_256":
-        settings["generator"] = UNETS.get(settings.get("crop_size", 256), "unet_256")
+        settings["generator"] = _unet(settings.get("crop_size", 256))
     return settings
 
 
@@ -92,7 +92,9 @@ def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any],
     chosen = _for_cpu(around.image_size) if on_cpu else _for_gpu(around.image_size, around.gpu_memory or 0.0)
     settings = METHOD_SETTINGS[method] | chosen | {"method": method}
     if method in ("pix2pix", "colorization"):
-        settings |= _unet(settings["crop_size"], on_cpu)
+        settings["generator"] = _unet(settings["crop_size"])
+        if on_cpu:  # in short trainings, dropout only costs
+            settings |= {"generator_width": 32, "dropout": False, "dropout_at_test": False}
     if method in ("cut", "fastcut") and on_cpu:
         if method == "fastcut":
             settings["lambda_nce"] = 0.5  # with 10, a short training only copies: the discriminator wins at once
@@ -131,11 +133,9 @@ def _for_cpu(image_size: int) -> dict[str, Any]:
     }
 
 
-def _unet(size: int, on_cpu: bool) -> dict[str, Any]:
-    """The smallest U-Net that fits; in short trainings, dropout only costs."""
-    generator = next((name for side, name in UNETS.items() if size <= side), "unet_256")
-    light = {"generator_width": 32, "dropout": False, "dropout_at_test": False}
-    return {"generator": generator} | (light if on_cpu else {})
+def _unet(size: int) -> str:
+    """The smallest U-Net that fits crops of that size."""
+    return next((name for side, name in UNETS.items() if size <= side), "unet_256")
 
 
 def _multiple_of_32(size: int) -> int:

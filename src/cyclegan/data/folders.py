@@ -270,5 +270,10 @@ def _images(folder: Path) -> tuple[Path, ...]:
     if not found:
         files = sum(1 for path in folder.rglob("*") if path.is_file())
         holds = f"holds {files} file{'s' * (files != 1)}, none an image" if files else "is empty"
-        raise UsageError(f"{folder} {holds}; images end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise UsageError(f"{folder} {holds}; images end in {suffixes()}.")
     return found
+
+
+def suffixes() -> str:
+    """What names of images end in, for a sentence."""
+    return ", ".join(sorted(IMAGE_SUFFIXES))

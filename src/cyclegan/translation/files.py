@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from cyclegan.data.folders import find_images
+from cyclegan.data.folders import find_images, suffixes
 from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
 from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.translation.translator import Translator
@@ -72,7 +72,7 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
             yield path, path.relative_to(given).as_posix()
     elif given.exists():
         if given.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UsageError(f"{given} is no image that can be translated; images end in {_suffixes()}.")
+            raise UsageError(f"{given} is no image that can be translated; images end in {suffixes()}.")
         yield given, given.name
     else:
         matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))  # noqa: PTH207  (absolute patterns)
@@ -81,10 +81,6 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
         for match in matches:
             if match.suffix.lower() in IMAGE_SUFFIXES:
                 yield match, match.name
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
 def run(

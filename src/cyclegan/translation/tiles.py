@@ -59,6 +59,18 @@ class Pointwise(Rows):
         return self.function(self.below.rows(first, end))
 
 
+class Sum(Rows):
+    """Two arrays of one shape, added."""
+
+    def __init__(self, below: Rows, branch: Rows):
+        super().__init__(below.channels, below.height, below.width)
+        self.below, self.branch = below, branch
+
+    def rows(self, first: int, end: int) -> Tensor:
+        """Computed anew at each call."""
+        return self.below.rows(first, end) + self.branch.rows(first, end)
+
+
 class Reflected(Rows):
     """Reflection padding, at the true borders only."""
 
@@ -179,7 +191,7 @@ class Walk:
                 below = self.through(part, below)
             return below
         if isinstance(module, ResidualBlock | SeparableResidualBlock):
-            return self._sum(below, self.through(module.body, below))
+            return self._kept(Sum(below, self.through(module.body, below)))
         if isinstance(module, nn.ReflectionPad2d):
             return Reflected(below, module.padding[0])
         if isinstance(module, nn.Conv2d):
@@ -208,11 +220,6 @@ class Walk:
     def _kept(self, array: Rows) -> Rows:
         size = 4 * array.channels * array.height * array.width
         return Kept(array, self.bands, on_disk=size > self.memory // 8)
-
-    def _sum(self, below: Rows, branch: Rows) -> Rows:
-        total = Pointwise(below, lambda band: band)
-        total.rows = lambda first, end: below.rows(first, end) + branch.rows(first, end)  # type: ignore[method-assign]
-        return self._kept(total)
 
     def _normalised(self, array: Rows, eps: float) -> Rows:
         """Instance norm with the statistics of the whole array (Chan et al. 1979, in double precision)."""
