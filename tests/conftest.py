@@ -80,14 +80,15 @@ def flags(**settings: Any) -> list[str]:
     return words
 
 
-def start(*words: object, **environment: str) -> subprocess.Popen[str]:
-    """Start the command in a process of its own."""
+def start(*words: object, start_new_session: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, or as the first of a group and session of its own."""
     return subprocess.Popen(
         [*COMMAND, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        start_new_session=start_new_session,
     )
 
 

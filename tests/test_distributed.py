@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import COMMAND, TINY, flags, run, tensors
+from conftest import TINY, flags, run, start, tensors
 from cyclegan.training import checkpoint
 
 STEP = """
@@ -109,14 +109,7 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     import time
 
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="stopped")]
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+    process = start(*words, start_new_session=True)
     file = tmp_path / "stopped" / "metrics.csv"
     end = time.monotonic() + 120
     while not (file.exists() and file.read_text().count("\n") > 3):

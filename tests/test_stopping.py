@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COMMAND, TINY, flags
+from conftest import TINY, flags, start
 from cyclegan.training import checkpoint, stopping
 from cyclegan.training.stopping import StopRequests
 
@@ -41,18 +41,6 @@ def test_a_repeat_is_awaited_before_nobody_listens_any_more(monkeypatch: pytest.
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def start_group(*words: object) -> subprocess.Popen[str]:
-    """Start the command as the first of a group and session of its own."""
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-
-
 def is_alive(session: int) -> bool:
     """Whether a process of the session runs; those that have ended and wait to be asked about do not."""
     listed = subprocess.run(["ps", "-o", "stat=", "-s", str(session)], capture_output=True, text=True).stdout
@@ -71,7 +59,7 @@ def damaged(data: Path, tmp_path: Path) -> Path:
 @pytest.mark.skipif(os.name != "posix", reason="groups of processes and their signals are POSIX")
 def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"workers": 2, "devices": 2, "serial_batches": True, "runs": tmp_path, "name": "group"}
-    process = start_group("train", damaged, "--preset", "paper", *flags(**settings))
+    process = start("train", damaged, "--preset", "paper", *flags(**settings), start_new_session=True)
     rows, end = tmp_path / "group" / "metrics.csv", time.monotonic() + 120
     while not (rows.exists() and rows.read_text().count("\n") > 2):
         assert process.poll() is None
@@ -93,7 +81,7 @@ def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Pat
 
 def test_what_fails_on_one_process_alone_is_said_by_it_and_ends_all(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"devices": 2, "serial_batches": True, "strict": True, "runs": tmp_path, "name": "strict"}
-    process = start_group("train", damaged, "--preset", "paper", *flags(**settings))
+    process = start("train", damaged, "--preset", "paper", *flags(**settings), start_new_session=True)
     _, err = process.communicate(timeout=120)
     assert process.returncode not in (0, None)
     assert "Traceback" not in err
