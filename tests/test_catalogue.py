@@ -256,7 +256,7 @@ def test_a_stopped_download_is_kept_and_gone_on_with(site: Site, tmp_path: Path)
     assert not (tmp_path / ".red2blue.download").exists()
 
 
-@pytest.mark.parametrize("trouble", ["late", "gone", "status 503", "status 429 7", "chunked 0.1"])
+@pytest.mark.parametrize("trouble", ["late", "gone", "status 503", "status 429 7", "chunked 0.1", "good 1 5000"])
 def test_what_may_pass_is_tried_again(site: Site, tmp_path: Path, trouble: str) -> None:
     assert obtain(tmp_path / "data", site.at(trouble, "good")).holds
     assert len(site.requests) == 2
@@ -273,7 +273,7 @@ def test_what_may_pass_is_tried_again(site: Site, tmp_path: Path, trouble: str) 
         ("page application/zip", 1, "answers with a web page instead of an archive."),
         ("redirect", 6, "redirects in a circle, or more than 5 times."),
         ("redirect ftp://127.0.0.1/x", 1, "redirects to ftp://127.0.0.1/x, which is not encrypted"),
-        ("good 1 5000", 4, "cut the connection after"),  # longer than it is: what there was is gone on with
+        ("good 1 5000 -", 3, "cut the connection after"),  # said to be longer than it is
         ("good 1 -500", 1, "is damaged or cut short"),
         ("wrongpart", 2, "answers with another part than asked for"),
     ],
@@ -364,7 +364,7 @@ def test_a_first_download_is_trusted_and_later_ones_must_be_equal(site: Site, tm
     assert str(checksums.ledger()) in remark and checksums.ledger().is_relative_to(tmp_path)
     assert obtain(tmp_path / "two", site.at("good")).remarks == ()
     site.content = content + b"more"
-    with pytest.raises(CycleGANError, match="as at the first download .if it has changed for a good reason"):
+    with pytest.raises(CycleGANError, match=r"as at the first download \(if it has changed for a good reason"):
         obtain(tmp_path / "three", site.at("good"))
     assert not (tmp_path / "three").exists() and not list(tmp_path.glob(".*"))
 
@@ -462,7 +462,7 @@ def test_cut_and_changed_archives_are_named(tmp_path: Path, ending: str, content
         whole = written.getvalue()
     for number, share in enumerate((0.01, 0.3, 0.6, 0.95) if ending != "tar" else (0.1, 0.2)):
         cut = as_archive(tmp_path / f"{number}.{ending}", whole[: int(share * len(whole))])
-        with pytest.raises(BadArchive, match="is damaged or cut short|is damaged"):
+        with pytest.raises(BadArchive, match="is damaged or cut short"):
             unpack(cut, tmp_path / f"to{number}")
     if ending in ("zip", "tar.gz"):
         changed = bytearray(whole)
@@ -524,6 +524,7 @@ def test_archives_that_mean_harm(tmp_path: Path, kind: str) -> None:
         "bomb": "unpacks to more than",
         "deep": "40 deep",
         "twice": "holds a twice",
+        "made equal": "holds a_b twice",
         "file and folder": "holds a as a file and as a folder",
     }
     for word, sentence in (("link", "a link or device"), ("case", "which are one name on many systems")):
@@ -532,7 +533,7 @@ def test_archives_that_mean_harm(tmp_path: Path, kind: str) -> None:
         "a path out of its folder"
         if "up" in kind or "absolute" in kind
         else "which are one name on many systems"
-        if kind in ("accents", "made equal")
+        if kind == "accents"
         else "a link or device"
     )
     assert expected in str(raised.value)
@@ -569,7 +570,7 @@ def test_names_written_in_utf8_without_saying_so(tmp_path: Path) -> None:
 
 
 def test_entries_are_whole() -> None:
-    assert len(CATALOGUE) == len(ENTRIES) == 20
+    assert len(CATALOGUE) == len(ENTRIES) == 19
     for each in ENTRIES:
         assert each.shows and each.terms and each.cite
         assert all(address.startswith("https://") for address in each.addresses)
@@ -622,8 +623,8 @@ def command(
 def test_list(command: Callable[..., tuple[int, str, str]]) -> None:
     code, out, _ = command("list")
     assert code == 0
-    rows = [line.split()[0] for line in out.splitlines() if line[:1].strip() and line[0] not in " G─"]
-    assert [row for row in rows if row in CATALOGUE] == list(CATALOGUE)
+    first_words = [line.split()[0] for line in out.splitlines() if line.strip()]
+    assert [word for word in first_words if word in CATALOGUE] == list(CATALOGUE)
     assert "117 MB" in out and "hf:user/name" in out
 
 
@@ -761,7 +762,7 @@ def test_ways_to_hold_two_domains(kind: str, library: Callable[..., None], tmp_p
     assert "images in trainA" in hub.write(f"hf:user/name{choice}", tmp_path / "data")
     found = find_domains(tmp_path / "data")
     assert [len(found.train.a), len(found.train.b)] == ([2, 2] if kind == "columns chosen" else [3, 2])
-    assert len(found.test.a) == (0 if "split" in kind and kind != "named splits" or kind == "columns chosen" else 1)
+    assert len(found.test.a) == (0 if kind in ("columns chosen", "two splits", "splits chosen") else 1)
     assert all(path.suffix == ".jpg" for path in found.train.a)
     assert hub.write(f"hf:user/name{choice}", tmp_path / "data") == "already there"
 

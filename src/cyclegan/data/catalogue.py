@@ -47,7 +47,9 @@ FACADES = "Tyleček and Šára, Spatial Pattern Templates for Recognition of Obj
 CITYSCAPES = "Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016"
 SHOES = "Yu and Grauman, Fine-Grained Visual Comparisons with Local Learning, CVPR 2014"
 HANDBAGS = "Zhu et al., Generative Visual Manipulation on the Natural Image Manifold, ECCV 2016"
-NIGHTS = "Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, SIGGRAPH 2014"
+NIGHTS = (
+    "Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, SIGGRAPH 2014"
+)
 PETS = "Parkhi et al., Cats and Dogs, CVPR 2012"
 
 IMAGENET = "ImageNet's: research and teaching, not commercial"
