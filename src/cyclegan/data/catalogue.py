@@ -30,7 +30,7 @@ class Entry:
     ask: str = ""
 
 
-# The second address of each is the older one, which has failed for many since 2023 (CUT issue 171).
+# The second address of each is the older one, which has failed for many since 2023 (CUT, thread 171).
 CYCLEGAN_HOMES = (
     "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/",
     "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets/",
