@@ -19,6 +19,7 @@ HELPS = [
     ["report"],
     ["data"],
     ["data", "get"],
+    ["data", "list"],
     ["import-weights"],
     ["export-weights"],
 ]

@@ -22,6 +22,7 @@ usage: cyclegan COMMAND ...
 Turn images of one kind into images of another, learned from two folders without pairs.
 
 commands:
+  data list             show the data sets that can be had by name
   data get NAME         write a data set; 'seasons' is built in
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
@@ -37,18 +38,6 @@ A first try:
 
 `cyclegan COMMAND --help` tells more. `cyclegan --version` tells the version.
 """
-
-
-@dataclass
-class DataGet:
-    """Write a data set into a folder."""
-
-    name: Annotated[Literal["seasons"], tyro.conf.Positional, Doc("Name of the data set.")]
-    to: Annotated[Optional[Path], Doc("Folder to make; data/NAME if not given.")] = None
-    size: Annotated[int, Doc("Width and height of the images, pixels.")] = 64
-    train: Annotated[int, Doc("Training images of each domain.")] = 400
-    test: Annotated[int, Doc("Test images of each domain; these are pairs.")] = 32
-    paired: Annotated[bool, Doc("Training images are pairs too, for pix2pix; the folder is data/NAME-paired.")] = False
 
 
 @dataclass
@@ -130,20 +119,10 @@ class ExportWeights:
 
 
 def data(arguments: list[str]) -> None:
-    """`cyclegan data get NAME`."""
-    if arguments[:1] != ["get"]:
-        if arguments and arguments[0] in ("-h", "--help"):
-            print("usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more.")
-            return
-        raise UsageError("The command is `cyclegan data get NAME`; 'seasons' is built in.")
-    options = parse(DataGet, "cyclegan data get", arguments[1:])
-    from cyclegan.data import seasons
+    """`cyclegan data COMMAND`."""
+    from cyclegan import data_commands
 
-    to = options.to or Path("data") / (options.name + ("-paired" if options.paired else ""))
-    seasons.write(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
-    count = options.train
-    scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
-    print(f"{to}: {scenes}, and {options.test} test scenes in both.")
+    data_commands.run(arguments)
 
 
 def train(arguments: list[str]) -> None:

@@ -1,0 +1,218 @@
+"""The public data sets of the papers by name: what they show, where they are, how big, on what terms, whose."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from cyclegan.errors import UsageError
+
+Layout = Literal["unpaired", "paired", "photos"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A named data set.
+
+    `size` is that of the archive in bytes, nearly. `addresses` come in the order in which they are tried; without any,
+    `ask` says how the data set is had. `sha256` is None where nobody has published one. Layouts: "unpaired" is trainA
+    and trainB (testA and testB); "paired" is train, val and test with two images side by side in each file; "photos"
+    are to be translated, not to learn from.
+    """
+
+    name: str
+    shows: str
+    terms: str
+    cite: str
+    size: int = 0
+    addresses: tuple[str, ...] = ()
+    sha256: str | None = None
+    layout: Layout = "unpaired"
+    ask: str = ""
+
+
+# The second address of each is the older one, which has failed for many since 2023 (CUT, thread 171).
+CYCLEGAN_HOMES = (
+    "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/",
+    "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets/",
+)
+PIX2PIX_HOMES = (
+    "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/",
+    "https://people.eecs.berkeley.edu/~tinghuiz/projects/pix2pix/datasets/",
+)
+
+CYCLEGAN = "Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, ICCV 2017"
+PIX2PIX = "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017"
+CUT = "Park et al., Contrastive Learning for Unpaired Image-to-Image Translation, ECCV 2020"
+FACADES = "Tyleček and Šára, Spatial Pattern Templates for Recognition of Objects with Regular Structure, GCPR 2013"
+CITYSCAPES = "Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016"
+SHOES = "Yu and Grauman, Fine-Grained Visual Comparisons with Local Learning, CVPR 2014"
+HANDBAGS = "Zhu et al., Generative Visual Manipulation on the Natural Image Manifold, ECCV 2016"
+NIGHTS = (
+    "Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, SIGGRAPH 2014"
+)
+PETS = "Parkhi et al., Cats and Dogs, CVPR 2012"
+
+IMAGENET = "ImageNet's: research and teaching, not commercial"
+FLICKR = "none stated; photos from Flickr, their owners'"
+PAINTINGS = "none stated; paintings from WikiArt, photos from Flickr"
+GOOGLE = "none stated; pictures from Google Maps"
+FACADES_TERMS = "none stated; ask the makers of CMP Facades"
+
+ASK_CITYSCAPES = (
+    "Cityscapes may not be passed on. Register at https://www.cityscapes-dataset.com, download "
+    "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and copy the photos of leftImg8bit/train into trainA "
+    "and the *_color.png of gtFine/train into trainB (those of val into testA and testB)"
+)
+
+
+def _cyclegan(name: str, size: int, shows: str, terms: str, sha256: str | None = None, cite: str = CYCLEGAN) -> Entry:
+    return Entry(name, shows, terms, cite, size, tuple(f"{home}{name}.zip" for home in CYCLEGAN_HOMES), sha256)
+
+
+def _pix2pix(name: str, size: int, shows: str, terms: str, cite: str = PIX2PIX) -> Entry:
+    addresses = tuple(f"{home}{name}.tar.gz" for home in PIX2PIX_HOMES)
+    return Entry(f"pix2pix-{name}", shows, terms, cite, size, addresses, layout="paired")
+
+
+# Sizes in full, checksums and the numbers of training images beside them are those of TensorFlow Datasets (cycle_gan);
+# the other numbers are those of the authors' docs/datasets.md, and the other sizes those of the server's own list.
+ENTRIES = (
+    Entry("seasons", "drawn landscapes: summer, winter; built in, with the truth known", "Apache-2.0", "this project"),
+    _cyclegan(
+        "apple2orange",
+        78_456_409,
+        "apples (995), oranges (1,019)",
+        IMAGENET,
+        "845a191e9af8926408ea597001cd03a452e3300a1f44a79fe329b3d59f6e3eb8",
+    ),
+    _cyclegan(
+        "summer2winter_yosemite",
+        132_640_856,
+        "Yosemite in summer (1,231), in winter (962)",
+        FLICKR,
+        "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9",
+    ),
+    _cyclegan(
+        "horse2zebra",
+        116_867_962,
+        "horses (1,067), zebras (1,334)",
+        IMAGENET,
+        "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1",
+    ),
+    _cyclegan(
+        "monet2photo",
+        305_231_073,
+        "paintings by Monet (1,072), photos of landscapes (6,287)",
+        PAINTINGS,
+        "88f91b00fc228f97c9411fbf1880ec1d119c98f1722e4cfcfaa2fb35fac05b04",
+    ),
+    _cyclegan(
+        "cezanne2photo",
+        279_885_071,
+        "paintings by Cézanne (525), photos of landscapes (6,287)",
+        PAINTINGS,
+        "3a6c10ca21f9485862f1cbd707744b9dc258954a04631271d23a3605eeb63cff",
+    ),
+    _cyclegan(
+        "ukiyoe2photo",
+        292_946_532,
+        "Ukiyo-e prints (562), photos of landscapes (6,287)",
+        PAINTINGS,
+        "02a2a2fb5ecf425ca1bf86aca7304377da64a2a1d3b86df54eb65e4068bf3b08",
+    ),
+    _cyclegan(
+        "vangogh2photo",
+        306_590_349,
+        "paintings by Van Gogh (400), photos of landscapes (6,287)",
+        PAINTINGS,
+        "362c3473e70be0944bda08d49d660eafdc2854df55d697835b8186d1d79caaff",
+    ),
+    _cyclegan(
+        "maps",
+        1_476_754_427,
+        "aerial photos, maps (1,096 of each)",
+        GOOGLE,
+        "639534f69dbf9f36bef8d6292a7698006361221f83f0285d7c9ca78afe6e8a9e",
+    ),
+    Entry(
+        "cityscapes",
+        "street scenes, their labels (2,975 of each)",
+        "its own; not commercial; to be asked for",
+        CITYSCAPES,
+        ask=ASK_CITYSCAPES,
+    ),
+    _cyclegan(
+        "facades",
+        35_135_868,
+        "photos of facades, their labels (400 of each)",
+        FACADES_TERMS,
+        "9a31ebf3a31b9b5cd195dd5bf62e9308e00cb94604d1019e3889ac84248695c0",
+        FACADES,
+    ),
+    _cyclegan(
+        "iphone2dslr_flower",
+        339_964_458,
+        "flowers by telephone (1,812), by reflex camera (3,325)",
+        FLICKR,
+        "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113",
+    ),
+    Entry(
+        "ae_photos",
+        "photos by Alexei Efros, to be translated into paintings",
+        "none stated; their photographer's",
+        CYCLEGAN,
+        10_000_000,
+        tuple(f"{home}ae_photos.zip" for home in CYCLEGAN_HOMES),
+        layout="photos",
+    ),
+    _cyclegan(
+        "grumpifycat",
+        20_000_000,
+        "Russian Blue cats (88), Grumpy Cat (214)",
+        "Russian Blues CC BY-SA 4.0 (Oxford-IIIT Pet); else none stated",
+        cite=f"{CUT}; {PETS}",
+    ),
+    _pix2pix("facades", 30_000_000, "photos of facades with their labels (400)", FACADES_TERMS, FACADES),
+    _pix2pix("maps", 250_000_000, "aerial photos with their maps (1,096)", GOOGLE),
+    _pix2pix(
+        "edges2shoes",
+        2_100_000_000,
+        "edges with their shoes (50,000)",
+        "UT Zappos50K's: academic, not commercial",
+        SHOES,
+    ),
+    _pix2pix(
+        "edges2handbags",
+        8_600_000_000,
+        "edges with their handbags (137,000)",
+        "none stated; pictures from Amazon",
+        HANDBAGS,
+    ),
+    _pix2pix(
+        "night2day",
+        2_000_000_000,
+        "outdoor scenes by night with the same by day (about 20,000)",
+        "none stated; ask the makers of Transient Attributes",
+        NIGHTS,
+    ),
+)
+CATALOGUE = {entry.name: entry for entry in ENTRIES}
+
+
+def find(name: str) -> Entry:
+    """The data set of a name. Raises `UsageError` with the names that are near if there is none."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    near = [each for each in CATALOGUE if each.removeprefix("pix2pix-") == name]
+    near += [each for each in get_close_matches(name.lower(), CATALOGUE) if each not in near]
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(f"There is no data set named {name!r}; `cyclegan data list` shows them.{meant}")
+
+
+def in_words(size: int) -> str:
+    """A number of bytes as people say it: 117 MB."""
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_each:
+            number = size / bytes_each
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{size} bytes"
