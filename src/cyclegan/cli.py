@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Optional, TypeVar
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.config import Config, Direction, from_toml, validated
+from cyclegan.config import Config, Direction, MethodName, PreprocessPolicy, from_toml, validated
 from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
 from cyclegan.presets import PresetName, preset_settings, with_load_size
 
@@ -23,6 +23,7 @@ Turn images of one kind into images of another, learned from two folders without
 
 commands:
   data get NAME         write a data set; 'seasons' is built in
+  data check DATA       look for what would spoil a training, and what it will do
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
@@ -49,6 +50,26 @@ class DataGet:
     train: Annotated[int, Doc("Training images of each domain.")] = 400
     test: Annotated[int, Doc("Test images of each domain; these are pairs.")] = 32
     paired: Annotated[bool, Doc("Training images are pairs too, for pix2pix; the folder is data/NAME-paired.")] = False
+
+
+@dataclass
+class DataCheck:
+    """Look at every image of a data set: what would spoil a training, and what a training will do with it.
+
+    Exit code 1 when training would fail or be meaningless, else 0, whatever warnings there are.
+    """
+
+    data: Annotated[Optional[Path], tyro.conf.Positional, Doc("The data, as for `cyclegan train`.")] = None
+    a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
+    b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
+    method: Annotated[MethodName, Doc("What will be trained.")] = "cyclegan"
+    preset: Annotated[PresetName, Doc("The preset it will be trained with.")] = "auto"
+    preprocess: Annotated[Optional[PreprocessPolicy], Doc("How an image will be brought to size.")] = None
+    load_size: Annotated[Optional[int], Doc("Size after resizing, pixels.")] = None
+    crop_size: Annotated[Optional[int], Doc("Size of the random crop that will be trained on, pixels.")] = None
+    sheet: Annotated[Optional[Path], Doc("Where to write the contact sheet; NAME-check.png if not given.")] = None
+    json: Annotated[bool, Doc("Print JSON, with every file that is meant; no sheet unless --sheet is given.")] = False
+    workers: Annotated[Optional[int], Doc("Processes that look at images; one a processor if not given.")] = None
 
 
 @dataclass
@@ -131,6 +152,8 @@ class ExportWeights:
 
 def data(arguments: list[str]) -> None:
     """`cyclegan data get NAME`."""
+    if arguments[:1] == ["check"]:
+        return data_check(arguments[1:])
     if arguments[:1] != ["get"]:
         if arguments and arguments[0] in ("-h", "--help"):
             print("usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more.")
