@@ -1,8 +1,10 @@
 """The commands: each parses, calls, prints. What is imported inside a command keeps the help quick."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Optional, TypeVar
@@ -169,14 +171,62 @@ def data(arguments: list[str]) -> None:
     print(f"{to}: {scenes}, and {options.test} test scenes in both.")
 
 
+def data_check(arguments: list[str]) -> None:
+    """`cyclegan data check DATA`."""
+    options = parse(DataCheck, "cyclegan data check", arguments)
+    config, words = _planned(options)
+
+    from cyclegan.data.checking.check import check_data
+    from cyclegan.data.checking.sheet import contact_sheet
+    from cyclegan.data.checking.terminal import show_check, watch_looks
+    from cyclegan.data.images import write_image
+    from cyclegan.training.data import find_data
+
+    check = check_data(config, find_data(config), words, workers=options.workers, watch=watch_looks)
+    if options.json:
+        print(json.dumps(check.plain(), indent=2))
+    else:
+        show_check(check)
+    name = "2".join(path.resolve().name for path in (options.data, options.a, options.b) if path is not None)
+    sheet = options.sheet or (None if options.json else Path(f"{name}-check.png"))
+    if sheet is not None:
+        write_image(contact_sheet(check.parts), sheet)
+        print(f"Contact sheet: {sheet}", file=sys.stderr if options.json else sys.stdout)
+    if check.level == "error":
+        raise SystemExit(1)
+
+
+def _planned(options: DataCheck) -> tuple[Config, list[str]]:
+    """The training that is planned for the data, and the words behind `cyclegan train` for it."""
+    own = ("data", "a", "b", "preprocess", "load_size", "crop_size")
+    given = {name: value for name in own if (value := getattr(options, name)) is not None}
+    settings = preset_settings("paper" if options.preset == "auto" else options.preset, options.method)
+    if options.preset == "auto":
+        from cyclegan.surroundings import look_around
+
+        with suppress(UsageError):  # none of the images can be read, which is for the check to say
+            settings, _ = look_around(Config().with_settings(method=options.method, **given))
+    words = [str(given["data"])] if "data" in given else []
+    defaults = vars(DataCheck())
+    for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size"):
+        if (value := getattr(options, name)) != defaults[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return validated(with_load_size(Config().with_settings(**(settings | given)), given)), words
+
+
 def train(arguments: list[str]) -> None:
     """`cyclegan train DATA`."""
     options = parse(Train, "cyclegan train", arguments)
     config = _configuration(options, arguments)
 
+    from cyclegan.data.checking.check import fast_check
     from cyclegan.terminal import TerminalDisplay, hush
     from cyclegan.training import trainer
+    from cyclegan.training.data import find_data
 
+    if _is_first_process():
+        for line in fast_check(config, find_data(config)):
+            print(line, file=sys.stderr)
     hush()
     _finish(trainer.train(config, watch=[TerminalDisplay()]))
 
