@@ -155,7 +155,8 @@ class ExportWeights:
 def data(arguments: list[str]) -> None:
     """`cyclegan data get NAME`."""
     if arguments[:1] == ["check"]:
-        return data_check(arguments[1:])
+        data_check(arguments[1:])
+        return
     if arguments[:1] != ["get"]:
         if arguments and arguments[0] in ("-h", "--help"):
             print("usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more.")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cyclegan.data.checking.findings import Cases, Finding, Item, Part
-from cyclegan.data.checking.likeness import ALIKE, Floats, fingerprints, groups, nearest, recoloured
-from cyclegan.data.checking.looks import Look
+from cyclegan.data.checking.findings import Cases, Finding, Item, Level, Part
+from cyclegan.data.checking.likeness import ALIKE, fingerprints, groups, nearest, recoloured
+from cyclegan.data.checking.looks import Floats, Look
 
 FEW = 0.02  # share of copies within a part up to which they do no harm
 MOST = 0.5  # share of a domain from which it counts as a copy of the other
@@ -64,9 +64,9 @@ def _within(galleries: Sequence[Gallery]) -> Iterator[Finding]:
         surplus = [(part, sum(len(group) - 1 for group in each)) for part, each in found]
         share = max((count / len(part.looks) for part, count in surplus if count), default=0.0)
         if share:
-            subject = ", ".join(part.images(count) for part, count in surplus if count)
+            subject = " and ".join(part.images(count) for part, count in surplus if count)
             items = tuple(_group([look.path for look in group], sign) for _, each in found for group in each)
-            level = "warning" if share > FEW else "note"
+            level: Level = "warning" if share > FEW else "note"
             yield Finding(level, kind, f"{subject} {text}", "Keep one of each, or they count more.", items, share)
 
 
@@ -132,5 +132,6 @@ def _across(a: Gallery, b: Gallery) -> Iterator[Finding]:
         grey = [each.part.name for each in (a, b) if all(look.grey for look in each.looks)]
         how = f"in grey in {grey[0]}" if len(grey) == 1 else "in other colours"
         text = f"show what images of {large.part.name} show, {how}: they are pairs."
-        advice = f"--method pix2pix learns faster from pairs{', --method colorization from colour images alone' * bool(grey)}."
+        alone = ", --method colorization from the coloured ones alone" if grey else ""
+        advice = f"--method pix2pix learns faster from pairs{alone}."
         yield Cases([(small.part, other)]).finding("note", "recoloured domains", text, advice)

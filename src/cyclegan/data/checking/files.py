@@ -13,8 +13,9 @@ KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"
 }  # fmt: skip
 OTHER_PICTURES = frozenset(
-    ".gif .heic .heif .avif .jp2 .jxl .jfif .tga .ppm .pgm .psd .svg .exr .hdr .npy .npz .dcm .dng .nef .cr2".split()
-)
+    (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
+     ".npy", ".npz", ".dcm", ".dng", ".nef", ".cr2")
+)  # fmt: skip
 ONE_COLOUR, FAINT = 2.0, 6.0  # levels of 255: standard deviation of the luminance
 MANY = 0.05  # share of a part's images from which something odd is no longer a note only
 MOSTLY = 0.9  # share of a part's images from which it is of one kind
@@ -119,11 +120,11 @@ def passed_over(folders: Sequence[Path]) -> Iterator[Finding]:
     links: list[Path] = []
     closed: list[Path] = []
     for folder in folders:
-        seen = {os.path.realpath(folder)}
+        seen = {folder.resolve(), *folder.resolve().parents}
         for where, names, files in os.walk(folder, followlinks=True, onerror=lambda e: closed.append(Path(e.filename))):
             below = [Path(where, name) for name in sorted(names) if not name.startswith(".")]
-            again = [path for path in below if os.path.realpath(path) in seen]
-            seen |= {os.path.realpath(path) for path in below}
+            again = [path for path in below if path.resolve() in seen]
+            seen |= {path.resolve() for path in below}
             links += again
             names[:] = [path.name for path in below if path not in again]
             paths = [Path(where, name) for name in sorted(files) if not name.startswith(".")]
@@ -131,11 +132,13 @@ def passed_over(folders: Sequence[Path]) -> Iterator[Finding]:
     if others:
         yield _no_images(others)
     if links:
-        text = f"{_counted(links, 'link')} to folders that are looked at anyway, passed over."
+        text = f"{_counted(links, 'link')} to folders that were seen already or hold this one, passed over."
         yield Finding("note", "links", text, "", _items(links))
     if closed:
         advice = "Check their permissions."
-        yield Finding("warning", "closed folders", f"{_counted(closed, 'folder')} may not be read.", advice, _items(closed))
+        yield Finding(
+            "warning", "closed folders", f"{_counted(closed, 'folder')} may not be read.", advice, _items(closed)
+        )
 
 
 def _no_images(paths: Sequence[Path]) -> Finding:

@@ -79,7 +79,7 @@ class Cases:
 
     def finding(self, level: Level, kind: str, text: str, advice: str = "") -> Finding:
         """A finding about them; `text` goes on behind "3 of 7 images of train A"."""
-        subject = ", ".join(part.images(len(items)) for part, items in self.parts if items)
+        subject = " and ".join(part.images(len(items)) for part, items in self.parts if items)
         every = tuple(item for _, items in self.parts for item in items)
         return Finding(level, kind, f"{subject} {text}", advice, every, self.share)
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.data.checking.looks import LUMINANCE, THUMB, Pixels
+from cyclegan.data.checking.looks import LUMINANCE, THUMB, Floats, Pixels
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 ALIKE = 0.92  # correlation from which two pictures are taken to show the same

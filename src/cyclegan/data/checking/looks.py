@@ -17,6 +17,7 @@ from cyclegan.data.images import Half, Header, Source, UnreadableImage, read_hea
 from cyclegan.errors import CycleGANError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 LOOKED_AT = 64  # pixels; the shorter side of what bars and contrast are measured on is this to twice this
 THUMB = 16  # pixels; width and height of the small picture kept of each image
@@ -74,7 +75,9 @@ def look_at(sources: Sequence[Source], workers: int | None = None) -> Iterator[L
     try:
         yield from pool.map(look, sources, chunksize=16)
     except BrokenProcessPool:
-        raise CycleGANError("A process that looked at images died, perhaps for want of memory; try --workers 1.") from None
+        raise CycleGANError(
+            "A process that looked at images died, perhaps for want of memory; try --workers 1."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -90,8 +93,10 @@ def _leave_signals_to_the_first() -> None:
 
 def _seen(known: Look, image: Image.Image) -> Look:
     values = np.asarray(image.reduce(max(1, min(image.size) // LOOKED_AT)))
-    bars = find_bars(values)
-    inside = values[bars.top : len(values) - bars.bottom, bars.left : values.shape[1] - bars.right]
+    luminance = values @ LUMINANCE
+    bars = find_bars(luminance)
+    within = slice(bars.top, len(values) - bars.bottom), slice(bars.left, values.shape[1] - bars.right)
+    inside = values[within]
     thumb = np.asarray(Image.fromarray(inside).resize((THUMB, THUMB), Image.Resampling.BOX))
     channels = thumb.astype(np.int16)
     return replace(
@@ -99,7 +104,7 @@ def _seen(known: Look, image: Image.Image) -> Look:
         digest=_digest(known.source),
         thumb=thumb,
         bars=1 - inside.size / values.size,
-        contrast=float((inside @ LUMINANCE).std()),
+        contrast=float(luminance[within].std()),
         grey=bool((channels.max(2) - channels.min(2)).max() <= GREY),
     )
 
@@ -122,36 +127,34 @@ class Bars(NamedTuple):
     bottom: int
 
 
-def find_bars(values: Pixels) -> Bars:
-    """The bars of a letterbox, a pillarbox or a frame in a picture (H, W, 3).
+def find_bars(luminance: Floats) -> Bars:
+    """The bars of a letterbox, a pillarbox or a frame in a picture (H, W), 0 to 255.
 
-    They are uniform, of one colour at opposite sides, and the picture begins sharply beside them: neither skies nor
-    the plain ground of a photographed thing are taken for bars.
+    They are uniform, alike at opposite sides, and the picture begins sharply beside them: neither skies nor the plain
+    ground of a photographed thing are taken for bars. Colours are left aside, since JPEG smears them over edges.
     """
-    top, bottom = _opposite(values)
-    left, right = _opposite(values[top : len(values) - bottom].swapaxes(0, 1))
+    top, bottom = _opposite(luminance)
+    left, right = _opposite(luminance[top : len(luminance) - bottom].T)
     return Bars(left, top, right, bottom)
 
 
-def _opposite(rows: Pixels) -> tuple[int, int]:
+def _opposite(rows: Floats) -> tuple[int, int]:
     """How many rows at the beginning and at the end are bars; (0, 0) if not at both."""
     first, last = _uniform(rows), _uniform(rows[::-1])
-    alike = np.abs(rows[0].mean(0) - rows[-1].mean(0)).max() <= TOLERANCE
+    alike = abs(float(rows[0].mean() - rows[-1].mean())) <= TOLERANCE
     thick = min(first, last) >= max(1, THINNEST_BAR * len(rows)) and first + last < len(rows)
     if thick and alike and _sharp(rows, first) and _sharp(rows[::-1], last):
         return first, last
     return 0, 0
 
 
-def _uniform(rows: Pixels) -> int:
-    """How many rows at the beginning have one colour, the same in all."""
-    spread = (rows.max(1).astype(np.int16) - rows.min(1)).max(1)
-    shift = np.abs(rows.mean(1) - rows[0].mean(0)).max(1)
-    other = np.flatnonzero((spread > TOLERANCE) | (shift > TOLERANCE))
+def _uniform(rows: Floats) -> int:
+    """How many rows at the beginning have one shade, the same in all."""
+    other = np.flatnonzero(np.abs(rows - rows[0].mean()).max(1) > TOLERANCE)
     return int(other[0]) if len(other) else len(rows)
 
 
-def _sharp(rows: Pixels, bar: int) -> bool:
+def _sharp(rows: Floats, bar: int) -> bool:
     """Whether most of one of the next rows differs clearly from the bar; the first may be a mixture."""
-    beyond = np.abs(rows[bar : bar + 3] - rows[0].mean(0)).max(2) > SHARP
+    beyond = np.abs(rows[bar : bar + 3] - rows[0].mean()) > SHARP
     return bool((beyond.mean(1) > 0.5).any())

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config import Config, PreprocessPolicy
-from cyclegan.data.checking.findings import Finding, Part, cases
+from cyclegan.data.checking.findings import Finding, Level, Part, cases
 
 FEW_IMAGES = 100
 UNEVEN, VERY_UNEVEN = 3, 10  # times as many images in one domain as in the other
@@ -47,8 +47,8 @@ def _numbers(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
         small, large = sorted(train, key=lambda part: part.total)
         times = large.total / max(1, small.total)
         if times >= UNEVEN:
-            text = f"{large.name} has {times:.0f} times as many images as {small.name}, each of which is seen more often."
-            level = "warning" if times >= VERY_UNEVEN else "note"
+            text = f"{large.name} has {times:.0f} times as many images as {small.name}, which are seen more often."
+            level: Level = "warning" if times >= VERY_UNEVEN else "note"
             yield Finding(level, "imbalance", text, f"Gather more for {small.name}.")
 
 
@@ -64,13 +64,14 @@ def _fit(train: Sequence[Part], config: Config) -> Iterator[Finding]:
     if small.share:
         sides = sorted(min(look.size) for part in train for look in part.readable)
         fitting = sides[len(sides) // 10] // 32 * 32
-        advice = f"--crop-size {fitting} suits nine in ten." if fitting >= 32 else "Find larger ones."
+        smaller_crop = 32 <= fitting < data.crop_size
+        advice = f"--crop-size {fitting} suits nine in ten." if smaller_crop else "Find larger ones."
         text = f"are smaller than the {data.crop_size} pixels of the crop and get blurred when enlarged."
         yield small.finding("warning" if small.share > MANY else "note", "small", text, advice)
     for part in train:
         side = _median(min(look.size) for look in part.readable)
         if side >= MUCH_LARGER * data.load_size:
-            text = f"{part.name} has images of {side:.0f} pixels on the shorter side, which take long to decode each time."
+            text = f"{part.name} has images of {side:.0f} pixels on the shorter side, slow to decode at every step."
             yield Finding("note", "large", text, f"Scale them down once, to {2 * data.load_size} pixels or so.")
 
 
