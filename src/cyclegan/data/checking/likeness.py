@@ -19,16 +19,20 @@ ALIKE = 0.92  # correlation from which two pictures are taken to show the same
 COARSE = 4  # pixels of 16; what is as large as this does not count
 FAINTEST = 0.75  # levels of 255; with less detail there is nothing to compare
 RECOLOURED = 12.0  # levels of 255 by which the differences between colour channels then differ
-BLOCK = 2**22  # numbers of a product that are held at once
+BATCH = 1024  # pictures of which fingerprints are taken at once
+BLOCK = 2**20  # numbers of a product that are held at once
 
 
 def fingerprints(thumbs: Sequence[Pixels]) -> Floats:
     """(N, 16, 16, 3) to (N, 256) of length 1; zeros for pictures without detail, which are like nothing."""
-    colours = np.asarray(thumbs, dtype=np.float32).reshape(-1, THUMB, THUMB, 3)
-    blocks = (colours @ LUMINANCE).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
-    detail = (blocks - blocks.mean((2, 4), keepdims=True)).reshape(-1, THUMB * THUMB)
-    length = np.linalg.norm(detail, axis=1, keepdims=True)
-    return np.where(length > FAINTEST * THUMB, detail / np.maximum(length, 1e-6), 0)
+    prints = np.zeros((len(thumbs), THUMB * THUMB), np.float32)
+    for start in range(0, len(thumbs), BATCH):
+        colours = np.asarray(thumbs[start : start + BATCH], dtype=np.float32)
+        blocks = (colours @ LUMINANCE).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
+        detail = (blocks - blocks.mean((2, 4), keepdims=True)).reshape(-1, THUMB * THUMB)
+        length = np.linalg.norm(detail, axis=1, keepdims=True)
+        prints[start : start + BATCH] = np.where(length > FAINTEST * THUMB, detail / np.maximum(length, 1e-6), 0)
+    return prints
 
 
 def nearest(prints: Floats, others: Floats | None = None) -> tuple[Integers, Floats]:
