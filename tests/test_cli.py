@@ -19,6 +19,7 @@ HELPS = [
     ["report"],
     ["data"],
     ["data", "get"],
+    ["data", "check"],
     ["import-weights"],
     ["export-weights"],
 ]

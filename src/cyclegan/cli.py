@@ -153,15 +153,19 @@ class ExportWeights:
 
 
 def data(arguments: list[str]) -> None:
-    """`cyclegan data get NAME`."""
+    """`cyclegan data get NAME` and `cyclegan data check DATA`."""
     if arguments[:1] == ["check"]:
         data_check(arguments[1:])
         return
     if arguments[:1] != ["get"]:
         if arguments and arguments[0] in ("-h", "--help"):
-            print("usage: cyclegan data get NAME [OPTIONS]\n\nWrite a data set. `cyclegan data get --help` tells more.")
+            print(
+                "usage: cyclegan data get NAME [OPTIONS]\n       cyclegan data check DATA [OPTIONS]\n\n--help tells more."
+            )
             return
-        raise UsageError("The command is `cyclegan data get NAME`; 'seasons' is built in.")
+        raise UsageError(
+            "The commands are `cyclegan data get NAME` ('seasons' is built in) and `cyclegan data check DATA`."
+        )
     options = parse(DataGet, "cyclegan data get", arguments[1:])
     from cyclegan.data import seasons
 

@@ -9,6 +9,7 @@ from cyclegan.data.checking.likeness import ALIKE, fingerprints, groups, nearest
 from cyclegan.data.checking.looks import Floats, Look
 
 FEW = 0.02  # share of copies within a part up to which they do no harm
+NAMED = 4  # images of a group that are named to people
 MOST = 0.5  # share of a domain from which it counts as a copy of the other
 
 
@@ -71,7 +72,8 @@ def _within(galleries: Sequence[Gallery]) -> Iterator[Finding]:
 
 
 def _group(paths: Sequence[Path], sign: str) -> Item:
-    return Item(tuple(paths), sign.join(map(str, paths)))
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return Item(tuple(paths), sign.join(map(str, paths[:NAMED])) + more)
 
 
 def _equal(gallery: Gallery) -> list[list[Look]]:

@@ -27,6 +27,11 @@ class Part:
         """Looks at the images that can be read."""
         return [look for look in self.looks if look.header is not None]
 
+    @property
+    def usable(self) -> int:
+        """How many images there are to train on, as far as is known."""
+        return self.total - sum(look.header is None for look in self.looks)
+
     def images(self, count: int) -> str:
         """So many of all in words."""
         looked_at = " looked at" if len(self.looks) < self.total else ""

@@ -38,14 +38,14 @@ def expectations(parts: Sequence[Part], config: Config, paired: bool) -> Iterato
 
 
 def _numbers(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
-    few = [part for part in train if part.total < FEW_IMAGES]
+    few = [part for part in train if part.usable < FEW_IMAGES]
     if few:
-        counts = " and ".join(f"{part.total} of {part.name}" for part in few)
+        counts = " and ".join(f"{part.usable} of {part.name}" for part in few)
         text = f"There are few images, {counts}: below {FEW_IMAGES}, networks learn single images by heart."
         yield Finding("warning", "few images", text, "Gather more, or train briefly and watch the test images.")
     if len(train) == 2 and not paired:
-        small, large = sorted(train, key=lambda part: part.total)
-        times = large.total / max(1, small.total)
+        small, large = sorted(train, key=lambda part: part.usable)
+        times = large.usable / max(1, small.usable)
         if times >= UNEVEN:
             text = f"{large.name} has {times:.0f} times as many images as {small.name}, which are seen more often."
             level: Level = "warning" if times >= VERY_UNEVEN else "note"
@@ -71,7 +71,7 @@ def _fit(train: Sequence[Part], config: Config) -> Iterator[Finding]:
     for part in train:
         side = _median(min(look.size) for look in part.readable)
         if side >= MUCH_LARGER * data.load_size:
-            text = f"{part.name} has images of {side:.0f} pixels on the shorter side, slow to decode at every step."
+            text = f"Images of {part.name} have {side:.0f} pixels on the shorter side, slow to decode at every step."
             yield Finding("note", "large", text, f"Scale them down once, to {2 * data.load_size} pixels or so.")
 
 
