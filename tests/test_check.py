@@ -23,7 +23,7 @@ from cyclegan.data.checking.looks import find_bars, look, look_at
 from cyclegan.data.checking.sheet import contact_sheet
 from cyclegan.data.folders import find_domains, find_images, find_pairs
 from cyclegan.data.images import Half, UnreadableImage, read_header, read_image
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.presets import configure
 from cyclegan.translation import files
 from cyclegan.translation.translator import Translator
@@ -422,6 +422,8 @@ def test_processes_see_what_one_sees(landscapes: Path) -> None:
 
 def test_a_process_that_dies_is_told(landscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "read_header", lambda source: os._exit(9))  # in the children, which are forks
+    with pytest.raises(UsageError, match="--workers is -1"):
+        list(look_at([], -1))
     with pytest.raises(CycleGANError, match="died"):
         list(look_at(find_images(landscapes / "trainA"), 2))
 

@@ -71,7 +71,7 @@ class DataCheck:
     crop_size: Annotated[Optional[int], Doc("Size of the random crop that will be trained on, pixels.")] = None
     sheet: Annotated[Optional[Path], Doc("Where to write the contact sheet; NAME-check.png if not given.")] = None
     json: Annotated[bool, Doc("Print JSON, with every file that is meant; no sheet unless --sheet is given.")] = False
-    workers: Annotated[Optional[int], Doc("Processes that look at images; one a processor if not given.")] = None
+    workers: Annotated[Optional[int], Doc("Processes that look at images; as many as processors if not given.")] = None
 
 
 @dataclass
@@ -159,9 +159,7 @@ def data(arguments: list[str]) -> None:
         return
     if arguments[:1] != ["get"]:
         if arguments and arguments[0] in ("-h", "--help"):
-            print(
-                "usage: cyclegan data get NAME [OPTIONS]\n       cyclegan data check DATA [OPTIONS]\n\n--help tells more."
-            )
+            print("usage: cyclegan data get NAME [OPTIONS]\n       cyclegan data check DATA [OPTIONS]")
             return
         raise UsageError(
             "The commands are `cyclegan data get NAME` ('seasons' is built in) and `cyclegan data check DATA`."
@@ -195,8 +193,13 @@ def data_check(arguments: list[str]) -> None:
     name = "2".join(path.resolve().name for path in (options.data, options.a, options.b) if path is not None)
     sheet = options.sheet or (None if options.json else Path(f"{name}-check.png"))
     if sheet is not None:
-        write_image(contact_sheet(check.parts), sheet)
-        print(f"Contact sheet: {sheet}", file=sys.stderr if options.json else sys.stdout)
+        try:
+            write_image(contact_sheet(check.parts), sheet)
+            print(f"Contact sheet: {sheet}", file=sys.stderr if options.json else sys.stdout)
+        except CycleGANError as error:
+            if options.sheet is not None:
+                raise
+            print(error, file=sys.stderr)  # nobody asked for it: the verdict stands
     if check.level == "error":
         raise SystemExit(1)
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.images import Half, Header, Source, UnreadableImage, read_header, read_image
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -65,9 +65,11 @@ def look(source: Source, pixels: bool = True) -> Look:
 def look_at(sources: Sequence[Source], workers: int | None = None) -> Iterator[Look]:
     """Looks at all files in their order, by so many processes (None: one for each processor; 0: this one).
 
-    Raises `CycleGANError` when a process dies.
+    Raises `CycleGANError` when a process dies, and `UsageError` for less than no process.
     """
     workers = processors() if workers is None else workers
+    if workers < 0:
+        raise UsageError(f"--workers is {workers}; it must be at least 0.")
     if workers == 0 or len(sources) < ALONE:
         yield from map(look, sources)
         return
