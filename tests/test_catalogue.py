@@ -25,7 +25,8 @@ from filelock import FileLock
 from PIL import Image
 
 from conftest import draw_images
-from cyclegan import cli, data_commands
+from cyclegan import cli
+from cyclegan.commands import data_get
 from cyclegan.data import archives, catalogue, checksums, download, hub, public
 from cyclegan.data.archives import BadArchive, unpack
 from cyclegan.data.catalogue import CATALOGUE, ENTRIES, Entry
@@ -646,7 +647,7 @@ def test_get_interrupted(
         raise KeyboardInterrupt
 
     monkeypatch.setitem(CATALOGUE, "red2blue", entry(site.at("good")))
-    monkeypatch.setattr(data_commands.ProgressWatch, "advance", interrupted)
+    monkeypatch.setattr(data_get.ProgressWatch, "advance", interrupted)
     code, _, err = command("get", "red2blue", "--to", "here/mine")
     assert code == 130
     assert f"are kept in {tmp_path / 'here' / '.red2blue.download'}; the same command goes on from there." in err

@@ -20,6 +20,7 @@ HELPS = [
     ["data"],
     ["data", "get"],
     ["data", "list"],
+    ["data", "check"],
     ["import-weights"],
     ["export-weights"],
 ]

@@ -20,7 +20,11 @@ from torch.nn import functional as F
 
 from conftest import TINY, flags
 from cyclegan import Translator, configure
-from cyclegan.cli import COMMANDS, ExportWeights, ImportWeights, Resume, Train, Translate
+from cyclegan.cli import COMMANDS
+from cyclegan.commands.options import call
+from cyclegan.commands.training import Resume, Train
+from cyclegan.commands.translation import Translate
+from cyclegan.commands.weights import ExportWeights, ImportWeights
 from cyclegan.config import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
@@ -391,7 +395,7 @@ def test_a_cyclegan_is_imported_and_translates_both_ways(tmp_path: Path, capsys:
         latest_D_B=judge,
         latest_G=there,
     )
-    COMMANDS["import-weights"]([str(source), "-o", str(tmp_path / "model")])
+    call(COMMANDS["import-weights"], [str(source), "-o", str(tmp_path / "model")])
     said = capsys.readouterr().out
     assert "latest_net_G_B.pth: resnet_6blocks, width 4, channels 1 to 3, norm instance." in said
     assert "latest_net_G.pth is left out" in said
@@ -562,7 +566,7 @@ def test_a_poisoned_pickle_is_refused_and_nothing_of_it_runs(
     gotcha, source, out = tmp_path / "gotcha", tmp_path / "latest_net_G.pth", tmp_path / "model"
     write(made_resnet() | {"model.1.bias": Poison(gotcha)}, source)
     with pytest.raises(CycleGANError, match=r"latest_net_G\.pth holds more than tensors; it is not loaded") as refused:
-        COMMANDS["import-weights"]([str(source), "-o", str(out)])
+        call(COMMANDS["import-weights"], [str(source), "-o", str(out)])
     assert "\n" not in str(refused.value)
     assert not gotcha.exists()
     assert not out.exists()
@@ -644,7 +648,7 @@ def test_export_writes_what_the_reference_loads(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "checkpoints" / "red2blue"
-    COMMANDS["export-weights"]([str(trained), "-o", str(out), "--epoch", "7"])
+    call(COMMANDS["export-weights"], [str(trained), "-o", str(out), "--epoch", "7"])
     assert sorted(p.name for p in out.iterdir()) == [f"7_net_{part}.pth" for part in ("D_A", "D_B", "G_A", "G_B")]
     said = capsys.readouterr().out
     options = "--model cycle_gan --netG resnet_6blocks --ngf 4 --norm instance --no_dropout --input_nc 3 --output_nc 3"
@@ -658,7 +662,7 @@ def test_export_writes_what_the_reference_loads(
     assert back.keys() == ours.keys()
     assert all(torch.equal(back[name], ours[name]) for name in ours)
     with pytest.raises(UsageError, match=r"7_net_G_A\.pth exists"):
-        COMMANDS["export-weights"]([str(trained), "-o", str(out), "--epoch", "7"])
+        call(COMMANDS["export-weights"], [str(trained), "-o", str(out), "--epoch", "7"])
 
 
 def test_options_say_what_the_reference_needs_to_know(tmp_path: Path) -> None:
@@ -701,7 +705,7 @@ def test_training_starts_from_a_model(data: Path, tmp_path: Path, whole: bool) -
     }
     adopted = {"generator", "generator_width", "blocks"} | ({"discriminator_width"} if whole else set())
     words = flags(**{name: value for name, value in settings.items() if name not in adopted})
-    COMMANDS["train"]([str(data), "--preset", "paper", "--init-from", str(tmp_path / "model"), *words])
+    call(COMMANDS["train"], [str(data), "--preset", "paper", "--init-from", str(tmp_path / "model"), *words])
     config = (tmp_path / "runs" / "red2blue" / "config.toml").read_text()
     assert 'generator = "resnet_6blocks"' in config
     assert f"discriminator_width = {2 if whole else 4}" in config

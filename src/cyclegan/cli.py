@@ -1,20 +1,11 @@
-"""The commands: each parses, calls, prints. What is imported inside a command keeps the help quick."""
+"""The command line: which commands there are, and how a command ends. They are in `cyclegan.commands`."""
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Optional, TypeVar
+from typing import NoReturn
 
-import tyro
-from typing_extensions import Doc
-
-from cyclegan.config import Config, Direction, from_toml, validated
+from cyclegan.commands.options import call, is_first_process
 from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
-from cyclegan.presets import PresetName, preset_settings, with_load_size
-
-Options = TypeVar("Options")
 
 HELP = """\
 usage: cyclegan COMMAND ...
@@ -24,6 +15,7 @@ Turn images of one kind into images of another, learned from two folders without
 commands:
   data list             show the data sets that can be had by name
   data get NAME         write a data set; 'seasons' is built in
+  data check DATA       look for what would spoil a training, and what it will do
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
@@ -39,252 +31,15 @@ A first try:
 `cyclegan COMMAND --help` tells more. `cyclegan --version` tells the version.
 """
 
-
-@dataclass
-class Train:
-    """Learn to translate between two folders of images.
-
-    Defaults are those of the preset `paper`. [C] is the paper, [R] its authors' PyTorch repository.
-    """
-
-    preset: Annotated[
-        PresetName,
-        Doc("auto: what suits images and machine; paper: the authors' setting; small: 128x128; fast: light."),
-    ] = "auto"
-    config: Annotated[Optional[Path], Doc("Take all settings from this config.toml instead of a preset.")] = None
-    settings: Annotated[Config, tyro.conf.arg(name="", help="")] = field(default_factory=Config)
-
-
-@dataclass
-class Resume:
-    """Go on with a training from its last checkpoint, as if it had never stopped."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-    checkpoint: Annotated[Optional[str], Doc("Another checkpoint than the last, such as step-0001000.")] = None
-    data: Annotated[Optional[Path], Doc("The data's folder, if it has moved.")] = None
-    a: Annotated[Optional[Path], Doc("Folder of domain A, if it has moved.")] = None
-    b: Annotated[Optional[Path], Doc("Folder of domain B, if it has moved.")] = None
-    max_steps: Annotated[Optional[int], Doc("New budget in steps, from the run's beginning.")] = None
-    max_minutes: Annotated[Optional[float], Doc("New budget in minutes, from the run's beginning.")] = None
-    epochs: Annotated[Optional[int], Doc("New number of epochs at the initial learning rate.")] = None
-    epochs_decay: Annotated[Optional[int], Doc("New number of epochs of decay.")] = None
-    workers: Annotated[Optional[int], Doc("Loader processes.")] = None
-    accelerator: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
-    devices: Annotated[Optional[int], Doc("Processes (GPUs) on this machine.")] = None
-
-
-@dataclass
-class Translate:
-    """Translate images with a trained run."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
-    input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
-    direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
-    size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
-    side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
-    overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
-    device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
-
-
-@dataclass
-class Report:
-    """Write a run's report.html anew."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-
-
-@dataclass
-class ImportWeights:
-    """Make a model of the weights of the authors' PyTorch repositories (CycleGAN, pix2pix, CUT)."""
-
-    files: Annotated[
-        Path, tyro.conf.Positional, Doc("One generator's .pth file, or a folder checkpoints/NAME of theirs.")
-    ]
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to make.")]
-    epoch: Annotated[str, Doc("Which EPOCH_net_….pth of a folder.")] = "latest"
-    overwrite: Annotated[bool, Doc("Replace a model that exists.")] = False
-
-
-@dataclass
-class ExportWeights:
-    """Write a run's or model's weights as .pth files of the authors' PyTorch repositories."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
-    out: Annotated[
-        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the files, checkpoints/NAME for their scripts.")
-    ]
-    epoch: Annotated[str, Doc("What the files' names begin with.")] = "latest"
-    overwrite: Annotated[bool, Doc("Replace files that exist.")] = False
-
-
-def data(arguments: list[str]) -> None:
-    """`cyclegan data COMMAND`."""
-    from cyclegan import data_commands
-
-    data_commands.run(arguments)
-
-
-def train(arguments: list[str]) -> None:
-    """`cyclegan train DATA`."""
-    options = parse(Train, "cyclegan train", arguments)
-    config = _configuration(options, arguments)
-
-    from cyclegan.terminal import TerminalDisplay, hush
-    from cyclegan.training import trainer
-
-    hush()
-    _finish(trainer.train(config, watch=[TerminalDisplay()]))
-
-
-def _configuration(options: Train, arguments: list[str]) -> Config:
-    """The preset or file with the user's own settings over it: a second parse of the same words."""
-    given = options.settings
-    if options.config is not None:
-        if any(word.split("=")[0] == "--preset" for word in arguments):
-            raise UsageError("Give either --preset or --config, not both.")
-        base = from_toml(options.config).with_settings(name=None)  # the run of that name exists
-    elif options.preset == "auto":
-        from cyclegan.surroundings import look_around
-
-        settings, why = look_around(given)
-        if given.run.max_steps is not None or (given.optimiser.epochs, given.optimiser.epochs_decay) != (100, 100):
-            settings.pop("max_minutes", None)  # another budget was given
-        if _is_first_process():
-            print(why, file=sys.stderr)
-        base = Config().with_settings(**settings)
-    else:
-        base = Config().with_settings(**preset_settings(options.preset, given.loss.method))
-    if given.networks.init_from is not None:
-        base = base.with_settings(**_networks_of(given.networks.init_from))
-    again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
-    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
-    return validated(with_load_size(again.settings, flags))
-
-
-def _networks_of(path: Path) -> dict[str, Any]:
-    """The settings of the networks that a training starts with; flags that say otherwise are refused later."""
-    from cyclegan.training.start import architecture
-
-    settings = architecture(path)
-    if _is_first_process():
-        print(f"Starting with {path}: its {settings['generator']} networks are taken over.", file=sys.stderr)
-    return settings
-
-
-def resume(arguments: list[str]) -> None:
-    """`cyclegan resume RUN`."""
-    options = parse(Resume, "cyclegan resume", arguments)
-    changed = {name: value for name, value in vars(options).items() if name != "run" and value is not None}
-
-    from cyclegan.terminal import TerminalDisplay, hush
-    from cyclegan.training import trainer
-
-    hush()
-    _finish(trainer.resume(options.run, watch=[TerminalDisplay()], **changed))
-
-
-def _finish(run: Path) -> None:
-    """After a training: the report, and what one does next."""
-    if not _is_first_process():
-        return
-    _report(run)
-    print(f"Translate with: cyclegan translate {run} INPUT -o OUT")
-
-
-def _report(run: Path) -> None:
-    from cyclegan.evaluation.report import write_report
-
-    written = write_report(run)
-    for sentence in written.sentences:
-        print(sentence)
-    print(f"Report: {written.path}")
-
-
-def translate(arguments: list[str]) -> None:
-    """`cyclegan translate RUN INPUT -o OUT`."""
-    options = parse(Translate, "cyclegan translate", arguments)
-    size = _size(options.size)
-
-    from rich.progress import track
-
-    from cyclegan.translation import files
-    from cyclegan.translation.translator import Translator
-
-    jobs = files.plan(options.input, options.out, overwrite=options.overwrite)
-    translator = Translator.load(options.run, options.direction, options.device)
-    results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side)
-    failed = 0
-    for done in track(results, "Translating", total=len(jobs), disable=not sys.stderr.isatty()):
-        if done.problem:
-            failed += 1
-            print(done.problem, file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.out}")
-    if failed:
-        raise SystemExit(1)
-
-
-def _size(text: str) -> int | Literal["keep"]:
-    if text == "keep":
-        return "keep"
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise UsageError(f"--size is {text!r}; it must be 'keep' or a number of pixels.")
-
-
-def report(arguments: list[str]) -> None:
-    """`cyclegan report RUN`."""
-    _report(parse(Report, "cyclegan report", arguments).run)
-
-
-def import_weights(arguments: list[str]) -> None:
-    """`cyclegan import-weights FILES -o MODEL`."""
-    options = parse(ImportWeights, "cyclegan import-weights", arguments)
-
-    from cyclegan.translation.model_folder import write_model
-    from cyclegan.translation.reference_files import import_model
-
-    model, sentences = import_model(options.files, options.epoch)
-    write_model(model, options.out, overwrite=options.overwrite)
-    for sentence in sentences:
-        print(sentence)
-    print(f"{options.out}: a model of the method {model.method}, {' and '.join(model.directions)}")
-    print(f"Translate with: cyclegan translate {options.out} INPUT -o OUT --direction {model.directions[0]}")
-
-
-def export_weights(arguments: list[str]) -> None:
-    """`cyclegan export-weights RUN -o DIR`."""
-    options = parse(ExportWeights, "cyclegan export-weights", arguments)
-
-    from cyclegan.translation.model_folder import read_model
-    from cyclegan.translation.reference_files import export_model, write_files
-
-    export = export_model(read_model(options.run), options.epoch)
-    write_files(export.files, options.out, overwrite=options.overwrite)
-    print(f"{options.out}: {', '.join(export.files)}")
-    place = (
-        f"--checkpoints_dir {options.out.resolve().parent} --name {options.out.resolve().name} --epoch {options.epoch}"
-    )
-    print(f"Test there with: python test.py --dataroot DATA {place} {' '.join(export.options)}")
-
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "data": data,
-    "train": train,
-    "resume": resume,
-    "translate": translate,
-    "report": report,
-    "import-weights": import_weights,
-    "export-weights": export_weights,
+COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
+    "data": "data:run",
+    "train": "training:train",
+    "resume": "training:resume",
+    "translate": "translation:translate",
+    "report": "report:report",
+    "import-weights": "weights:import_weights",
+    "export-weights": "weights:export_weights",
 }
-
-
-def parse(options: type[Options], prog: str, arguments: list[str], default: Options | None = None) -> Options:
-    """Read a command's words by tyro, which ends with exit code 2 and a box when they make no sense."""
-    marks = (tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone, tyro.conf.HelptextFromCommentsOff)
-    if default is None:
-        return tyro.cli(options, prog=prog, args=arguments, config=marks)
-    return tyro.cli(options, prog=prog, args=arguments, config=marks, default=default)
 
 
 def main() -> NoReturn:
@@ -303,7 +58,7 @@ def main() -> NoReturn:
     try:
         if command not in COMMANDS:
             raise UsageError(f"There is no command {command!r}; there are {', '.join(COMMANDS)}.")
-        COMMANDS[command](arguments)
+        call(COMMANDS[command], arguments)
     except CycleGANError as error:
         raise SystemExit(_said(error)) from None
     except OSError as error:  # what no room expected, such as a folder that may not be read
@@ -317,16 +72,8 @@ def main() -> NoReturn:
 
 def _said(error: CycleGANError) -> int:
     """Print an error by the process whose business it is, and return the exit code of this one."""
-    first = _is_first_process()
+    first = is_first_process()
     if first or error.alone:
         print(f"cyclegan: {error}", file=sys.stderr)
     # A process that ends badly is taken for dead, and the first might be killed before it has spoken.
     return error.exit_code if first or not error.shared else 0
-
-
-def _is_first_process() -> bool:
-    """Whether this process speaks for all, as far as can be known before they have met."""
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return os.environ[name] == "0"
-    return os.environ.get("NODE_RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0"

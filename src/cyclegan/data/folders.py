@@ -42,10 +42,10 @@ class Domains:
 def find_images(folder: Path) -> tuple[Path, ...]:
     """All image files below a folder, in an order that does not depend on the file system.
 
-    Hidden files and folders are passed over, and so are links to folders that were seen already.
+    Hidden files and folders are passed over, and so are links to folders that were seen already or hold this one.
     """
     found: list[Path] = []
-    seen = {folder.resolve()}
+    seen = {folder.resolve(), *folder.resolve().parents}
     for where, folders, files in os.walk(folder, followlinks=True):
         below = []
         for name in _visible(folders):

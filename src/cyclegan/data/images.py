@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -98,23 +98,35 @@ class Half:
 Source = Path | Half  # where one image comes from
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before the pixels."""
+
+    kind: str  # "JPEG", "PNG", "WEBP", "BMP", "TIFF" or "GIF", whatever the file's suffix
+    mode: str  # of the stored pixels, in Pillow's terms
+    bits: int  # of one channel
+    size: tuple[int, int]  # width and height, upright
+    several: bool  # an animation, or several pages
+
+
 class _Unfit(ValueError):
     """The rest of a sentence that begins with the name of the image."""
 
 
-def read_image(path: Source, channels: int = 3) -> Image.Image:
+def read_image(path: Source, channels: int = 3, *, at_least: int | None = None) -> Image.Image:
     """Decode a file, or half of one, to mode "RGB" (3 channels) or "L" (1), 8 bit, upright by its EXIF orientation.
 
     Transparent parts become white; deep integers are scaled by the range of their bits, floats are taken as [0, 1];
-    an embedded RGB profile is applied; of an animation or several pages the first is taken. Files have at most
-    `MOST_PIXELS`, and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises
+    an embedded RGB profile is applied; of an animation or several pages the first is taken. With `at_least`, a large
+    JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is quick, if its sides keep so many pixels. Files have at
+    most `MOST_PIXELS`, and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises
     `UnreadableImage`.
     """
     if isinstance(path, Half):
         whole = read_image(path.path, channels)
         return whole.crop(path.box(whole.size))
     with _opened(path) as file:
-        image, profile = (_decode_tiff if _is_tiff(file) else _decode)(file)
+        image, profile = _decode_tiff(file) if _is_tiff(file) else _decode(file, at_least)
         image = in_eight_bits(_in_srgb(image, profile) if profile else image, channels)
         image.info = {}  # profile and transparency are applied, and must not be saved with the picture again
         return image
@@ -122,17 +134,18 @@ def read_image(path: Source, channels: int = 3) -> Image.Image:
 
 def check_header(path: Source) -> tuple[int, int]:
     """(width, height) as `read_image` would return them, from the header alone. Raises `UnreadableImage`."""
+    return read_header(path).size
+
+
+def read_header(path: Source) -> Header:
+    """All that can be known of an image without decoding it. Raises `UnreadableImage`."""
     if isinstance(path, Half):
-        left, top, right, bottom = path.box(check_header(path.path))
-        return right - left, bottom - top
+        header = read_header(path.path)
+        left, top, right, bottom = path.box(header.size)
+        return replace(header, size=(right - left, bottom - top))
     with _opened(path) as file:
-        if _is_tiff(file):
-            with tifffile.TiffFile(file) as tiff:
-                size, orientation = _tiff_header(tiff.pages[0], file)
-        else:
-            image = _identify(file)
-            size, orientation = image.size, _orientation(image, file)
-        return size[::-1] if orientation in (5, 6, 7, 8) else size
+        header, orientation = (_header_of_tiff if _is_tiff(file) else _header)(file)
+        return replace(header, size=header.size[::-1]) if orientation in (5, 6, 7, 8) else header
 
 
 def write_image(image: Image.Image, path: Path) -> None:
@@ -237,9 +250,23 @@ def _require_sane(size: tuple[int, int], file: IO[bytes]) -> None:
         raise _Unfit(f"claims {size[0]} x {size[1]} pixels, more than is safe to decode")
 
 
-def _decode(file: IO[bytes]) -> tuple[Image.Image, bytes | None]:
+def _header(file: IO[bytes]) -> tuple[Header, int]:
+    """The header as stored, and the orientation, of a file that is no TIFF."""
+    image = _identify(file)
+    several, bits = False, 1 if image.mode == "1" else 8
+    with suppress(Exception):  # the first picture may be good though what follows is not
+        several = bool(getattr(image, "is_animated", False))
+    if isinstance(image, PngImageFile):
+        file.seek(24)
+        bits = file.read(1)[0]
+    return Header(image.format or "", image.mode, bits, image.size, several), _orientation(image, file)
+
+
+def _decode(file: IO[bytes], at_least: int | None = None) -> tuple[Image.Image, bytes | None]:
     """Pixels, upright, and the colour profile."""
     image = _identify(file)
+    if at_least is not None:
+        image.draft(None, (at_least, at_least))
     image.load()
     return _upright(image, _orientation(image, file)), image.info.get("icc_profile")
 
@@ -288,6 +315,19 @@ def _tiff_header(page: Any, file: IO[bytes]) -> tuple[tuple[int, int], int]:
     size = int(page.imagewidth), int(page.imagelength)
     _require_sane(size, file)
     return size, int(page.tags.valueof("Orientation", default=1))
+
+
+def _header_of_tiff(file: IO[bytes]) -> tuple[Header, int]:
+    """The header as stored, and the orientation."""
+    with tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages[0]
+        size, orientation = _tiff_header(page, file)
+        mode = _TIFF_MODES.get(page.photometric, "P" if page.photometric == 3 else "YCbCr")
+        mode += "A" if page.extrasamples[:1] in ((1,), (2,)) else ""
+        several = False
+        with suppress(Exception):  # as above
+            several = tiff.pages[1] is not None
+        return Header("TIFF", mode, int(page.bitspersample), size, several), orientation
 
 
 def _decode_tiff(file: IO[bytes]) -> tuple[Image.Image, bytes | None]:

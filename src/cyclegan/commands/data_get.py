@@ -1,8 +1,7 @@
-"""The commands of `cyclegan data`: what there is, and getting it."""
+"""`cyclegan data list` and `cyclegan data get`: what there is, and getting it."""
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,21 +9,11 @@ from typing import Annotated, Optional
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli import parse
+from cyclegan.commands.options import parse
 from cyclegan.errors import UsageError
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
 SEASONS_ONLY = ("size", "train", "test", "paired")
-
-HELP = """\
-usage: cyclegan data COMMAND ...
-
-commands:
-  list                  show the data sets that are known by name
-  get NAME              write a data set into data/NAME
-
-`cyclegan data get --help` tells more.
-"""
 
 
 @dataclass
@@ -45,17 +34,6 @@ class Get:
 @dataclass
 class List:
     """Show the data sets that are known by name."""
-
-
-def run(arguments: list[str]) -> None:
-    """`cyclegan data COMMAND`."""
-    command, *rest = arguments or ["--help"]
-    if command in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return
-    if command not in COMMANDS:
-        raise UsageError(f"There is no command `cyclegan data {command}`; there are {', '.join(COMMANDS)}.")
-    COMMANDS[command](rest)
 
 
 def get(arguments: list[str]) -> None:
@@ -193,6 +171,3 @@ class ProgressWatch:
     def say(self, text: str) -> None:
         """Print above the bar."""
         self.bar.console.print(text, soft_wrap=True, markup=False)
-
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"list": list_, "get": get}

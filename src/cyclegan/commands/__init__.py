@@ -1,0 +1,1 @@
+"""The commands: each parses, calls, prints. What is imported inside a function keeps the help quick."""
