@@ -17,7 +17,7 @@ from cyclegan.errors import CycleGANError, UsageError
 SPECIFICATION = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([^,:]+),([^,:]+))?")
 SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val", "val": "val", "dev": "val"}
 # Not all that Pillow knows: some of its decoders start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 NAMED = ("trainA", "trainB", "testA", "testB")
 
 
