@@ -74,6 +74,7 @@ class ArrayCache:
         except Exception:  # numpy raises many things on damaged files
             with suppress(OSError):
                 file.unlink()
+                (self.folder / "held").unlink()  # to be counted anew
             return None
         with suppress(OSError):
             os.utime(file)
@@ -87,7 +88,8 @@ class ArrayCache:
         temporary = self.folder / "unfinished"  # whoever holds the lock writes alone
         try:
             with self._lock():
-                if file.exists() or not self._has_room(size):
+                held = self._held_with_room_for(size)
+                if held is None or file.exists():
                     return
                 try:
                     with temporary.open("wb") as opened_file:
@@ -95,20 +97,21 @@ class ArrayCache:
                     temporary.replace(file)
                 finally:
                     temporary.unlink(missing_ok=True)
-                self._note(self._held() + size)
+                self._note(held + size)
         except (OSError, NotImplementedError) as error:
             self._give_up(error)
 
-    def _has_room(self, size: int) -> bool:
+    def _held_with_room_for(self, size: int) -> int | None:
+        """Bytes that all files take, so few that there is room for as many as `size` more; None if there is not."""
         held = self._held()
         if held + size > self.limit:
             # Somewhat more than needed, so that the folder is not gone through for each array.
             held = self._shrink(max(self.limit - max(size, self.limit // 20), 0))
         if held + size <= self.limit:
-            return True
+            return held
         self._too_large = size
         self.trouble = self.trouble or f"is full at {self.limit / 2**30:.2g} GiB"
-        return False
+        return None
 
     def _tidy(self) -> None:
         """Count what is there, drop what a killed process left unfinished, and obey the limit."""

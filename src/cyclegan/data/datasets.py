@@ -198,7 +198,7 @@ def _identity(source: Source, channels: int, config: DataConfig) -> str:
     file = path.stat()
     settings = config.preprocess, config.load_size, config.crop_size, config.draft
     programs = cyclegan.__version__, PIL.__version__
-    place = os.path.abspath(path)  # noqa: PTH100  (links may be exchanged: their names count, with what is behind them)
+    place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
     return repr((place, side, file.st_size, file.st_mtime_ns, channels, *settings, *programs))
 
 
@@ -268,7 +268,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
                 "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
             )
             return {"error": UsageError(sentence)}
-        batch[domain] = torch.stack(images)
+        batch[domain] = torch.stack(images) if len(images) > 1 else images[0][None]  # one needs no copy
     return batch
 
 

@@ -165,7 +165,7 @@ class Loop:
         self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
         self.broken: dict[str, str] = {}  # unreadable images of all processes, and what is to be said of them
         self.unread: dict[str, str] = {}  # those of this process that are not yet said
-        self.advised: set[str] = set()  # what was said about the speed of loading
+        self.advised: set[str] = set()  # matters on which advice was given
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
         if data.preload and self._share() < 1:
@@ -194,7 +194,7 @@ class Loop:
                 if step % settings.log_every == 0:
                     self.monitors.terms(progress, self._means())
                     if progress.data_wait > LONG_WAIT and clock.session() > SETTLED:
-                        self._advise(WAITING.format(progress.data_wait))
+                        self._advise("waiting", WAITING.format(progress.data_wait))
                     clock.logged(step)
                 if step % settings.sample_every == 0 or step == 1:
                     self._show_samples(progress)
@@ -316,10 +316,10 @@ class Loop:
         with self.clock.waiting():
             return next(self.batches)
 
-    def _advise(self, sentence: str) -> None:
-        """Say it once."""
-        if sentence not in self.advised:
-            self.advised.add(sentence)
+    def _advise(self, on: str, sentence: str) -> None:
+        """One sentence on each matter is enough."""
+        if on not in self.advised:
+            self.advised.add(on)
             self.monitors.message(sentence)
 
     def _on_device(self, loader: Any) -> Generator[dict[str, Any], None, None]:
@@ -328,7 +328,7 @@ class Loop:
                 raise batch["error"]
             self.unread |= {path: said for path, said in batch["broken"] if path not in self.broken}
             if batch["trouble"]:
-                self._advise(batch["trouble"])
+                self._advise("cache", batch["trouble"])
             yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
 
     def _name_broken(self) -> None:
