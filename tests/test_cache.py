@@ -335,7 +335,7 @@ def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Confi
     assert listener.preloads == [(done, 12) for done in range(1, 13)]
     assert listener.files == 12
     size = 12 * 36 * 36 * 3 / 2**30
-    assert listener.messages == [f"Decoded 12 of 12 images ahead; they take {size:.2g} GiB."]
+    assert listener.messages == [f"Decoded 12 of 12 images ahead; they take {size:.2g} GiB in memory."]
     with pytest.raises(UsageError, match="--preload decodes images into the cache"):
         tiny(preload=True, cache="off")
 

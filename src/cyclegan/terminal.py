@@ -47,9 +47,12 @@ class TerminalDisplay(Monitor):
             self.live.start()
 
     def preloaded(self, done: int, total: int) -> None:
-        """Move the bar, once before the training."""
+        """Move the bar, once before the training; or write a line if the last one is long enough ago."""
         if self.live is not None:
             self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
+        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
+            self.said_at = time.monotonic()
+            self.message(f"decoding images: {done} of {total}")
 
     def tick(self, progress: Progress) -> None:
         """Move the bar."""

@@ -88,8 +88,7 @@ class ArrayCache:
         temporary = self.folder / "unfinished"  # whoever holds the lock writes alone
         try:
             with self._lock():
-                held = self._held_with_room_for(size)
-                if held is None or file.exists():
+                if file.exists() or (held := self._held_with_room_for(size)) is None:
                     return
                 try:
                     with temporary.open("wb") as opened_file:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Minutes of training over all sessions, steps per second since the last row, minutes since the last save."""
+    """Minutes of training over all sessions, speed and waits since the last row, minutes since the last save."""
 
     def __init__(self, minutes: float, step: int):
         self._minutes_before, self._logged_step, self._waited = minutes, step, 0.0

@@ -56,8 +56,9 @@ def preload(dataset: UnpairedImages, share: float, tell: Callable[[int, int], No
     """
     images = dataset.images()
     first = round(share * len(images))
-    done, size = 0, 0
-    for done, each in enumerate(dataset.preload([*images[first:], *images[:first]]), 1):
-        size += each
-        tell(done, len(images))
-    return f"Decoded {done:,} of {len(images):,} images ahead; they take {size / 2**30:.2g} GiB."
+    sizes: list[int] = []
+    for size in dataset.preload([*images[first:], *images[:first]]):
+        sizes.append(size)
+        tell(len(sizes), len(images))
+    decoded, where = sum(size > 0 for size in sizes), "on disk" if dataset.config.cache == "disk" else "in memory"
+    return f"Decoded {decoded:,} of {len(images):,} images ahead; they take {sum(sizes) / 2**30:.2g} GiB {where}."
