@@ -100,9 +100,9 @@ def test_arrays_of_any_kind_come_back_as_they_were(array: Array, by_columns: boo
 def test_trainings_with_and_without_a_cache_are_equal(
     tiny: Callable[..., Config], tmp_path: Path, workers: int
 ) -> None:
-    """Over three epochs; a cache on disk is warm from the first of its two trainings."""
+    """Over two epochs; a cache on disk is warm from the first of its two trainings."""
     runs = [
-        train(tiny(name=name, cache=cache, workers=workers, max_steps=21, preload=name == "preloaded"))
+        train(tiny(name=name, cache=cache, workers=workers, max_steps=15, preload=name == "preloaded"))
         for name, cache in (("off", "off"), ("memory", "memory"), ("preloaded", "memory"), ("1", "disk"), ("2", "disk"))
     ]
     first, *others = ((tensors(run), losses(run)) for run in runs)
