@@ -33,6 +33,7 @@ Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
 Direction = Literal["AtoB", "BtoA"]
+Augment = Literal["off", "diffaugment", "ada"]
 Cache = Literal["memory", "disk", "off"]
 
 
@@ -118,6 +119,16 @@ class LossConfig:
     direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
     pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
+    augment: Annotated[
+        Augment, Doc("For few images: discriminators see changed ones, always [DiffAugment] or as needed [ADA].")
+    ] = "off"
+    augment_policy: Annotated[str, Doc("What is changed: some of color,translation,cutout.")] = (
+        "color,translation,cutout"
+    )
+    ada_target: Annotated[float, Doc("How sure of real images 'ada' lets a discriminator be, -1 to 1 [ADA].")] = 0.6
+    ada_images: Annotated[
+        int, Doc("Images in which 'ada' can go from no change to always; [ADA] has 500000, for far longer trainings.")
+    ] = 20_000
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,7 @@ AT_LEAST = {
     "lambda_nce": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
-    "checkpoint_epochs": 0, "keep": 0,
+    "checkpoint_epochs": 0, "keep": 0, "ada_images": 1,
 }  # fmt: skip
 MORE_THAN_ZERO = (
     "cache_size", "nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes",
@@ -252,6 +263,13 @@ def _contradictions(config: Config) -> Iterator[str]:
             "The identity loss needs equal channel counts in A and B; "
             "set --lambda-identity 0, or --channels-a and --channels-b alike."
         )
+    changes = loss.augment_policy.split(",")
+    if not set(changes) <= {"color", "translation", "cutout"} or len(set(changes)) < len(changes):
+        yield f"--augment-policy is {loss.augment_policy!r}; it must be some of color,translation,cutout."
+    if not -1 < loss.ada_target < 1:
+        yield f"--ada-target is {loss.ada_target}; it must be between -1 and 1."
+    if loss.augment == "ada" and loss.objective == "wgangp":
+        yield "--augment ada needs to know what a sure discriminator says, and wgangp's has no bounds; take diffaugment."
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
     if loss.direction == "BtoA" and loss.method != "pix2pix":
