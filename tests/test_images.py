@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from cyclegan.data import images
+from cyclegan.data import sources
 from cyclegan.data.images import UnreadableImage, check_header, read_image, to_image, to_tensor, write_image
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -377,11 +377,11 @@ def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
     for name in ("x.png", "x.jpg", "x.tif"):
         write_image(Image.fromarray(COLOURS), tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
-    monkeypatch.setattr(images, "_SUSPECT_PIXELS", 10)
+    monkeypatch.setattr(sources, "SUSPECT_PIXELS", 10)
     for name in ("x.png", "x.jpg", "x.tif"):
         assert read_image(tmp_path / name).size == check_header(tmp_path / name) == (9, 6)
     assert Image.MAX_IMAGE_PIXELS == 10
-    monkeypatch.setattr(images, "MOST_PIXELS", 20)
+    monkeypatch.setattr(sources, "MOST_PIXELS", 20)
     for read in (read_image, check_header):
         with pytest.raises(UnreadableImage, match=r"x\.png claims 9 x 6 pixels"):
             read(tmp_path / "x.png")

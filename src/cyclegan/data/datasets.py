@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclegan.config import DataConfig
 from cyclegan.data.folders import Domain
-from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Array, Reading, resized, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.pixel_words import span_of
 
 
 class Place(NamedTuple):
@@ -28,6 +29,14 @@ class Place(NamedTuple):
     position: int
     a: int
     b: int
+
+
+def readings(config: DataConfig) -> dict[str, Reading]:
+    """How images of "A" and of "B" are read. Percentiles must have become numbers before."""
+    return {
+        "A": Reading(config.channels_a, span_of(config.range_a), config.background),
+        "B": Reading(config.channels_b, span_of(config.range_b), config.background),
+    }
 
 
 class UnpairedImages(Dataset[dict[str, Any]]):
@@ -44,6 +53,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
             "B": [(path,) for path in self.b],
         }
         self.config = config
+        self.readings = readings(config)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -63,34 +73,33 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         place = self.place(*at)
         broken: list[tuple[str, str]] = []
         item: dict[str, Any] = {"broken": broken}
-        for domain, number, channels in (
-            ("A", place.a, self.config.channels_a),
-            ("B", place.b, self.config.channels_b),
-        ):
+        for domain, number in (("A", place.a), ("B", place.b)):
             try:
-                (image,) = self._readable(self.rows[domain], number, (channels,), broken)
+                (pixels,) = self._readable(self.rows[domain], number, (self.readings[domain],), broken)
             except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
                 return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
-            item[domain] = to_tensor(preprocess(image, self.config, draw))
+            item[domain] = to_tensor(cropped(pixels, self.config, draw))
         return item
 
     def _readable(
         self,
         rows: Sequence[tuple[Source, ...]],
         first: int,
-        channels: tuple[int, ...],
+        readings: tuple[Reading, ...],
         broken: list[tuple[str, str]],
-    ) -> list[Image.Image]:
-        """The images of a row of files, each with its channels: row number `first`, or the next that can be read."""
+    ) -> list[Array]:
+        """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
+        said = ""
         for row in (*rows[first:], *rows[:first]):
             try:
-                return [read_image(path, count) for path, count in zip(row, channels, strict=False)]
+                return [prepared(source, reading, self.config) for source, reading in zip(row, readings, strict=False)]
             except UnreadableImage as error:
                 if self.config.strict:
                     raise
+                said = said or str(error)
                 broken.append((str(row[0]), str(error)))
-        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read.")
+        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
 
 
 class PairedImages(UnpairedImages):
@@ -112,15 +121,14 @@ class PairedImages(UnpairedImages):
     def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
         """The item at (epoch, position)."""
         place = self.place(*at)
-        channels = (self.config.channels_a, self.config.channels_b)
         broken: list[tuple[str, str]] = []
         try:
-            images = self._readable(self.pairs, place.a, channels, broken)
+            pixels = self._readable(self.pairs, place.a, (self.readings["A"], self.readings["B"]), broken)
         except CycleGANError as error:
             return {"error": error}
         a, b = (
-            to_tensor(preprocess(image, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
-            for image in (images[0], images[-1])
+            to_tensor(cropped(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
+            for each in (pixels[0], pixels[-1])
         )
         return {"A": a, "B": b, "broken": broken}
 
@@ -130,13 +138,22 @@ def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def preprocess(image: Image.Image, config: DataConfig, draw: random.Random) -> Image.Image:
-    """Bring an image to training size by the configured policy [R]; `draw` decides crop and flip.
+def prepared(source: Source, reading: Reading, config: DataConfig) -> Array:
+    """The values (H, W, C) of an image at training size: all of its preparation that is not random [R].
+
+    Raises `UnreadableImage`.
+    """
+    pixels = read_pixels(source, reading)
+    return resized(pixels.values, training_size(pixels.size, config))
+
+
+def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
+    """Width and height to which the configured policy brings an image of this width and height, before the crop [R].
 
     The "scale_" policies keep the aspect ratio; "none" rounds the sides to multiples of 4.
     """
     policy, load, crop = config.preprocess, config.load_size, config.crop_size
-    width, height = image.size
+    width, height = size
     if policy == "resize_and_crop":
         width, height = load, load
     elif policy.startswith("scale_width"):
@@ -149,12 +166,16 @@ def preprocess(image: Image.Image, config: DataConfig, draw: random.Random) -> I
         width, height = round(width * scale), round(height * scale)
     if not policy.endswith("crop"):
         width, height = (max(4, round(side / 4) * 4) for side in (width, height))
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if policy.endswith("crop"):
-        left, top = draw.randint(0, width - crop), draw.randint(0, height - crop)
-        image = image.crop((left, top, left + crop, top + crop))
-    return ImageOps.mirror(image) if config.flip and draw.random() < 0.5 else image
+    return width, height
+
+
+def cropped(values: Array, config: DataConfig, draw: random.Random) -> Array:
+    """A view of prepared values (H, W, C): `draw` decides where the crop is, and whether it is mirrored."""
+    if config.preprocess.endswith("crop"):
+        height, width = values.shape[:2]
+        left, top = draw.randint(0, width - config.crop_size), draw.randint(0, height - config.crop_size)
+        values = values[top : top + config.crop_size, left : left + config.crop_size]
+    return values[:, ::-1] if config.flip and draw.random() < 0.5 else values
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
