@@ -50,7 +50,8 @@ class DataConfig:
     channels_a: Annotated[int, Doc("Channels of A: 3 colour, 1 grey, 4 and 2 the same with alpha; or any others.")] = 3
     channels_b: Annotated[int, Doc("Channels of B.")] = 3
     range_a: Annotated[
-        Optional[str], Doc("Values of A that are black and white, '0 4095', or '1% 99%' of all; the type's if not given.")
+        Optional[str],
+        Doc("Values of A that are black and white, '0 4095', or '1% 99%' of all; else the type's."),
     ] = None
     range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
     background: Annotated[str, Doc("What transparent parts are laid on: white, black or #rrggbb.")] = "white"

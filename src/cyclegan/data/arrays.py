@@ -1,8 +1,8 @@
 """Images as numpy's files: ``.npy``, and ``.npz`` with one array. Nothing is ever unpickled."""
 
 import zipfile
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np

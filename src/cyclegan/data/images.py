@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -20,16 +20,28 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cyclegan.data.arrays import decode_array, header_of_array, is_array
-from cyclegan.data.pixels import MODES, UINT8, Array, Pixels, Reading, Stored, in_unit, shown, to_image, to_pixels, to_tensor
+from cyclegan.data.pixels import (
+    COLOUR,
+    MODES,
+    UINT8,
+    Array,
+    Pixels,
+    Reading,
+    Stored,
+    shown,
+    to_image,
+    to_pixels,
+    to_tensor,
+)
 from cyclegan.data.sources import Half, Header, Source, Unfit, UnreadableImage, opened, require_sane
 from cyclegan.data.tiff import TURNS, decode_tiff, header_of_tiff, is_tiff, turned
 from cyclegan.data.writing import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.pixel_words import parse_colour
 
 __all__ = [
-    "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage", "check_header",
-    "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored", "shown", "to_image",
-    "to_tensor", "write_image", "write_pixels",
+    "COLOUR", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage", "check_header",
+    "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored", "shown",
+    "to_image", "to_tensor", "write_image", "write_pixels",
 ]  # fmt: skip
 
 # Named here and not looked up by `Image.open`: some of Pillow's other decoders start programs of their own, and its
@@ -50,7 +62,7 @@ for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-def read_pixels(source: Source, reading: Reading = Reading(), *, at_least: int | None = None) -> Pixels:  # noqa: B008
+def read_pixels(source: Source, reading: Reading = COLOUR, *, at_least: int | None = None) -> Pixels:
     """Decode a file, or half of one, in the channels and the range that are wanted, upright by its EXIF orientation.
 
     Pictures of 8 bit keep it; deeper ones come in float32. Grey and colour become each other, transparent parts take
@@ -92,7 +104,7 @@ def read_image(source: Source, channels: int = 3, *, at_least: int | None = None
     return shown(read_pixels(source, Reading(channels), at_least=at_least))
 
 
-def preview(source: Source, reading: Reading = Reading(), *, at_least: int | None = None) -> Image.Image:  # noqa: B008
+def preview(source: Source, reading: Reading = COLOUR, *, at_least: int | None = None) -> Image.Image:
     """An image as it is read, to look at: in colour, whatever its channels. Raises `UnreadableImage`."""
     reading = reading._replace(channels=3) if reading.channels in MODES and not _holds_array(source) else reading
     return shown(read_pixels(source, reading, at_least=at_least)).convert("RGB")
@@ -123,7 +135,7 @@ def read_header(path: Source) -> Header:
         return replace(header, size=header.size[::-1]) if orientation in (5, 6, 7, 8) else header
 
 
-def pixels_of(image: Image.Image, reading: Reading = Reading()) -> Pixels:  # noqa: B008
+def pixels_of(image: Image.Image, reading: Reading = COLOUR) -> Pixels:
     """A picture of any mode as pixels. Raises `ValueError` when it does not fit."""
     if image.mode.startswith("I") or image.mode == "F":
         return to_pixels(_deep(image), reading)
@@ -169,9 +181,7 @@ def _start(file: IO[bytes]) -> bytes:
     return start
 
 
-def _decoded(
-    file: IO[bytes], channels: int, at_least: int | None
-) -> tuple[Image.Image | Stored, bytes | None]:
+def _decoded(file: IO[bytes], channels: int, at_least: int | None) -> tuple[Image.Image | Stored, bytes | None]:
     """Pixels, upright, and the colour profile."""
     start = _start(file)
     if is_array(start):

@@ -34,6 +34,9 @@ class Reading(NamedTuple):
     background: str = "white"  # what transparent parts are laid on
 
 
+COLOUR = Reading()  # three channels, in the range of their type
+
+
 @dataclass(frozen=True)
 class Pixels:
     """An image of any number of channels, and how it is stored."""
@@ -202,7 +205,7 @@ def dtype_for(dtype: np.dtype[Any], span: Span | None) -> np.dtype[Any]:
 
 
 def each_band(values: Array, change: Callable[[Image.Image], Image.Image]) -> Array:
-    """Apply a change of pictures to values (H, W, C): to 8 bit grey and colour as Pillow has them, else band by band."""
+    """Apply a change of pictures to values (H, W, C): to 8 bit colours at once as Pillow does, else band by band."""
     if values.dtype == np.uint8 and values.shape[2] == 3:
         return np.asarray(change(Image.fromarray(values)))
     bands = [change(Image.fromarray(np.ascontiguousarray(values[..., i]))) for i in range(values.shape[2])]

@@ -106,7 +106,7 @@ def _planes(tiff: Any, page: Any, channels: int, file: IO[bytes]) -> Stored | No
         sides = [side for side in series.shape if side != 1]
         if len(sides) == 3 and channels in (sides[0], sides[2]):
             require_sane((sides[1], sides[2]), file, sides[0])
-            values, first = channels_last(series.asarray().reshape(sides), channels)
+            values, _ = channels_last(series.asarray().reshape(sides), channels)
             return Stored(values, page.bitspersample, inverted=page.photometric == 0, picture=False)
     return None
 

@@ -22,6 +22,11 @@ _SETTINGS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True}, ".tif":
 _CHANNELS = {".png": (1, 2, 3, 4), ".webp": (1, 3, 4), ".jpg": (1, 3), ".jpeg": (1, 3), ".bmp": (1, 3)}
 
 
+def holds(suffix: str, channels: int) -> bool:
+    """Whether files of this suffix can have so many channels."""
+    return channels in _CHANNELS.get(suffix.lower(), (channels,))
+
+
 def write_image(image: Image.Image, path: Path) -> None:
     """Encode a picture by the path's suffix, under a temporary name first; missing folders are made.
 
@@ -45,11 +50,11 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
     """
     _require_suffix(path)
     suffix, channels = path.suffix.lower(), pixels.values.shape[2]
-    if channels not in _CHANNELS.get(suffix, (channels,)):
+    if not holds(suffix, channels):
         raise CycleGANError(f"{path} cannot be written: {suffix} has no {channels} channels; .tif and .npy have.")
     dtype = _deepest(suffix, pixels.dtype)
     values = stored_as(pixels, dtype)
-    kept = pixels.alpha is not None and channels in (1, 3) and channels + 1 in _CHANNELS.get(suffix, (channels + 1,))
+    kept = pixels.alpha is not None and channels in (1, 3) and holds(suffix, channels + 1)
     if pixels.alpha is not None and kept:
         values = np.concatenate([values, stored_alpha(pixels.alpha, dtype)[..., None]], 2)
     if suffix in _ARRAYS:

@@ -24,8 +24,8 @@ from cyclegan.training.processes import each_for_itself, launch, on_first_proces
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
-from cyclegan.training.start import starting_weights
 from cyclegan.training.settling import settled
+from cyclegan.training.start import starting_weights
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cyclegan.config import Direction
 from cyclegan.data.arrays import channels_last
 from cyclegan.data.datasets import readings
-from cyclegan.data.images import pixels_of, shown
+from cyclegan.data.images import pixels_of
 from cyclegan.data.pixels import (
     Pixels,
     Reading,
@@ -25,6 +25,7 @@ from cyclegan.data.pixels import (
     to_values,
     with_alpha,
 )
+from cyclegan.data.sources import Unfit
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
@@ -61,7 +62,7 @@ class Translator:
         self.generator = generator.to(self.device).eval()
         self.in_channels, self.out_channels = channels
         self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
-        self.out_span = spans[1]
+        self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
 
     @classmethod
     def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
@@ -112,41 +113,45 @@ class Translator:
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
-    def seen(self, pixels: Pixels) -> Image.Image:
-        """What the generator gets to see of an image, in 8 bit: all, but for colourisation, which sees it in grey."""
-        return shown(to_values(self.method.seen(to_tensor(pixels.values)[None])[0]))
+    def seen(self, pixels: Pixels) -> Pixels:
+        """What the generator gets to see of an image: all of it, but for colourisation, which sees it in grey."""
+        seen = self.method.seen(to_tensor(pixels.values)[None])[0]
+        return replace(pixels, values=to_values(seen, pixels.dtype, pixels.span))
 
     def _pixels_of_picture(self, image: Image.Image) -> Pixels:
         try:
             return pixels_of(image, self.reading)
-        except ValueError as error:
+        except Unfit as error:
             raise UsageError(f"The picture of mode {image.mode} {error}.") from None
 
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
-        """Arrays are taken as they are, but for alpha beside 1 or 3 channels."""
+        """Grey, colour and colour with alpha for networks of grey or colour, else as many channels as they have."""
+        bits, last = 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
         if self.reading.span is None and array.dtype.kind == "f":
-            array = np.nan_to_num(array).clip(0, 1)
+            array = array.clip(0, 1)
         try:
-            opaque = self.in_channels not in (1, 3) or array.ndim != 3 or array.shape[2] not in (2, 4)
-            if not opaque and array.shape[2] == self.in_channels + 1:
-                return to_pixels(Stored(array, 8 * array.dtype.itemsize, "straight"), self.reading)
-            values, first = channels_last(array, self.in_channels)
-            stored = Stored(values, 8 * array.dtype.itemsize, picture=False, channels_first=first)
+            if self.reading.span is None and array.dtype.kind in "iu" and bits > 16:
+                raise Unfit("has whole numbers of which no range is known")
+            if self.in_channels in (1, 3) and array.ndim in (2, 3) and last in (1, 3, 4):
+                stored = Stored(np.atleast_3d(array), bits, "straight" if last == 4 else "")
+            else:
+                values, first = channels_last(array, self.in_channels)
+                stored = Stored(values, bits, picture=False, channels_first=first)
             return to_pixels(stored, self.reading)
-        except ValueError:
+        except Unfit as error:
             wanted = "(H, W)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
             raise UsageError(
-                f"An array of shape {array.shape} and type {array.dtype} is no image here; "
-                f"give {wanted}, of uint8, uint16 or floats, in the range of the training."
+                f"An array of shape {array.shape} and type {array.dtype} is no image here: it {error}. "
+                f"Give {wanted}, of uint8, uint16 or floats."
             ) from None
 
     def _translate_pixels(self, pixels: Pixels, size: int | str) -> Pixels:
         if size != "keep" and min(pixels.size) != int(size):
             pixels = pixels.resized(_sides(*pixels.size, shorter=int(size)))
         result = self._run(to_tensor(pixels.values)[None])[0]
-        dtype = dtype_for(pixels.dtype, self.out_span)
-        values = to_values(result, dtype, self.out_span)
-        return replace(pixels, values=values, dtype=dtype, span=self.out_span)
+        span = self.writing.span
+        dtype = dtype_for(pixels.dtype, span)
+        return replace(pixels, values=to_values(result, dtype, span), dtype=dtype, span=span)
 
     def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
