@@ -31,6 +31,7 @@ from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
 from cyclegan.pixel_words import Span
+from cyclegan.translation.hub import is_name, located
 from cyclegan.translation.model_folder import read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
@@ -63,17 +64,20 @@ class Translator:
         self.in_channels, self.out_channels = channels
         self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
         self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
+        self.source: Path | None = None  # where it was loaded from
 
     @classmethod
     def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
+        The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
         if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
         `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
         weights.
         """
-        model = read_model(Path(path))
+        folder = located(path)
+        model = read_model(folder)
         config, method = model.config, METHODS[model.method]
         direction = direction or model.directions[0]
         if direction not in model.directions:
@@ -85,7 +89,32 @@ class Translator:
             generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        return cls(generator, channels, _device(device), method, (before.span, after.span), before.background)
+        spans = (before.span, after.span)
+        translator = cls(generator, channels, _device(device), method, spans, before.background)
+        translator.source = folder
+        return translator
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, direction: Direction | None = None, device: str = "auto"
+    ) -> "Translator":
+        """As `load`, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
+
+        Raises as `load`, and `CycleGANError` when the hub does not give it.
+        """
+        from_hub = not Path(name).exists() and is_name(str(name))
+        return cls.load(f"hf:{name}" if from_hub else name, direction, device)
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Upload the run or model that this was loaded from, with a card, as ``user/name``; returns the address.
+
+        Raises `UsageError` when it was not loaded from a folder, and `CycleGANError` when the hub does not take it.
+        """
+        from cyclegan.publishing import publish  # the room above, which writes the card
+
+        if self.source is None:
+            raise UsageError("This translator was not loaded from a run or model, so there is nothing to upload.")
+        return publish(self.source, name, private=private)
 
     @overload
     def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
