@@ -22,7 +22,7 @@ def header_of_array(file: IO[bytes]) -> Header:
     """The header; of three sides, the shorter one of the first and the last is taken for the channels."""
     with _npy(file) as (kind, npy):
         shape, dtype = _checked(npy, file)
-    height, width = shape if len(shape) == 2 or shape[2] <= shape[0] else shape[1:]
+    height, width = shape[:2] if len(shape) == 2 or shape[2] <= shape[0] else shape[1:]
     return Header(kind, dtype.name, 8 * dtype.itemsize, (width, height), several=False)
 
 
