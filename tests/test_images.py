@@ -246,15 +246,16 @@ def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> N
     )
     script = """if True:
         import sys; sys.modules["imagecodecs"] = None
-        import pathlib
+        import os, pathlib
         from cyclegan.data.images import read_image
+        os.chdir(sys.argv[1])
         for name in ("rgb", "miniswhite", "jxl"):
             try:
                 print(read_image(pathlib.Path(name + ".tif")).tobytes().hex())
             except Exception as error:
                 print(type(error).__name__, error)
     """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     rgb, grey, jxl = done.stdout.splitlines()
     assert bytes.fromhex(rgb) == COLOURS.tobytes()
     assert bytes.fromhex(grey) == np.repeat(255 - COLOURS[..., :1], 3, -1).tobytes()
@@ -402,8 +403,9 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
                 content[draw.randrange(4, min(len(content), 400))] = draw.randrange(256)
             (tmp_path / f"{number}.{suffix}").write_bytes(content)
     script = """if True:
-        import pathlib
+        import os, pathlib, sys
         from cyclegan.data.images import UnreadableImage, check_header, read_image
+        os.chdir(sys.argv[1])  # only now: the package may be found by a relative path
         for path in sorted(pathlib.Path().iterdir()):
             for read in (check_header, read_image):
                 try:
@@ -411,7 +413,7 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
                 except UnreadableImage as error:
                     assert str(error).startswith(path.name) and "\\n" not in str(error), error
     """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

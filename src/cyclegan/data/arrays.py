@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cyclegan.data.sources import Header, Unfit, require_sane
+from cyclegan.data.sources import Header, Unfit, require_sane, wanted
 
 Array = np.ndarray[Any, Any]
 _NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"
@@ -46,11 +46,6 @@ def channels_last(values: Array, channels: int) -> tuple[Array, bool]:
     if values.ndim == 3 and values.shape[0] == channels:
         return np.moveaxis(values, 0, 2), True
     raise Unfit(f"has the shape {values.shape}, without the {wanted(channels)}")
-
-
-def wanted(channels: int) -> str:
-    """The number of channels, for a sentence."""
-    return f"{channels} channel{'s' * (channels != 1)} that {'are' if channels != 1 else 'is'} wanted of it"
 
 
 @contextmanager

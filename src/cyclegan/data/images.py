@@ -33,7 +33,7 @@ from cyclegan.data.pixels import (
     to_pixels,
     to_tensor,
 )
-from cyclegan.data.sources import Half, Header, Source, Unfit, UnreadableImage, opened, require_sane
+from cyclegan.data.sources import Half, Header, Source, Unfit, UnreadableImage, opened, require_sane, wanted
 from cyclegan.data.tiff import TURNS, decode_tiff, header_of_tiff, is_tiff, turned
 from cyclegan.data.writing import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.pixel_words import parse_colour
@@ -145,7 +145,7 @@ def pixels_of(image: Image.Image, reading: Reading = COLOUR) -> Pixels:
         values = np.atleast_3d(np.asarray(image.convert("RGBA").convert(colours + "A" * has_alpha)))
         return to_pixels(Stored(values, 8, "straight" if has_alpha else ""), reading)
     if reading.channels not in MODES:
-        raise Unfit(f"has {len(image.getbands())} channels and not the {reading.channels} that are wanted of it")
+        raise Unfit(f"has {len(image.getbands())} channels and not the {wanted(reading.channels)}")
     if reading.channels in (2, 4):
         return Pixels(np.asarray(image.convert("RGBA").convert(MODES[reading.channels])))
     values = np.asarray(in_eight_bits(image, reading.channels, reading.background))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from cyclegan.data.sources import Unfit
+from cyclegan.data.sources import Unfit, wanted
 from cyclegan.errors import UsageError
 from cyclegan.pixel_words import Span, parse_colour
 
@@ -127,7 +127,7 @@ def in_channels(values: Array, has_alpha: bool, reading: Reading) -> tuple[Array
     if channels not in MODES or colours not in (1, 3):
         if values.shape[2] == channels:
             return values, None
-        raise Unfit(f"has {values.shape[2]} channels and not the {channels} that are wanted of it")
+        raise Unfit(f"has {values.shape[2]} channels and not the {wanted(channels)}")
     alpha = values[..., -1:] if has_alpha else np.ones_like(values[..., :1])
     values = values[..., :colours]
     if channels in (1, 3) and has_alpha:

@@ -97,3 +97,9 @@ def require_sane(size: tuple[int, int], file: IO[bytes], channels: int = 1) -> N
     hollow = pixels > SUSPECT_PIXELS and pixels > PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size
     if hollow or pixels > MOST_PIXELS:
         raise Unfit(f"claims {size[0]} x {size[1]} pixels, more than is safe to decode")
+
+
+def wanted(channels: int) -> str:
+    """The number of channels, for a sentence."""
+    many = f"{channels} channels that are" if channels != 1 else "one channel that is"
+    return f"{many} wanted (of training, by --channels-a and --channels-b)"

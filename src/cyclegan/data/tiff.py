@@ -10,9 +10,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from cyclegan.data import sources
-from cyclegan.data.arrays import channels_last, wanted
+from cyclegan.data.arrays import channels_last
 from cyclegan.data.pixels import Alpha, Stored, in_unit
-from cyclegan.data.sources import Header, Unfit, require_sane
+from cyclegan.data.sources import Header, Unfit, require_sane, wanted
 
 _T = Image.Transpose
 TURNS = {
