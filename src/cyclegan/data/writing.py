@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"compression": "tiff_deflate"}
-_SETTINGS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True}, ".tif": _TIFF, ".tiff": _TIFF}
+_SETTINGS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True, "exact": True}, ".tif": _TIFF, ".tiff": _TIFF}
 _CHANNELS = {".png": (1, 2, 3, 4), ".webp": (1, 3, 4), ".jpg": (1, 3), ".jpeg": (1, 3), ".bmp": (1, 3)}
 
 
