@@ -106,7 +106,9 @@ def read_image(source: Source, channels: int = 3, *, at_least: int | None = None
 
 def preview(source: Source, reading: Reading = COLOUR, *, at_least: int | None = None) -> Image.Image:
     """An image as it is read, to look at: in colour, whatever its channels. Raises `UnreadableImage`."""
-    reading = reading._replace(channels=3) if reading.channels in MODES and not _holds_array(source) else reading
+    if reading.channels in MODES and not _holds_array(source):
+        with suppress(UnreadableImage):  # some have channels of another meaning
+            return shown(read_pixels(source, reading._replace(channels=3), at_least=at_least))
     return shown(read_pixels(source, reading, at_least=at_least)).convert("RGB")
 
 

@@ -86,7 +86,7 @@ def _write_array(values: Array, path: Path, channels_first: bool) -> None:
 
 def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
     """In tifffile's words, deflated; the channels beyond grey or colour are alpha or nothing in particular."""
-    colours = 3 if values.shape[2] - has_alpha == 3 else 1
+    colours = 3 if values.shape[2] in (3, 4) else 1
     extra = ["unassalpha" if has_alpha else "unspecified"] * (values.shape[2] - colours)
     kind: dict[str, Any] = {"photometric": "rgb" if colours == 3 else "minisblack", "extrasamples": extra or None}
     values = values[..., 0] if values.shape[2] == 1 else values
