@@ -4,20 +4,26 @@ Nothing here has a state, so that a resumed run sees exactly what the uninterrup
 number of loader processes.
 """
 
+import os
 import random
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+import cyclegan
 from cyclegan.config import DataConfig
+from cyclegan.data.cache import Array, ArrayCache
+from cyclegan.data.checking.looks import processors
 from cyclegan.data.folders import Domain
-from cyclegan.data.images import Source, UnreadableImage, read_pixels
-from cyclegan.data.pixels import Array, Reading, resized, to_tensor
+from cyclegan.data.images import DEEP_PNG, Half, Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Reading, resized, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.pixel_words import span_of
 
@@ -40,13 +46,13 @@ def readings(config: DataConfig) -> dict[str, Reading]:
 
 
 class UnpairedImages(Dataset[dict[str, Any]]):
-    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...]}``.
+    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...], "trouble": None or sentence}``.
 
     An unreadable image is replaced by the next readable one of its domain and named in "broken"; with
-    ``config.strict`` it raises `UnreadableImage`.
+    ``config.strict`` it raises `UnreadableImage`. Decoded images are kept in `cache`; "trouble" says why no longer.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int):
+    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
         self.rows: dict[str, list[tuple[Source, ...]]] = {
             "A": [(path,) for path in self.a],
@@ -55,6 +61,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         self.config = config
         self.readings = readings(config)
         self.seed = seed
+        self.cache = cache
 
     def __len__(self) -> int:
         """Items an epoch: the size of the larger domain [R]."""
@@ -80,6 +87,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
                 return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
             item[domain] = to_tensor(cropped(pixels, self.config, draw))
+        item["trouble"] = self.trouble()
         return item
 
     def _readable(
@@ -91,15 +99,58 @@ class UnpairedImages(Dataset[dict[str, Any]]):
     ) -> list[Array]:
         """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
         said = ""
-        for row in (*rows[first:], *rows[:first]):
+        for number in range(first, first + len(rows)):
+            row = rows[number % len(rows)]
             try:
-                return [prepared(source, reading, self.config) for source, reading in zip(row, readings, strict=False)]
+                return [self._pixels(source, reading) for source, reading in zip(row, readings, strict=False)]
             except UnreadableImage as error:
                 if self.config.strict:
                     raise
                 said = said or str(error)
                 broken.append((str(row[0]), str(error)))
         raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
+
+    def _pixels(self, source: Source, reading: Reading) -> Array:
+        """As `prepared`, from the cache where there is one."""
+        if self.cache is None:
+            return prepared(source, reading, self.config)
+        try:
+            identity = _identity(source, reading, self.config)
+        except OSError:  # there is no such file; let it be said as without a cache
+            return prepared(source, reading, self.config)
+        return self.cache.array(identity, lambda: prepared(source, reading, self.config))
+
+    def images(self) -> list[tuple[Source, Reading]]:
+        """All files to be read, each with how it is read."""
+        sides = (self.a, self.readings["A"]), (self.b, self.readings["B"])
+        return list(dict.fromkeys((source, reading) for files, reading in sides for source in files))
+
+    def preload(self, images: Sequence[tuple[Source, Reading]]) -> Iterator[int]:
+        """Decode images into the cache on all processors, and yield the bytes that each takes; unreadable ones take 0.
+
+        It ends when the cache takes no more. Raises `UnreadableImage` with ``config.strict``.
+        """
+        pool = ThreadPoolExecutor(processors())  # decoding and resizing need no interpreter
+        try:
+            for size in pool.map(self._size, images):
+                yield size
+                if self.cache is None or self.cache.trouble:
+                    return
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _size(self, image: tuple[Source, Reading]) -> int:
+        try:
+            return self._pixels(*image).nbytes
+        except UnreadableImage:
+            if self.config.strict:
+                raise
+            return 0
+
+    def trouble(self) -> str | None:
+        """A sentence on what keeps images from being cached, if something does."""
+        trouble = self.cache.trouble if self.cache is not None else None
+        return trouble and f"The cache of decoded images {trouble}; the others are decoded anew each time."
 
 
 class PairedImages(UnpairedImages):
@@ -108,8 +159,8 @@ class PairedImages(UnpairedImages):
     `files` are paired. If one image of a pair cannot be read, both are left out, and one is named.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int):
-        super().__init__(files, config, seed)
+    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
+        super().__init__(files, config, seed, cache)
         # A picture that is its own partner is read once.
         self.pairs = [(a, b) if a != b else (a,) for a, b in zip(self.a, self.b, strict=True)]
 
@@ -130,7 +181,7 @@ class PairedImages(UnpairedImages):
             to_tensor(cropped(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
             for each in (pixels[0], pixels[-1])
         )
-        return {"A": a, "B": b, "broken": broken}
+        return {"A": a, "B": b, "broken": broken, "trouble": self.trouble()}
 
 
 @lru_cache(maxsize=2)
@@ -143,8 +194,19 @@ def prepared(source: Source, reading: Reading, config: DataConfig) -> Array:
 
     Raises `UnreadableImage`.
     """
-    pixels = read_pixels(source, reading)
+    draft = config.draft and config.preprocess == "resize_and_crop"
+    pixels = read_pixels(source, reading, at_least=2 * config.load_size if draft else None)
     return resized(pixels.values, training_size(pixels.size, config))
+
+
+def _identity(source: Source, reading: Reading, config: DataConfig) -> str:
+    """All that `prepared` depends on: the file as it is now, the settings, the programs. Raises `OSError`."""
+    path, side = (source.path, source.side) if isinstance(source, Half) else (source, "whole")
+    file = path.stat()
+    settings = config.preprocess, config.load_size, config.crop_size, config.draft
+    programs = cyclegan.__version__, PIL.__version__, DEEP_PNG
+    place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
+    return repr((place, side, file.st_size, file.st_mtime_ns, *reading, *settings, *programs))
 
 
 def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
@@ -205,7 +267,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     for item in items:
         if "error" in item:
             return item
-    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]]}
+    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]], "trouble": items[-1]["trouble"]}
     for domain in ("A", "B"):
         images = [item[domain] for item in items]
         if len({image.shape for image in images}) > 1:
@@ -213,7 +275,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
                 "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
             )
             return {"error": UsageError(sentence)}
-        batch[domain] = torch.stack(images)
+        batch[domain] = torch.stack(images) if len(images) > 1 else images[0][None]  # one needs no copy
     return batch
 
 
@@ -224,7 +286,10 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 
 def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[str, Any]]:
-    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": [...]}`` without end, in the order of `batches`."""
+    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": ..., "trouble": ...}`` without end, in the order of `batches`.
+
+    "broken" is of all items, "trouble" of the last.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import IO
 
 import numpy as np
@@ -39,7 +40,7 @@ from cyclegan.data.writing import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.pixel_words import parse_colour
 
 __all__ = [
-    "COLOUR", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage", "check_header",
+    "COLOUR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage", "check_header",
     "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored", "shown",
     "to_image", "to_tensor", "write_image", "write_pixels",
 ]  # fmt: skip
@@ -53,6 +54,7 @@ _DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"BM": BmpImageFile,
     b"GIF8": GifImageFile,
 }
+DEEP_PNG = find_spec("imagecodecs") is not None  # whether PNG of 16 bit in colour is read in full depth
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 # What decoders murmur about odd metadata is not for the terminal. Filtered once, since `catch_warnings` is not safe
