@@ -133,10 +133,8 @@ def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -
         ("cut.npz", "damaged"),
         ("first.npy", r"has the shape \(5, 6, 8\), without the 4 channels that are wanted"),
     ):
-        with pytest.raises(
-            UnreadableImage, match=part or r"has the shape \(5, 6, 8\), without the 4 channels"
-        ) as error:
-            read_pixels(tmp_path / name, Reading(4 if part is None else 5))
+        with pytest.raises(UnreadableImage, match=part) as error:
+            read_pixels(tmp_path / name, Reading(4 if name == "first.npy" else 5))
         assert str(error.value).startswith(f"{tmp_path / name} ") and "\n" not in str(error.value)
 
 

@@ -40,9 +40,9 @@ from cyclegan.data.writing import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.pixel_words import parse_colour
 
 __all__ = [
-    "COLOUR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage", "check_header",
-    "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored", "shown",
-    "to_image", "to_tensor", "write_image", "write_pixels",
+    "COLOUR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage",
+    "check_header", "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored",
+    "shown", "to_image", "to_tensor", "write_image", "write_pixels",
 ]  # fmt: skip
 
 # Named here and not looked up by `Image.open`: some of Pillow's other decoders start programs of their own, and its
