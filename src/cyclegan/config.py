@@ -274,7 +274,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     if not -1 < loss.ada_target < 1:
         yield f"--ada-target is {loss.ada_target}; it must be between -1 and 1."
     if loss.augment == "ada" and loss.objective == "wgangp":
-        yield "--augment ada needs to know what a sure discriminator says, and wgangp's has no bounds; take diffaugment."
+        yield "--augment ada needs to know what a sure discriminator says, and wgangp's has no bounds."
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
     if loss.direction == "BtoA" and loss.method != "pix2pix":

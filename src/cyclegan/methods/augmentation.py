@@ -3,9 +3,9 @@
 DiffAugment [DA]: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020.
 ADA [ADA]: Karras et al., "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020.
 
-A discriminator that has few real images learns them by heart. Changing what it sees keeps it from that; since fakes are
-changed as well, and the gradient passes through, the generators do not learn the changes. Random numbers are drawn on the
-processor, a few for each image, so that they are the same on every device.
+A discriminator that has few real images learns them by heart. Changing what it sees keeps it from that; since fakes
+are changed as well, and the gradient passes through, the generators do not learn the changes. Random numbers are drawn
+on the processor, a few for each image, so that they are the same on every device.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ class Augmentation(nn.Module):
     def _changed(self, name: str, images: Tensor) -> Tensor:
         if name != "color" or not self.stacked:
             return CHANGES[name](images)
-        return torch.cat([color(each) for each in images.split(self.stacked, 1)], 1)
+        return torch.cat([color(each) for each in torch.split(images, self.stacked, 1)], 1)
 
     def watch(self, says_real: Tensor, *, middle: float, target: float, images: int) -> None:
         """Move p by what the discriminator says of real images: r_t = E[sign(D(y) - middle)] [ADA eq. 1].
