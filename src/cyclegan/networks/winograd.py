@@ -129,38 +129,38 @@ class _Scratch(threading.local):
         return buffer[:size].view(shape)
 
 
-_scratch = _Scratch()
+scratch = _Scratch()
 
 
 def _transform(matrix: Tensor, values: Tensor, name: str) -> Tensor:
     """The matrix over the first dimension of (36 or 16, M, N), in scratch memory of that name."""
-    out = _scratch.take(name, (len(matrix), *values.shape[1:]), values.dtype)
+    out = scratch.take(name, (len(matrix), *values.shape[1:]), values.dtype)
     torch.mm(matrix.to(values.dtype), values.flatten(1), out=out.flatten(1))
     return out
 
 
 def _product(a: Tensor, b: Tensor, name: str) -> Tensor:
     """36 matrix products (36, K, L) x (36, L, M), in scratch memory of that name."""
-    return torch.bmm(a, b, out=_scratch.take(name, (len(a), a.shape[1], b.shape[2]), a.dtype))
+    return torch.bmm(a, b, out=scratch.take(name, (len(a), a.shape[1], b.shape[2]), a.dtype))
 
 
 def _transformed_kernel(weight: Tensor) -> Tensor:
     """(O, C, 3, 3) to (36, O, C)."""
-    out = _scratch.take("kernel", (TILE * TILE, *weight.shape[:2]), weight.dtype)
+    out = scratch.take("kernel", (TILE * TILE, *weight.shape[:2]), weight.dtype)
     torch.mm(KERNEL.to(weight.dtype), weight.reshape(-1, 9).T, out=out.flatten(1))
     return out
 
 
 def _transformed_image(x: Tensor) -> Tensor:
     """(N, C, H, W) to (36, tiles, C), zeros where the last tiles reach over the border."""
-    rows, columns = (STEP * _tiles_along(side) + 2 for side in x.shape[2:])
+    rows, columns = (STEP * tiles_along(side) + 2 for side in x.shape[2:])
     tiles = _channels_last(x, rows, columns).unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # N, rows, columns, C, 6, 6
     tiles = tiles.permute(4, 5, 0, 1, 2, 3)
-    values = _scratch.take("tiles", tiles.shape, x.dtype).copy_(tiles)
+    values = scratch.take("tiles", tiles.shape, x.dtype).copy_(tiles)
     return _transform(IMAGE, values.view(TILE * TILE, -1, x.shape[1]), "image")
 
 
-def _tiles_along(side: int) -> int:
+def tiles_along(side: int) -> int:
     return -(-(side - 2) // STEP)
 
 
@@ -169,15 +169,15 @@ def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
     missing = height - x.shape[2], width - x.shape[3]
     x = nn.functional.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
     last = x.permute(0, 2, 3, 1)
-    return _scratch.take("last", last.shape, x.dtype).copy_(last)
+    return scratch.take("last", last.shape, x.dtype).copy_(last)
 
 
 def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
     """Tiles (36, tiles, C) added up where they overlap to (N, C, H, W)."""
     n, channels, height, width = shape
-    rows, columns = _tiles_along(height), _tiles_along(width)
+    rows, columns = tiles_along(height), tiles_along(width)
     tiles = tiles.view(TILE, TILE, n, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
-    sheet = _scratch.take("last", (n, rows + 1, STEP, columns + 1, STEP, channels), tiles.dtype).zero_()
+    sheet = scratch.take("last", (n, rows + 1, STEP, columns + 1, STEP, channels), tiles.dtype).zero_()
     sheet[:, :rows, :, :columns] = tiles[:, :, :STEP, :, :STEP]
     sheet[:, 1:, :2, :columns] += tiles[:, :, STEP:, :, :STEP]
     sheet[:, :rows, :, 1:, :2] += tiles[:, :, :STEP, :, STEP:]
@@ -192,15 +192,15 @@ def _in_blocks(y: Tensor) -> Tensor:
     last = _channels_last(y, STEP * rows, STEP * columns)
     n, channels = y.shape[:2]
     blocks = last.view(n, rows, STEP, columns, STEP, channels).permute(2, 4, 0, 1, 3, 5)
-    values = _scratch.take("blocks", blocks.shape, y.dtype).copy_(blocks)
+    values = scratch.take("blocks", blocks.shape, y.dtype).copy_(blocks)
     return values.view(STEP * STEP, -1, channels)
 
 
 def _from_blocks(blocks: Tensor, shape: torch.Size) -> Tensor:
     """(16, blocks, O) to (N, O, H - 2, W - 2) for an image of `shape` (N, C, H, W)."""
     n, _, height, width = shape
-    rows, columns = _tiles_along(height), _tiles_along(width)
+    rows, columns = tiles_along(height), tiles_along(width)
     blocks = blocks.view(STEP, STEP, n, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
-    whole = _scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
+    whole = scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
     whole = whole.view(n, STEP * rows, STEP * columns, -1)
     return whole[:, : height - 2, : width - 2].permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
