@@ -17,7 +17,7 @@ from torch.nn.functional import batch_norm, conv2d
 
 from cyclegan.networks.layers import BatchNorm, Dropout
 from cyclegan.networks.resnet import ResNetGenerator
-from cyclegan.networks.winograd import IMAGE, KERNEL, RESULT, STEP, TILE, scratch, tiles_along
+from cyclegan.networks.winograd import IMAGE_1D, KERNEL, RESULT_1D, STEP, TILE, scratch
 
 LEAST_CHANNELS = 64  # with fewer, the transforms cost more than the products save
 STRIP = 128  # tiles that are transformed and multiplied at once: at 256 channels 4.7 MB, twice
@@ -34,7 +34,7 @@ class OnProcessor(nn.Module):
     def __init__(self, generator: ResNetGenerator):
         super().__init__()
         self.generator = generator
-        self.rewritten: ResNetGenerator | None = None
+        self.rewritten: nn.Module | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate a batch, one image after the other."""
@@ -68,14 +68,19 @@ def _can_run(x: Tensor, generator: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def rewritten(generator: ResNetGenerator) -> ResNetGenerator:
+def rewritten(generator: ResNetGenerator) -> nn.Module:
     """A copy of the generator, of faster layers, for one image (1, C, H, W) at a time in channels-last memory."""
-    fast = copy.deepcopy(generator)
-    for parent in list(fast.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Sequential):
-                setattr(parent, name, nn.Sequential(*_faster_layers(list(child))))
-    return fast.to(memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload,no-any-return]
+    fast = copy.deepcopy(generator).requires_grad_(False)
+    _rewrite(fast)
+    return fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _rewrite(network: nn.Module) -> None:
+    """Replace the layers of every `Sequential` in a network."""
+    for name, child in list(network.named_children()):
+        _rewrite(child)
+        if isinstance(child, nn.Sequential):
+            setattr(network, name, nn.Sequential(*_faster_layers(list(child))))
 
 
 def _faster_layers(layers: list[nn.Module]) -> Iterator[nn.Module]:
@@ -136,10 +141,11 @@ class WinogradConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, *, reflect: bool, bias: bool):
         super().__init__()
         self.reflect = reflect
-        kernel = KERNEL.to(conv.weight.dtype) @ conv.weight.flatten(2).permute(2, 1, 0).flatten(1)
+        weight = conv.weight.permute(3, 2, 1, 0)  # columns before rows, as the tiles are transformed
+        kernel = KERNEL.to(weight.dtype) @ weight.reshape(9, -1)
         self.kernel = kernel.view(TILE * TILE, conv.in_channels, conv.out_channels)
         self.bias = conv.bias if bias else None
-        self.of_image, self.of_result = IMAGE.to(kernel.dtype), RESULT.to(kernel.dtype)
+        self.of_image, self.of_result = torch.tensor(IMAGE_1D, dtype=torch.float32), torch.tensor(RESULT_1D, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
@@ -170,16 +176,28 @@ class WinogradConv(nn.Module):
 
     def _blocks(self, sheet: Tensor) -> Tensor:
         """(4 rows + 2, 4 columns + 2, C) to (rows, 4, columns, 4, O), in scratch memory."""
-        tiles = sheet.unfold(0, TILE, STEP).unfold(1, TILE, STEP).permute(3, 4, 0, 1, 2)  # 6, 6, rows, columns, C
-        rows, columns, channels = tiles.shape[2:]
-        values = scratch.take("tiles", tiles.shape, sheet.dtype).copy_(tiles)
-        image = scratch.take("image", (TILE * TILE, rows * columns, channels), sheet.dtype)
-        torch.mm(self.of_image, values.view(TILE * TILE, -1), out=image.flatten(1))
-        product = scratch.take("tiles", (TILE * TILE, rows * columns, self.kernel.shape[2]), sheet.dtype)
-        torch.bmm(image, self.kernel, out=product)
-        blocks = scratch.take("image", (STEP, STEP, rows, columns, self.kernel.shape[2]), sheet.dtype)
-        torch.mm(self.of_result, product.flatten(1), out=blocks.view(STEP * STEP, -1))
-        return blocks.permute(2, 0, 3, 1, 4)
+        image, rows, columns = self._transformed(sheet)
+        outputs = self.kernel.shape[2]
+        product = scratch.take("tiles", (TILE, TILE * rows * columns * outputs), sheet.dtype)
+        torch.bmm(image, self.kernel, out=product.view(TILE * TILE, rows * columns, outputs))
+        across = scratch.take("image", (STEP, TILE, rows * columns * outputs), sheet.dtype)
+        torch.mm(self.of_result, product, out=across.flatten(1))
+        blocks = scratch.take("tiles", (STEP, STEP, rows, columns, outputs), sheet.dtype)
+        torch.bmm(self.of_result.expand(STEP, -1, -1), across, out=blocks.flatten(2))
+        return blocks.permute(2, 1, 3, 0, 4)
+
+    def _transformed(self, sheet: Tensor) -> tuple[Tensor, int, int]:
+        """(4 rows + 2, 4 columns + 2, C) to (36, tiles, C) in scratch memory; and the rows and columns of tiles."""
+        rows, columns, channels = (len(sheet) - 2) // STEP, (sheet.shape[1] - 2) // STEP, sheet.shape[2]
+        bands = scratch.take("image", (TILE, rows, *sheet.shape[1:]), sheet.dtype)
+        for row in range(rows):
+            pixels = sheet[STEP * row : STEP * row + TILE]
+            torch.mm(self.of_image, pixels.flatten(1), out=bands[:, row].flatten(1))
+        tiles = scratch.take("tiles", (TILE, TILE, rows, columns, channels), sheet.dtype)
+        tiles.copy_(bands.unfold(2, TILE, STEP).permute(4, 0, 1, 2, 3))
+        image = scratch.take("image", (TILE, TILE * rows * columns * channels), sheet.dtype)
+        torch.mm(self.of_image, tiles.flatten(1), out=image)
+        return image.view(TILE * TILE, rows * columns, channels), rows, columns
 
 
 class FewOutputsConv(nn.Module):

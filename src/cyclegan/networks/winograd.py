@@ -18,8 +18,8 @@ TILE, STEP = 6, 4  # pixels of a tile's side, and between tiles
 LEAST_CHANNELS = 128  # with fewer, the transforms cost more than the products save
 
 # The matrices of F(4, 3) for the points 0, 1, -1, 2, -2 and infinity [Lavin and Gray 4.3].
-_IMAGE = [
-    [4, 0, -5, 0, 1, 0],
+IMAGE_1D: list[list[float]] = [
+    [4.0, 0, -5, 0, 1, 0],
     [0, -4, -4, 1, 1, 0],
     [0, 4, -4, -1, 1, 0],
     [0, -2, -1, 2, 1, 0],
@@ -34,7 +34,7 @@ _KERNEL: list[list[float]] = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-_RESULT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+RESULT_1D: list[list[float]] = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 
 def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
@@ -43,9 +43,9 @@ def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
     return torch.kron(one, one)
 
 
-IMAGE = _in_two_dimensions(_IMAGE)  # 36 x 36
+IMAGE = _in_two_dimensions(IMAGE_1D)  # 36 x 36
 KERNEL = _in_two_dimensions(_KERNEL)  # 36 x 9
-RESULT = _in_two_dimensions(_RESULT)  # 16 x 36
+RESULT = _in_two_dimensions(RESULT_1D)  # 16 x 36
 
 
 class Conv3x3(nn.Conv2d):
