@@ -8,19 +8,22 @@ idle, computes the products of all rows of its kernel at once and adds them up a
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import TypeGuard
 
 import torch
+from numpy.polynomial.polynomial import polyfromroots
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d
 
 from cyclegan.networks.layers import BatchNorm, Dropout
 from cyclegan.networks.resnet import ResNetGenerator
-from cyclegan.networks.winograd import IMAGE_1D, KERNEL, RESULT_1D, STEP, TILE, scratch
+from cyclegan.networks.winograd import scratch
 
 LEAST_CHANNELS = 64  # with fewer, the transforms cost more than the products save
 STRIP = 128  # tiles that are transformed and multiplied at once: at 256 channels 4.7 MB, twice
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # where polynomials are taken; small numbers round least
 FEW = 8  # outputs of a convolution that leave vector units idle
 
 
@@ -135,36 +138,35 @@ class ImageNorm(nn.Module):
 class WinogradConv(nn.Module):
     """A 3x3 convolution of one image with a border of one pixel, (1, C, H, W) to (1, O, H, W), channels last.
 
-    Lavin and Gray 2016, equation 12: tiles and kernels transformed, 36 products summed over channels, and back.
+    By F(m x m, 3 x 3) [Lavin and Gray 4]: tiles and kernels transformed, products summed over channels, and back.
     """
 
     def __init__(self, conv: nn.Conv2d, *, reflect: bool, bias: bool):
         super().__init__()
-        self.reflect = reflect
-        weight = conv.weight.permute(3, 2, 1, 0)  # columns before rows, as the tiles are transformed
-        kernel = KERNEL.to(weight.dtype) @ weight.reshape(9, -1)
-        self.kernel = kernel.view(TILE * TILE, conv.in_channels, conv.out_channels)
-        self.bias = conv.bias if bias else None
-        self.of_image, self.of_result = torch.tensor(IMAGE_1D, dtype=torch.float32), torch.tensor(RESULT_1D, dtype=torch.float32)
+        self.weight, self.bias, self.reflect = conv.weight, conv.bias if bias else None, reflect
+        self.ways: dict[int, Way] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
         height, width = x.shape[2:]
-        sheet = self._sheet(x)
-        rows, columns = (len(sheet) - 2) // STEP, (sheet.shape[1] - 2) // STEP
-        y = torch.empty(rows, STEP, columns, STEP, self.kernel.shape[2])
+        m = best_step(height, width)
+        if m not in self.ways:
+            self.ways[m] = Way(m, self.weight)
+        sheet = self._sheet(x, m)
+        rows, columns = ((side - 2) // m for side in sheet.shape[:2])
+        y = torch.empty(rows, m, columns, m, len(self.weight))
         strip = max(1, STRIP // columns)
         for first in range(0, rows, strip):
-            part = sheet[STEP * first : STEP * min(rows, first + strip) + 2]
-            y[first : first + strip] = self._blocks(part)
-        whole = y.view(1, STEP * rows, STEP * columns, -1)[:, :height, :width]
+            part = sheet[m * first : m * min(rows, first + strip) + 2]
+            y[first : first + strip] = self.ways[m].blocks(part)
+        whole = y.view(1, m * rows, m * columns, -1)[:, :height, :width]
         whole = whole if self.bias is None else whole + self.bias
         return whole.permute(0, 3, 1, 2)
 
-    def _sheet(self, x: Tensor) -> Tensor:
-        """(1, C, H, W) to (4 rows + 2, 4 columns + 2, C) with its border, zeros where tiles reach farther."""
+    def _sheet(self, x: Tensor, m: int) -> Tensor:
+        """(1, C, H, W) to (m rows + 2, m columns + 2, C) with its border, zeros where tiles reach farther."""
         _, channels, height, width = x.shape
-        sides = (STEP * -(-side // STEP) + 2 for side in (height, width))
+        sides = (m * -(-side // m) + 2 for side in (height, width))
         sheet = scratch.take("last", (*sides, channels), x.dtype)
         sheet[1 : height + 1, 1 : width + 1] = x[0].permute(1, 2, 0)
         for side, across in ((height, sheet), (width, sheet.transpose(0, 1))):
@@ -174,30 +176,66 @@ class WinogradConv(nn.Module):
                 across[side + 1] = across[side - 1]
         return sheet
 
-    def _blocks(self, sheet: Tensor) -> Tensor:
-        """(4 rows + 2, 4 columns + 2, C) to (rows, 4, columns, 4, O), in scratch memory."""
+
+def best_step(height: int, width: int) -> int:
+    """The m of F(m x m, 3 x 3) with clearly fewer products for an image of that size; 4 rounds less than 6."""
+    products = {m: (m + 2) ** 2 * -(-height // m) * -(-width // m) for m in (4, 6)}
+    return 6 if products[6] < 0.9 * products[4] else 4
+
+
+class Way:
+    """F(m x m, 3 x 3) with one kernel (O, C, 3, 3), transformed once."""
+
+    def __init__(self, m: int, weight: Tensor):
+        self.m, self.tile = m, m + 2
+        image, kernel, result = matrices(m)
+        self.of_image, self.of_result = image.to(weight.dtype), result.to(weight.dtype)
+        turned = weight.double().permute(3, 2, 1, 0).reshape(9, -1)  # columns first, as the tiles are transformed
+        products = torch.kron(kernel, kernel) @ turned
+        self.kernel = products.to(weight.dtype).view(-1, weight.shape[1], weight.shape[0])
+
+    def blocks(self, sheet: Tensor) -> Tensor:
+        """(m rows + 2, m columns + 2, C) to (rows, m, columns, m, O), in scratch memory."""
         image, rows, columns = self._transformed(sheet)
-        outputs = self.kernel.shape[2]
-        product = scratch.take("tiles", (TILE, TILE * rows * columns * outputs), sheet.dtype)
-        torch.bmm(image, self.kernel, out=product.view(TILE * TILE, rows * columns, outputs))
-        across = scratch.take("image", (STEP, TILE, rows * columns * outputs), sheet.dtype)
+        tiles, outputs = rows * columns, self.kernel.shape[2]
+        product = scratch.take("tiles", (self.tile, self.tile * tiles * outputs), sheet.dtype)
+        torch.bmm(image, self.kernel, out=product.view(-1, tiles, outputs))
+        across = scratch.take("image", (self.m, self.tile, tiles * outputs), sheet.dtype)
         torch.mm(self.of_result, product, out=across.flatten(1))
-        blocks = scratch.take("tiles", (STEP, STEP, rows, columns, outputs), sheet.dtype)
-        torch.bmm(self.of_result.expand(STEP, -1, -1), across, out=blocks.flatten(2))
+        blocks = scratch.take("tiles", (self.m, self.m, rows, columns, outputs), sheet.dtype)
+        torch.bmm(self.of_result.expand(self.m, -1, -1), across, out=blocks.flatten(2))
         return blocks.permute(2, 1, 3, 0, 4)
 
     def _transformed(self, sheet: Tensor) -> tuple[Tensor, int, int]:
-        """(4 rows + 2, 4 columns + 2, C) to (36, tiles, C) in scratch memory; and the rows and columns of tiles."""
-        rows, columns, channels = (len(sheet) - 2) // STEP, (sheet.shape[1] - 2) // STEP, sheet.shape[2]
-        bands = scratch.take("image", (TILE, rows, *sheet.shape[1:]), sheet.dtype)
+        """(m rows + 2, m columns + 2, C) to (products, tiles, C) in scratch memory; and rows and columns of tiles."""
+        tile, channels = self.tile, sheet.shape[2]
+        rows, columns = ((side - 2) // self.m for side in sheet.shape[:2])
+        bands = scratch.take("image", (tile, rows, *sheet.shape[1:]), sheet.dtype)
         for row in range(rows):
-            pixels = sheet[STEP * row : STEP * row + TILE]
+            pixels = sheet[self.m * row : self.m * row + tile]
             torch.mm(self.of_image, pixels.flatten(1), out=bands[:, row].flatten(1))
-        tiles = scratch.take("tiles", (TILE, TILE, rows, columns, channels), sheet.dtype)
-        tiles.copy_(bands.unfold(2, TILE, STEP).permute(4, 0, 1, 2, 3))
-        image = scratch.take("image", (TILE, TILE * rows * columns * channels), sheet.dtype)
+        tiles = scratch.take("tiles", (tile, tile, rows, columns, channels), sheet.dtype)
+        tiles.copy_(bands.unfold(2, tile, self.m).permute(4, 0, 1, 2, 3))
+        image = scratch.take("image", (tile, tile * rows * columns * channels), sheet.dtype)
         torch.mm(self.of_image, tiles.flatten(1), out=image)
-        return image.view(TILE * TILE, rows * columns, channels), rows, columns
+        return image.view(tile * tile, rows * columns, channels), rows, columns
+
+
+def matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The transforms of F(m, 3): of image (m + 2, m + 2), kernel (m + 2, 3) and result (m, m + 2), double precision.
+
+    Cook and Toom's algorithm, transposed: polynomials known at m + 1 points and at infinity [Lavin and Gray 4].
+    """
+    points = POINTS[: m + 1]
+    image, kernel, result = (torch.zeros(m + 2, n, dtype=torch.float64) for n in (m + 2, 3, m))
+    for row, point in enumerate(points):
+        others = [p for p in points if p != point]
+        image[row, : m + 1] = torch.from_numpy(polyfromroots(others))
+        kernel[row] = torch.tensor([point**k for k in range(3)]) / math.prod(point - p for p in others)
+        result[row] = torch.tensor([point**k for k in range(m)])
+    image[-1] = torch.from_numpy(polyfromroots(points))
+    kernel[-1, -1] = result[-1, -1] = 1
+    return image, kernel, result.T.contiguous()
 
 
 class FewOutputsConv(nn.Module):
