@@ -25,6 +25,9 @@ class Translate:
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
     device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    winograd: Annotated[
+        bool, Doc("Faster convolutions on processors, equal to float rounding (Lavin and Gray 2016).")
+    ] = True
 
 
 def translate(arguments: list[str]) -> None:
@@ -38,7 +41,7 @@ def translate(arguments: list[str]) -> None:
     from cyclegan.translation.translator import Translator
 
     jobs = files.plan(options.input, options.out, overwrite=options.overwrite)
-    translator = Translator.load(options.run, options.direction, options.device)
+    translator = Translator.load(options.run, options.direction, options.device, winograd=options.winograd)
     results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side)
     failed = 0
     for done in track(results, "Translating", total=len(jobs), disable=not sys.stderr.isatty()):

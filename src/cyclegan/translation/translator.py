@@ -15,6 +15,8 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
+from cyclegan.networks.inference import fast_for_translation
+from cyclegan.networks.winograd import allow
 from cyclegan.translation.model_folder import read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
@@ -33,19 +35,28 @@ class Translator:
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
         method: type[Method] = Method,
+        winograd: bool = True,
     ):
-        """`method` says how its generators are applied to images; most take and give images themselves."""
+        """`method` says how its generators are applied to images; most take and give images themselves.
+
+        `winograd` lets the generator be rewritten for processors where that is faster; see `networks.inference`.
+        """
         self.method = method
         self.device = torch.device(device)
         self.generator = generator.to(self.device).eval()
+        allow(self.generator, winograd)
+        self.fast = fast_for_translation(self.generator) if winograd else self.generator
         self.in_channels, self.out_channels = channels
 
     @classmethod
-    def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
+    def load(
+        cls, path: str | Path, direction: Direction | None = None, device: str = "auto", winograd: bool = True
+    ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Without `winograd`
+        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises
         `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
         weights.
         """
@@ -61,7 +72,7 @@ class Translator:
             generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        return cls(generator, channels, _device(device), method)
+        return cls(generator, channels, _device(device), method, winograd)
 
     @overload
     def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
@@ -123,7 +134,7 @@ class Translator:
     def _run(self, batch: Tensor) -> Tensor:
         advice = "take a smaller --size (`size` in Python), or another --device"
         with torch.inference_mode(), enough_memory(advice):
-            result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
+            result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
 
 
