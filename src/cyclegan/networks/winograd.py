@@ -153,14 +153,14 @@ def _transformed_kernel(weight: Tensor) -> Tensor:
 
 def _transformed_image(x: Tensor) -> Tensor:
     """(N, C, H, W) to (36, tiles, C), zeros where the last tiles reach over the border."""
-    rows, columns = (STEP * tiles_along(side) + 2 for side in x.shape[2:])
+    rows, columns = (STEP * _tiles_along(side) + 2 for side in x.shape[2:])
     tiles = _channels_last(x, rows, columns).unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # N, rows, columns, C, 6, 6
     tiles = tiles.permute(4, 5, 0, 1, 2, 3)
     values = scratch.take("tiles", tiles.shape, x.dtype).copy_(tiles)
     return _transform(IMAGE, values.view(TILE * TILE, -1, x.shape[1]), "image")
 
 
-def tiles_along(side: int) -> int:
+def _tiles_along(side: int) -> int:
     return -(-(side - 2) // STEP)
 
 
@@ -175,7 +175,7 @@ def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
 def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
     """Tiles (36, tiles, C) added up where they overlap to (N, C, H, W)."""
     n, channels, height, width = shape
-    rows, columns = tiles_along(height), tiles_along(width)
+    rows, columns = _tiles_along(height), _tiles_along(width)
     tiles = tiles.view(TILE, TILE, n, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
     sheet = scratch.take("last", (n, rows + 1, STEP, columns + 1, STEP, channels), tiles.dtype).zero_()
     sheet[:, :rows, :, :columns] = tiles[:, :, :STEP, :, :STEP]
@@ -199,7 +199,7 @@ def _in_blocks(y: Tensor) -> Tensor:
 def _from_blocks(blocks: Tensor, shape: torch.Size) -> Tensor:
     """(16, blocks, O) to (N, O, H - 2, W - 2) for an image of `shape` (N, C, H, W)."""
     n, _, height, width = shape
-    rows, columns = tiles_along(height), tiles_along(width)
+    rows, columns = _tiles_along(height), _tiles_along(width)
     blocks = blocks.view(STEP, STEP, n, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
     whole = scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
     whole = whole.view(n, STEP * rows, STEP * columns, -1)
