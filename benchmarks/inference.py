@@ -6,11 +6,14 @@ that are not installed are left out and named (``pip install onnx onnxscript onn
 """
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +23,13 @@ from cyclegan.networks.inference import fast_for_translation
 from cyclegan.presets import configure
 
 Run = Callable[[Tensor], Tensor]
-PRESETS = ("paper", "fast")
+Preset = Literal["paper", "fast"]
+PRESETS: tuple[Preset, ...] = ("paper", "fast")
 SIZES = (128, 256, 512, 1024)
 OURS = "ours"
 
 
-def generator(preset: str) -> nn.Module:
+def generator(preset: Preset) -> nn.Module:
     """The preset's generator, its convolutions PyTorch's own, with weights of the size that trained ones have."""
     torch.manual_seed(0)
     network = build_generator(configure(preset).networks, 3, 3).eval()
@@ -66,6 +70,8 @@ def openvino(network: nn.Module, size: int, threads: int) -> Run:
 def exported(network: nn.Module, size: int, folder: Path) -> str:
     """The path of an ONNX file for images of one size, the easiest case for a runtime."""
     path = folder / "generator.onnx"
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     torch.onnx.export(network, (torch.zeros(1, 3, size, size),), path, dynamo=True, verbose=False)
     return str(path)
 
@@ -102,7 +108,7 @@ def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[
     return seconds
 
 
-def compare(preset: str, size: int, options: argparse.Namespace) -> None:
+def compare(preset: Preset, size: int, options: argparse.Namespace) -> None:
     """Print a line for each."""
     network = generator(preset)
     candidates = runs(network, size, options.threads, options.with_)
