@@ -191,9 +191,9 @@ class Way:
         self.m, self.tile = m, m + 2
         image, kernel, result = matrices(m)
         self.of_image, self.of_result = image.to(weight.dtype), result.to(weight.dtype)
-        turned = weight.double().permute(3, 2, 1, 0).reshape(9, -1)  # columns first, as the tiles are transformed
-        products = torch.kron(kernel, kernel) @ turned
-        self.kernel = products.to(weight.dtype).view(-1, weight.shape[1], weight.shape[0])
+        turned = weight.permute(3, 2, 0, 1).reshape(9, -1)  # columns first, as the tiles are transformed
+        transformed = torch.kron(kernel, kernel).to(weight.dtype) @ turned
+        self.kernel = transformed.view(-1, *weight.shape[:2]).transpose(1, 2)  # (products, C, O)
 
     def blocks(self, sheet: Tensor) -> Tensor:
         """(m rows + 2, m columns + 2, C) to (rows, m, columns, m, O), in scratch memory."""
@@ -254,7 +254,8 @@ class FewOutputsConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve; see the class for shapes."""
-        parts = conv2d(x, self.kernel_rows)[0].unflatten(0, (-1, self.outputs)).contiguous()  # K, O, H, W - K + 1
+        parts = conv2d(x, self.kernel_rows)[0].contiguous()
+        parts = parts.view(-1, self.outputs, *parts.shape[1:])  # K, O, H, W - K + 1
         height = x.shape[2] - len(parts) + 1
         y = parts[0, :, :height].clone()
         for k in range(1, len(parts)):
