@@ -191,9 +191,9 @@ class Way:
         self.m, self.tile = m, m + 2
         image, kernel, result = matrices(m)
         self.of_image, self.of_result = image.to(weight.dtype), result.to(weight.dtype)
-        turned = weight.permute(3, 2, 0, 1).reshape(9, -1)  # columns first, as the tiles are transformed
+        turned = weight.permute(3, 2, 1, 0).reshape(9, -1)  # columns first, as the tiles are transformed
         transformed = torch.kron(kernel, kernel).to(weight.dtype) @ turned
-        self.kernel = transformed.view(-1, *weight.shape[:2]).transpose(1, 2)  # (products, C, O)
+        self.kernel = transformed.view(-1, weight.shape[1], weight.shape[0])
 
     def blocks(self, sheet: Tensor) -> Tensor:
         """(m rows + 2, m columns + 2, C) to (rows, m, columns, m, O), in scratch memory."""
