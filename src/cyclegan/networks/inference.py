@@ -160,7 +160,8 @@ class WinogradConv(nn.Module):
         for first in range(0, rows, strip):
             part = sheet[m * first : m * min(rows, first + strip) + 2]
             y[first : first + strip] = self.ways[m].blocks(part)
-        whole = y.view(1, m * rows, m * columns, -1)[:, :height, :width]
+        # Contiguous, since batch norm is slow on a part of a larger image.
+        whole = y.view(1, m * rows, m * columns, -1)[:, :height, :width].contiguous()
         whole = whole if self.bias is None else whole + self.bias
         return whole.permute(0, 3, 1, 2)
 
