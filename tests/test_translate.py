@@ -69,7 +69,8 @@ def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: 
         generator.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
         with torch.no_grad():
             expected = generator(x[None])[0]
-        torch.testing.assert_close(Translator.load(trained, direction).translate(x), expected)  # type: ignore[arg-type]
+        y = Translator.load(trained, direction).translate(x)
+        torch.testing.assert_close(y, expected, rtol=0, atol=5e-5)  # the rewritten generator rounds otherwise
 
 
 def test_a_numbered_checkpoint_loads_by_itself(trained: Path) -> None:

@@ -27,6 +27,9 @@ class Translate:
     alpha: Annotated[str, Doc("'keep' puts transparency back; white, black or #rrggbb is laid under it.")] = "keep"
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
     device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    winograd: Annotated[
+        bool, Doc("Faster convolutions on processors, equal to float rounding (Lavin and Gray 2016).")
+    ] = True
 
 
 def translate(arguments: list[str]) -> None:
@@ -40,7 +43,7 @@ def translate(arguments: list[str]) -> None:
     from cyclegan.translation import files
     from cyclegan.translation.translator import Translator
 
-    translator = Translator.load(options.run, options.direction, options.device)
+    translator = Translator.load(options.run, options.direction, options.device, winograd=options.winograd)
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.out, overwrite=options.overwrite, channels=channels)
     results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)

@@ -30,6 +30,8 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
+from cyclegan.networks.inference import fast_for_translation
+from cyclegan.networks.winograd import allow
 from cyclegan.pixel_words import Span
 from cyclegan.translation.hub import is_name, located
 from cyclegan.translation.model_folder import read_model
@@ -52,28 +54,34 @@ class Translator:
         method: type[Method] = Method,
         spans: tuple[Span | None, Span | None] = (None, None),
         background: str = "white",
+        winograd: bool = True,
     ):
         """`method` says how its generators are applied to images; most take and give images themselves.
 
         `spans` are the stored values that are black and white, of the input's images and of the results'; None for
-        those of their types.
+        those of their types. `winograd` lets the generator be rewritten for processors where that is faster; see
+        `networks.inference`.
         """
         self.method = method
         self.device = torch.device(device)
         self.generator = generator.to(self.device).eval()
+        allow(self.generator, winograd)
+        self.fast = fast_for_translation(self.generator) if winograd else self.generator
         self.in_channels, self.out_channels = channels
         self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
         self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
         self.source: Path | None = None  # where it was loaded from
 
     @classmethod
-    def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
+    def load(
+        cls, path: str | Path, direction: Direction | None = None, device: str = "auto", winograd: bool = True
+    ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
-        `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Without `winograd`
+        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
         weights.
         """
         folder = located(path)
@@ -90,7 +98,7 @@ class Translator:
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
         spans = (before.span, after.span)
-        translator = cls(generator, channels, _device(device), method, spans, before.background)
+        translator = cls(generator, channels, _device(device), method, spans, before.background, winograd)
         translator.source = folder
         return translator
 
@@ -198,7 +206,7 @@ class Translator:
     def _run(self, batch: Tensor) -> Tensor:
         advice = "take a smaller --size (`size` in Python), or another --device"
         with torch.inference_mode(), enough_memory(advice):
-            result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
+            result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
 
 
