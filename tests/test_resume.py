@@ -45,8 +45,8 @@ def assert_equal_runs(straight: Path, resumed: Path) -> None:
     assert metrics(straight) == metrics(resumed)
 
 
-# Dropout, WGAN-GP and augmentation draw random numbers; a history of 3 exchanges images early; rows average 4 steps, and
-# the stop at 7 falls between two rows, in the middle of the second of three epochs.
+# Dropout, WGAN-GP and augmentation draw random numbers; a history of 3 exchanges images early; rows average 4 steps,
+# and the stop at 7 falls between two rows, in the middle of the second of three epochs.
 DEMANDING: dict[str, Any] = {
     "max_steps": 15, "dropout": True, "objective": "wgangp", "pool_size": 3, "ema_decay": 0.9, "log_every": 4,
     "sample_every": 5, "batch_size": 1, "epochs": 2, "epochs_decay": 2,
