@@ -81,8 +81,8 @@ class Translator:
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
         if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Without `winograd`
-        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
-        weights.
+        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError`
+        for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
         folder = located(path)
         model = read_model(folder)
