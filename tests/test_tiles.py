@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cyclegan.translation.tiles import Kept, Walk, Whole, translate_in_bands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -9,7 +10,6 @@ from torch import nn
 from cyclegan.errors import UsageError
 from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, winograd
 from cyclegan.networks.layers import Dropout, initialise
-from cyclegan.translation.tiles import Kept, Walk, Whole, translate_in_bands
 
 
 def generator(width: int = 4, **settings: object) -> ResNetGenerator:

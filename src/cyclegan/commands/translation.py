@@ -1,9 +1,10 @@
 """`cyclegan translate`."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import tyro
 from typing_extensions import Doc
@@ -11,6 +12,9 @@ from typing_extensions import Doc
 from cyclegan.commands.options import parse
 from cyclegan.config import Direction
 from cyclegan.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Translate:
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
     device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    memory: Annotated[Optional[str], Doc("Most memory to take, as 2GiB; most of what is free if not given.")] = None
+    blend: Annotated[bool, Doc("Translate what does not fit into it in windows: quick, but not exact.")] = False
 
 
 def translate(arguments: list[str]) -> None:
@@ -32,22 +38,41 @@ def translate(arguments: list[str]) -> None:
     options = parse(Translate, "cyclegan translate", arguments)
     size = _size(options.size)
 
-    from rich.progress import track
+    from rich.progress import Progress
 
     from cyclegan.translation import files
     from cyclegan.translation.translator import Translator
 
     jobs = files.plan(options.input, options.out, overwrite=options.overwrite)
-    translator = Translator.load(options.run, options.direction, options.device)
+    translator = Translator.load(options.run, options.direction, options.device, options.memory)
+    translator.any_size.blend = options.blend
     results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side)
     failed = 0
-    for done in track(results, "Translating", total=len(jobs), disable=not sys.stderr.isatty()):
-        if done.problem:
-            failed += 1
-            print(done.problem, file=sys.stderr)
+    with Progress(disable=not sys.stderr.isatty()) as progress:
+        translator.any_size.progress = _bar_of_parts(progress, "windows" if options.blend else "bands")
+        for done in progress.track(results, len(jobs), description="Translating"):
+            if done.problem:
+                failed += 1
+                print(done.problem, file=sys.stderr)
     print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.out}")
+    overlaps = translator.any_size.overlaps
+    if overlaps.count:
+        print(
+            f"{overlaps.windows} windows were blended; where they overlap they differ by {overlaps.mean:.1f} of 255 "
+            f"levels in the mean and {overlaps.largest:.0f} at most. Without --blend the result is exact."
+        )
     if failed:
         raise SystemExit(1)
+
+
+def _bar_of_parts(progress: "Progress", parts: str) -> Callable[[int, int], None]:
+    """A second bar while an image is translated in parts."""
+    bar = progress.add_task(f"  {parts}", visible=False)
+
+    def tell(done: int, total: int) -> None:
+        progress.update(bar, completed=done, total=total, visible=done < total)
+
+    return tell
 
 
 def _size(text: str) -> int | Literal["keep"]:

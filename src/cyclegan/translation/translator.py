@@ -15,9 +15,13 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
+from cyclegan.translation.any_size import AnySize
+from cyclegan.translation.memory import in_bytes
 from cyclegan.translation.model_folder import read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
+
+ADVICE = "take less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
 class Translator:
@@ -25,6 +29,9 @@ class Translator:
 
     >>> translator = Translator.load("runs/seasons", direction="AtoB")
     >>> winter = translator.translate(Image.open("summer.jpg"))
+
+    An image that does not fit into memory as a whole is translated in bands of rows, with the same result: see
+    `AnySize`, whose settings may be changed at any time: ``translator.any_size.progress = bar``.
     """
 
     def __init__(
@@ -33,22 +40,34 @@ class Translator:
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
         method: type[Method] = Method,
+        memory: int | None = None,
     ):
-        """`method` says how its generators are applied to images; most take and give images themselves."""
+        """`method` says how its generators are applied to images; most take and give images themselves.
+
+        `memory` is how many bytes the process, or on a GPU the arrays there, may take.
+        """
         self.method = method
         self.device = torch.device(device)
         self.generator = generator.to(self.device).eval()
         self.in_channels, self.out_channels = channels
+        self.any_size = AnySize(self.generator, channels, self.device, method, memory)
 
     @classmethod
-    def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
+    def load(
+        cls,
+        path: str | Path,
+        direction: Direction | None = None,
+        device: str = "auto",
+        memory: int | str | None = None,
+    ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
-        `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
-        weights.
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. `memory` is how
+        much may be used, in bytes or as "2GiB"; a share of what is free if it is not given. Raises `UsageError` for a
+        folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
+        most = in_bytes(memory) if isinstance(memory, str) else memory
         model = read_model(Path(path))
         config, method = model.config, METHODS[model.method]
         direction = direction or model.directions[0]
@@ -61,7 +80,7 @@ class Translator:
             generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        return cls(generator, channels, _device(device), method)
+        return cls(generator, channels, _device(device), method, most)
 
     @overload
     def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
@@ -92,7 +111,17 @@ class Translator:
 
     def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
         image = scaled(in_eight_bits(image, self.in_channels), size)
-        return to_image(self._run(to_tensor(image)[None])[0])
+        if self.any_size.fits(image.height, image.width):
+            return to_image(self._run(to_tensor(image)[None])[0])
+        result = Image.new("RGB" if self.out_channels == 3 else "L", image.size)
+        with enough_memory(ADVICE):
+            self.any_size.translate(
+                image.height,
+                image.width,
+                lambda first, end: to_tensor(image.crop((0, first, image.width, end))),
+                lambda first, band: result.paste(to_image(band), (0, first)),
+            )
+        return result
 
     def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:
         floating = np.issubdtype(array.dtype, np.floating)
@@ -121,10 +150,22 @@ class Translator:
         return result if tensor.ndim == 4 else result[0]
 
     def _run(self, batch: Tensor) -> Tensor:
-        advice = "take a smaller --size (`size` in Python), or another --device"
-        with torch.inference_mode(), enough_memory(advice):
-            result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
+        with enough_memory(ADVICE):
+            if not self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
+                return torch.stack([self._run_in_parts(image) for image in batch])
+            with torch.inference_mode():
+                result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+    def _run_in_parts(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        result = torch.full((self.out_channels, height, width), 0.0)  # written to, so that it counts as in use
+
+        def write(first: int, band: Tensor) -> None:
+            result[:, first : first + band.shape[1]] = band
+
+        self.any_size.translate(height, width, lambda first, end: image[:, first:end], write)
+        return result
 
 
 def scaled(image: Image.Image, size: int | str) -> Image.Image:

@@ -20,7 +20,7 @@ from cyclegan.networks.winograd import Conv3x3
 Read = Callable[[int, int], Tensor]  # rows first to end - 1 as (1, channels, end - first, width)
 Bands = Iterator[tuple[int, int]]  # first and end rows of bands, from the top down
 
-WINOGRAD = 5  # numbers that Winograd's way keeps for each number of its input and of its output
+WINOGRAD = 4.5  # numbers that Winograd's way keeps for each number of its input and of its output
 
 
 class Rows(ABC):
@@ -47,11 +47,11 @@ class Source(Rows):
 
     def __init__(self, channels: int, height: int, width: int, read: Read):
         super().__init__(channels, height, width, 2 * channels)
-        self.rows = read  # type: ignore[method-assign]
+        self.read = read
 
     def rows(self, first: int, end: int) -> Tensor:
         """Read anew at each call."""
-        raise NotImplementedError  # the function given takes this place
+        return self.read(first, end)
 
 
 class Pointwise(Rows):
@@ -145,9 +145,10 @@ class Local(Rows):
         self.scale, self.before, self.after, size = _geometry(layer)
         channels = getattr(layer, "out_channels", below.channels)
         area = float(1 / self.scale**2)  # pixels below, for each of ours
-        load = max(below.load * area, below.channels * area + 2 * channels)
+        given = below.channels * area
+        load = max(below.load * area, given + channels + 2 * max(given, channels))  # convolutions copy both
         if isinstance(layer, Conv3x3):
-            load = max(load, (WINOGRAD + 1) * (below.channels + channels))
+            load = max(load, (WINOGRAD + 1) * (given + channels))
         super().__init__(channels, size(below.height), size(below.width), load)
         self.below, self.layer = below, layer
 
@@ -170,9 +171,12 @@ def _geometry(layer: nn.Module) -> tuple[Fraction, int, int, Callable[[int], int
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.dilation == (1, 1) and layer.padding != "same":
         kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
         if isinstance(layer, nn.Conv2d):
-            return Fraction(1, stride), padding, kernel - 1 - padding, lambda size: (
-                size + 2 * padding - kernel
-            ) // stride + 1
+            return (
+                Fraction(1, stride),
+                padding,
+                kernel - 1 - padding,
+                lambda size: (size + 2 * padding - kernel) // stride + 1,
+            )
         missing = kernel - 2 * padding + int(layer.output_padding[0]) - stride
         reach = (kernel - 1 - padding) // stride
         return Fraction(stride), reach, ceil(padding / stride), lambda size: size * stride + missing
@@ -227,4 +231,4 @@ def _scratch_file(size: int) -> "tempfile._TemporaryFileWrapper[bytes]":
             f"{folder} has no room for {size / 2**30:.1f} GiB of intermediate results; "
             "let TMPDIR name a folder on a larger disk, or give more --memory."
         )
-    return tempfile.TemporaryFile(buffering=0, dir=folder)  # type: ignore[return-value]  # noqa: SIM115  (closed with its array)
+    return tempfile.TemporaryFile(buffering=0, dir=folder)  # type: ignore[return-value]

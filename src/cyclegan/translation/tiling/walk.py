@@ -34,6 +34,7 @@ from cyclegan.translation.tiling.rows import (
 
 Progress = Callable[[int, int], None]  # is told how many bands are done, and how many there are
 
+STEP = 4  # bands have multiples of so many rows
 BAND_SHARE, KEPT_SHARE = 1 / 4, 1 / 8  # of the budget, for a band with all it is computed from, and for a kept array
 CHUNK = 1 << 18  # numbers whose statistics are gathered at once: their doubles stay in the processor's cache
 
@@ -41,12 +42,15 @@ CHUNK = 1 << 18  # numbers whose statistics are gathered at once: their doubles 
 class Walk:
     """One walk through a network with `memory` bytes, of which `progress` hears after every band.
 
-    A `dry` walk visits no band, and only counts them in `total`.
+    A `dry` walk visits no band, and only counts them in `total` and finds the `least` memory.
     """
 
-    def __init__(self, memory: int, *, dry: bool = False, total: int = 0, progress: Progress = lambda done, total: None):
+    def __init__(
+        self, memory: int, *, dry: bool = False, total: int = 0, progress: Progress = lambda done, total: None
+    ):
         self.memory, self.dry, self.full_height = memory, dry, 0
         self.done, self.total, self.progress = 0, total, progress
+        self.least = 0  # bytes with which all bands keep their share, found by a dry walk
 
     def through(self, module: nn.Module, below: Rows) -> Rows:
         """What the module makes of an array. Raises `UsageError` for modules that cannot be walked."""
@@ -87,10 +91,13 @@ class Walk:
 
     def bands(self, array: Rows) -> Bands:
         """First and end rows that fit into the budget together with what they are computed from."""
-        pixels = self.memory * BAND_SHARE / 4 / array.load
-        height = max(8, int(pixels / array.width) // 4 * 4)  # a multiple of 4 leaves no tile of Winograd's half empty
+        row = 4 * array.width * array.load
+        height = max(
+            STEP, int(self.memory * BAND_SHARE / row) // STEP * STEP
+        )  # leaves no tile of Winograd's half empty
         if self.dry:
             self.total += ceil(array.height / height)
+            self.least = max(self.least, ceil(STEP * row / BAND_SHARE))
             return
         for first in range(0, array.height, height):
             yield first, min(first + height, array.height)
@@ -107,7 +114,7 @@ class Walk:
         size = 4 * array.channels * array.height * array.width
         return Kept(array, bands, on_disk=size > self.memory * KEPT_SHARE)
 
-    def _normalised(self, array: Rows, norm: nn.Module) -> Rows:
+    def _normalised(self, array: Rows, norm: nn.InstanceNorm2d | BatchNorm) -> Rows:
         """The image's own statistics applied, in translation those of batch norm as well."""
         if array.height < self.full_height:  # at full resolution arrays are largest, and cheapest to compute again
             array = self._kept(array)
@@ -126,7 +133,7 @@ def statistics(array: Rows, bands: Bands) -> tuple[Tensor, Tensor]:
     count, mean, squares = 0, torch.zeros(array.channels, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     rows = max(1, CHUNK // (array.channels * array.width))
     for first, end in bands:
-        for chunk in array.rows(first, end)[0].split(rows, 1):
+        for chunk in torch.split(array.rows(first, end)[0], rows, 1):
             values = (chunk if chunk.is_cuda else chunk.cpu()).flatten(1).double()  # not all GPUs have doubles
             n, centre = values.shape[1], values.mean(1)
             values -= centre[:, None]
@@ -160,10 +167,15 @@ def translated(generator: nn.Module, image: Rows, walk: Walk) -> Rows:
 def in_bands(
     translate: Callable[[Walk], Rows], memory: int, write: Callable[[int, Tensor], None], progress: Progress
 ) -> None:
-    """Compute what `translate` makes by a walk with about `memory` bytes; `write` takes (first row, band) in turn."""
+    """Compute what `translate` makes by a walk with about `memory` bytes; `write` takes (first row, band) in turn.
+
+    Raises `UsageError` when these are too few for the narrowest bands.
+    """
     dry = Walk(memory, dry=True)
-    for _ in dry.bands(translate(dry)):
-        pass
+    list(dry.bands(translate(dry)))
+    if dry.least > memory:
+        more = ceil((dry.least - memory) / 2**20)
+        raise UsageError(f"That is too little memory for an image so wide; --memory must be at least {more} MiB more.")
     walk = Walk(memory, total=dry.total, progress=progress)
     result = translate(walk)
     for first, end in walk.bands(result):
