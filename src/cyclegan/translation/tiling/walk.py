@@ -175,7 +175,7 @@ def in_bands(
     list(dry.bands(translate(dry)))
     if dry.least > memory:
         more = ceil((dry.least - memory) / 2**20)
-        raise UsageError(f"That is too little memory for an image so wide; --memory must be at least {more} MiB more.")
+        raise UsageError(f"There is too little memory for an image so wide; {more} MiB more are needed.")
     walk = Walk(memory, total=dry.total, progress=progress)
     result = translate(walk)
     for first, end in walk.bands(result):
