@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from cyclegan.translation.model_folder import Model, write_model
 from cyclegan.translation.tiling.blend import Overlaps, in_windows
 from cyclegan.translation.tiling.rows import Source
 
-GENERATORS = {
+GENERATORS: dict[str, dict[str, Any]] = {
     "narrow": {"generator": "resnet_6blocks", "generator_width": 16},
     "light": {"generator": "resnet_light", "generator_width": 32},
     "paper": {"generator": "resnet_9blocks"},
@@ -32,11 +33,16 @@ GENERATORS = {
     "U-Net": {"generator": "unet_256", "norm": "batch"},
 }
 # Linux counts what the process was started from in `ru_maxrss`; the line VmHWM is the command's own.
-COMMAND = (
-    "import sys; sys.argv = ['cyclegan', *sys.argv[1:]]; from cyclegan.cli import main\n"
-    "try: main()\n"
-    "finally: print(*[line.split()[1] for line in open('/proc/self/status') if 'VmHWM' in line], file=sys.stderr)"
-)
+COMMAND = """
+import sys, time
+from cyclegan.cli import main
+sys.argv = ["cyclegan", *sys.argv[1:]]
+try:
+    main()
+finally:
+    peak = next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line)
+    print(peak, time.process_time(), file=sys.stderr)
+"""
 
 
 def model(name: str, folder: Path) -> Path:
@@ -54,20 +60,22 @@ def landscape(side: int) -> Image.Image:
 
 
 def measure(run: Path, picture: Path, *words: str) -> str:
-    """Seconds and peak memory of the command with all that belongs to it, or why it failed."""
+    """Seconds, those of all processors, and peak memory of the whole command; or why it failed."""
     words = ("translate", str(run), str(picture), "-o", str(picture.with_name("out.png")), "--overwrite", *words)
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    *said, peak = done.stderr.strip().splitlines()
+    *said, last = done.stderr.strip().splitlines()
     if done.returncode:
-        return f"| {said[-1]} | |"
-    return f"| {seconds:.0f} | {int(peak) / 2**20:.2f} |"
+        return f"| {said[-1]} | | |"
+    peak, processor = last.split()
+    return f"| {seconds:.0f} | {float(processor):.0f} | {int(peak) / 2**20:.2f} |"
 
 
 def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -> None:
     """The table of sizes."""
-    print("| generator | pixels | way | seconds | peak memory, GiB |\n| --- | --- | --- | --- | --- |")
+    print("| generator | pixels | way | seconds | of processors | peak memory, GiB |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         for generator in names:
             run = model(generator, Path(name))
@@ -89,7 +97,7 @@ def blended(run: Path, side: int, windows: list[int]) -> None:
     print("| windows | where they overlap: mean, largest | from the exact result: mean, largest |\n| --- | --- | --- |")
     for window in windows:
         result, overlaps = torch.empty_like(exact), Overlaps()
-        source = Source(*picture.shape, lambda first, end: picture[None, :, first:end])
+        source = Source(3, side, side, lambda first, end: picture[None, :, first:end])
 
         def write(first: int, band: torch.Tensor, result: torch.Tensor = result) -> None:
             result[:, first : first + band.shape[1]] = band

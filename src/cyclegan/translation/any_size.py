@@ -18,7 +18,7 @@ Read = Callable[[int, int], Tensor]  # rows first to end - 1 of an image, (C, h,
 Write = Callable[[int, Tensor], None]  # takes the first row and rows (C, h, W) of a result, on the CPU
 
 LEAST_SIDE = 256  # of a window: with less, its statistics say little of the image
-FADED = 3  # arrays over a row of windows that are kept while windows are faded into one another
+FADED = 5  # arrays over a row of windows: read, translated, added up, and what is shared with the next row
 
 
 @dataclass

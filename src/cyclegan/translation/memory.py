@@ -75,7 +75,7 @@ def whole_pass(generator: nn.Module, channels: int, device: torch.device) -> flo
     shared = {id(t): t for t in (*generator.parameters(), *generator.buffers())}
     rehearsal = copy.deepcopy(generator, shared)  # a copy, since others may be using the generator
     given: list[Tensor] = []
-    most, scratch = 0, 0
+    most, scratch = 0, 0.0
 
     def enter(module: nn.Module, arguments: tuple[Tensor]) -> None:
         given.append(arguments[0])
