@@ -30,7 +30,7 @@ class Translate:
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
     device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
     memory: Annotated[Optional[str], Doc("Most memory to take, as 2GiB; most of what is free if not given.")] = None
-    blend: Annotated[bool, Doc("Translate what does not fit into it in windows: quick, but not exact.")] = False
+    blend: Annotated[bool, Doc("Translate what does not fit in windows, without temporary files: not exact.")] = False
 
 
 def translate(arguments: list[str]) -> None:

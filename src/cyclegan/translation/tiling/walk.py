@@ -34,7 +34,7 @@ from cyclegan.translation.tiling.rows import (
 
 Progress = Callable[[int, int], None]  # is told how many bands are done, and how many there are
 
-STEP = 4  # bands have multiples of so many rows
+STEP = 4  # bands have multiples of so many rows, which leaves no tile of Winograd's half empty
 BAND_SHARE, KEPT_SHARE = 1 / 4, 1 / 8  # of the budget, for a band with all it is computed from, and for a kept array
 BAND_MOST = 64 << 20  # bytes of such a band; with more, time is lost to the system, which gives each array new memory
 CHUNK = 1 << 18  # numbers whose statistics are gathered at once: their doubles stay in the processor's cache
@@ -93,9 +93,8 @@ class Walk:
     def bands(self, array: Rows) -> Bands:
         """First and end rows that fit into the budget together with what they are computed from."""
         row = 4 * array.width * array.load
-        height = max(
-            STEP, int(min(self.memory * BAND_SHARE, BAND_MOST) / row) // STEP * STEP
-        )  # leaves no tile of Winograd's half empty
+        most = min(self.memory * BAND_SHARE, BAND_MOST)
+        height = max(STEP, int(most / row) // STEP * STEP)
         if self.dry:
             self.total += ceil(array.height / height)
             self.least = max(self.least, ceil(STEP * row / BAND_SHARE))
