@@ -21,6 +21,7 @@ HELPS = [
     ["data", "get"],
     ["data", "list"],
     ["data", "check"],
+    ["publish"],
     ["import-weights"],
     ["export-weights"],
 ]

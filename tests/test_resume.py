@@ -17,7 +17,7 @@ from cyclegan.training import checkpoint
 from cyclegan.training.monitor import Monitor, Progress
 from cyclegan.training.trainer import Interrupted, resume, train
 
-TIMES = ("minutes", "images_per_second", "memory")
+TIMES = ("minutes", "images_per_second", "memory", "data_wait")
 
 
 class StopAt(Monitor):

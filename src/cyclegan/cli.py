@@ -20,6 +20,7 @@ commands:
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
   report RUN            write the run's report.html anew
+  publish RUN NAME      upload a model to the Hugging Face hub
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
   export-weights RUN    write .pth files that the authors' PyTorch code loads
 
@@ -37,6 +38,7 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "resume": "training:resume",
     "translate": "translation:translate",
     "report": "report:report",
+    "publish": "publish:publish",
     "import-weights": "weights:import_weights",
     "export-weights": "weights:export_weights",
 }

@@ -33,6 +33,7 @@ Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
 Direction = Literal["AtoB", "BtoA"]
+Cache = Literal["memory", "disk", "off"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class DataConfig:
     max_images: Annotated[Optional[int], Doc("Use at most this many images of each domain.")] = None
     batch_size: Annotated[int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")] = 1
     workers: Annotated[int, Doc("Loader processes; 0 loads in the training process.")] = 2
+    cache: Annotated[Cache, Doc("Where decoded, resized images are kept; 'disk' is for later trainings too.")] = (
+        "memory"
+    )
+    cache_size: Annotated[
+        float, Doc("Most that the cache takes, GiB; in memory at most a quarter of what is free.")
+    ] = 4.0
+    preload: Annotated[bool, Doc("Decode all images into the cache before the first step.")] = False
+    draft: Annotated[
+        bool, Doc("Decode large JPEGs at a fraction of their size, if twice --load-size remains; quick, nearly equal.")
+    ] = False
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of leaving it out.")] = False
 
 
@@ -196,7 +207,9 @@ AT_LEAST = {
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
     "checkpoint_epochs": 0, "keep": 0,
 }  # fmt: skip
-MORE_THAN_ZERO = ("nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+MORE_THAN_ZERO = (
+    "cache_size", "nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes",
+)  # fmt: skip
 SHARES = ("beta1", "beta2", "ema_decay")  # from 0 to less than 1
 
 
@@ -232,6 +245,8 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"--{_flag(name)} is {values[name]}; images have 3 channels (colour) or 1 (grey)."
     if data.preprocess.endswith("_crop") and data.crop_size > data.load_size:
         yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
+    if data.preload and data.cache == "off":
+        yield "--preload decodes images into the cache; leave --cache at memory, or say disk."
     if loss.lambda_identity > 0 and data.channels_a != data.channels_b:
         yield (
             "The identity loss needs equal channel counts in A and B; "

@@ -188,11 +188,10 @@ def in_eight_bits(image: Image.Image, channels: int = 3) -> Image.Image:
     return image if image.mode == _MODES[channels] else image.convert("RGB").convert(_MODES[channels])
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """Mode "RGB" or "L" to float32 (C, H, W) in [-1, 1]."""
-    pixels = np.array(image, dtype=np.float32)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().div_(127.5).sub_(1)
+def to_tensor(image: Image.Image | Array) -> Tensor:
+    """Mode "RGB" or "L", or 8 bit (H, W) or (H, W, C), to float32 (C, H, W) in [-1, 1]."""
+    planes = np.moveaxis(np.atleast_3d(np.asarray(image)), 2, 0)
+    return torch.from_numpy(np.array(planes, order="C")).float().div_(127.5).sub_(1)
 
 
 def to_image(tensor: Tensor) -> Image.Image:

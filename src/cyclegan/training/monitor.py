@@ -24,6 +24,7 @@ class Progress:
     images_per_second: float  # of both domains and all processes
     memory: float  # GiB: peak of the GPU, or of the process where there is none
     learning_rate: float
+    data_wait: float = 0.0  # share of the time since the last row that the loop waited for images, 0 to 1
 
 
 class Monitor:
@@ -31,6 +32,9 @@ class Monitor:
 
     def start(self, run: Path, step: int) -> None:
         """The training begins, or goes on at `step`."""
+
+    def preloaded(self, done: int, total: int) -> None:
+        """So many of all images are decoded, ahead of the first step."""
 
     def tick(self, progress: Progress) -> None:
         """A step is done."""
@@ -66,6 +70,10 @@ class Monitors(Monitor):
         """Tell all."""
         self._tell("start", run, step)
 
+    def preloaded(self, done: int, total: int) -> None:
+        """Tell all."""
+        self._tell("preloaded", done, total)
+
     def tick(self, progress: Progress) -> None:
         """Tell all."""
         self._tell("tick", progress)
@@ -91,12 +99,14 @@ class MetricsFile(Monitor):
     """``metrics.csv`` in the run folder. A resumed run first drops the rows after its checkpoint."""
 
     def start(self, run: Path, step: int) -> None:
-        """Keep the rows up to `step`."""
+        """Keep the rows up to `step`, and the columns, which may be those of an earlier version."""
         self.path = run / "metrics.csv"
+        self.columns: list[str] = []
         if not self.path.exists():
             return
         head, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+        self.columns = head.split()[0].split(",") if head.strip() else []
         temporary = self.path.with_suffix(".newer")
         temporary.write_text(head + "".join(whole), encoding="utf-8")
         temporary.replace(self.path)
@@ -105,7 +115,7 @@ class MetricsFile(Monitor):
         """Append a row."""
         row = {**vars(progress), **terms}
         text = io.StringIO()
-        writer = csv.DictWriter(text, row.keys(), lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns or row.keys(), lineterminator="\n", extrasaction="ignore")
         if not self.path.exists():
             writer.writeheader()
         writer.writerow(row)
@@ -139,7 +149,7 @@ class TensorBoard(Monitor):
         """Write scalars."""
         for name, value in terms.items():
             self.writer.add_scalar(f"loss/{name}", value, progress.step)
-        for name in ("learning_rate", "images_per_second", "memory"):
+        for name in ("learning_rate", "images_per_second", "memory", "data_wait"):
             self.writer.add_scalar(f"run/{name}", getattr(progress, name), progress.step)
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:

@@ -16,6 +16,7 @@ from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
 from cyclegan.translation.any_size import AnySize
+from cyclegan.translation.hub import is_name, located
 from cyclegan.translation.memory import in_bytes
 from cyclegan.translation.model_folder import read_model
 
@@ -51,6 +52,7 @@ class Translator:
         self.generator = generator.to(self.device).eval()
         self.in_channels, self.out_channels = channels
         self.any_size = AnySize(self.generator, channels, self.device, method, memory)
+        self.source: Path | None = None  # where it was loaded from
 
     @classmethod
     def load(
@@ -62,13 +64,15 @@ class Translator:
     ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
+        The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
         if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. `memory` is how
         much may be used, in bytes or as "2GiB"; a share of what is free if it is not given. Raises `UsageError` for a
         folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
         most = in_bytes(memory) if isinstance(memory, str) else memory
-        model = read_model(Path(path))
+        folder = located(path)
+        model = read_model(folder)
         config, method = model.config, METHODS[model.method]
         direction = direction or model.directions[0]
         if direction not in model.directions:
@@ -80,7 +84,31 @@ class Translator:
             generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        return cls(generator, channels, _device(device), method, most)
+        translator = cls(generator, channels, _device(device), method, most)
+        translator.source = folder
+        return translator
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, direction: Direction | None = None, device: str = "auto"
+    ) -> "Translator":
+        """As `load`, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
+
+        Raises as `load`, and `CycleGANError` when the hub does not give it.
+        """
+        from_hub = not Path(name).exists() and is_name(str(name))
+        return cls.load(f"hf:{name}" if from_hub else name, direction, device)
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Upload the run or model that this was loaded from, with a card, as ``user/name``; returns the address.
+
+        Raises `UsageError` when it was not loaded from a folder, and `CycleGANError` when the hub does not take it.
+        """
+        from cyclegan.publishing import publish  # the room above, which writes the card
+
+        if self.source is None:
+            raise UsageError("This translator was not loaded from a run or model, so there is nothing to upload.")
+        return publish(self.source, name, private=private)
 
     @overload
     def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
