@@ -153,6 +153,7 @@ def test_sizes_of_memory_in_words() -> None:
 # Windows
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 2000), side=st.integers(8, 600))
 def test_windows_cover_a_length_and_their_weights_are_one(length: int, side: int) -> None:
     side = min(length, side)
@@ -265,17 +266,20 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_command_says_what_memory_it_needs_and_how_far_windows_are_apart(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cyclegan.commands.translation import translate
 
     picture(1000, 900).save(tmp_path / "in.png")
     words = [str(model), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--overwrite"]
-    with pytest.raises(UsageError, match="MiB more are needed"):
-        translate([*words, "--memory", "1MiB"])
+    for way in ([], ["--blend"]):
+        with pytest.raises(UsageError, match="MiB more are needed"):
+            translate([*words, "--memory", "1MiB", *way])
     with pytest.raises(UsageError, match="'lots' is no size"):
         translate([*words, "--memory", "lots"])
-    translate([*words, "--memory", "1MiB", "--blend"])
+    with monkeypatch.context() as context:
+        context.setattr("cyclegan.translation.any_size.budget", lambda limit, device: limit)
+        translate([*words, "--memory", "60MiB", "--blend"])
     assert "windows were blended; where they overlap they differ by" in capsys.readouterr().out
     translate(words)
     assert capsys.readouterr().out.splitlines() == [f"1 of 1 images translated to {tmp_path / 'out.png'}"]

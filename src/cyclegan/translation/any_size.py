@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import sqrt
+from math import ceil, sqrt
 
 import torch
 from torch import Tensor, nn
 
+from cyclegan.errors import UsageError
 from cyclegan.methods.method import Method
 from cyclegan.translation.memory import budget, whole_pass
 from cyclegan.translation.tiling.blend import Overlaps, in_windows
@@ -68,8 +69,14 @@ class AnySize:
         """In the largest squares that fit together with a row of their results."""
         faded = FADED * 4 * self.channels[1] * image.width
         side = (sqrt(faded**2 + 4 * self._for_a_pixel * max(0, left)) - faded) / (2 * self._for_a_pixel)
+        if side < LEAST_SIDE:
+            more = (LEAST_SIDE * (LEAST_SIDE * self._for_a_pixel + faded) - left) / 2**20
+            raise UsageError(
+                f"There is too little memory for windows of {LEAST_SIDE}x{LEAST_SIDE} pixels; "
+                f"{ceil(more)} MiB more are needed."
+            )
         step = self._padded(1)
-        side = max(LEAST_SIDE, int(side) // step * step)
+        side = int(side) // step * step
         in_windows(
             lambda window: self.method.image_to_image(self.generator, window),
             image, side, write, self.progress, self.overlaps,
