@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, UnpairedImages, make_loader, prepared
 from cyclegan.data.folders import Domain
+from cyclegan.data.images import COLOUR
 from cyclegan.presets import configure
 
 KINDS = {
@@ -121,7 +122,7 @@ def rates(ways: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[
 def drafts_difference(files: tuple[Path, ...]) -> str:
     """How far prepared images differ with and without draft decoding, in levels of 255."""
     whole, draft = (configure("paper", draft=each).data for each in (False, True))
-    differences = [np.abs(prepared(f, 3, draft).astype(int) - prepared(f, 3, whole)) for f in files[:8]]
+    differences = [np.abs(prepared(f, COLOUR, draft).astype(int) - prepared(f, COLOUR, whole)) for f in files[:8]]
     return f"{np.mean(differences):.2f} on average, {np.max(differences)} at most"
 
 

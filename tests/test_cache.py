@@ -28,7 +28,7 @@ from cyclegan.data import cache as caches
 from cyclegan.data.cache import Array, ArrayCache, opened
 from cyclegan.data.datasets import Batches, PairedImages, UnpairedImages, cropped, make_loader, prepared
 from cyclegan.data.folders import Domain, find_domains
-from cyclegan.data.images import Half, to_tensor
+from cyclegan.data.images import Half, Reading, to_tensor
 from cyclegan.errors import UsageError
 from cyclegan.presets import configure, preset_settings
 from cyclegan.training import trainer
@@ -291,8 +291,8 @@ def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Con
             next(feed)
         del feed
         assert len(list(cache.folder.glob("*.npy"))) >= 7
-        for path, channels in images.images()[:7]:
-            assert (images._pixels(path, channels) == prepared(path, channels, config)).all()
+        for path, reading in images.images()[:7]:
+            assert (images._pixels(path, reading) == prepared(path, reading, config)).all()
 
 
 def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
@@ -347,12 +347,12 @@ def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) ->
     drafted = configure("small", load_size=72, crop_size=64).data
     assert drafted.draft
     assert not preset_settings("paper", "cyclegan").get("draft", DataConfig().draft)
-    a, b = (prepared(tmp_path / "large.jpg", 3, config).astype(int) for config in (whole, drafted))
+    a, b = (prepared(tmp_path / "large.jpg", Reading(), config).astype(int) for config in (whole, drafted))
     difference = np.abs(a - b)
     assert 0 < difference.mean() < 0.6
     assert difference.max() <= 4
     Image.open(tmp_path / "large.jpg").resize((140, 140)).save(tmp_path / "small.jpg")  # less than twice
-    a, b = (prepared(tmp_path / "small.jpg", 3, config) for config in (whole, drafted))
+    a, b = (prepared(tmp_path / "small.jpg", Reading(), config) for config in (whole, drafted))
     assert (a == b).all()
 
 

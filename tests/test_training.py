@@ -17,7 +17,7 @@ from conftest import draw_images
 from cyclegan.config import Config, from_toml
 from cyclegan.data.datasets import Batches, UnpairedImages, cropped, prepared
 from cyclegan.data.folders import find_domains
-from cyclegan.data.images import UnreadableImage
+from cyclegan.data.images import Reading, UnreadableImage
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.training import checkpoint
@@ -291,9 +291,16 @@ def test_preprocessing_policies(
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
     noise.save(tmp_path / "large.png")
     noise.resize((10, 15)).save(tmp_path / "small.png")
-    assert cropped(prepared(tmp_path / "large.png", 3, config), config, random.Random(0)).shape == (*size[::-1], 3)
+    assert cropped(prepared(tmp_path / "large.png", Reading(), config), config, random.Random(0)).shape == (
+        *size[::-1],
+        3,
+    )
     if policy.endswith("crop"):
-        assert cropped(prepared(tmp_path / "small.png", 1, config), config, random.Random(0)).shape == (24, 24)
+        assert cropped(prepared(tmp_path / "small.png", Reading(1), config), config, random.Random(0)).shape == (
+            24,
+            24,
+            1,
+        )
 
 
 def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:

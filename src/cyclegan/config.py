@@ -15,6 +15,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.errors import UsageError
+from cyclegan.pixel_words import COLOUR_FORM, RANGE_FORM, parse_colour, parse_range
 
 PreprocessPolicy = Literal[
     "resize_and_crop",
@@ -47,8 +48,14 @@ class DataConfig:
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
-    channels_a: Annotated[int, Doc("Colour channels of A: 3 colour, 1 grey.")] = 3
-    channels_b: Annotated[int, Doc("Colour channels of B: 3 colour, 1 grey.")] = 3
+    channels_a: Annotated[int, Doc("Channels of A: 3 colour, 1 grey, 4 and 2 the same with alpha; or any others.")] = 3
+    channels_b: Annotated[int, Doc("Channels of B.")] = 3
+    range_a: Annotated[
+        Optional[str],
+        Doc("Values of A that are black and white, '0 4095', or '1% 99%' of all; else the type's."),
+    ] = None
+    range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
+    background: Annotated[str, Doc("What transparent parts are laid on: white, black or #rrggbb.")] = "white"
     preprocess: Annotated[PreprocessPolicy, Doc("How an image is brought to size [R].")] = "resize_and_crop"
     load_size: Annotated[int, Doc("Size after resizing, pixels [R]; goes along with --crop-size.")] = 286
     crop_size: Annotated[int, Doc("Size of the random crop that is trained on, pixels [C].")] = 256
@@ -199,7 +206,7 @@ class Config:
 
 
 AT_LEAST = {
-    "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
+    "channels_a": 1, "channels_b": 1, "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
     "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
     "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_l1": 0, "lambda_gp": 0, "pool_size": 0,
     "lambda_nce": 0,
@@ -240,17 +247,15 @@ def _contradictions(config: Config) -> Iterator[str]:
     for name in SHARES:
         if not 0 <= values[name] < 1:
             yield f"--{_flag(name)} is {values[name]}; it must be at least 0 and less than 1."
-    for name in ("channels_a", "channels_b"):
-        if values[name] not in (1, 3):
-            yield f"--{_flag(name)} is {values[name]}; images have 3 channels (colour) or 1 (grey)."
+    yield from _unclear_pixels(data)
     if data.preprocess.endswith("_crop") and data.crop_size > data.load_size:
         yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
     if data.preload and data.cache == "off":
         yield "--preload decodes images into the cache; leave --cache at memory, or say disk."
-    if loss.lambda_identity > 0 and data.channels_a != data.channels_b:
+    if loss.method in ("cut", "fastcut") and data.channels_a != data.channels_b:
         yield (
-            "The identity loss needs equal channel counts in A and B; "
-            "set --lambda-identity 0, or --channels-a and --channels-b alike."
+            f"--method {loss.method} compares A with its translation by one encoder; "
+            "set --channels-a and --channels-b alike, or take --method cyclegan."
         )
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
@@ -263,6 +268,19 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
         yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
+
+
+def _unclear_pixels(data: DataConfig) -> Iterator[str]:
+    """Ranges and colours that are none."""
+    for name, text in (("range_a", data.range_a), ("range_b", data.range_b)):
+        try:
+            _ = text is None or parse_range(text)
+        except ValueError:
+            yield f"--{_flag(name)} is {text!r}; it must be {RANGE_FORM}."
+    try:
+        parse_colour(data.background)
+    except ValueError:
+        yield f"--background is {data.background!r}; it must be {COLOUR_FORM}."
 
 
 def _no_pictures(data: DataConfig) -> Iterator[str]:

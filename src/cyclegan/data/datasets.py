@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 import cyclegan
@@ -23,8 +22,10 @@ from cyclegan.config import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
 from cyclegan.data.checking.looks import processors
 from cyclegan.data.folders import Domain
-from cyclegan.data.images import Half, Source, UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import DEEP_PNG, Half, Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Reading, resized, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.pixel_words import span_of
 
 
 class Place(NamedTuple):
@@ -34,6 +35,14 @@ class Place(NamedTuple):
     position: int
     a: int
     b: int
+
+
+def readings(config: DataConfig) -> dict[str, Reading]:
+    """How images of "A" and of "B" are read. Percentiles must have become numbers before."""
+    return {
+        "A": Reading(config.channels_a, span_of(config.range_a), config.background),
+        "B": Reading(config.channels_b, span_of(config.range_b), config.background),
+    }
 
 
 class UnpairedImages(Dataset[dict[str, Any]]):
@@ -50,6 +59,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
             "B": [(path,) for path in self.b],
         }
         self.config = config
+        self.readings = readings(config)
         self.seed = seed
         self.cache = cache
 
@@ -70,12 +80,9 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         place = self.place(*at)
         broken: list[tuple[str, str]] = []
         item: dict[str, Any] = {"broken": broken}
-        for domain, number, channels in (
-            ("A", place.a, self.config.channels_a),
-            ("B", place.b, self.config.channels_b),
-        ):
+        for domain, number in (("A", place.a), ("B", place.b)):
             try:
-                (pixels,) = self._readable(self.rows[domain], number, (channels,), broken)
+                (pixels,) = self._readable(self.rows[domain], number, (self.readings[domain],), broken)
             except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
                 return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
@@ -87,36 +94,38 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         self,
         rows: Sequence[tuple[Source, ...]],
         first: int,
-        channels: tuple[int, ...],
+        readings: tuple[Reading, ...],
         broken: list[tuple[str, str]],
     ) -> list[Array]:
-        """The pixels of a row of files, each with its channels: row number `first`, or the next that can be read."""
+        """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
+        said = ""
         for number in range(first, first + len(rows)):
             row = rows[number % len(rows)]
             try:
-                return [self._pixels(source, count) for source, count in zip(row, channels, strict=False)]
+                return [self._pixels(source, reading) for source, reading in zip(row, readings, strict=False)]
             except UnreadableImage as error:
                 if self.config.strict:
                     raise
+                said = said or str(error)
                 broken.append((str(row[0]), str(error)))
-        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read.")
+        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
 
-    def _pixels(self, source: Source, channels: int) -> Array:
+    def _pixels(self, source: Source, reading: Reading) -> Array:
         """As `prepared`, from the cache where there is one."""
         if self.cache is None:
-            return prepared(source, channels, self.config)
+            return prepared(source, reading, self.config)
         try:
-            identity = _identity(source, channels, self.config)
+            identity = _identity(source, reading, self.config)
         except OSError:  # there is no such file; let it be said as without a cache
-            return prepared(source, channels, self.config)
-        return self.cache.array(identity, lambda: prepared(source, channels, self.config))
+            return prepared(source, reading, self.config)
+        return self.cache.array(identity, lambda: prepared(source, reading, self.config))
 
-    def images(self) -> list[tuple[Source, int]]:
-        """All files to be read, each with its number of channels."""
-        sides = (self.a, self.config.channels_a), (self.b, self.config.channels_b)
-        return list(dict.fromkeys((source, channels) for files, channels in sides for source in files))
+    def images(self) -> list[tuple[Source, Reading]]:
+        """All files to be read, each with how it is read."""
+        sides = (self.a, self.readings["A"]), (self.b, self.readings["B"])
+        return list(dict.fromkeys((source, reading) for files, reading in sides for source in files))
 
-    def preload(self, images: Sequence[tuple[Source, int]]) -> Iterator[int]:
+    def preload(self, images: Sequence[tuple[Source, Reading]]) -> Iterator[int]:
         """Decode images into the cache on all processors, and yield the bytes that each takes; unreadable ones take 0.
 
         It ends when the cache takes no more. Raises `UnreadableImage` with ``config.strict``.
@@ -130,7 +139,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _size(self, image: tuple[Source, int]) -> int:
+    def _size(self, image: tuple[Source, Reading]) -> int:
         try:
             return self._pixels(*image).nbytes
         except UnreadableImage:
@@ -163,10 +172,9 @@ class PairedImages(UnpairedImages):
     def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
         """The item at (epoch, position)."""
         place = self.place(*at)
-        channels = (self.config.channels_a, self.config.channels_b)
         broken: list[tuple[str, str]] = []
         try:
-            pixels = self._readable(self.pairs, place.a, channels, broken)
+            pixels = self._readable(self.pairs, place.a, (self.readings["A"], self.readings["B"]), broken)
         except CycleGANError as error:
             return {"error": error}
         a, b = (
@@ -181,25 +189,24 @@ def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def prepared(source: Source, channels: int, config: DataConfig) -> Array:
-    """The pixels (H, W) or (H, W, C) of an image at training size: all of its preparation that is not random [R].
+def prepared(source: Source, reading: Reading, config: DataConfig) -> Array:
+    """The values (H, W, C) of an image at training size: all of its preparation that is not random [R].
 
     Raises `UnreadableImage`.
     """
     draft = config.draft and config.preprocess == "resize_and_crop"
-    image = read_image(source, channels, at_least=2 * config.load_size if draft else None)
-    size = training_size(image.size, config)
-    return np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
+    pixels = read_pixels(source, reading, at_least=2 * config.load_size if draft else None)
+    return resized(pixels.values, training_size(pixels.size, config))
 
 
-def _identity(source: Source, channels: int, config: DataConfig) -> str:
+def _identity(source: Source, reading: Reading, config: DataConfig) -> str:
     """All that `prepared` depends on: the file as it is now, the settings, the programs. Raises `OSError`."""
     path, side = (source.path, source.side) if isinstance(source, Half) else (source, "whole")
     file = path.stat()
     settings = config.preprocess, config.load_size, config.crop_size, config.draft
-    programs = cyclegan.__version__, PIL.__version__
+    programs = cyclegan.__version__, PIL.__version__, DEEP_PNG
     place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
-    return repr((place, side, file.st_size, file.st_mtime_ns, channels, *settings, *programs))
+    return repr((place, side, file.st_size, file.st_mtime_ns, *reading, *settings, *programs))
 
 
 def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
@@ -224,13 +231,13 @@ def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
     return width, height
 
 
-def cropped(pixels: Array, config: DataConfig, draw: random.Random) -> Array:
-    """A view of prepared pixels, (H, W) or (H, W, C): `draw` decides where the crop is, and whether it is mirrored."""
+def cropped(values: Array, config: DataConfig, draw: random.Random) -> Array:
+    """A view of prepared values (H, W, C): `draw` decides where the crop is, and whether it is mirrored."""
     if config.preprocess.endswith("crop"):
-        height, width = pixels.shape[:2]
+        height, width = values.shape[:2]
         left, top = draw.randint(0, width - config.crop_size), draw.randint(0, height - config.crop_size)
-        pixels = pixels[top : top + config.crop_size, left : left + config.crop_size]
-    return pixels[:, ::-1] if config.flip and draw.random() < 0.5 else pixels
+        values = values[top : top + config.crop_size, left : left + config.crop_size]
+    return values[:, ::-1] if config.flip and draw.random() < 0.5 else values
 
 
 class Batches(Sampler[list[tuple[int, int]]]):

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from cyclegan.config import Config, Direction, validated
 from cyclegan.data.cache import ArrayCache, opened
-from cyclegan.data.datasets import Batches, make_loader
+from cyclegan.data.datasets import Batches, make_loader, readings
 from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.training import checkpoint as checkpoints
@@ -25,6 +25,7 @@ from cyclegan.training.processes import each_for_itself, launch, on_first_proces
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
+from cyclegan.training.settling import settled
 from cyclegan.training.start import starting_weights
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
@@ -57,13 +58,14 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     require_extras(config.run)
     domains = find_training_data(config)
+    config, notes = settled(config, domains)
     weights = starting_weights(config)
     fabric = launch(config)
     training = Training(config, fabric)
     training.start_with(weights)
     on_first_process(fabric, training.require_size_of_crops)
     run = on_first_process(fabric, lambda: new_run_folder(config))
-    return _train(training, domains, run, watch)
+    return _train(training, domains, run, watch, notes)
 
 
 def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
@@ -112,7 +114,9 @@ def _restore(training: Training, found: Path) -> None:
         raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 
-def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
+def _train(
+    training: Training, domains: Domains, run: Path, watch: Sequence[Monitor], notes: Sequence[str] = ()
+) -> Path:
     fabric, settings = training.fabric, training.config.run
     held: list[FileLock] = []
     on_first_process(fabric, lambda: held.append(lock(run)))
@@ -126,6 +130,8 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
     try:
         on_first_process(fabric, lambda: write_config(training.config, run))
         monitors.start(run, training.step)
+        for note in notes:
+            monitors.message(note)
         advice = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
         data = training.config.data
         with (
@@ -307,8 +313,8 @@ class Loop:
         data, count = self.config.data, self.config.run.samples
         fixed = {}
         for direction in self.training.method.learned(self.config.loss):
-            channels = (data.channels_a, data.channels_b)[:: 1 if direction == "AtoB" else -1]
-            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, channels)
+            both = [readings(data)[domain] for domain in direction.split("to")]
+            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, both)
             fixed[direction] = [each.to(self.fabric.device) for each in images]
         return {direction: images for direction, images in fixed.items() if images}
 
