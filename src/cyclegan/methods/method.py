@@ -100,8 +100,17 @@ class Method(nn.Module):
     @classmethod
     def image_to_image(cls, generator: nn.Module, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] to images, by one of the generators."""
-        fakes: Tensor = generator(images)
-        return fakes
+        return cls.from_generator(images, generator(cls.to_generator(images)))
+
+    @classmethod
+    def to_generator(cls, images: Tensor) -> Tensor:
+        """What a generator is given of images, pixel by pixel: the images, unless a method says otherwise."""
+        return images
+
+    @classmethod
+    def from_generator(cls, images: Tensor, made: Tensor) -> Tensor:
+        """The translation, pixel by pixel, from the images and what a generator made of them."""
+        return made
 
     @classmethod
     def seen(cls, images: Tensor) -> Tensor:

@@ -33,10 +33,14 @@ from cyclegan.networks import build_generator
 from cyclegan.networks.inference import fast_for_translation
 from cyclegan.networks.winograd import allow
 from cyclegan.pixel_words import Span
+from cyclegan.translation.any_size import AnySize
 from cyclegan.translation.hub import is_name, located
+from cyclegan.translation.memory import in_bytes
 from cyclegan.translation.model_folder import read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
+
+ADVICE = "take less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
 class Translator:
@@ -44,6 +48,9 @@ class Translator:
 
     >>> translator = Translator.load("runs/seasons", direction="AtoB")
     >>> winter = translator.translate(Image.open("summer.jpg"))
+
+    An image that does not fit into memory as a whole is translated in bands of rows, with the same result: see
+    `AnySize`, whose settings may be changed at any time: ``translator.any_size.progress = bar``.
     """
 
     def __init__(
@@ -54,13 +61,14 @@ class Translator:
         method: type[Method] = Method,
         spans: tuple[Span | None, Span | None] = (None, None),
         background: str = "white",
+        memory: int | None = None,
         winograd: bool = True,
     ):
         """`method` says how its generators are applied to images; most take and give images themselves.
 
         `spans` are the stored values that are black and white, of the input's images and of the results'; None for
-        those of their types. `winograd` lets the generator be rewritten for processors where that is faster; see
-        `networks.inference`.
+        those of their types. `memory` is how many bytes the process, or on a GPU the arrays there, may take.
+        `winograd` lets the generator be rewritten for processors where that is faster; see `networks.inference`.
         """
         self.method = method
         self.device = torch.device(device)
@@ -70,20 +78,28 @@ class Translator:
         self.in_channels, self.out_channels = channels
         self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
         self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
+        self.any_size = AnySize(self.generator, self.fast, channels, self.device, method, memory)
         self.source: Path | None = None  # where it was loaded from
 
     @classmethod
     def load(
-        cls, path: str | Path, direction: Direction | None = None, device: str = "auto", winograd: bool = True
+        cls,
+        path: str | Path,
+        direction: Direction | None = None,
+        device: str = "auto",
+        memory: int | str | None = None,
+        winograd: bool = True,
     ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
 
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Without `winograd`
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. `memory` is how
+        much may be used, in bytes or as "2GiB"; a share of what is free if it is not given. Without `winograd`
         processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError`
         for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
+        most = in_bytes(memory) if isinstance(memory, str) else memory
         folder = located(path)
         model = read_model(folder)
         config, method = model.config, METHODS[model.method]
@@ -98,20 +114,20 @@ class Translator:
         except RuntimeError as error:
             raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
         spans = (before.span, after.span)
-        translator = cls(generator, channels, _device(device), method, spans, before.background, winograd)
+        translator = cls(generator, channels, _device(device), method, spans, before.background, most, winograd)
         translator.source = folder
         return translator
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, direction: Direction | None = None, device: str = "auto"
+        cls, name: str | Path, direction: Direction | None = None, device: str = "auto", **settings: Any
     ) -> "Translator":
-        """As `load`, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
+        """As `load`, with its settings, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
 
         Raises as `load`, and `CycleGANError` when the hub does not give it.
         """
         from_hub = not Path(name).exists() and is_name(str(name))
-        return cls.load(f"hf:{name}" if from_hub else name, direction, device)
+        return cls.load(f"hf:{name}" if from_hub else name, direction, device, **settings)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the run or model that this was loaded from, with a card, as ``user/name``; returns the address.
@@ -185,10 +201,20 @@ class Translator:
     def _translate_pixels(self, pixels: Pixels, size: int | str) -> Pixels:
         if size != "keep" and min(pixels.size) != int(size):
             pixels = pixels.resized(_sides(*pixels.size, shorter=int(size)))
-        result = self._run(to_tensor(pixels.values)[None])[0]
         span = self.writing.span
         dtype = dtype_for(pixels.dtype, span)
-        return replace(pixels, values=to_values(result, dtype, span), dtype=dtype, span=span)
+        height, width = pixels.values.shape[:2]
+        if self.any_size.fits(height, width):
+            values = to_values(self._run(to_tensor(pixels.values)[None])[0], dtype, span)
+        else:
+            values = np.full((height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype)
+
+            def write(first: int, band: Tensor) -> None:
+                values[first : first + band.shape[1]] = to_values(band, dtype, span)
+
+            with enough_memory(ADVICE):
+                self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
+        return replace(pixels, values=values, dtype=dtype, span=span)
 
     def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
@@ -204,10 +230,22 @@ class Translator:
         return result if tensor.ndim == 4 else result[0]
 
     def _run(self, batch: Tensor) -> Tensor:
-        advice = "take a smaller --size (`size` in Python), or another --device"
-        with torch.inference_mode(), enough_memory(advice):
-            result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
+        with enough_memory(ADVICE):
+            if not self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
+                return torch.stack([self._run_in_parts(image) for image in batch])
+            with torch.inference_mode():
+                result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+    def _run_in_parts(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        result = torch.full((self.out_channels, height, width), 0.0)  # written to, so that it counts as in use
+
+        def write(first: int, band: Tensor) -> None:
+            result[:, first : first + band.shape[1]] = band
+
+        self.any_size.translate(height, width, lambda first, end: image[:, first:end], write)
+        return result
 
 
 def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
