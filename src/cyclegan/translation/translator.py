@@ -122,7 +122,7 @@ class Translator:
     def from_pretrained(
         cls, name: str | Path, direction: Direction | None = None, device: str = "auto", **settings: Any
     ) -> "Translator":
-        """As `load`, with its settings, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
+        """As `load`, with its settings, of a folder or of a model on the Hugging Face hub, ``user/name[@revision]``.
 
         Raises as `load`, and `CycleGANError` when the hub does not give it.
         """
