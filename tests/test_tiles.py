@@ -239,7 +239,7 @@ def test_tensors_and_batches_are_walked_as_well(tight: int) -> None:
     told = []
     bound = translator(memory=tight)
     bound.any_size.progress = lambda *now: told.append(now)
-    torch.testing.assert_close(bound.translate(batch), translator().translate(batch), rtol=0, atol=1e-5)
+    torch.testing.assert_close(bound.translate(batch), translator().translate(batch), rtol=0, atol=1e-4)  # whole ones go by Winograd
     assert told
 
 
