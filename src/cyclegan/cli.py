@@ -19,6 +19,8 @@ commands:
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
+  evaluate RUN          measure the quality of a run's translations
+  compare RUN RUN ...   measure runs side by side on the same images
   report RUN            write the run's report.html anew
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
   export-weights RUN    write .pth files that the authors' PyTorch code loads
@@ -36,6 +38,8 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "train": "training:train",
     "resume": "training:resume",
     "translate": "translation:translate",
+    "evaluate": "evaluation:evaluate",
+    "compare": "evaluation:compare",
     "report": "report:report",
     "import-weights": "weights:import_weights",
     "export-weights": "weights:export_weights",

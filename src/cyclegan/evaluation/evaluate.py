@@ -28,7 +28,7 @@ from cyclegan.translation.translator import Translator
 MOST_IMAGES = 500  # of each kind that are measured on
 MOST_PATCHES = 1024  # of each level and set, for density and coverage
 BATCH = 16  # images translated together
-THOUSAND = 1000.0  # kernel distances are given times this
+THOUSAND = 1000.0  # the KID is usually given times this
 
 Distance = Callable[[Tensor, Tensor], float]
 
@@ -232,15 +232,15 @@ def distances(judges: Networks) -> list[Distances]:
     found = [Distances(lambda images: images, {"colours": content.colour_distance})]
     if judges.efficientnet is not None:
         network = judges.efficientnet
-        found.append(Distances(lambda i: features.in_batches(network, i), {"kid_efficientnet": _kernel_distance}))
+        found.append(Distances(lambda i: features.in_batches(network, i), {"kid_efficientnet": kernel_distance}))
     if judges.inception is not None:
         other = judges.inception
-        both: dict[str, Distance] = {"kid": _kernel_distance, "fid": frechet_distance}
+        both: dict[str, Distance] = {"kid": _kid, "fid": frechet_distance}
         found.append(Distances(lambda i: features.in_batches(other, i), both))
     return found
 
 
-def _kernel_distance(a: Tensor, b: Tensor) -> float:
+def _kid(a: Tensor, b: Tensor) -> float:
     return THOUSAND * kernel_distance(a, b)
 
 

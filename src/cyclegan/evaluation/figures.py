@@ -34,7 +34,7 @@ METRICS: dict[str, Metric] = {
     "swd": Metric("SWD, mean of scales", SETS, "lower", 0),
     "density": Metric("density of patches", SETS, "higher", 3),
     "coverage": Metric("coverage of patches", SETS, "higher", 3),
-    "kid_efficientnet": Metric("KD × 1000, EfficientNet-Lite0", SETS, "lower", 1),
+    "kid_efficientnet": Metric("KD, EfficientNet-Lite0", SETS, "lower", 3),
     "kid": Metric("KID × 1000", SETS, "lower", 2),
     "fid": Metric("FID", SETS, "lower", 1),
     "colours": Metric("colours, levels of 255", SETS, "lower", 1),
@@ -99,11 +99,6 @@ class Evaluation:
 FILE = "evaluation.json"  # in the run folder
 
 
-def to_json(evaluations: Sequence[Evaluation]) -> str:
-    """As text; figures that are not finite are written as text, "inf", "-inf" or "nan"."""
-    return json.dumps([_plain(asdict(each)) for each in evaluations], indent=1, allow_nan=False) + "\n"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
@@ -114,9 +109,14 @@ def _plain(value: Any) -> Any:
 
 def write(evaluations: Sequence[Evaluation], file: Path) -> None:
     """Write a JSON file, whole or not at all. Raises `CycleGANError`."""
+    write_plain([asdict(each) for each in evaluations], file)
+
+
+def write_plain(content: Any, file: Path) -> None:
+    """Write plain data as `write` does; numbers that are not finite become text: "inf", "-inf" or "nan"."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(to_json(evaluations), encoding="utf-8")
+        temporary.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         temporary.replace(file)
     except OSError as error:
         raise CycleGANError(f"{file} cannot be written: {error.strerror or error}.") from None
