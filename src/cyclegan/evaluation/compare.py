@@ -16,7 +16,7 @@ from cyclegan.data.images import to_image
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import table
 from cyclegan.evaluation.evaluate import MOST_IMAGES, configuration, evaluate
-from cyclegan.evaluation.figures import METRICS, Evaluation, Figure, metric
+from cyclegan.evaluation.figures import Evaluation, Figure, metric, ordered
 from cyclegan.evaluation.report import data_uri
 from cyclegan.evaluation.sets import Sets, gather, turned
 from cyclegan.evaluation.strips import evenly
@@ -72,9 +72,7 @@ class Comparison:
     @property
     def keys(self) -> list[str]:
         """The metrics that all runs have, in the usual order."""
-        order = list(METRICS)
-        shared = set.intersection(*(set(each.figures) for each in self.evaluations))
-        return sorted(shared, key=lambda key: order.index(key.split(" ")[0] if "swd" in key else key))
+        return ordered(k for k in self.evaluations[0].figures if all(k in e.figures for e in self.evaluations))
 
 
 def compare(
@@ -181,7 +179,8 @@ def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) ->
     config, size = configuration(runs[0], data)
     forward = comparison.direction == "AtoB"
     domains: Domains = find_data(config) if forward else turned(find_data(config))
-    channels = (config.data.channels_a, config.data.channels_b)[:: 1 if forward else -1]
+    a, b = config.data.channels_a, config.data.channels_b
+    channels = (a, b) if forward else (b, a)
     sets: Sets = gather(domains, METHODS[config.loss.method].paired, channels, size, SHOWN)
     at = torch.tensor(evenly(len(sets.inputs), SHOWN))
     columns = {"input": sets.inputs[at]}

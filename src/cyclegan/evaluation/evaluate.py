@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ class Generators:
 
 def translated(translator: Translator, images: Tensor) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] translated in batches."""
-    return torch.cat([translator.translate(part) for part in images.split(BATCH)])
+    return torch.cat([translator.translate(part) for part in torch.split(images, BATCH)])
 
 
 Real = dict[str, float]
@@ -215,8 +216,8 @@ def mean_figure(
     each: Sequence[float], untranslated: Sequence[float] | None = None, real: Sequence[float] | None = None
 ) -> Figure:
     """A figure that is a mean over images."""
-    baselines = [None if other is None else float(np.mean(other)) for other in (untranslated, real)]
-    return Figure(float(np.mean(each)), len(each), bootstrap_interval(each), *baselines, each=tuple(each))
+    before, truly = (None if other is None else float(np.mean(other)) for other in (untranslated, real))
+    return Figure(float(np.mean(each)), len(each), bootstrap_interval(each), before, truly, tuple(each))
 
 
 @dataclass(frozen=True)
@@ -301,18 +302,15 @@ def _patch_figures(images: Tensor, target: Tensor) -> tuple[int, PatchFigures]:
     a, b = (
         patches.descriptors(each[torch.linspace(0, len(each) - 1, count).round().long()]) for each in (images, target)
     )
-    found: PatchFigures = {
-        f"swd {side}": lambda keep, side=side: _swd(a[side][keep], b[side][keep])
-        for side in a  # type: ignore[misc]
-    }
-    found["swd"] = lambda keep: float(np.mean([_swd(a[side][keep], b[side][keep]) for side in a]))
+    found: PatchFigures = {f"swd {side}": partial(_swd, a[side], b[side]) for side in a}
+    found["swd"] = lambda keep: float(np.mean([_swd(a[side], b[side], keep) for side in a]))
     found["density"] = lambda keep: _density_coverage(a, b, keep)[0]
     found["coverage"] = lambda keep: _density_coverage(a, b, keep)[1]
     return count, found
 
 
-def _swd(found: Tensor, reference: Tensor) -> float:
-    return patches.pyramid_distances({0: found}, {0: reference})[0]
+def _swd(found: Tensor, reference: Tensor, keep: Integers) -> float:
+    return patches.level_distance(found[keep], reference[keep])
 
 
 def _density_coverage(a: patches.Descriptors, b: patches.Descriptors, keep: Integers) -> tuple[float, float]:

@@ -24,7 +24,7 @@ _LEVELS, _MIDDLE, _SPREAD = 127.5, 127.0, 128.0
 def in_batches(features: Features, images: Tensor) -> Tensor:
     """Features (N, D) of images (N, C, H, W) in [-1, 1]; a single channel is shown as grey."""
     with torch.inference_mode():
-        return torch.cat([features(coloured(part)) for part in images.split(BATCH)]).clone()
+        return torch.cat([features(coloured(part)) for part in torch.split(images, BATCH)]).clone()
 
 
 def coloured(images: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def lpips() -> Callable[[Tensor, Tensor], Tensor]:
 
     def distances(a: Tensor, b: Tensor) -> Tensor:
         with torch.inference_mode():
-            parts = zip(coloured(a).split(BATCH), coloured(b).split(BATCH), strict=True)
+            parts = zip(torch.split(coloured(a), BATCH), torch.split(coloured(b), BATCH), strict=True)
             return torch.cat([network(x, y).flatten() for x, y in parts]).clone()
 
     return distances

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,12 @@ def metric(key: str) -> Metric:
     if key.startswith("swd "):
         return Metric(f"SWD at {key.removeprefix('swd ')} pixels", SETS, "lower", 0)
     return METRICS[key]
+
+
+def ordered(keys: Iterable[str]) -> list[str]:
+    """Keys in the order of `METRICS`; the scales of SWD stand where their mean does."""
+    order = list(METRICS)
+    return sorted(keys, key=lambda key: order.index("swd" if key.startswith("swd ") else key))
 
 
 @dataclass(frozen=True)

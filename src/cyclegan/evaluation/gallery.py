@@ -159,9 +159,9 @@ def _by_evaluation(examples: list[Example], evaluation: Evaluation | None) -> li
 
 def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source]], size: int) -> list[Example]:
     """The first files, and evenly chosen others; where one cannot be read the next that can is taken."""
-    first, files = files
-    chosen = [*first, *(files[i] for i in evenly(len(files), SHOWN - len(first)))]
-    spare = [path for path in files if path not in set(chosen)]
+    first, others = files
+    chosen = [*first, *(others[i] for i in evenly(len(others), SHOWN - len(first)))]
+    spare = [path for path in others if path not in set(chosen)]
     examples: list[Example] = []
     for path in [*chosen, *spare][: _TRIES * SHOWN]:
         if len(examples) == SHOWN:

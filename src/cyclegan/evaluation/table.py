@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from cyclegan.evaluation.figures import METRICS, TRUTH, Evaluation, Figure, metric
+from cyclegan.evaluation.figures import TRUTH, Evaluation, Figure, metric, ordered
 from cyclegan.evaluation.methods import counted
 from cyclegan.metrics.distributions import FEW
 
@@ -15,9 +15,7 @@ HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")
 def groups(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
     """The figures in words, by groups in the order of `METRICS`."""
     found: dict[str, list[Row]] = {}
-    order = list(METRICS)
-    keys = sorted(evaluation.figures, key=lambda key: order.index(key.split(" ")[0] if "swd" in key else key))
-    for key in keys:
+    for key in ordered(evaluation.figures):
         found.setdefault(metric(key).group, []).append(_row(key, evaluation.figures[key], len(evaluation.names)))
     return list(found.items())
 

@@ -17,7 +17,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Raises `ValueError` for fewer than two rows.
     """
     a, b = _features(a, b)
-    covariance_a, covariance_b = (torch.atleast_2d(torch.cov(each.T)) for each in (a, b))
+    covariance_a, covariance_b = (torch.cov(each.T).reshape(each.shape[1], -1) for each in (a, b))
     # The trace of (S_a S_b)^(1/2) is the sum of the singular values of S_a^(1/2) S_b^(1/2).
     cross = torch.linalg.svdvals(_square_root(covariance_a) @ _square_root(covariance_b)).sum()
     means = (a.mean(0) - b.mean(0)).square().sum()

@@ -93,7 +93,12 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: int = DIRECTIONS, seed:
     return float((projected_a - projected_b).abs().mean())
 
 
-def pyramid_distances(found: Descriptors, reference: Descriptors) -> dict[int, float]:
-    """Times a thousand, the sliced Wasserstein distance of each level from a reference of as many images."""
-    rows = {side: (standardised(found[side], real), standardised(real, real)) for side, real in reference.items()}
-    return {side: SCALE * sliced_wasserstein(*both) for side, both in rows.items()}
+def level_distance(found: Tensor, reference: Tensor) -> float:
+    """Times a thousand, the sliced Wasserstein distance of one level's descriptors from those of as many images."""
+    return SCALE * sliced_wasserstein(standardised(found, reference), standardised(reference, reference))
+
+
+def image_distance(images: Tensor, reference: Tensor) -> float:
+    """The mean over all levels of two sets of as many images (N, C, H, W) in [-1, 1]; 0 for equal ones."""
+    a, b = descriptors(images), descriptors(reference)
+    return sum(level_distance(a[side], b[side]) for side in a) / len(a)
