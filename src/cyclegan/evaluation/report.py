@@ -78,6 +78,7 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "lead": words.lead(config, domains, words.progress(run)),
         "facts": words.facts(run, config, domains, metrics, [view.parameters for view in views]),
         "panels": panels(metrics, names),
+        "quality": panels(read_metrics(run / "quality.csv"), names, "q"),
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
 

@@ -38,6 +38,9 @@ class Monitor:
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """`log_every` steps are done."""
 
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Translations of a few test images were measured: "psnr_AtoB" and so on."""
+
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """A sample grid was made."""
 
@@ -74,6 +77,10 @@ class Monitors(Monitor):
         """Tell all."""
         self._tell("terms", progress, terms)
 
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Tell all."""
+        self._tell("quality", progress, values)
+
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Tell all."""
         self._tell("picture", progress, name, picture)
@@ -88,29 +95,40 @@ class Monitors(Monitor):
 
 
 class MetricsFile(Monitor):
-    """``metrics.csv`` in the run folder. A resumed run first drops the rows after its checkpoint."""
+    """``metrics.csv`` and ``quality.csv`` in the run folder. A resumed run drops the rows after its checkpoint."""
 
     def start(self, run: Path, step: int) -> None:
         """Keep the rows up to `step`."""
-        self.path = run / "metrics.csv"
-        if not self.path.exists():
-            return
-        head, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-        whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-        temporary = self.path.with_suffix(".newer")
-        temporary.write_text(head + "".join(whole), encoding="utf-8")
-        temporary.replace(self.path)
+        self.path, self.quality_path = run / "metrics.csv", run / "quality.csv"
+        for path in (self.path, self.quality_path):
+            if path.exists():
+                _keep_rows(path, step)
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Append a row."""
-        row = {**vars(progress), **terms}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, row.keys(), lineterminator="\n")
-        if not self.path.exists():
-            writer.writeheader()
-        writer.writerow(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text.getvalue())
+        _append(self.path, {**vars(progress), **terms})
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Append a row to the other file."""
+        _append(self.quality_path, {"step": progress.step, "minutes": progress.minutes, **values})
+
+
+def _keep_rows(path: Path, step: int) -> None:
+    head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    temporary = path.with_suffix(".newer")
+    temporary.write_text(head + "".join(whole), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _append(path: Path, row: Mapping[str, float]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, row.keys(), lineterminator="\n")
+    if not path.exists():
+        writer.writeheader()
+    writer.writerow(row)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text.getvalue())
 
 
 class SampleFiles(Monitor):
@@ -141,6 +159,11 @@ class TensorBoard(Monitor):
             self.writer.add_scalar(f"loss/{name}", value, progress.step)
         for name in ("learning_rate", "images_per_second", "memory"):
             self.writer.add_scalar(f"run/{name}", getattr(progress, name), progress.step)
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Write scalars."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"quality/{name}", value, progress.step)
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Write the grid."""
