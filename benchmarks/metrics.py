@@ -7,19 +7,27 @@ images in pairs of equal names. Stop it whenever you like: started again, it goe
 """
 
 import argparse
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cyclegan import Config, resume, train
 from cyclegan.data import seasons
 from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.evaluate import evaluate
+from cyclegan.evaluation.figures import Evaluation, metric, ordered
+from cyclegan.evaluation.table import number
 from cyclegan.presets import Surroundings, automatic
 from cyclegan.terminal import TerminalDisplay, hush
 from cyclegan.training import checkpoint
 
-STEPS = (20, 60, 150, 300, 500, 800)
+STEPS = (20, 60, 150, 300, 500)
+IMAGES = 100  # test images of each direction
+TRUTHS = ("psnr", "ssim", "l1")
 
 
 def trained(name: str, data: Path, folder: Path) -> Path:
@@ -44,6 +52,69 @@ def _config(name: str, data: Path, run: Path, steps: int) -> Config:
     return Config().with_settings(**settings)
 
 
+def measured(runs: dict[str, Path]) -> list[tuple[str, Evaluation]]:
+    """Every checkpoint of every run in both directions, beside its data set's name."""
+    found = []
+    for name, run in runs.items():
+        for steps in STEPS:
+            step = f"step-{steps:07d}"
+            found += [(name, each) for each in evaluate(run, checkpoint=step, most=IMAGES, say=tell)]
+    return found
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def figures_table(found: Sequence[tuple[str, Evaluation]]) -> str:
+    """A row for each checkpoint and direction as Markdown."""
+    keys = shared(found)
+    lines = [["data", "direction", "steps", *(metric(key).name for key in keys)]]
+    lines.append(["---"] * len(lines[0]))
+    for name, each in found:
+        cells = [number(each.figures[key].value, metric(key).digits) for key in keys]
+        lines.append([name, f"{each.source} → {each.target}", str(each.step), *cells])
+    return markdown(lines)
+
+
+def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
+    """Spearman's rank correlation of each metric with each truth, mean over data sets and directions, and the least.
+
+    Signs are turned such that 1 means: orders the checkpoints as the truth does.
+    """
+    lines = [["metric", *(f"with {metric(t).name}" for t in TRUTHS)], ["---"] * (1 + len(TRUTHS))]
+    groups = sorted({(name, each.direction) for name, each in found})
+    for key in shared(found):
+        row = [f"{metric(key).name}"]
+        for truth in TRUTHS:
+            ranks = []
+            for group in groups:
+                mine = [each.figures for name, each in found if (name, each.direction) == group]
+                ranks.append(agreement([f[key].value for f in mine], [f[truth].value for f in mine], key, truth))
+            known = [rank for rank in ranks if rank is not None]
+            row.append(f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else "–")
+        lines.append(row)
+    return markdown(lines)
+
+
+def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth: str) -> float | None:
+    """Rank correlation, turned so that 1 is agreement; None where either does not change at all."""
+    if len(set(values)) < 2 or len(set(truths)) < 2:
+        return None
+    sign = 1 if metric(key).better == metric(truth).better else -1
+    a, b = (np.argsort(np.argsort(each)).astype(float) for each in (values, truths))
+    return sign * float(np.corrcoef(a, b)[0, 1])
+
+
+def shared(found: Sequence[tuple[str, Evaluation]]) -> list[str]:
+    """The metrics that all have."""
+    return ordered(k for k in found[0][1].figures if all(k in each.figures for _, each in found))
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -57,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n: Path(p) for n, p in (word.split("=") for word in options.data)
     }
     runs = {name: trained(name, place, options.folder) for name, place in places.items()}
+    found = measured(runs)
+    print(f"{correlations(found)}\n\n{figures_table(found)}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from cyclegan.evaluation import features
 from cyclegan.evaluation.figures import Evaluation, Figure
 from cyclegan.evaluation.sets import Sets, gather, thumb, turned
 from cyclegan.methods import METHODS
+from cyclegan.methods.method import Method
 from cyclegan.metrics import content, cycle, patches, similarity
 from cyclegan.metrics.distributions import density_coverage, frechet_distance, kernel_distance
 from cyclegan.metrics.intervals import Integers, bootstrap_interval, jackknife_interval
@@ -129,10 +130,10 @@ def evaluate(
         view = domains if direction == "AtoB" else turned(domains)
         order = channels if direction == "AtoB" else channels[::-1]
         sets = gather(view, method.paired, order, size or trained_at, most)
-        real = _real(sets, judges)
+        known = know(sets, method, judges)
         for folder in checkpoints(run, checkpoint, every):
             say(f"Measuring {folder.name}, {view.names[0]} to {view.names[1]}")
-            figures = measure(Generators.load(folder, direction), sets, judges, real)
+            figures = measure(Generators.load(folder, direction), sets, judges, known)
             measured.append(
                 Evaluation(
                     run=str(run),
@@ -179,19 +180,50 @@ def translated(translator: Translator, images: Tensor) -> Tensor:
     return torch.cat([translator.translate(part) for part in torch.split(images, BATCH)])
 
 
-Real = dict[str, float]
-
-
-def measure(generators: Generators, sets: Sets, judges: Networks, real: Real | None = None) -> dict[str, Figure]:
-    """All figures of a direction. `real` are those of `_real`, which do not change from checkpoint to checkpoint."""
+def measure(generators: Generators, sets: Sets, judges: Networks, known: "Known | None" = None) -> dict[str, Figure]:
+    """All figures of a direction. `known` is what `know` found out, for several checkpoints once."""
+    known = known or know(sets, generators.there.method, judges)
     made = translated(generators.there, sets.inputs)
     fakes = cycle.eight_bits(made)
-    untranslated = like(generators.there.method.seen(sets.inputs), fakes.shape[1])
-    figures = dict(against_truth(fakes, untranslated, sets.truth, judges))
-    figures |= between_sets(fakes, untranslated, sets, judges, _real(sets, judges) if real is None else real)
+    figures = dict(against_truth(fakes, known.untranslated, sets.truth, judges))
+    figures |= between_sets(fakes, sets, judges, known)
     if generators.back is not None:
         figures |= of_cycle(generators.back, sets.inputs, made)
-    return figures | of_content(fakes, untranslated, sets)
+    return figures | of_content(fakes, known.untranslated, sets)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What does not change from checkpoint to checkpoint."""
+
+    untranslated: Tensor  # the inputs as they are, with the channels of the target
+    baselines: dict[str, float]  # distances of the untranslated inputs from the target
+    real: dict[str, float]  # distances of further real images from the target
+    target: tuple[Tensor, ...]  # what each of `distances` describes the target by
+
+
+def know(sets: Sets, method: type[Method], judges: Networks) -> Known:
+    """Measure what has nothing to do with a generator."""
+    untranslated = like(method.seen(sets.inputs), sets.target.shape[1])
+    target = tuple(each.describe(sets.target) for each in distances(judges))
+    baselines = _apart(untranslated, sets.target, target, judges)
+    if len(sets.other):
+        return Known(untranslated, baselines, _apart(sets.other, sets.target, target, judges), target)
+    half = sets.target[1::2]
+    described = tuple(each[1::2] for each in target)
+    return Known(untranslated, baselines, _apart(sets.target[::2], half, described, judges), target)
+
+
+def _apart(images: Tensor, target: Tensor, described: Sequence[Tensor], judges: Networks) -> dict[str, float]:
+    """Every distance of two sets of images, without intervals; none for single images."""
+    if min(len(images), len(target)) < 2:
+        return {}
+    count, found = _patch_figures(images, target)
+    values = {key: figure(_all(count)) for key, figure in found.items()}
+    for each, reference in zip(distances(judges), described, strict=True):
+        own = each.describe(images)
+        values |= {key: compare(own, reference) for key, compare in each.compare.items()}
+    return values
 
 
 def like(images: Tensor, channels: int) -> Tensor:
@@ -245,34 +277,20 @@ def _kid(a: Tensor, b: Tensor) -> float:
     return THOUSAND * kernel_distance(a, b)
 
 
-def _real(sets: Sets, judges: Networks) -> Real:
-    """Real images against real ones: further ones of the target, or else one half of the target's and the other."""
-    alone = not len(sets.other)
-    one, other = (sets.target[::2], sets.target[1::2]) if alone else (sets.other, sets.target)
-    if min(len(one), len(other)) < 2:
-        return {}
-    found = {key: f(_all(n)) for n, values in [_patch_figures(one, other)] for key, f in values.items()}
-    for each in distances(judges):
-        a, b = each.describe(one), each.describe(other)
-        found |= {key: compare(a, b) for key, compare in each.compare.items()}
-    return found
-
-
 def _all(count: int) -> Integers:
     return np.arange(count)
 
 
-def between_sets(fakes: Tensor, untranslated: Tensor, sets: Sets, judges: Networks, real: Real) -> dict[str, Figure]:
+def between_sets(fakes: Tensor, sets: Sets, judges: Networks, known: Known) -> dict[str, Figure]:
     """Distances of the fakes, as a set, from the target's images."""
     if min(len(fakes), len(sets.target)) < 2:
         return {}
     count, ours = _patch_figures(fakes, sets.target)
-    _, theirs = _patch_figures(untranslated, sets.target)
-    figures = {key: set_figure(ours[key], count, theirs[key](_all(count)), real.get(key)) for key in ours}
-    for each in distances(judges):
-        a, before, b = (each.describe(images) for images in (fakes, untranslated, sets.target))
+    figures = {key: _set_figure(ours[key], count, key, known) for key in ours}
+    for each, target in zip(distances(judges), known.target, strict=True):
+        own = each.describe(fakes)
         for key, compare in each.compare.items():
-            figures[key] = set_figure(_resampled(compare, a, b), len(a), compare(before, b), real.get(key))
+            figures[key] = _set_figure(_resampled(compare, own, target), len(own), key, known)
     return figures
 
 
@@ -286,11 +304,10 @@ def _resampled(compare: Distance, a: Tensor, b: Tensor) -> Callable[[Integers], 
     return figure
 
 
-def set_figure(
-    figure: Callable[[Integers], float], images: int, untranslated: float | None, real: float | None
-) -> Figure:
+def _set_figure(figure: Callable[[Integers], float], images: int, key: str, known: Known | None = None) -> Figure:
     """A figure that is of all images together."""
-    return Figure(figure(_all(images)), images, jackknife_interval(figure, images), untranslated, real)
+    before, real = (known.baselines.get(key), known.real.get(key)) if known is not None else (None, None)
+    return Figure(figure(_all(images)), images, jackknife_interval(figure, images), before, real)
 
 
 PatchFigures = dict[str, Callable[[Integers], float]]
@@ -335,7 +352,7 @@ def of_cycle(way_back: Translator, inputs: Tensor, made: Tensor) -> dict[str, Fi
             at = torch.from_numpy(keep)
             return cycle.survival(clean[at], disturbed[at], chance[at])
 
-        figures[f"survives {name}"] = set_figure(figure, len(inputs), None, None)
+        figures[f"survives {name}"] = _set_figure(figure, len(inputs), name)
     return figures
 
 
