@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from cyclegan.translation.model_folder import is_model, read_model
 from cyclegan.translation.translator import Translator
 
 MOST_IMAGES = 500  # of each kind that are measured on
-MOST_PATCHES = 1024  # of each level and set, for density and coverage
+MOST_PATCHES = 512  # of each level and set, for density and coverage
 BATCH = 16  # images translated together
 THOUSAND = 1000.0  # the KID is usually given times this
 
@@ -319,23 +319,23 @@ def _patch_figures(images: Tensor, target: Tensor) -> tuple[int, PatchFigures]:
     a, b = (
         patches.descriptors(each[torch.linspace(0, len(each) - 1, count).round().long()]) for each in (images, target)
     )
-    found: PatchFigures = {f"swd {side}": partial(_swd, a[side], b[side]) for side in a}
-    found["swd"] = lambda keep: float(np.mean([_swd(a[side], b[side], keep) for side in a]))
-    found["density"] = lambda keep: _density_coverage(a, b, keep)[0]
-    found["coverage"] = lambda keep: _density_coverage(a, b, keep)[1]
-    return count, found
+
+    @cache
+    def values(keep: bytes) -> dict[str, float]:
+        at = np.frombuffer(keep, np.int64).copy()
+        return _patch_values({side: a[side][at] for side in a}, {side: b[side][at] for side in b})
+
+    keys = [*(f"swd {side}" for side in a), "swd", "density", "coverage"]
+    return count, {key: lambda keep, key=key: values(keep.astype(np.int64).tobytes())[key] for key in keys}
 
 
-def _swd(found: Tensor, reference: Tensor, keep: Integers) -> float:
-    return patches.level_distance(found[keep], reference[keep])
-
-
-def _density_coverage(a: patches.Descriptors, b: patches.Descriptors, keep: Integers) -> tuple[float, float]:
-    """Means over the levels, of a few patches of each image."""
-    each = max(1, MOST_PATCHES // len(keep))
-    rows = [tuple(patches.standardised(found[side][keep][:, :each], b[side][keep]) for found in (b, a)) for side in a]
-    pairs = np.array([density_coverage(real, fake) for real, fake in rows])
-    return float(pairs[:, 0].mean()), float(pairs[:, 1].mean())
+def _patch_values(a: patches.Descriptors, b: patches.Descriptors) -> dict[str, float]:
+    """The distance of each level, and means over the levels; density and coverage of a few patches of each image."""
+    found = {f"swd {side}": patches.level_distance(a[side], b[side]) for side in a}
+    few = {side: max(1, MOST_PATCHES // len(a[side])) for side in a}
+    rows = [[patches.standardised(each[side][:, : few[side]], b[side]) for each in (b, a)] for side in a]
+    density, coverage = np.mean([density_coverage(real, fake) for real, fake in rows], axis=0)
+    return found | {"swd": float(np.mean([*found.values()])), "density": float(density), "coverage": float(coverage)}
 
 
 def of_cycle(way_back: Translator, inputs: Tensor, made: Tensor) -> dict[str, Figure]:

@@ -52,7 +52,7 @@ def gather(domains: Domains, paired: bool, channels: tuple[int, int], size: int,
     if len(names) < len(chosen):
         notes.append(f"{len(chosen) - len(names)} of {len(chosen)} images cannot be read and do not count.")
     target = read[1] if pairs else _read(_some(test.b or train.b, most), channels[1], size)
-    other = _read(_some(train.b, most), channels[1], size) if test.b else torch.empty(0)
+    other = _read(_some(train.b, min(most, len(target))), channels[1], size) if test.b else torch.empty(0)
     if not pairs and not test.b and test.a:
         notes.append("There are no test images of the target; its training images are compared with.")
     if not len(target):
