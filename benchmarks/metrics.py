@@ -98,10 +98,13 @@ def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
 
 
 def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth: str) -> float | None:
-    """Rank correlation, turned so that 1 is agreement; None where either does not change at all."""
+    """Rank correlation, turned so that 1 is agreement; None where either does not change at all.
+
+    Where neither more nor less is better, more is taken.
+    """
     if len(set(values)) < 2 or len(set(truths)) < 2:
         return None
-    sign = 1 if metric(key).better == metric(truth).better else -1
+    sign = 1 if (metric(key).better == "lower") == (metric(truth).better == "lower") else -1
     a, b = (np.argsort(np.argsort(each)).astype(float) for each in (values, truths))
     return sign * float(np.corrcoef(a, b)[0, 1])
 

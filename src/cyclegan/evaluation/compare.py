@@ -38,7 +38,7 @@ class Difference:
     interval: tuple[float, float] | None
     p: float | None
     sure: bool
-    better: bool
+    verdict: str  # "better" or "worse"; "more" or "less" of a metric of which neither is
 
 
 def difference(key: str, first: Figure, other: Figure) -> Difference:
@@ -54,7 +54,14 @@ def difference(key: str, first: Figure, other: Figure) -> Difference:
         value, interval, p = other.value - first.value, None, None
         ends = first.interval, other.interval
         sure = ends[0] is not None and ends[1] is not None and (ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0])
-    return Difference(value, interval, p, sure, (value > 0) == (metric(key).better == "higher"))
+    return Difference(value, interval, p, sure, _verdict(key, value))
+
+
+def _verdict(key: str, change: float) -> str:
+    kind = metric(key).better
+    if kind == "neither":
+        return "more" if change > 0 else "less"
+    return "better" if (change > 0) == (kind == "higher") else "worse"
 
 
 def _finite(value: float) -> bool:
@@ -127,13 +134,11 @@ def _cell(figure: Figure, digits: int) -> str:
 
 
 def _mark(change: Difference) -> str:
-    if not change.sure:
-        return "="
-    return "better" if change.better else "worse"
+    return change.verdict if change.sure else "="
 
 
 LEGEND = (
-    "In brackets the 95 % interval. Better and worse: surely different from the first run (paired bootstrap on the "
+    "In brackets the 95 % interval. Better and worse (of some figures more and less): surely different from the first run (paired bootstrap on the "
     "same images, p < 0.05; of whole sets, intervals that do not touch); = is not sure."
 )
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -325,8 +325,11 @@ def _patch_figures(images: Tensor, target: Tensor) -> tuple[int, PatchFigures]:
         at = np.frombuffer(keep, np.int64).copy()
         return _patch_values({side: a[side][at] for side in a}, {side: b[side][at] for side in b})
 
+    def figure(key: str, keep: Integers) -> float:
+        return values(keep.astype(np.int64).tobytes())[key]
+
     keys = [*(f"swd {side}" for side in a), "swd", "density", "coverage"]
-    return count, {key: lambda keep, key=key: values(keep.astype(np.int64).tobytes())[key] for key in keys}
+    return count, {key: partial(figure, key) for key in keys}
 
 
 def _patch_values(a: patches.Descriptors, b: patches.Descriptors) -> dict[str, float]:

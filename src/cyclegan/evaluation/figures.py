@@ -20,7 +20,7 @@ class Metric:
 
     name: str
     group: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "neither"]  # neither: it should be near that of real images
     digits: int
 
 
@@ -32,7 +32,7 @@ METRICS: dict[str, Metric] = {
     "l1": Metric("L1", TRUTH, "lower", 4),
     "lpips": Metric("LPIPS, AlexNet", TRUTH, "lower", 3),
     "swd": Metric("SWD, mean of scales", SETS, "lower", 0),
-    "density": Metric("density of patches", SETS, "higher", 3),
+    "density": Metric("density of patches", SETS, "neither", 3),
     "coverage": Metric("coverage of patches", SETS, "higher", 3),
     "kid_efficientnet": Metric("KD, EfficientNet-Lite0", SETS, "lower", 3),
     "kid": Metric("KID × 1000", SETS, "lower", 2),
@@ -43,9 +43,9 @@ METRICS: dict[str, Metric] = {
     "survives blur": Metric("survives blur", CYCLE, "higher", 2),
     "survives JPEG": Metric("survives JPEG", CYCLE, "higher", 2),
     "survives noise": Metric("survives noise", CYCLE, "higher", 2),
-    "edges": Metric("edges kept", CONTENT, "higher", 3),
-    "structure": Metric("structure kept", CONTENT, "higher", 3),
-    "nearest": Metric("nearest training image", CONTENT, "lower", 3),
+    "edges": Metric("edges kept", CONTENT, "neither", 3),
+    "structure": Metric("structure kept", CONTENT, "neither", 3),
+    "nearest": Metric("nearest training image", CONTENT, "neither", 3),
     "copies": Metric("share of copies", CONTENT, "lower", 3),
 }
 
@@ -97,7 +97,7 @@ class Evaluation:
         """
         for key in ("psnr", "cycle", "edges"):
             if key in self.figures and len(each := self.figures[key].each) > 2:
-                order = sorted(range(len(each)), key=lambda i: each[i], reverse=METRICS[key].better == "higher")
+                order = sorted(range(len(each)), key=lambda i: each[i], reverse=METRICS[key].better != "lower")
                 return key, (order[0], order[(len(order) - 1) // 2], order[-1])
         return None
 

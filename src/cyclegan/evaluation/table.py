@@ -12,6 +12,9 @@ Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")
 
 
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+
+
 def groups(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
     """The figures in words, by groups in the order of `METRICS`."""
     found: dict[str, list[Row]] = {}
@@ -28,9 +31,9 @@ def _row(key: str, figure: Figure, images: int) -> Row:
 
 
 def heading(key: str) -> str:
-    """A metric's name, and an arrow to where it is better."""
+    """A metric's name, and an arrow to where it is better, if that can be said."""
     kind = metric(key)
-    return f"{kind.name} {'↑' if kind.better == 'higher' else '↓'}"
+    return f"{kind.name} {ARROWS[kind.better]}".rstrip()
 
 
 def interval(figure: Figure, digits: int) -> str:
@@ -74,6 +77,6 @@ def remarks(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 LEGEND = (
-    "↑ higher is better, ↓ lower. Untranslated: the same figure of the inputs as they are. Real: of further real "
+    "↑ higher is better, ↓ lower, others should be as of real images. Untranslated: the same figure of the inputs as they are. Real: of further real "
     "images of the target; of edges and structure, of the truth."
 )

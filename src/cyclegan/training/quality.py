@@ -75,13 +75,13 @@ def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | 
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
         columns = fixed_images(_evenly(pairs), IMAGES, data.crop_size, (a, b))
-        return Subset(*columns, true=True) if columns else None
+        return Subset(columns[0], columns[1], true=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
-    sides = [fixed_images(_evenly(r), IMAGES, data.crop_size, (c,)) for r, c in zip(rows, (a, b), strict=True)]
-    if not all(sides):
+    inputs, real = (fixed_images(_evenly(r), IMAGES, data.crop_size, (c,)) for r, c in zip(rows, (a, b), strict=True))
+    if not inputs or not real:
         return None
-    count = min(len(images) for (images,) in sides)
-    return Subset(*(images[:count] for (images,) in sides), true=False)
+    count = min(len(inputs[0]), len(real[0]))
+    return Subset(inputs[0][:count], real[0][:count], true=False)
 
 
 def _evenly(rows: Sequence[tuple[Source, ...]]) -> Sequence[tuple[Source, ...]]:
