@@ -77,6 +77,6 @@ def remarks(evaluations: Sequence[Evaluation]) -> list[str]:
 
 
 LEGEND = (
-    "↑ higher is better, ↓ lower, others should be as of real images. Untranslated: the same figure of the inputs as they are. Real: of further real "
-    "images of the target; of edges and structure, of the truth."
+    "↑ higher is better, ↓ lower, others should be as of real images. Untranslated: the same figure of the inputs as "
+    "they are. Real: of further real images of the target; of edges and structure, of the truth."
 )
