@@ -138,8 +138,8 @@ def _mark(change: Difference) -> str:
 
 
 LEGEND = (
-    "In brackets the 95 % interval. Better and worse (of some figures more and less): surely different from the first run (paired bootstrap on the "
-    "same images, p < 0.05; of whole sets, intervals that do not touch); = is not sure."
+    "In brackets the 95 % interval. Better and worse, of some figures more and less: surely different from the first "
+    "run (paired bootstrap on the same images, p < 0.05; of whole sets, intervals that do not touch); = is not sure."
 )
 
 
