@@ -15,7 +15,8 @@ from torch import nn
 from conftest import TINY, draw_images
 from cyclegan.commands import evaluation as commands
 from cyclegan.data.folders import find_domains
-from cyclegan.data.images import read_image, to_tensor
+from cyclegan.data.images import read_image
+from cyclegan.data.pixels import COLOUR, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import features, figures
 from cyclegan.evaluation.compare import difference
@@ -76,7 +77,7 @@ class Same(nn.Module):
 
 def test_a_generator_that_copies_its_input(data: Path) -> None:
     same = Translator(Same(), (3, 3))
-    found = measure(Generators(same, same), gather(find_domains(data), False, (3, 3), 32, 10), Networks())
+    found = measure(Generators(same, same), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), Networks())
     for key in ("psnr", "ssim", "l1", "swd", "colours"):
         assert found[key].value == pytest.approx(found[key].untranslated, rel=1e-3), key
     assert found["edges"].value == pytest.approx(1, abs=1e-3)
@@ -93,7 +94,7 @@ class Negative(nn.Module):
 
 def test_inverted_colours_keep_edges_but_not_structure(data: Path) -> None:
     negative = Translator(Negative(), (3, 3))
-    found = measure(Generators(negative, None), gather(find_domains(data), False, (3, 3), 32, 10), Networks())
+    found = measure(Generators(negative, None), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), Networks())
     assert found["edges"].value == pytest.approx(1, abs=1e-2)
     assert found["structure"].value < -0.7
     assert "cycle" not in found
@@ -245,7 +246,7 @@ def test_files_of_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_fid_and_kid_by_given_features(data: Path) -> None:
     judges = Networks(inception=lambda images: images.mean((2, 3)), lpips=lambda a, b: (a - b).abs().mean((1, 2, 3)))
     same = Translator(Same(), (3, 3))
-    found = measure(Generators(same, None), gather(find_domains(data), False, (3, 3), 32, 10), judges)
+    found = measure(Generators(same, None), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), judges)
     assert found["fid"].value == pytest.approx(found["fid"].untranslated, rel=1e-2)
     assert found["kid"].value > found["kid"].real  # type: ignore[operator]
     assert found["lpips"].value == pytest.approx(found["l1"].value, rel=1e-3)

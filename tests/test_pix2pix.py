@@ -268,7 +268,9 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
 
 def test_a_picture_to_be_coloured_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     read: list[object] = []
-    monkeypatch.setattr("cyclegan.data.datasets.read_image", lambda path, c: read.append(path) or read_image(path, c))
+    monkeypatch.setattr(
+        "cyclegan.data.datasets.read_image", lambda path, c, **_: read.append(path) or read_image(path, c)
+    )
     item = PairedImages(find_pictures(pairs).train, tiny().data, seed=0)[0, 0]
     assert len(read) == 1
     assert torch.equal(item["A"], item["B"])

@@ -22,6 +22,7 @@ commands:
   evaluate RUN          measure the quality of a run's translations
   compare RUN RUN ...   measure runs side by side on the same images
   report RUN            write the run's report.html anew
+  publish RUN NAME      upload a model to the Hugging Face hub
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
   export-weights RUN    write .pth files that the authors' PyTorch code loads
 
@@ -41,6 +42,7 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "evaluate": "evaluation:evaluate",
     "compare": "evaluation:compare",
     "report": "report:report",
+    "publish": "publish:publish",
     "import-weights": "weights:import_weights",
     "export-weights": "weights:export_weights",
 }

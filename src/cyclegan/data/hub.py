@@ -16,6 +16,8 @@ from cyclegan.errors import CycleGANError, UsageError
 
 SPECIFICATION = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([^,:]+),([^,:]+))?")
 SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val", "val": "val", "dev": "val"}
+# Not all that Pillow knows: some of its decoders start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 NAMED = ("trainA", "trainB", "testA", "testB")
 
 
@@ -145,7 +147,7 @@ def _write_images(library: Any, part: Part, folder: Path) -> int:
 
 def _write_image(content: bytes, stem: Path) -> None:
     """Write an image file as it is if we read its format, else as PNG."""
-    image = Image.open(io.BytesIO(content))
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
     kind = image.format or ""
     suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
     if suffix in IMAGE_SUFFIXES:

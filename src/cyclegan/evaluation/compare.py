@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from cyclegan.config import Direction
+from cyclegan.data.datasets import readings
 from cyclegan.data.folders import Domains
 from cyclegan.data.images import to_image
 from cyclegan.errors import CycleGANError, UsageError
@@ -184,9 +185,8 @@ def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) ->
     config, size = configuration(runs[0], data)
     forward = comparison.direction == "AtoB"
     domains: Domains = find_data(config) if forward else turned(find_data(config))
-    a, b = config.data.channels_a, config.data.channels_b
-    channels = (a, b) if forward else (b, a)
-    sets: Sets = gather(domains, METHODS[config.loss.method].paired, channels, size, SHOWN)
+    ways = [readings(config.data)[domain] for domain in comparison.direction.split("to")]
+    sets: Sets = gather(domains, METHODS[config.loss.method].paired, ways, size, SHOWN)
     at = torch.tensor(evenly(len(sets.inputs), SHOWN))
     columns = {"input": sets.inputs[at]}
     for name, run in zip(labels(runs), runs, strict=True):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cyclegan.config import Config, Direction
 from cyclegan.data.checking.likeness import ALIKE, fingerprints, nearest
+from cyclegan.data.datasets import readings
 from cyclegan.errors import UsageError
 from cyclegan.evaluation import features
 from cyclegan.evaluation.figures import Evaluation, Figure
@@ -126,10 +127,9 @@ def evaluate(
     domains, method = find_data(config), METHODS[config.loss.method]
     measured = []
     for direction in read_directions(config):
-        channels = (config.data.channels_a, config.data.channels_b)
         view = domains if direction == "AtoB" else turned(domains)
-        order = channels if direction == "AtoB" else channels[::-1]
-        sets = gather(view, method.paired, order, size or trained_at, most)
+        ways = [readings(config.data)[domain] for domain in direction.split("to")]
+        sets = gather(view, method.paired, ways, size or trained_at, most)
         known = know(sets, method, judges)
         for folder in checkpoints(run, checkpoint, every):
             say(f"Measuring {folder.name}, {view.names[0]} to {view.names[1]}")

@@ -8,11 +8,11 @@ from PIL import Image
 
 from cyclegan.config import Config, Direction
 from cyclegan.data.folders import Domain, Domains, paired_by_name
-from cyclegan.data.images import Source, UnreadableImage, check_header, read_image
+from cyclegan.data.images import Source, UnreadableImage, check_header, read_pixels, shown
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation import figures
 from cyclegan.evaluation.figures import Evaluation, metric
-from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after, scaled_like
+from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after
 from cyclegan.evaluation.strips import Strip, evenly, read_strips
 from cyclegan.translation.translator import Translator
 
@@ -125,13 +125,13 @@ def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
 def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> Example | None:
     try:
         image, truth = (
-            read_image(score.source, translator.in_channels),
-            read_image(score.truth, translator.out_channels),
+            read_pixels(score.source, translator.reading),
+            read_pixels(score.truth, translator.writing),
         )
     except UnreadableImage:  # it could be read a moment ago; the file is gone
         return None
     before, after = before_and_after(translator, image, size)
-    return Example(score.source.stem, before, after, scaled_like(truth, after), score, rank)
+    return Example(score.source.stem, shown(before), shown(after), shown(truth.resized(after.size)), score, rank)
 
 
 def _measured_first(files: Sequence[Source], evaluation: Evaluation | None) -> tuple[list[Source], Sequence[Source]]:
@@ -167,8 +167,9 @@ def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source
         if len(examples) == SHOWN:
             break
         try:
-            image = read_image(path, translator.in_channels)
+            image = read_pixels(path, translator.reading)
         except UnreadableImage:
             continue
-        examples.append(Example(path.stem, *before_and_after(translator, image, size)))
+        before, after = before_and_after(translator, image, size)
+        examples.append(Example(path.stem, shown(before), shown(after)))
     return examples

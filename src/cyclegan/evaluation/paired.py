@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from cyclegan.config import Direction
-from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Array, Pixels, Reading, in_channels, to_tensor
 from cyclegan.errors import CycleGANError
 from cyclegan.metrics.intervals import bootstrap_interval
 from cyclegan.metrics.similarity import psnr, ssim
@@ -74,23 +74,28 @@ def against_truth(
 def _scores(translator: Translator, pairs: Sequence[tuple[Source, Source]], size: int | None) -> Iterator[Score]:
     for source, target in pairs:
         try:
-            image, truth = read_image(source, translator.in_channels), read_image(target, translator.out_channels)
+            image, truth = read_pixels(source, translator.reading), read_pixels(target, translator.writing)
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)
-        made, true = to_tensor(after), to_tensor(scaled_like(truth, after))
-        untranslated = to_tensor(before.convert(after.mode))
+        made, true = to_tensor(after.values), to_tensor(truth.resized(after.size).values)
+        untranslated = to_tensor(_alike(before.values, translator.out_channels))
         yield Score(
             source, target, psnr(made, true), ssim(made, true), psnr(untranslated, true), ssim(untranslated, true)
         )
 
 
-def before_and_after(translator: Translator, image: Image.Image, size: int | None) -> tuple[Image.Image, Image.Image]:
+def _alike(values: Array, channels: int) -> Array:
+    """Values in another number of channels, for want of a translation: grey as colour, or the mean in every one."""
+    if values.shape[2] == channels:
+        return values
+    unit = values / np.float32(255) if values.dtype == np.uint8 else values
+    if {values.shape[2], channels} == {1, 3}:
+        return in_channels(unit, False, Reading(channels))[0]
+    return np.repeat(unit.mean(2, keepdims=True), channels, 2)
+
+
+def before_and_after(translator: Translator, image: Pixels, size: int | None) -> tuple[Pixels, Pixels]:
     """What the generator sees of an image, and its translation, both with a shorter side of at most `size` pixels."""
     after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
-    return translator.seen(scaled_like(image, after)), after
-
-
-def scaled_like(image: Image.Image, model: Image.Image) -> Image.Image:
-    """The image in the model's width and height."""
-    return image if image.size == model.size else image.resize(model.size, Image.Resampling.BICUBIC)
+    return translator.seen(image.resized(after.size)), after

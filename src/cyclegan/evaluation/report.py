@@ -45,7 +45,7 @@ def write_report(run: str | Path) -> Written:
     """
     run = Path(run)
     config = read_run(run)
-    domains, notes = _domains(config)
+    domains, notes = find_test_data(config)
     views = []
     for direction in METHODS[config.loss.method].learned(config.loss):
         view, remarks = look(run, config, domains, direction)
@@ -53,10 +53,11 @@ def write_report(run: str | Path) -> Written:
         notes += [remark for remark in remarks if remark not in notes]
     page = _small_enough(_contents(run, config, domains, views) | {"notes": notes})
     _write(page, run / NAME)
-    return Written(run / NAME, tuple(_sentence(view, view.paired) for view in views if view.paired is not None))
+    return Written(run / NAME, tuple(sentence(view, view.paired) for view in views if view.paired is not None))
 
 
-def _domains(config: Config) -> tuple[Domains | None, list[str]]:
+def find_test_data(config: Config) -> tuple[Domains | None, list[str]]:
+    """The data of a run, or None and a sentence when it is no longer there."""
     try:
         return find_data(config), []
     except (UsageError, OSError) as error:
@@ -118,7 +119,8 @@ def figure(value: float, digits: int) -> str:
     return "∞" if value == float("inf") else f"{value:.{digits}f}".replace("-", "−")
 
 
-def _sentence(view: View, paired: Paired) -> str:
+def sentence(view: View, paired: Paired) -> str:
+    """The quality of a direction against truth."""
     images = "1 test image" if paired.images == 1 else f"{paired.images} test images"
     return (
         f"{view.source} to {view.target}: PSNR {paired.psnr:.1f} dB, SSIM {paired.ssim:.2f} against truth on {images} "

@@ -24,6 +24,7 @@ class Progress:
     images_per_second: float  # of both domains and all processes
     memory: float  # GiB: peak of the GPU, or of the process where there is none
     learning_rate: float
+    data_wait: float = 0.0  # share of the time since the last row that the loop waited for images, 0 to 1
 
 
 class Monitor:
@@ -31,6 +32,9 @@ class Monitor:
 
     def start(self, run: Path, step: int) -> None:
         """The training begins, or goes on at `step`."""
+
+    def preloaded(self, done: int, total: int) -> None:
+        """So many of all images are decoded, ahead of the first step."""
 
     def tick(self, progress: Progress) -> None:
         """A step is done."""
@@ -69,6 +73,10 @@ class Monitors(Monitor):
         """Tell all."""
         self._tell("start", run, step)
 
+    def preloaded(self, done: int, total: int) -> None:
+        """Tell all."""
+        self._tell("preloaded", done, total)
+
     def tick(self, progress: Progress) -> None:
         """Tell all."""
         self._tell("tick", progress)
@@ -98,37 +106,37 @@ class MetricsFile(Monitor):
     """``metrics.csv`` and ``quality.csv`` in the run folder. A resumed run drops the rows after its checkpoint."""
 
     def start(self, run: Path, step: int) -> None:
-        """Keep the rows up to `step`."""
-        self.path, self.quality_path = run / "metrics.csv", run / "quality.csv"
-        for path in (self.path, self.quality_path):
-            if path.exists():
-                _keep_rows(path, step)
+        """Keep the rows up to `step`, and the columns, which may be those of an earlier version."""
+        self.paths = {name: run / f"{name}.csv" for name in ("metrics", "quality")}
+        self.columns = {name: _keep_rows(path, step) for name, path in self.paths.items() if path.exists()}
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Append a row."""
-        _append(self.path, {**vars(progress), **terms})
+        self._append("metrics", {**vars(progress), **terms})
 
     def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Append a row to the other file."""
-        _append(self.quality_path, {"step": progress.step, "minutes": progress.minutes, **values})
+        self._append("quality", {"step": progress.step, "minutes": progress.minutes, **values})
+
+    def _append(self, name: str, row: Mapping[str, float]) -> None:
+        path, text = self.paths[name], io.StringIO()
+        columns = self.columns.get(name) or list(row)
+        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+        if not path.exists():
+            writer.writeheader()
+        writer.writerow(row)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text.getvalue())
 
 
-def _keep_rows(path: Path, step: int) -> None:
+def _keep_rows(path: Path, step: int) -> list[str]:
+    """Drop the rows after `step`, and return the columns."""
     head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
     temporary = path.with_suffix(".newer")
     temporary.write_text(head + "".join(whole), encoding="utf-8")
     temporary.replace(path)
-
-
-def _append(path: Path, row: Mapping[str, float]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, row.keys(), lineterminator="\n")
-    if not path.exists():
-        writer.writeheader()
-    writer.writerow(row)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text.getvalue())
+    return head.split()[0].split(",") if head.strip() else []
 
 
 class SampleFiles(Monitor):
@@ -157,7 +165,7 @@ class TensorBoard(Monitor):
         """Write scalars."""
         for name, value in terms.items():
             self.writer.add_scalar(f"loss/{name}", value, progress.step)
-        for name in ("learning_rate", "images_per_second", "memory"):
+        for name in ("learning_rate", "images_per_second", "memory", "data_wait"):
             self.writer.add_scalar(f"run/{name}", getattr(progress, name), progress.step)
 
     def quality(self, progress: Progress, values: Mapping[str, float]) -> None:

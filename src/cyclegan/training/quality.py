@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cyclegan.config import Config, Direction
+from cyclegan.data.datasets import readings
 from cyclegan.data.folders import Domains, paired_by_name
 from cyclegan.data.images import Source
 from cyclegan.errors import UsageError
@@ -49,17 +51,21 @@ class Quality:
         """Whether a training measures after this step."""
         return bool(self.subsets) and step % self.every == 0
 
-    def measure(self, method: type[Method], generators: nn.ModuleDict, device: torch.device) -> dict[str, float]:
+    def measure(self, method: type[Method], generators: nn.ModuleDict, fabric: Fabric) -> dict[str, float]:
         """PSNR and SSIM where the truth is known, and SWD, of each direction: "psnr_AtoB" and so on."""
         values = {}
+        was_training = generators.training
+        generators.eval()
         for direction, subset in self.subsets.items():
-            made = [method.translate(generators, x.to(device)[None], direction)[0] for x in subset.inputs]
+            with torch.no_grad(), fabric.autocast():
+                made = [method.translate(generators, x.to(fabric.device)[None], direction)[0] for x in subset.inputs]
             fakes = torch.stack([image.float().clamp(-1, 1).cpu() for image in made])
             if subset.true:
                 for name, compare in (("psnr", similarity.psnr), ("ssim", similarity.ssim)):
                     each = [compare(fake, real) for fake, real in zip(fakes, subset.real, strict=True)]
                     values[f"{name}_{direction}"] = sum(each) / len(each)
             values[f"swd_{direction}"] = patches.image_distance(fakes, subset.real)
+        generators.train(was_training)
         return values
 
     def score(self, values: dict[str, float]) -> float:
@@ -71,13 +77,13 @@ class Quality:
 def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | None:
     test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
     data = config.data
-    a, b = (data.channels_a, data.channels_b) if direction == "AtoB" else (data.channels_b, data.channels_a)
+    ways = [readings(data)[domain] for domain in direction.split("to")]
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
-        columns = fixed_images(_evenly(pairs), IMAGES, data.crop_size, (a, b))
+        columns = fixed_images(_evenly(pairs), IMAGES, data.crop_size, ways)
         return Subset(columns[0], columns[1], true=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
-    inputs, real = (fixed_images(_evenly(r), IMAGES, data.crop_size, (c,)) for r, c in zip(rows, (a, b), strict=True))
+    inputs, real = (fixed_images(_evenly(r), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True))
     if not inputs or not real:
         return None
     count = min(len(inputs[0]), len(real[0]))

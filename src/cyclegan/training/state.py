@@ -137,7 +137,8 @@ class Training:
 
         self.step += 1
         self.generators_terms = tuple(generated[0])
-        self.fresh.append(_mean_terms([g | d for g, d in zip(generated, judged, strict=True)]))
+        terms = _mean_terms([g | d for g, d in zip(generated, judged, strict=True)])
+        self.fresh.append(terms | self.method.figures())
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.settle()
 

@@ -1,0 +1,112 @@
+"""A trained model for others: the model folder, with a card that tells what it learned, from what, and how well."""
+
+import tempfile
+from pathlib import Path
+
+from cyclegan.config import Config, to_toml
+from cyclegan.evaluation.story import Story, tell
+from cyclegan.training.run_folder import read_run
+from cyclegan.translation.hub import upload
+from cyclegan.translation.model_folder import is_model, read_model, write_model
+
+SAMPLES = "samples-{}.png"
+
+USE = """\
+Pictures of the kind it learned from, as a style, a sketch or a starting point. It invents what it does not know: a
+translation is no measurement and no evidence, and must not stand for one, least of all in medicine or law. Pictures
+unlike those of the training come out arbitrarily. The terms of the training data may bind its use.
+"""
+
+
+def publish(source: Path, name: str, *, private: bool = False) -> str:
+    """Upload a run or a model to the Hugging Face hub as ``user/name`` and return its address.
+
+    A run goes with a card of its settings, data, quality and samples; a model folder goes as it is. Raises
+    `UsageError` and `CycleGANError`.
+    """
+    if is_model(source):
+        return upload(source, name, private=private)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name.rpartition("/")[2]
+        write_published(source, folder, name)
+        return upload(folder, name, private=private)
+
+
+def write_published(run: Path, folder: Path, name: str) -> None:
+    """Write the model folder of a run with its card and its newest samples. `name` is the one on the hub."""
+    model, story = read_model(run), tell(run)
+    write_model(model, folder)
+    for direction, picture in story.samples.items():
+        (folder / SAMPLES.format(direction)).write_bytes(picture.read_bytes())
+    (folder / "README.md").write_text(card(name, model.directions[0], story, read_run(run)), encoding="utf-8")
+
+
+def card(name: str, direction: str, story: Story, config: Config) -> str:
+    """The model card in Markdown, with the front matter that the hub reads."""
+    samples = "\n\n".join(f"![{d}]({SAMPLES.format(d)})" for d in story.samples)
+    facts = "\n".join(f"| {heading} | {words} |" for heading, words in story.facts)
+    quality = "\n".join(f"- {sentence}" for sentence in story.quality) or (
+        "Not measured: the truth of the test images is not known."
+    )
+    return f"""\
+---
+library_name: cyclegan
+pipeline_tag: image-to-image
+tags:
+- image-to-image
+- {config.loss.method}
+---
+
+# {name.rpartition("/")[2]}
+
+{story.lead}
+
+{samples}
+
+## Use
+
+```
+pip install cyclegan
+cyclegan translate hf:{name} photos/ -o translated/ --direction {direction}
+```
+
+```python
+from PIL import Image
+from cyclegan import Translator
+
+translator = Translator.from_pretrained("{name}", direction="{direction}")
+translator.translate(Image.open("photo.jpg")).save("translated.png")
+```
+
+Pictures may have any size.
+
+## What it is for
+
+{USE}
+## Training
+
+| | |
+| --- | --- |
+{facts}
+
+## Quality
+
+{quality}
+
+## All settings
+
+<details><summary>config.toml</summary>
+
+```toml
+{to_toml(_without_places(config)).strip()}
+```
+
+</details>
+"""
+
+
+def _without_places(config: Config) -> Config:
+    """The settings without the paths of the machine that it was trained on."""
+    places = {n: Path(v.name) for n, v in vars(config.data).items() if isinstance(v, Path)}
+    start = config.networks.init_from
+    return config.with_settings(**places, runs=Path("runs"), init_from=Path(start.name) if start else None, name=None)
