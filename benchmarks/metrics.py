@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
 from cyclegan.data import seasons
@@ -92,9 +92,17 @@ def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
                 mine = [each.figures for name, each in found if (name, each.direction) == group]
                 ranks.append(agreement([f[key].value for f in mine], [f[truth].value for f in mine], key, truth))
             known = [rank for rank in ranks if rank is not None]
-            row.append(f"{statistics.mean(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else "–")
+            row.append(spread(known) if known else "–")
         lines.append(row)
     return markdown(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, the least and the largest."""
+    mean, low, high = (
+        f"{value + 0.0:.2f}".replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
+    )
+    return f"{mean} ({low} to {high})"
 
 
 def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth: str) -> float | None:
@@ -105,8 +113,7 @@ def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth:
     if len(set(values)) < 2 or len(set(truths)) < 2:
         return None
     sign = 1 if (metric(key).better == "lower") == (metric(truth).better == "lower") else -1
-    a, b = (np.argsort(np.argsort(each)).astype(float) for each in (values, truths))
-    return sign * float(np.corrcoef(a, b)[0, 1])
+    return sign * float(spearmanr(values, truths).statistic)
 
 
 def shared(found: Sequence[tuple[str, Evaluation]]) -> list[str]:

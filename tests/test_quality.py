@@ -39,7 +39,7 @@ def test_the_best_checkpoint_is_the_one_that_measured_best(tiny: Callable[..., C
     run = train(tiny(max_steps=7, measure_every=2, log_every=3))
     measured = rows(run)
     assert [row["step"] for row in measured] == [2, 4, 6, 7]
-    best = max(measured, key=lambda row: row["psnr_AtoB"] + row["psnr_BtoA"])
+    best = max(measured, key=lambda row: row["ssim_AtoB"] + row["ssim_BtoA"])
     assert state(run, "best")["step"] == best["step"] == state(run, "latest")["best"][1]
     translator = Translator.load(run / "checkpoints" / "best", "AtoB")
     pairs = zip(*(sorted((data / f"test{d}").iterdir()) for d in "AB"), strict=True)

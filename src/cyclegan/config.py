@@ -184,7 +184,7 @@ class RunConfig:
     ] = 500
     best_by: Annotated[
         Literal["auto", "psnr", "ssim", "swd"],
-        Doc("What chooses checkpoints/best; auto: PSNR where test pairs tell the truth, else SWD."),
+        Doc("What chooses checkpoints/best; auto: SSIM where test pairs tell the truth, else SWD."),
     ] = "auto"
     patience: Annotated[int, Doc("Measurements without a new best that end the training; 0 never does.")] = 0
     save_minutes: Annotated[float, Doc("Minutes between writings of checkpoints/latest.")] = 5.0

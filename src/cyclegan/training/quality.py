@@ -45,7 +45,7 @@ class Quality:
             raise UsageError(
                 f"--best-by {run.best_by} needs test images of equal names in both domains; take --best-by swd."
             )
-        self.best_by = ("psnr" if truth else "swd") if run.best_by == "auto" else run.best_by
+        self.best_by = ("ssim" if truth else "swd") if run.best_by == "auto" else run.best_by
 
     def due(self, step: int) -> bool:
         """Whether a training measures after this step."""
