@@ -16,6 +16,8 @@ HELPS = [
     ["train"],
     ["resume"],
     ["translate"],
+    ["evaluate"],
+    ["compare"],
     ["report"],
     ["data"],
     ["data", "get"],
@@ -60,7 +62,7 @@ def test_version_and_unknown_commands() -> None:
     assert run("--version").stdout.startswith("cyclegan ")
     result = run("trian")
     assert result.returncode == 2
-    assert "no command 'trian'; there are data, train, resume, translate, report" in result.stderr
+    assert "no command 'trian'; there are data, train, resume, translate, evaluate, compare, report" in result.stderr
 
 
 def sentence(result: subprocess.CompletedProcess[str], code: int) -> str:

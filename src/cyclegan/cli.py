@@ -19,6 +19,8 @@ commands:
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
+  evaluate RUN          measure the quality of a run's translations
+  compare RUN RUN ...   measure runs side by side on the same images
   report RUN            write the run's report.html anew
   publish RUN NAME      upload a model to the Hugging Face hub
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
@@ -37,6 +39,8 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "train": "training:train",
     "resume": "training:resume",
     "translate": "translation:translate",
+    "evaluate": "evaluation:evaluate",
+    "compare": "evaluation:compare",
     "report": "report:report",
     "publish": "publish:publish",
     "import-weights": "weights:import_weights",

@@ -179,6 +179,14 @@ class RunConfig:
     log_every: Annotated[int, Doc("Steps between rows of metrics.csv.")] = 50
     sample_every: Annotated[int, Doc("Steps between sample grids.")] = 1000
     samples: Annotated[int, Doc("Test images of each domain in a sample grid.")] = 4
+    measure_every: Annotated[
+        int, Doc("Steps between measurements of quality on a few test images; 0 turns them off.")
+    ] = 500
+    best_by: Annotated[
+        Literal["auto", "psnr", "ssim", "swd"],
+        Doc("What chooses checkpoints/best; auto: SSIM where test pairs tell the truth, else SWD."),
+    ] = "auto"
+    patience: Annotated[int, Doc("Measurements without a new best that end the training; 0 never does.")] = 0
     save_minutes: Annotated[float, Doc("Minutes between writings of checkpoints/latest.")] = 5.0
     checkpoint_epochs: Annotated[int, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[int, Doc("Numbered checkpoints that are kept, newest first; 0 keeps all.")] = 3
@@ -223,7 +231,7 @@ AT_LEAST = {
     "lambda_nce": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
-    "checkpoint_epochs": 0, "keep": 0, "ada_images": 1,
+    "checkpoint_epochs": 0, "keep": 0, "ada_images": 1, "measure_every": 0, "patience": 0,
 }  # fmt: skip
 MORE_THAN_ZERO = (
     "cache_size", "nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes",
@@ -284,6 +292,8 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--nce-layers is {loss.nce_layers!r}; it must be rising numbers from 0 on, such as 0,4,8."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
+    if run.patience and not run.measure_every:
+        yield "--patience counts measurements, and --measure-every 0 makes none; give both or neither."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
         yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
 

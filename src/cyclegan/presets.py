@@ -130,6 +130,7 @@ def _for_cpu(image_size: int) -> dict[str, Any]:
         "workers": 0,  # the processors have enough to do
         "max_minutes": 60.0,
         "sample_every": 50 if tiny else 100,
+        "measure_every": 250,
         "log_every": 10,
         **_sizes(_multiple_of_32(min(image_size, 128))),
     }

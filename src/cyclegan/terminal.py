@@ -79,6 +79,11 @@ class TerminalDisplay(Monitor):
                 markup=False,
             )
 
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Print what was measured above the display."""
+        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.message(f"Quality at step {progress.step}: {said}")
+
     def message(self, text: str) -> None:
         """Print above the display."""
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)

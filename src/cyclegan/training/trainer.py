@@ -22,6 +22,7 @@ from cyclegan.training.data import find_training_data, make_dataset, preload, ro
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online import online_monitors, require_extras
 from cyclegan.training.processes import each_for_itself, launch, on_first_process, together
+from cyclegan.training.quality import Quality
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
@@ -174,6 +175,9 @@ class Loop:
         self.advised: set[str] = set()  # matters on which advice was given
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
+        self.quality = on_first_process(
+            self.fabric, lambda: Quality(self.config, domains, training.method.learned(self.config.loss))
+        )
         if data.preload and self._share() < 1:
             behind = self.fabric.global_rank / self.fabric.world_size
             monitors.message(preload(dataset, behind, monitors.preloaded))
@@ -189,7 +193,7 @@ class Loop:
                 "raise its budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
             )
         with StopRequests(say=self.fabric.is_global_zero) as stop, closing(self.batches):
-            while (share := self._share()) < 1:
+            while (share := self._share()) < 1 and not self._stalled():
                 rate = training.set_rate(share)
                 training.train_step([self._next_batch() for _ in range(self.config.optimiser.accumulate)])
                 stopping, saving = self._agree(stop.received, clock.since_save() >= settings.save_minutes)
@@ -206,15 +210,24 @@ class Loop:
                     self._show_samples(progress)
                 if (step - self.since) % self.steps_per_epoch == 0:
                     training.end_epoch()
+                if self.quality.due(step):
+                    self._measure(progress)
                 if saving or stopping or self._numbered_due():
                     self._save()
                 if stopping:
                     self._count_broken()
                     raise Interrupted(f"Stopped and saved at step {step}. {self._go_on()}", stopping)
             if training.step > self.saved_at:
+                if training.best is not None and not self.quality.due(training.step):
+                    self._measure(self._progress(rate=0.0))
                 self._save()
                 if training.step % settings.sample_every:
                     self._show_samples(self._progress(rate=0.0))
+            if self._stalled():
+                self.monitors.message(
+                    f"Stopped early: since step {training.best_step} no {self.quality.best_by.upper()} was better. "
+                    "That checkpoint is checkpoints/best."
+                )
         self._count_broken()
 
     def _share(self) -> float:
@@ -289,6 +302,25 @@ class Loop:
         checkpoints.save_latest(saved, folder)
         if self._numbered_due():
             checkpoints.keep_numbered(folder, self.training.step, self.config.run.keep)
+
+    def _measure(self, progress: Progress) -> None:
+        """Measure on the fixed test images, and keep the checkpoint if it is the best one."""
+        method, generators = type(self.training.method), self.training.generators
+        values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
+        self.monitors.quality(progress, values)
+        if self.training.judge(self.quality.score(values)):
+            self._require_finite()
+            saved = self.training.checkpoint()
+            on_first_process(self.fabric, lambda: self._write_best(saved))
+
+    def _write_best(self, saved: checkpoints.Checkpoint | None) -> None:
+        assert saved is not None, "the first process has the checkpoint"
+        checkpoints.save_best(saved, self.folder / "checkpoints")
+
+    def _stalled(self) -> bool:
+        """Whether the quality has not grown for so long that the training shall end."""
+        patience = self.config.run.patience
+        return 0 < patience <= self.training.not_better
 
     def _go_on(self) -> str:
         return f"Go on with: cyclegan resume {self.folder}"
