@@ -22,6 +22,7 @@ HELPS = [
     ["data"],
     ["data", "get"],
     ["data", "list"],
+    ["data", "prepare"],
     ["data", "check"],
     ["publish"],
     ["import-weights"],

@@ -15,6 +15,7 @@ Turn images of one kind into images of another, learned from two folders without
 commands:
   data list             show the data sets that can be had by name
   data get NAME         write a data set; 'seasons' is built in
+  data prepare SOURCE   make images ready once: split, resize, cut, join, halve, frames of video
   data check DATA       look for what would spoil a training, and what it will do
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
