@@ -1,5 +1,8 @@
 """The commands of `cyclegan data`."""
 
+from cyclegan.commands.options import call
+from cyclegan.errors import UsageError
+
 HELP = """\
 usage: cyclegan data COMMAND ...
 
@@ -18,3 +21,14 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "prepare": "data_prepare:prepare",
     "check": "data_check:check",
 }
+
+
+def run(arguments: list[str]) -> None:
+    """`cyclegan data COMMAND`."""
+    command, *rest = arguments or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return
+    if command not in COMMANDS:
+        raise UsageError(f"There is no command `cyclegan data {command}`; there are {', '.join(COMMANDS)}.")
+    call(COMMANDS[command], rest)

@@ -50,7 +50,8 @@ def edges(image: Pixels) -> Pixels:
     except ImportError:
         raise UsageError("--edges needs scikit-image: pip install 'cyclegan[edges]'.") from None
     grey = np.asarray(shown(image).convert("L"), np.float32) / 255
-    return Pixels(np.where(canny(grey, SIGMA), 0, 255).astype(np.uint8)[..., None])
+    found = canny(grey, SIGMA)  # type: ignore[no-untyped-call]
+    return Pixels(np.where(found, 0, 255).astype(np.uint8)[..., None])
 
 
 def prepared(image: Pixels, recipe: Recipe) -> Iterator[tuple[str, Pixels]]:
