@@ -22,6 +22,7 @@ from cyclegan.data import seasons
 from cyclegan.data.folders import Domain, find_domains, paired_by_name
 from cyclegan.data.images import read_image, to_tensor
 from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.curves import read_metrics
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.methods import build_method
 from cyclegan.presets import Surroundings, automatic
@@ -70,8 +71,7 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
 def judged(run: Path, known: Domain, unknown: Domain) -> tuple[float, float]:
     """Mean D(known) - D(unknown) over both discriminators, unaugmented, and the mean p of ADA (0 without)."""
     method = build_method(read_run(run), 0).eval()
-    weights = read_model(run).weights
-    method.load_state_dict(weights)
+    method.load_state_dict(read_model(run).weights, strict=False)  # without ADA's probabilities
     surplus = []
     with torch.inference_mode():
         for name, side in (("D_X", "a"), ("D_Y", "b")):
@@ -80,7 +80,7 @@ def judged(run: Path, known: Domain, unknown: Domain) -> tuple[float, float]:
                 for each in (known, unknown)
             ]
             surplus.append(float(sure[0] - sure[1]))
-    chances = [float(value) for key, value in weights.items() if key.startswith("augmentations.")]
+    chances = [column[-1] for name, column in read_metrics(run / "metrics.csv").items() if name.startswith("p_D")]
     return statistics.mean(surplus), statistics.mean(chances or [0.0])
 
 

@@ -80,6 +80,7 @@ def _read_checkpoint(folder: Path) -> Model:
     config = from_toml(folder / "config.toml")
     try:
         weights = load_file(folder / "weights.safetensors")
+        weights = {k: v for k, v in weights.items() if not k.startswith("augmentations.")}  # of training alone
         if (folder / "ema.safetensors").exists():
             averaged = load_file(folder / "ema.safetensors")
             weights = {k: v for k, v in weights.items() if not k.startswith("generators.")}
