@@ -22,6 +22,7 @@ HELPS = [
     ["data", "list"],
     ["data", "check"],
     ["publish"],
+    ["export"],
     ["import-weights"],
     ["export-weights"],
 ]

@@ -21,6 +21,7 @@ commands:
   translate RUN INPUT   translate images and folders with a trained run
   report RUN            write the run's report.html anew
   publish RUN NAME      upload a model to the Hugging Face hub
+  export RUN            write a generator for ONNX Runtime, OpenVINO, torch.export or browsers
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
   export-weights RUN    write .pth files that the authors' PyTorch code loads
 
@@ -39,6 +40,7 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "translate": "translation:translate",
     "report": "report:report",
     "publish": "publish:publish",
+    "export": "export:export",
     "import-weights": "weights:import_weights",
     "export-weights": "weights:export_weights",
 }

@@ -15,8 +15,9 @@ from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
+from cyclegan.translation.export_formats import is_export, open_export
 from cyclegan.translation.hub import is_name, located
-from cyclegan.translation.model_folder import read_model
+from cyclegan.translation.model_folder import Model, read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
 
@@ -44,7 +45,7 @@ class Translator:
 
     @classmethod
     def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
-        """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
+        """Load the generator of a run folder (its last checkpoint), a checkpoint folder, a model folder or an export.
 
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
@@ -52,20 +53,12 @@ class Translator:
         `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
         weights.
         """
+        if is_export(Path(path)):
+            return _of_export(Path(path), direction, device)
         folder = located(path)
         model = read_model(folder)
-        config, method = model.config, METHODS[model.method]
-        direction = direction or model.directions[0]
-        if direction not in model.directions:
-            raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
-        channels = (config.data.channels_a, config.data.channels_b)
-        channels = channels if direction == "AtoB" else channels[::-1]
-        generator = build_generator(config.networks, *method.generator_channels(channels))
-        try:
-            generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
-        except RuntimeError as error:
-            raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        translator = cls(generator, channels, _device(device), method)
+        generator, channels, _ = trained_generator(model, direction, path)
+        translator = cls(generator, channels, _device(device), METHODS[model.method])
         translator.source = folder
         return translator
 
@@ -153,6 +146,36 @@ class Translator:
         with torch.inference_mode(), enough_memory(advice):
             result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+
+def trained_generator(
+    model: Model, direction: Direction | None, path: str | Path
+) -> tuple[nn.Module, tuple[int, int], Direction]:
+    """The generator of a direction, or of the first if none is given; its images' channels, and the direction.
+
+    `path` is what errors name. Raises `UsageError` for a direction that was not learned, and `CycleGANError` for
+    weights that do not fit.
+    """
+    config, method = model.config, METHODS[model.method]
+    direction = direction or model.directions[0]
+    if direction not in model.directions:
+        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
+    channels = (config.data.channels_a, config.data.channels_b)
+    channels = channels if direction == "AtoB" else channels[::-1]
+    generator = build_generator(config.networks, *method.generator_channels(channels))
+    try:
+        generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
+    except RuntimeError as error:
+        raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
+    return generator, channels, direction
+
+
+def _of_export(path: Path, direction: Direction | None, device: str) -> Translator:
+    exported = open_export(path, device)
+    described = exported.description
+    if direction not in (None, described.direction):
+        raise UsageError(f"{path} translates {described.direction} only, not {direction}.")
+    return Translator(exported, (described.in_channels, described.out_channels))  # its images stay on the CPU
 
 
 def scaled(image: Image.Image, size: int | str) -> Image.Image:
