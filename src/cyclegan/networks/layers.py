@@ -121,7 +121,7 @@ def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
     """
     for dim in (2, 3):
         size = x.shape[dim]
-        wanted = torch.sym_max(least, (size + multiple - 1) // multiple * multiple)
+        wanted = torch.sym_max(least, (size + multiple - 1) // multiple * multiple)  # type: ignore[no-untyped-call]
         if torch.compiler.is_exporting() or wanted != size:  # an exported graph must hold for sizes of both kinds
             x = x.index_select(dim, _back_and_forth(size, wanted, x.device))
     return x
@@ -129,7 +129,7 @@ def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
 
 def _back_and_forth(size: int, wanted: int, device: torch.device) -> Tensor:
     # As tensors, and without a branch for a single pixel, because in an export these numbers are unknowns.
-    period = torch.full((1,), torch.sym_max(2 * size - 2, 1), device=device)
+    period = torch.full((1,), torch.sym_max(2 * size - 2, 1), device=device)  # type: ignore[no-untyped-call]
     position = torch.arange(wanted, device=device) % period
     return torch.minimum(position, 2 * size - 2 - position)
 

@@ -74,15 +74,15 @@ class Whole(nn.Module):
         super().__init__()
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
         self.method = method
-        self.type = torch.float16 if precision == "float16" else torch.float32
-        self.generator.to(self.type)
+        self.dtype = torch.float16 if precision == "float16" else torch.float32
+        self.generator.to(self.dtype)
         for module in self.generator.modules():
             if isinstance(module, Dropout):
                 module.noise_seed = None  # its noise is drawn by torch, for each size another
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] to the same."""
-        return self.method.image_to_image(lambda x: self.generator(x.to(self.type)).float(), images)  # type: ignore[arg-type]
+        return self.method.image_to_image(lambda x: self.generator(x.to(self.dtype)).float(), images)  # type: ignore[arg-type]
 
 
 def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, overwrite: bool = False) -> Report:
@@ -154,7 +154,7 @@ def _chosen(
     images: Sequence[Source], channels: int, fixed_size: tuple[int, int] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Images (1, C, H, W) to compare on, and others to calibrate on, or the same if there are no others."""
-    readable = []
+    readable: list[Tensor] = []
     for source in images:
         if len(readable) == CHECKED + CALIBRATED:
             break
@@ -250,8 +250,13 @@ def _files(made: Path) -> list[Path]:
 def _put_in_place(made: Path, out: Path) -> None:
     try:
         if made.is_dir():
-            checkpoint.exchange(out, lambda newer: [shutil.copy(file, newer) for file in _files(made)])
+            checkpoint.exchange(out, lambda newer: _copy(made, newer))
         for file in [] if made.is_dir() else _files(made):
             file.replace(out.with_suffix(file.suffix))
     except OSError as error:
         raise CycleGANError(f"{out} cannot be written: {error.strerror or error}.") from None
+
+
+def _copy(made: Path, folder: Path) -> None:
+    for file in _files(made):
+        shutil.copy(file, folder)

@@ -76,7 +76,7 @@ class Exported(nn.Module):
             raise UsageError(
                 f"This export takes images of {width}x{height} pixels only; make one without --fixed-size."
             )
-        batches = images.split(1) if fixed is not None else [images]
+        batches = torch.split(images, 1) if fixed is not None else (images,)
         return torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
 
 
