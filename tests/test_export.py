@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import draw_images
+from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.commands.export import export as command
 from cyclegan.config import Config
@@ -17,7 +17,7 @@ from cyclegan.networks import build_generator
 from cyclegan.presets import configure
 from cyclegan.translation import export_web
 from cyclegan.translation.export import Order, Report, export, pictures_in
-from cyclegan.translation.model_folder import Model, write_model
+from cyclegan.translation.model_folder import Model, settings_of, write_model
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -26,16 +26,13 @@ pytest.importorskip("onnx")
 
 def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Path:
     """A model folder of one generator with random weights."""
-    config: Config = configure("paper", **({"data": "x", "generator": "resnet", "blocks": 1, "generator_width": 8} | networks))  # type: ignore[arg-type]
+    config: Config = configure("paper", **({"data": "x", "method": method} | TINY | networks))  # type: ignore[arg-type]
     torch.manual_seed(0)
     channels = (1, 2) if method == "colorization" else (3, 3)
     weights = build_generator(config.networks, *channels).state_dict()
-    settings = {
-        "networks": {k: v for k, v in vars(config.networks).items() if not k.startswith("init")},
-        "data": {"channels_a": 3, "channels_b": 3},
-        "loss": {"method": method},
-    }
-    write_model(Model(settings, {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder)
+    write_model(
+        Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
+    )
     return folder
 
 
@@ -156,8 +153,12 @@ def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: P
     ):
         with pytest.raises(UsageError, match=sentence):
             export(model, tmp_path / name, order, images)
-    with pytest.raises(UsageError, match="replace it with --overwrite"):
-        export(model, tmp_path / "there.onnx", Order("onnx"), images)
+    (tmp_path / "g.bin").write_text("something of the user's")
+    with pytest.raises(UsageError, match=r"g\.bin exists; .* replace it with --overwrite"):
+        export(model, tmp_path / "g.xml", Order("openvino"), images)
+    for to in ("safetensors", "web"):
+        with pytest.raises(UsageError, match="something else, and is not replaced"):
+            export(model, pictures, Order(to), images, overwrite=True)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="cannot be opened|was not written by"):
         Translator.load(_strange_onnx(tmp_path / "strange.onnx"))
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
@@ -167,7 +168,7 @@ def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: P
     for words in (["--half", "--int8"], ["--fixed-size", "256"]):
         with pytest.raises(UsageError, match="choose one|must be HxW"):
             command([str(model), "--to", "onnx", *words])
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["strange.onnx", "there.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
 
 
 def _strange_onnx(path: Path) -> Path:

@@ -24,6 +24,7 @@ from cyclegan.networks.layers import Dropout
 from cyclegan.training import checkpoint
 from cyclegan.translation import export_formats as formats
 from cyclegan.translation.export_formats import Description
+from cyclegan.translation.export_web import is_page, runtime_archive, write_page
 from cyclegan.translation.model_folder import Model, is_model, read_model, write_model
 from cyclegan.translation.translator import scaled, trained_generator
 
@@ -91,17 +92,7 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
     Nothing is left in place when the export fails, or deviates further than its order allows. Raises `UsageError` and
     `CycleGANError`.
     """
-    if order.precision == "int8" and order.to in ("torch-export", "safetensors"):
-        raise UsageError("--int8 is for onnx, openvino and web; this format takes --half.")
-    ending = formats.SUFFIXES.get(order.to, "")
-    if out.suffix != ending and ending:
-        raise UsageError(f"{out} must end in {ending}, for {order.to}.")
-    if order.fixed_size and order.to in ("safetensors", "web"):
-        raise UsageError(f"--fixed-size is not for {order.to}, which takes any size.")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists; choose another -o, or replace it with --overwrite.")
-    if not out.resolve().parent.is_dir():
-        raise UsageError(f"The folder {out.parent} does not exist; make it first, or choose another -o.")
+    _require_possible(order, out, overwrite)
     model = read_model(source)
     generator, channels, direction = trained_generator(model, order.direction, source)
     reference = Whole(generator, METHODS[model.method])
@@ -119,6 +110,24 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
             )
         _put_in_place(made, out)
     return report
+
+
+def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
+    """Raise `UsageError` for an order that makes no sense, or a place that is taken or not there."""
+    if order.precision == "int8" and order.to in ("torch-export", "safetensors"):
+        raise UsageError("--int8 is for onnx, openvino and web; this format takes --half.")
+    if order.fixed_size and order.to in ("safetensors", "web"):
+        raise UsageError(f"--fixed-size is not for {order.to}, which takes any size.")
+    ending = formats.SUFFIXES.get(order.to, out.suffix)
+    if out.suffix != ending:
+        raise UsageError(f"{out} must end in {ending}, for {order.to}.")
+    taken = [file for file in (out, out.with_suffix(".bin")) if file.exists() and (file == out or ending == ".xml")]
+    if taken and not overwrite:
+        raise UsageError(f"{taken[0]} exists; choose another -o, or replace it with --overwrite.")
+    if out.is_dir() and not (is_model(out) if order.to == "safetensors" else is_page(out)):
+        raise UsageError(f"{out} is a folder of something else, and is not replaced; choose another -o.")
+    if not out.resolve().parent.is_dir():
+        raise UsageError(f"The folder {out.parent} does not exist; make it first, or choose another -o.")
 
 
 def suffix(order: Order) -> str:
@@ -200,8 +209,6 @@ def _make(
 
         quantise(graph, calibration)
     if order.to == "web":
-        from cyclegan.translation.export_web import runtime_archive, write_page
-
         write_page(graph, description, runtime_archive(order.web_runtime), path)
         return formats.open_export(graph, "cpu")
     if order.to == "openvino":

@@ -59,6 +59,11 @@ def write_page(graph: Path, description: Description, archive: Path, folder: Pat
     _write_script(folder / "model.js", "MODEL", said | {"graph": _text(graph.read_bytes())})
 
 
+def is_page(folder: Path) -> bool:
+    """Whether a folder is a page that was exported."""
+    return all((folder / name).is_file() for name in (*PAGE, "runtime.js", "model.js"))
+
+
 def _write_script(path: Path, name: str, values: dict[str, str]) -> None:
     path.write_text(f"const {name} = {json.dumps(values)};\n", encoding="utf-8")
 
