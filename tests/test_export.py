@@ -129,7 +129,7 @@ def test_halves_of_a_model_folder(model: Path, pictures: Path, tmp_path: Path) -
 
 def test_what_deviates_is_not_left_in_place(model: Path, pictures: Path, tmp_path: Path) -> None:
     for overwrite in (False, True):
-        with pytest.raises(CycleGANError, match="PSNR .* dB, and 300 dB is the least") as raised:
+        with pytest.raises(CycleGANError, match=r"PSNR .* dB, and 300 dB is the least") as raised:
             export(
                 model,
                 tmp_path / "g",
@@ -159,14 +159,14 @@ def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: P
     for to in ("safetensors", "web"):
         with pytest.raises(UsageError, match="something else, and is not replaced"):
             export(model, pictures, Order(to), images, overwrite=True)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="cannot be opened|was not written by"):
+    with pytest.raises(UsageError, match=r"cannot be opened|was not written by"):
         Translator.load(_strange_onnx(tmp_path / "strange.onnx"))
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
         Translator.load(tmp_path / "there.onnx")
     with pytest.raises(UsageError, match="does not know its data; give some images"):
         command([str(model), "--to", "onnx", "-o", str(tmp_path / "g.onnx")])
     for words in (["--half", "--int8"], ["--fixed-size", "256"]):
-        with pytest.raises(UsageError, match="choose one|must be HxW"):
+        with pytest.raises(UsageError, match=r"choose one|must be HxW"):
             command([str(model), "--to", "onnx", *words])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
 
@@ -199,7 +199,7 @@ def test_the_command_reports(model: Path, pictures: Path, tmp_path: Path, capsys
 
 def test_a_runtime_of_the_page_that_was_changed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runtime.tgz").write_bytes(b"something else")
-    with pytest.raises(UsageError, match="is not onnxruntime-web-.* as published"):
+    with pytest.raises(UsageError, match=r"is not onnxruntime-web-.* as published"):
         export_web.runtime_archive(tmp_path / "runtime.tgz")
     with pytest.raises(UsageError, match="is not onnxruntime-web-"):
         export_web.runtime_archive(tmp_path / "gone.tgz")

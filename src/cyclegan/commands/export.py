@@ -33,7 +33,7 @@ class Export:
     fixed_size: Annotated[Optional[str], Doc("HxW, for devices that take one size and one image at a time.")] = None
     images: Annotated[Optional[Path], Doc("Images to compare and calibrate on; the run's own if not given.")] = None
     least_psnr: Annotated[
-        Optional[float], Doc("dB against the original below which it fails; 80, with --half 40, with --int8 20.")
+        Optional[float], Doc("dB against the original below which it fails; 80, with --half 50, with --int8 30.")
     ] = None
     from_file: Annotated[Optional[Path], Doc("The npm package of the runtime for 'web', if it cannot be fetched.")] = (
         None
