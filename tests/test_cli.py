@@ -25,6 +25,7 @@ HELPS = [
     ["data", "prepare"],
     ["data", "check"],
     ["publish"],
+    ["export"],
     ["import-weights"],
     ["export-weights"],
 ]

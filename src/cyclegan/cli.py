@@ -24,6 +24,7 @@ commands:
   compare RUN RUN ...   measure runs side by side on the same images
   report RUN            write the run's report.html anew
   publish RUN NAME      upload a model to the Hugging Face hub
+  export RUN            write a generator for ONNX Runtime, OpenVINO, torch.export or browsers
   import-weights FILES  make a model of .pth files of the authors' PyTorch code
   export-weights RUN    write .pth files that the authors' PyTorch code loads
 
@@ -44,6 +45,7 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "compare": "evaluation:compare",
     "report": "report:report",
     "publish": "publish:publish",
+    "export": "export:export",
     "import-weights": "weights:import_weights",
     "export-weights": "weights:export_weights",
 }

@@ -127,16 +127,16 @@ def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
     """
     for dim in (2, 3):
         size = x.shape[dim]
-        wanted = max(least, -(-size // multiple) * multiple)
-        if wanted != size:
+        wanted = torch.sym_max(least, (size + multiple - 1) // multiple * multiple)  # type: ignore[no-untyped-call]
+        if torch.compiler.is_exporting() or wanted != size:  # an exported graph must hold for sizes of both kinds
             x = x.index_select(dim, _back_and_forth(size, wanted, x.device))
     return x
 
 
 def _back_and_forth(size: int, wanted: int, device: torch.device) -> Tensor:
-    if size == 1:
-        return torch.zeros(wanted, dtype=torch.long, device=device)
-    position = torch.arange(wanted, device=device) % (2 * size - 2)
+    # As tensors, and without a branch for a single pixel, because in an export these numbers are unknowns.
+    period = torch.full((1,), torch.sym_max(2 * size - 2, 1), device=device)  # type: ignore[no-untyped-call]
+    position = torch.arange(wanted, device=device) % period
     return torch.minimum(position, 2 * size - 2 - position)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Method
+from cyclegan.translation.export_formats import Exported
 from cyclegan.translation.memory import budget, whole_pass
 from cyclegan.translation.tiling.blend import Overlaps, in_windows
 from cyclegan.translation.tiling.rows import Joined, Pointwise, Rows, Source
@@ -44,7 +45,9 @@ class AnySize:
     overlaps: Overlaps = field(default_factory=Overlaps)
 
     def fits(self, height: int, width: int, images: int = 1) -> bool:
-        """Whether images can be translated whole, as far as can be told beforehand."""
+        """Whether images can be translated whole, as far as can be told beforehand: of exports nothing can."""
+        if isinstance(self.generator, Exported):
+            return True
         return images * self._padded(height) * self._padded(width) * self._for_a_pixel <= self._left() - self._kernels
 
     def translate(self, height: int, width: int, read: Read, write: Write) -> None:

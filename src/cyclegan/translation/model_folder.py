@@ -88,10 +88,10 @@ def _read_checkpoint(folder: Path) -> Model:
         step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
-    return Model(_settings(config), weights, f"trained with cyclegan {__version__}, {step} steps")
+    return Model(settings_of(config), weights, f"trained with cyclegan {__version__}, {step} steps")
 
 
-def _settings(config: Config) -> Settings:
+def settings_of(config: Config) -> Settings:
     """What the networks depend on."""
     networks = {k: v for k, v in dataclasses.asdict(config.networks).items() if k not in HOW_WEIGHTS_START}
     data = vars(config.data)

@@ -34,9 +34,10 @@ from cyclegan.networks.inference import fast_for_translation
 from cyclegan.networks.winograd import allow
 from cyclegan.pixel_words import Span
 from cyclegan.translation.any_size import AnySize
+from cyclegan.translation.export_formats import is_export, open_export
 from cyclegan.translation.hub import is_name, located
 from cyclegan.translation.memory import in_bytes
-from cyclegan.translation.model_folder import read_model
+from cyclegan.translation.model_folder import Model, read_model
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
 
@@ -90,7 +91,7 @@ class Translator:
         memory: int | str | None = None,
         winograd: bool = True,
     ) -> "Translator":
-        """Load the generator of a run folder (its last checkpoint), a checkpoint folder or a model folder.
+        """Load the generator of a run folder (its last checkpoint), a checkpoint folder, a model folder or an export.
 
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
@@ -100,21 +101,22 @@ class Translator:
         for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
         most = in_bytes(memory) if isinstance(memory, str) else memory
+        if is_export(Path(path)):
+            return _of_export(Path(path), direction, device)
         folder = located(path)
         model = read_model(folder)
-        config, method = model.config, METHODS[model.method]
-        direction = direction or model.directions[0]
-        if direction not in model.directions:
-            raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
-        before, after = (readings(config.data)[domain] for domain in direction.split("to"))
-        channels = (before.channels, after.channels)
-        generator = build_generator(config.networks, *method.generator_channels(channels))
-        try:
-            generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
-        except RuntimeError as error:
-            raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-        spans = (before.span, after.span)
-        translator = cls(generator, channels, _device(device), method, spans, before.background, most, winograd)
+        generator, channels, direction = trained_generator(model, direction, path)
+        before, after = (readings(model.config.data)[domain] for domain in direction.split("to"))
+        translator = cls(
+            generator,
+            channels,
+            _device(device),
+            METHODS[model.method],
+            (before.span, after.span),
+            before.background,
+            most,
+            winograd,
+        )
         translator.source = folder
         return translator
 
@@ -246,6 +248,36 @@ class Translator:
 
         self.any_size.translate(height, width, lambda first, end: image[:, first:end], write)
         return result
+
+
+def trained_generator(
+    model: Model, direction: Direction | None, path: str | Path
+) -> tuple[nn.Module, tuple[int, int], Direction]:
+    """The generator of a direction, or of the first if none is given; its images' channels, and the direction.
+
+    `path` is what errors name. Raises `UsageError` for a direction that was not learned, and `CycleGANError` for
+    weights that do not fit.
+    """
+    config, method = model.config, METHODS[model.method]
+    direction = direction or model.directions[0]
+    if direction not in model.directions:
+        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
+    channels = (config.data.channels_a, config.data.channels_b)
+    channels = channels if direction == "AtoB" else channels[::-1]
+    generator = build_generator(config.networks, *method.generator_channels(channels))
+    try:
+        generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
+    except RuntimeError as error:
+        raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
+    return generator, channels, direction
+
+
+def _of_export(path: Path, direction: Direction | None, device: str) -> Translator:
+    exported = open_export(path, device)
+    described = exported.description
+    if direction not in (None, described.direction):
+        raise UsageError(f"{path} translates {described.direction} only, not {direction}.")
+    return Translator(exported, (described.in_channels, described.out_channels))  # its images stay on the CPU
 
 
 def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:

@@ -1,0 +1,82 @@
+"""Every export of a generator beside the same one in PyTorch: size, speed, difference (the table of docs/export.md).
+
+``python benchmarks/exports.py`` takes the paper's generator at 256x256 with random weights, on drawn landscapes;
+``python benchmarks/exports.py RUN`` a trained run on its own test images.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+
+from cyclegan.data.seasons import draw
+from cyclegan.networks import build_generator
+from cyclegan.presets import configure
+from cyclegan.translation.export import Order, Precision, To, export, pictures_in, pictures_of, suffix
+from cyclegan.translation.model_folder import Model, settings_of, write_model
+
+EXPORTS: tuple[tuple[To, Precision], ...] = (
+    ("onnx", "float32"),
+    ("onnx", "float16"),
+    ("onnx", "int8"),
+    ("openvino", "float32"),
+    ("openvino", "float16"),
+    ("openvino", "int8"),
+    ("torch-export", "float32"),
+    ("torch-export", "float16"),
+    ("safetensors", "float32"),
+    ("safetensors", "float16"),
+)
+
+
+def random_model(folder: Path, generator: str) -> Path:
+    """A model folder of a generator of width 64 as it is before training."""
+    config = configure("paper", data="unused", generator=generator)
+    torch.manual_seed(0)
+    weights = build_generator(config.networks, 3, 3).state_dict()
+    write_model(Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "random"), folder)
+    return folder
+
+
+def drawn_images(folder: Path, size: int, count: int) -> Path:
+    """Landscapes of the built-in data set, drawn at this size."""
+    folder.mkdir()
+    for seed in range(count):
+        draw(seed, "summer", size).save(folder / f"{seed}.png")
+    return folder
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?", help="a trained run; a random generator if not given")
+    parser.add_argument("--generator", default="resnet_9blocks")
+    parser.add_argument("--size", type=int, default=256, help="pixels, for a random generator")
+    parser.add_argument("--images", type=int, default=8, help="for a random generator")
+    parser.add_argument("--formats", nargs="*", default=[], help="only these")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        source = options.run or random_model(folder / "model", options.generator)
+        images = (
+            pictures_of(source, "AtoB")
+            if options.run
+            else pictures_in(drawn_images(folder / "images", options.size, options.images))
+        )
+        print("| export | size, MiB | time beside PyTorch | largest difference | mean | PSNR, dB |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        for to, precision in EXPORTS:
+            if options.formats and to not in options.formats:
+                continue
+            order = Order(to, precision, least_psnr=0)
+            report = export(source, folder / f"export{suffix(order)}", order, images)
+            print(
+                f"| {to}, {precision} | {report.bytes / 2**20:.1f} | {report.ratio:.2f} | {report.largest:.1g} "
+                f"| {report.mean:.1g} | {report.psnr:.0f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The formats that a generator can be exported to: how each is written, what it says of itself, and how it is run.
+
+All take images (N, C, H, W) in [-1, 1], with the input's name ``images``, and give ``translated``, of the same size.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from cyclegan.config import Direction
+from cyclegan.errors import CycleGANError, UsageError
+
+FORMAT = "cyclegan-export-1"
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+INPUT, OUTPUT = "images", "translated"
+KEY = "cyclegan"  # under which OpenVINO and torch.export keep what an export says of itself
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an export says of itself; kept in its file as words, so that every viewer can show it."""
+
+    direction: Direction
+    in_channels: int
+    out_channels: int
+    method: str
+    precision: str  # "float32", "float16" or "int8"
+    source: str
+    fixed_size: tuple[int, int] | None = None  # height and width; any if None
+
+    def words(self) -> dict[str, str]:
+        """As a table of words."""
+        height_width = "any" if self.fixed_size is None else "{}x{}".format(*self.fixed_size)
+        said = asdict(self) | {"fixed_size": height_width}
+        return {"format": FORMAT, "value_range": "-1 to 1", "layout": "NCHW"} | {k: str(v) for k, v in said.items()}
+
+    @classmethod
+    def of(cls, words: dict[str, str], path: Path) -> "Description":
+        """Read back. Raises `UsageError` when another program made the file."""
+        try:
+            if words["format"] != FORMAT:
+                raise ValueError
+            size = words["fixed_size"]
+            height_width = None if size == "any" else tuple(int(side) for side in size.split("x"))
+            known = {name: words[name] for name in ("direction", "method", "precision", "source")}
+            channels = {name: int(words[name]) for name in ("in_channels", "out_channels")}
+            return cls(**known, **channels, fixed_size=height_width)  # type: ignore[arg-type]
+        except (KeyError, ValueError):
+            raise UsageError(f"{path} was not written by `cyclegan export`; make one of a run with that.") from None
+
+
+class Exported(nn.Module):
+    """An export at work, as a generator: images (N, C, H, W) in [-1, 1] to images, by the runtime that it is for."""
+
+    def __init__(self, run: Callable[[Array], Array], description: Description):
+        super().__init__()
+        self.run, self.description = run, description
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate a batch. Raises `UsageError` when the export takes another size only."""
+        fixed = self.description.fixed_size
+        if fixed is not None and tuple(images.shape[2:]) != fixed:
+            height, width = fixed
+            raise UsageError(
+                f"This export takes images of {width}x{height} pixels only; make one without --fixed-size."
+            )
+        batches = torch.split(images, 1) if fixed is not None else (images,)
+        return torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
+
+
+def trace(network: nn.Module, channels: int, multiple: int, fixed_size: tuple[int, int] | None) -> ExportedProgram:
+    """The network as one graph, for batches and images of any size, or for single images of one size.
+
+    Sizes that are no `multiple` of what the architecture asks for are extended and cut back within the graph.
+    """
+    # Only shapes are followed, nothing is computed. Sides of one multiple would be taken for constants.
+    sample = (
+        torch.zeros(1, channels, *fixed_size)
+        if fixed_size
+        else torch.zeros(2, channels, 3 * multiple + 1, 4 * multiple + 1)
+    )
+    dynamic = None if fixed_size else ({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},)
+    with _quietly():
+        return torch.export.export(network, (sample,), dynamic_shapes=dynamic, strict=False)
+
+
+def write_onnx(program: ExportedProgram, description: Description, path: Path) -> None:
+    """Write an ONNX file."""
+    onnx = library("onnx")
+    library("onnxscript")
+    with _quietly():
+        made = torch.onnx.export(program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
+    assert made is not None
+    graph = made.model_proto
+    if description.fixed_size is None:
+        for value in (graph.graph.input[0], graph.graph.output[0]):
+            for place, name in ((0, "batch"), (2, "height"), (3, "width")):
+                value.type.tensor_type.shape.dim[place].dim_param = name
+    onnx.helper.set_model_props(graph, description.words())
+    onnx.save(graph, path)
+
+
+def write_openvino(graph: Path, description: Description, path: Path) -> None:
+    """Write an ONNX file as OpenVINO's, an .xml and a .bin beside it."""
+    openvino = library("openvino")
+    model = openvino.convert_model(graph)
+    for name, value in description.words().items():
+        model.set_rt_info(value, [KEY, name])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def write_torch_export(program: ExportedProgram, description: Description, path: Path) -> None:
+    """Write a .pt2 file for `torch.export.load`."""
+    torch.export.save(program, path, extra_files={KEY: json.dumps(description.words())})
+
+
+def open_export(path: Path, device: str = "auto") -> Exported:
+    """An export made ready to run. Raises `UsageError` when that is not possible here, or not safe."""
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist; give a file that `cyclegan export` wrote.")
+    return {".onnx": _open_onnx, ".xml": _open_openvino, ".pt2": _refuse_torch_export}[path.suffix](path, device)
+
+
+def is_export(path: Path) -> bool:
+    """Whether this is an export by its name."""
+    return path.suffix in SUFFIXES.values() and not path.is_dir()
+
+
+def _open_onnx(path: Path, device: str) -> Exported:
+    runtime = library("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+    there = runtime.get_available_providers()
+    name = ("cuda" if "CUDAExecutionProvider" in there else "cpu") if device == "auto" else device
+    if name not in providers or providers[name][0] not in there:
+        raise UsageError(f"This ONNX Runtime has no device {device!r}; 'auto' takes what there is.")
+    try:
+        session = runtime.InferenceSession(path, options, providers=providers[name])
+    except Exception as error:  # its errors have no common class
+        raise _damaged(path, error) from None
+    description = Description.of(session.get_modelmeta().custom_metadata_map, path)
+    return Exported(lambda images: session.run([OUTPUT], {INPUT: images})[0], description)
+
+
+def _open_openvino(path: Path, device: str) -> Exported:
+    openvino = library("openvino")
+    core = openvino.Core()
+    there = [name.lower() for name in core.available_devices]
+    name = ("gpu" if "gpu" in there else "cpu") if device == "auto" else device
+    if name not in there:
+        raise UsageError(f"OpenVINO has no device {device!r} here; there are {', '.join(there)}.")
+    on_cpu = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        model = core.read_model(path)
+        said = model.get_rt_info([KEY]).value if model.has_rt_info([KEY]) else {}
+        compiled = core.compile_model(model, name.upper(), on_cpu if name == "cpu" else {})
+    except RuntimeError as error:
+        raise _damaged(path, error) from None
+    return Exported(lambda images: compiled(images)[0].copy(), Description.of(said, path))
+
+
+def _refuse_torch_export(path: Path, device: str) -> Exported:
+    raise UsageError(
+        f"{path} is not opened, since torch unpickles such files and they may hold any code; "
+        "translate with the run, or with an export to onnx or openvino."
+    )
+
+
+def open_own_torch_export(path: Path, description: Description) -> Exported:
+    """A .pt2 file that this very process has written; strangers' must not be opened so, because torch unpickles."""
+    # Without the guards: they hold for the sizes of the trace, the graph for all.
+    network = torch.export.load(path).module(check_guards=False)
+    return Exported(lambda images: network(torch.from_numpy(images)).detach().numpy(), description)
+
+
+def library(name: str) -> Any:
+    """A library of the extra `export`. Raises `UsageError` when it is not installed."""
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError:
+        raise UsageError(f"This needs {name}, of the extra `export`: pip install 'cyclegan[export]'.") from None
+
+
+def _damaged(path: Path, error: Exception) -> CycleGANError:
+    return CycleGANError(f"{path} cannot be opened: {(str(error).strip() or type(error).__name__).splitlines()[-1]}")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's murmur about libraries that are not there and things to come."""
+    speaker = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = speaker.level
+    speaker.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        speaker.setLevel(level)
