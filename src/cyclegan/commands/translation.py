@@ -29,6 +29,8 @@ class Translate:
     size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
     alpha: Annotated[str, Doc("'keep' puts transparency back; white, black or #rrggbb is laid under it.")] = "keep"
+    smooth: Annotated[float, Doc("Of a video: 0.9 keeps so much of the statistics of the frame before.")] = 0.0
+    raw: Annotated[Optional[str], Doc("Frames of so many pixels, as 640x480, of rgb24 from - to -, for pipes.")] = None
     overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
     device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
     winograd: Annotated[
@@ -43,6 +45,11 @@ def translate(arguments: list[str]) -> None:
     options = parse(Translate, "cyclegan translate", arguments)
     size = _size(options.size)
     _require_alpha(options.alpha)
+    if _is_stream(options):
+        from cyclegan.commands.streams import translate_stream
+
+        translate_stream(options, size)
+        return
 
     from rich.progress import Progress
 
@@ -74,6 +81,17 @@ def translate(arguments: list[str]) -> None:
         )
     if failed:
         raise SystemExit(1)
+
+
+def _is_stream(options: Translate) -> bool:
+    """Whether there is one input, and that a pipe, a video, a camera or an animation."""
+    from cyclegan.translation.animation import is_animation
+    from cyclegan.translation.video import is_video
+
+    if options.raw is not None or options.smooth or str(options.out) == "-":
+        return True
+    one = options.input[0]
+    return len(options.input) == 1 and (str(one) == "-" or is_video(one) or is_animation(one))
 
 
 def _bar_of_parts(progress: "Progress", parts: str) -> Callable[[int, int], None]:

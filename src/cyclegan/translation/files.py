@@ -1,7 +1,8 @@
 """Many files through a translator: which there are, where each goes, and one result for each."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from PIL import Image
 
 from cyclegan.data.folders import find_images, suffixes
 from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_pixels, shown, write_image, write_pixels
+from cyclegan.data.pixels import Pixels
 from cyclegan.data.writing import holds
 from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.translation.translator import Translator
@@ -97,29 +99,59 @@ def run(
     side_by_side: bool = False,
     alpha: str = "keep",
 ) -> Iterator[Done]:
-    """Do the jobs one by one; an unreadable or too large image is told in its `Done` and does not end the rest.
+    """Do the jobs in their order; an unreadable or too large image is told in its `Done` and does not end the rest.
 
     `side_by_side` writes input and result beside each other, in 8 bit. `alpha` is "keep" to put it back where the
     file can hold it, or the colour that transparent parts are laid on. Raises `CycleGANError` when results cannot be
     written.
     """
     reading = translator.reading if alpha == "keep" else translator.reading._replace(background=alpha)
-    for job in jobs:
+
+    def read(job: Job) -> Pixels | Done:
         try:
-            before = read_pixels(job.source, reading)
+            return read_pixels(job.source, reading)
         except UnreadableImage as error:
-            yield Done(job, str(error))
-            continue
-        try:
-            after = translator.translate(before, size)
-        except OutOfMemory as error:
-            yield Done(job, f"{job.source}: {error}")
-            continue
+            return Done(job, str(error))
+
+    def write(job: Job, before: Pixels, after: Pixels) -> Done:
         if side_by_side:
             write_image(beside(shown(before), shown(after)), job.target)
         else:
             write_pixels(after if alpha == "keep" else replace(after, alpha=None), job.target)
-        yield Done(job)
+        return Done(job)
+
+    # While one image is translated, the next is decoded and the last encoded; no more than that is in memory.
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        last: Future[Done] | None = None
+        for job, before in _one_ahead(reader, read, jobs):
+            after = before if isinstance(before, Done) else _translated(translator, job, before, size)
+            if last is not None:
+                yield last.result()
+            if isinstance(before, Done) or isinstance(after, Done):
+                last = writer.submit(lambda done=after: done)
+            else:
+                last = writer.submit(write, job, before, after)
+        if last is not None:
+            yield last.result()
+
+
+def _one_ahead(
+    reader: ThreadPoolExecutor, read: Callable[[Job], Pixels | Done], jobs: Sequence[Job]
+) -> Iterator[tuple[Job, Pixels | Done]]:
+    """Each job with what was read of it, while the next is being read."""
+    coming = reader.submit(read, jobs[0]) if jobs else None
+    for number, job in enumerate(jobs):
+        assert coming is not None
+        now = coming.result()
+        coming = reader.submit(read, jobs[number + 1]) if number + 1 < len(jobs) else None
+        yield job, now
+
+
+def _translated(translator: Translator, job: Job, before: Pixels, size: int | Literal["keep"]) -> Pixels | Done:
+    try:
+        return translator.translate(before, size)
+    except OutOfMemory as error:
+        return Done(job, f"{job.source}: {error}")
 
 
 def beside(before: Image.Image, after: Image.Image) -> Image.Image:
