@@ -144,18 +144,18 @@ def test_too_little_memory_to_train_is_one_sentence(
 def test_too_little_memory_for_an_image_does_not_end_the_rest(tmp_path: Path) -> None:
     class Hungry(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if x.shape[-1] > 40:
+            if x.shape[-1] > 64:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return x
 
-    for width in (32, 64):
+    for width in (64, 96):
         to_image(torch.zeros(3, 32, width)).save(tmp_path / f"{width}.png")
     translator = Translator(Hungry(), (3, 3))
-    jobs = files.plan([tmp_path / "32.png", tmp_path / "64.png"], tmp_path / "out")
+    jobs = files.plan([tmp_path / "64.png", tmp_path / "96.png"], tmp_path / "out")
     small, large = files.run(translator, jobs)
     assert small.problem is None
     assert large.problem is not None
-    assert "64.png: There is not enough memory; take a smaller --size" in large.problem
+    assert "96.png: There is not enough memory; take less --memory or a smaller --size" in large.problem
 
 
 def test_a_crop_size_alone_brings_its_load_size_along(data: Path) -> None:

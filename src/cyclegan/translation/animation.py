@@ -44,6 +44,7 @@ def translate_animation(
         with Image.open(source, formats=tuple(_DECODERS)) as image:
             loop = image.info.get("loop")
             for frame in ImageSequence.Iterator(image):
+                frame.load()  # its time is known then
                 durations.append(float(frame.info.get("duration", 100)))
                 frames.append(translator.translate(frame.convert("RGBA" if _is_clear(frame) else "RGB"), size))
     except CycleGANError:

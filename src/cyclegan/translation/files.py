@@ -113,7 +113,11 @@ def run(
         except UnreadableImage as error:
             return Done(job, str(error))
 
-    def write(job: Job, before: Pixels, after: Pixels) -> Done:
+    def write(job: Job, before: Pixels | Done, after: Pixels | Done) -> Done:
+        if isinstance(before, Done):
+            return before
+        if isinstance(after, Done):
+            return after
         if side_by_side:
             write_image(beside(shown(before), shown(after)), job.target)
         else:
@@ -127,10 +131,7 @@ def run(
             after = before if isinstance(before, Done) else _translated(translator, job, before, size)
             if last is not None:
                 yield last.result()
-            if isinstance(before, Done) or isinstance(after, Done):
-                last = writer.submit(lambda done=after: done)
-            else:
-                last = writer.submit(write, job, before, after)
+            last = writer.submit(write, job, before, after)
         if last is not None:
             yield last.result()
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.layers import BatchNorm
+from cyclegan.networks.winograd import allow
 from cyclegan.translation.translator import Translator
 
 
@@ -19,16 +20,16 @@ class SmoothedNorm(nn.Module):
 
     def __init__(self, norm: nn.InstanceNorm2d | BatchNorm, share: float):
         super().__init__()
-        self.weight, self.bias, self.eps, self.share = norm.weight, norm.bias, norm.eps, share
+        self.weight: Tensor | None = norm.weight  # None without affine parameters
+        self.bias, self.eps, self.share = norm.bias, norm.eps, share
         self.statistics: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(1, C, H, W) to the same shape."""
         variance, mean = torch.var_mean(x, (0, 2, 3), unbiased=False, keepdim=True)
         if self.statistics is not None:
-            mean, variance = (
-                self.share * a + (1 - self.share) * b for a, b in zip(self.statistics, (mean, variance), strict=True)
-            )
+            last_mean, last_variance = self.statistics
+            mean, variance = mean.lerp(last_mean, self.share), variance.lerp(last_variance, self.share)
         self.statistics = mean, variance
         y = (x - mean) * torch.rsqrt(variance + self.eps)
         if self.weight is None:
@@ -53,9 +54,7 @@ def smoothed(translator: Translator, share: float) -> Translator:
     channels, device = (translator.in_channels, translator.out_channels), translator.device
     memory, ground = translator.any_size.memory, translator.reading.background
     new = Translator(generator, channels, device, translator.method, settings, ground, memory, winograd=False)
-    for module in generator.modules():
-        if hasattr(module, "winograd"):
-            module.winograd = True  # the convolutions may; only a rewritten generator would lose the norms
+    allow(generator, True)  # the convolutions may; only a rewritten generator would lose the norms
     return new
 
 

@@ -206,17 +206,23 @@ class Translator:
         span = self.writing.span
         dtype = dtype_for(pixels.dtype, span)
         height, width = pixels.values.shape[:2]
-        if self.any_size.fits(height, width):
-            values = to_values(self._run(to_tensor(pixels.values)[None])[0], dtype, span)
-        else:
-            values = np.full((height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype)
-
-            def write(first: int, band: Tensor) -> None:
-                values[first : first + band.shape[1]] = to_values(band, dtype, span)
-
-            with enough_memory(ADVICE):
-                self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
+        with enough_memory(ADVICE):
+            if self.any_size.fits(height, width):
+                values = to_values(self._run(to_tensor(pixels.values)[None])[0], dtype, span)
+            else:
+                values = self._values_in_parts(pixels, dtype)
         return replace(pixels, values=values, dtype=dtype, span=span)
+
+    def _values_in_parts(self, pixels: Pixels, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """The values of the result, (H, W, C), of an image that does not fit into memory whole."""
+        span, (height, width) = self.writing.span, pixels.values.shape[:2]
+        values = np.full((height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype)
+
+        def write(first: int, band: Tensor) -> None:
+            values[first : first + band.shape[1]] = to_values(band, dtype, span)
+
+        self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
+        return values
 
     def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:

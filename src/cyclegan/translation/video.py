@@ -125,7 +125,7 @@ class _Copy:
         return None
 
     def _write(self, frame: Any) -> None:
-        pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+        pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), _rotation(frame) // 90))
         result = self.translator.translate(pixels, self.size)  # type: ignore[arg-type]
         result = np.repeat(result[..., None], 3, 2) if result.ndim == 2 else np.ascontiguousarray(result[..., :3])
         if self.out is None:
@@ -148,6 +148,11 @@ class _Copy:
         for tag in TAGS:
             setattr(out.codec_context, tag, getattr(self.pictures.codec_context, tag))
         return out
+
+
+def _rotation(frame: Any) -> int:
+    """Degrees against the clock by which players turn the frame."""
+    return int(frame.rotation)
 
 
 def _for_matrix(colorspace: int) -> int | None:
