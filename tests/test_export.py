@@ -102,7 +102,7 @@ def test_other_formats_of_one_size(order: Order, model: Path, pictures: Path, tm
     torch.testing.assert_close(
         Translator.load(out).translate(batch), Translator.load(model).translate(batch), rtol=0, atol=1e-4
     )
-    with pytest.raises(UsageError, match="images of 28x20 only"):
+    with pytest.raises(UsageError, match="images of 28x20 pixels only"):
         Translator.load(out).translate(torch.rand(3, 20, 20))
 
 

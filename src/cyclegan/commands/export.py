@@ -51,7 +51,8 @@ def export(arguments: list[str]) -> None:
     from cyclegan.translation import export as exporting
     from cyclegan.translation.model_folder import read_model
 
-    direction = options.direction or read_model(options.run).directions[0]
+    model = read_model(options.run)
+    direction = options.direction or model.directions[0]
     order = exporting.Order(
         options.to,
         "float16" if options.half else "int8" if options.int8 else "float32",
@@ -64,6 +65,8 @@ def export(arguments: list[str]) -> None:
     found = exporting.pictures_in(options.images) if options.images else exporting.pictures_of(options.run, direction)
     report = exporting.export(options.run, out, order, found, overwrite=options.overwrite)
     print(report)
+    if model.config.networks.dropout_at_test:
+        print("The run's dropout at test is left out: exports have no noise.")
     print(f"{out} is written. {_next(out, options.to)}")
 
 

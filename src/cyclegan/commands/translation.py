@@ -17,7 +17,7 @@ from cyclegan.errors import UsageError
 class Translate:
     """Translate images with a trained run."""
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint, a model folder or an export.")]
     input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
     direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None

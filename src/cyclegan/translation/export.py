@@ -32,6 +32,8 @@ To = Literal["onnx", "openvino", "torch-export", "safetensors", "web"]
 Precision = Literal["float32", "float16", "int8"]
 
 LEAST_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB, below which it fails
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+NEEDED: dict[To, tuple[str, ...]] = {"onnx": _ONNX, "web": _ONNX, "openvino": (*_ONNX, "openvino")}  # libraries
 CHECKED, CALIBRATED = 8, 32  # images at most
 SIDE = 256  # pixels of the shorter side at most, for the check
 
@@ -61,9 +63,12 @@ class Report:
     ratio: float  # of that to PyTorch's time, median of pairs
 
     def __str__(self) -> str:
+        figures = (
+            f"largest difference {self.largest:.2g}, mean {self.mean:.2g} (of values in [-1, 1]), "
+            f"PSNR at least {self.psnr:.1f} dB"
+        )
         return (
-            f"On {self.images} images, beside PyTorch: largest difference {self.largest:.2g}, mean {self.mean:.2g} "
-            f"(of values in [-1, 1]), PSNR at least {self.psnr:.1f} dB\n"
+            f"On {self.images} images, beside PyTorch: {figures if self.largest else 'no difference at all'}\n"
             f"{self.bytes / 2**20:.1f} MiB; {self.seconds:.3f} s an image, {self.ratio:.2f} of PyTorch's time"
         )
 
@@ -128,6 +133,10 @@ def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
         raise UsageError(f"{out} is a folder of something else, and is not replaced; choose another -o.")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist; make it first, or choose another -o.")
+    for name in NEEDED.get(order.to, ()):  # told now, not after a minute's work
+        formats.library(name)
+    if order.to == "web":
+        runtime_archive(order.web_runtime)
 
 
 def suffix(order: Order) -> str:
@@ -230,7 +239,9 @@ def _compared(reference: nn.Module, exported: nn.Module, images: Sequence[Tensor
             expected, beside = _timed(reference, image)
             result, took = _timed(exported, image)
             if result.shape != expected.shape or not bool(result.isfinite().all()):
-                raise CycleGANError(f"The export gives no images: shape {tuple(result.shape)}, or values without end.")
+                raise CycleGANError(
+                    f"The export gives no images: shape {tuple(result.shape)}, or values that are no numbers."
+                )
             difference = (result - expected).abs().double()
             largest = max(largest, difference.max().item())
             means.append(difference.mean().item())
