@@ -16,10 +16,13 @@ HELPS = [
     ["train"],
     ["resume"],
     ["translate"],
+    ["evaluate"],
+    ["compare"],
     ["report"],
     ["data"],
     ["data", "get"],
     ["data", "list"],
+    ["data", "prepare"],
     ["data", "check"],
     ["publish"],
     ["export"],
@@ -61,7 +64,7 @@ def test_version_and_unknown_commands() -> None:
     assert run("--version").stdout.startswith("cyclegan ")
     result = run("trian")
     assert result.returncode == 2
-    assert "no command 'trian'; there are data, train, resume, translate, report" in result.stderr
+    assert "no command 'trian'; there are data, train, resume, translate, evaluate, compare, report" in result.stderr
 
 
 def sentence(result: subprocess.CompletedProcess[str], code: int) -> str:
@@ -90,8 +93,8 @@ def test_one_domain_missing(tmp_path: Path) -> None:
 
 
 def test_channel_counts_that_do_not_fit(data: Path) -> None:
-    said = sentence(train(data, "--channels-a", 1), 2)
-    assert "identity loss needs equal channel counts" in said
+    said = sentence(train(data, "--channels-a", 1, "--method", "cut"), 2)
+    assert "set --channels-a and --channels-b alike" in said
 
 
 def test_grey_files_in_one_domain_train_as_colour(tmp_path: Path) -> None:
@@ -117,8 +120,6 @@ def test_a_text_file_called_jpg(tmp_path: Path) -> None:
 def test_a_wrong_run_folder(tmp_path: Path) -> None:
     assert "no run folder" in sentence(run("resume", tmp_path), 2)
     assert "no run folder" in sentence(run("report", tmp_path), 2)
-    said = sentence(run("translate", tmp_path, tmp_path, "-o", tmp_path / "o"), 2)
-    assert "no image" in said
     draw_images(tmp_path / "in", 1, 0)
     assert "neither a run folder nor a checkpoint" in sentence(
         run("translate", tmp_path, tmp_path / "in", "-o", tmp_path / "o"), 2

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from cyclegan.data import images
+from cyclegan.data import sources
 from cyclegan.data.images import UnreadableImage, check_header, read_image, to_image, to_tensor, write_image
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -246,15 +246,16 @@ def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> N
     )
     script = """if True:
         import sys; sys.modules["imagecodecs"] = None
-        import pathlib
+        import os, pathlib
         from cyclegan.data.images import read_image
+        os.chdir(sys.argv[1])
         for name in ("rgb", "miniswhite", "jxl"):
             try:
                 print(read_image(pathlib.Path(name + ".tif")).tobytes().hex())
             except Exception as error:
                 print(type(error).__name__, error)
     """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     rgb, grey, jxl = done.stdout.splitlines()
     assert bytes.fromhex(rgb) == COLOURS.tobytes()
     assert bytes.fromhex(grey) == np.repeat(255 - COLOURS[..., :1], 3, -1).tobytes()
@@ -377,11 +378,11 @@ def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
     for name in ("x.png", "x.jpg", "x.tif"):
         write_image(Image.fromarray(COLOURS), tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
-    monkeypatch.setattr(images, "_SUSPECT_PIXELS", 10)
+    monkeypatch.setattr(sources, "SUSPECT_PIXELS", 10)
     for name in ("x.png", "x.jpg", "x.tif"):
         assert read_image(tmp_path / name).size == check_header(tmp_path / name) == (9, 6)
     assert Image.MAX_IMAGE_PIXELS == 10
-    monkeypatch.setattr(images, "MOST_PIXELS", 20)
+    monkeypatch.setattr(sources, "MOST_PIXELS", 20)
     for read in (read_image, check_header):
         with pytest.raises(UnreadableImage, match=r"x\.png claims 9 x 6 pixels"):
             read(tmp_path / "x.png")
@@ -402,8 +403,9 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
                 content[draw.randrange(4, min(len(content), 400))] = draw.randrange(256)
             (tmp_path / f"{number}.{suffix}").write_bytes(content)
     script = """if True:
-        import pathlib
+        import os, pathlib, sys
         from cyclegan.data.images import UnreadableImage, check_header, read_image
+        os.chdir(sys.argv[1])  # only now: the package may be found by a relative path
         for path in sorted(pathlib.Path().iterdir()):
             for read in (check_header, read_image):
                 try:
@@ -411,7 +413,7 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
                 except UnreadableImage as error:
                     assert str(error).startswith(path.name) and "\\n" not in str(error), error
     """
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -12,7 +12,9 @@ from torch import nn
 
 from cyclegan.data.images import read_image, to_tensor
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.paired import against_truth, bootstrap_interval, psnr, ssim
+from cyclegan.evaluation.paired import against_truth
+from cyclegan.metrics.intervals import bootstrap_interval
+from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.translation.translator import Translator
 
 

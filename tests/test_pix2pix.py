@@ -21,7 +21,7 @@ from cyclegan.config import Config, LossConfig, NetworkConfig
 from cyclegan.data import seasons
 from cyclegan.data.datasets import Batches, PairedImages, make_loader
 from cyclegan.data.folders import Domain, find_pairs, find_pictures, paired_by_name, require_equal_sizes
-from cyclegan.data.images import UnreadableImage, check_header, read_image, to_tensor
+from cyclegan.data.images import UnreadableImage, check_header, read_image, read_pixels, shown, to_tensor
 from cyclegan.data.lab import lab_to_rgb, rgb_to_lab
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.report import write_report
@@ -256,7 +256,7 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
     dataset = PairedImages(files, tiny(serial_batches=True, batch_size=3).data, seed=0)
     item, after = dataset[0, 1], dataset[0, 2]
     assert [sentence for _, sentence in item["broken"]] == [
-        f"{tmp_path / 'trainB' / '01.png'} is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF)."
+        f"{tmp_path / 'trainB' / '01.png'} is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF, NPY, NPZ)."
     ]
     assert after["broken"] == []
     assert torch.equal(item["A"][1], item["B"][1])
@@ -268,7 +268,9 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
 
 def test_a_picture_to_be_coloured_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     read: list[object] = []
-    monkeypatch.setattr("cyclegan.data.datasets.read_image", lambda path, c: read.append(path) or read_image(path, c))
+    monkeypatch.setattr(
+        "cyclegan.data.datasets.read_pixels", lambda path, *args, **_: read.append(path) or read_pixels(path, *args)
+    )
     item = PairedImages(find_pictures(pairs).train, tiny().data, seed=0)[0, 0]
     assert len(read) == 1
     assert torch.equal(item["A"], item["B"])
@@ -383,11 +385,12 @@ def test_colourisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
 
     translator = Translator.load(run)
     colour = read_image(pairs / "testB" / "00.png")
+    grey = shown(translator.seen(read_pixels(pairs / "testB" / "00.png")))
     coloured = translator.translate(colour)
     assert (coloured.mode, coloured.size) == ("RGB", colour.size)
-    assert coloured != translator.seen(colour)
+    assert coloured != grey
     assert translator.translate(colour.convert("L")).mode == "RGB"
-    for first, second in ((coloured, colour), (translator.seen(colour), colour)):
+    for first, second in ((coloured, colour), (grey, colour)):
         lightness = [rgb_to_lab(to_tensor(image)[None])[:, 0] for image in (first, second)]
         assert (lightness[0] - lightness[1]).abs().median() < 0.5  # roundings; some colours are out of sRGB's range
 

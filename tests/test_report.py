@@ -15,8 +15,8 @@ from PIL import Image
 from conftest import TINY, draw_images
 from cyclegan.data.images import read_image, to_tensor
 from cyclegan.errors import UsageError
-from cyclegan.evaluation.paired import psnr, ssim
 from cyclegan.evaluation.report import write_report
+from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.presets import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation.translator import Direction, Translator

@@ -17,7 +17,7 @@ from cyclegan.training import checkpoint
 from cyclegan.training.monitor import Monitor, Progress
 from cyclegan.training.trainer import Interrupted, resume, train
 
-TIMES = ("minutes", "images_per_second", "memory")
+TIMES = ("minutes", "images_per_second", "memory", "data_wait")
 
 
 class StopAt(Monitor):
@@ -45,8 +45,8 @@ def assert_equal_runs(straight: Path, resumed: Path) -> None:
     assert metrics(straight) == metrics(resumed)
 
 
-# Dropout and WGAN-GP draw from torch's generator; a history of 3 exchanges images early; rows average 4 steps, and
-# the stop at 7 falls between two rows, in the middle of the second of three epochs.
+# Dropout, WGAN-GP and augmentation draw random numbers; a history of 3 exchanges images early; rows average 4 steps,
+# and the stop at 7 falls between two rows, in the middle of the second of three epochs.
 DEMANDING: dict[str, Any] = {
     "max_steps": 15, "dropout": True, "objective": "wgangp", "pool_size": 3, "ema_decay": 0.9, "log_every": 4,
     "sample_every": 5, "batch_size": 1, "epochs": 2, "epochs_decay": 2,
@@ -55,7 +55,13 @@ DEMANDING: dict[str, Any] = {
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    "settings", [DEMANDING, DEMANDING | {"schedule": "plateau", "accumulate": 2, "clip_norm": 1.0}]
+    "settings",
+    [
+        DEMANDING | {"augment": "diffaugment"},
+        DEMANDING
+        | {"schedule": "plateau", "accumulate": 2, "clip_norm": 1.0}
+        | {"objective": "vanilla", "augment": "ada", "ada_images": 20, "ada_target": -0.5},
+    ],
 )
 def test_stop_and_resume_equals_straight(tiny: Callable[..., Config], settings: dict[str, Any], workers: int) -> None:
     straight = train(tiny(name="straight", workers=workers, **settings))

@@ -1,5 +1,6 @@
 """The loop: what it writes, what it says, what stops it and what does not."""
 
+import random
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +15,9 @@ from safetensors.torch import load_file
 
 from conftest import draw_images
 from cyclegan.config import Config, from_toml
-from cyclegan.data.datasets import Batches, UnpairedImages, preprocess
+from cyclegan.data.datasets import Batches, UnpairedImages, cropped, prepared
 from cyclegan.data.folders import find_domains
-from cyclegan.data.images import UnreadableImage
+from cyclegan.data.images import Reading, UnreadableImage
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.training import checkpoint
@@ -53,7 +54,7 @@ def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: 
         f"step-000000{step}-{direction}.png" for step in (1, 4, 8) for direction in ("AtoB", "BtoA")
     ]
     assert (run / "metrics.csv").read_text().splitlines()[0] == (
-        "step,epoch,share,minutes,images_per_second,memory,learning_rate,G_A,G_B,cycle_A,cycle_B,idt_A,idt_B,D_A,D_B"
+        "step,epoch,share,minutes,images_per_second,memory,learning_rate,data_wait,G_A,G_B,cycle_A,cycle_B,idt_A,idt_B,D_A,D_B"
     )
     assert list((run / "tensorboard").iterdir())
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000007"]
@@ -283,24 +284,30 @@ def test_batches_of_several_processes_are_those_of_one() -> None:
         ("none", (40, 60)),
     ],
 )
-def test_preprocessing_policies(tiny: Callable[..., Config], policy: str, size: tuple[int, int]) -> None:
-    import random
-
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
-    config = tiny(preprocess=policy, load_size=32, crop_size=24, flip=False).data
-    assert preprocess(image, config, random.Random(0)).size == size
-    small = image.resize((10, 15))
+def test_preprocessing_policies(
+    tiny: Callable[..., Config], tmp_path: Path, policy: str, size: tuple[int, int]
+) -> None:
+    config = tiny(preprocess=policy, load_size=32, crop_size=24).data
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
+    noise.save(tmp_path / "large.png")
+    noise.resize((10, 15)).save(tmp_path / "small.png")
+    assert cropped(prepared(tmp_path / "large.png", Reading(), config), config, random.Random(0)).shape == (
+        *size[::-1],
+        3,
+    )
     if policy.endswith("crop"):
-        assert preprocess(small, config, random.Random(0)).size == (24, 24)
+        assert cropped(prepared(tmp_path / "small.png", Reading(1), config), config, random.Random(0)).shape == (
+            24,
+            24,
+            1,
+        )
 
 
 def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
-    import random
-
-    image = Image.new("RGB", (24, 24))
-    image.putpixel((0, 0), (255, 255, 255))
+    pixels = np.zeros((24, 24, 3), np.uint8)
+    pixels[0, 0] = 255
     config = tiny(preprocess="none").data
-    flipped = sum(preprocess(image, config, random.Random(i)).getpixel((23, 0)) == (255, 255, 255) for i in range(400))
+    flipped = sum(cropped(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
     assert 160 < flipped < 240
 
 

@@ -39,7 +39,7 @@ def test_any_kind_of_image_comes_back_as_it_came(trained: Path) -> None:
     assert np.array_equal(by_array, np.asarray(by_picture))
     by_floats = translator.translate(np.asarray(image) / 255)
     assert by_floats.dtype == np.float64
-    assert np.abs(by_floats * 255 - np.asarray(by_picture)).max() < 1e-6
+    assert np.abs(by_floats * 255 - np.asarray(by_picture)).max() <= 0.5 + 1e-3  # floats are not rounded to 8 bit
     tensor = to_tensor(image)
     by_tensor = translator.translate(tensor)
     assert np.array_equal(np.asarray(to_image(by_tensor)), np.asarray(by_picture))
@@ -50,7 +50,7 @@ def test_any_kind_of_image_comes_back_as_it_came(trained: Path) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
 def test_pictures_of_any_mode_translate(trained: Path, mode: str) -> None:
     image = picture().convert("I").convert("I;16") if mode == "I;16" else picture(mode=mode)
-    assert Translator.load(trained).translate(image).mode == "RGB"
+    assert Translator.load(trained).translate(image).mode == ("RGBA" if mode == "RGBA" else "RGB")
 
 
 def test_size_scales_the_shorter_side(trained: Path) -> None:
@@ -69,7 +69,8 @@ def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: 
         generator.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
         with torch.no_grad():
             expected = generator(x[None])[0]
-        torch.testing.assert_close(Translator.load(trained, direction).translate(x), expected)  # type: ignore[arg-type]
+        y = Translator.load(trained, direction).translate(x)
+        torch.testing.assert_close(y, expected, rtol=0, atol=5e-5)  # the rewritten generator rounds otherwise
 
 
 def test_a_numbered_checkpoint_loads_by_itself(trained: Path) -> None:

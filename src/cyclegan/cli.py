@@ -15,10 +15,13 @@ Turn images of one kind into images of another, learned from two folders without
 commands:
   data list             show the data sets that can be had by name
   data get NAME         write a data set; 'seasons' is built in
+  data prepare SOURCE   make images ready once: split, resize, cut, join, halve, frames of video
   data check DATA       look for what would spoil a training, and what it will do
   train DATA            learn from two folders of images
   resume RUN            go on with a training that was stopped
   translate RUN INPUT   translate images and folders with a trained run
+  evaluate RUN          measure the quality of a run's translations
+  compare RUN RUN ...   measure runs side by side on the same images
   report RUN            write the run's report.html anew
   publish RUN NAME      upload a model to the Hugging Face hub
   export RUN            write a generator for ONNX Runtime, OpenVINO, torch.export or browsers
@@ -38,6 +41,8 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "train": "training:train",
     "resume": "training:resume",
     "translate": "translation:translate",
+    "evaluate": "evaluation:evaluate",
+    "compare": "evaluation:compare",
     "report": "report:report",
     "publish": "publish:publish",
     "export": "export:export",

@@ -15,6 +15,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.errors import UsageError
+from cyclegan.pixel_words import COLOUR_FORM, RANGE_FORM, parse_colour, parse_range
 
 PreprocessPolicy = Literal[
     "resize_and_crop",
@@ -33,6 +34,8 @@ Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
 Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 MethodName = Literal["cyclegan", "pix2pix", "colorization", "cut", "fastcut"]
 Direction = Literal["AtoB", "BtoA"]
+Augment = Literal["off", "diffaugment", "ada"]
+Cache = Literal["memory", "disk", "off"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,14 @@ class DataConfig:
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
-    channels_a: Annotated[int, Doc("Colour channels of A: 3 colour, 1 grey.")] = 3
-    channels_b: Annotated[int, Doc("Colour channels of B: 3 colour, 1 grey.")] = 3
+    channels_a: Annotated[int, Doc("Channels of A: 3 colour, 1 grey, 4 and 2 the same with alpha; or any others.")] = 3
+    channels_b: Annotated[int, Doc("Channels of B.")] = 3
+    range_a: Annotated[
+        Optional[str],
+        Doc("Values of A that are black and white, '0 4095', or '1% 99%' of all; else the type's."),
+    ] = None
+    range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
+    background: Annotated[str, Doc("What transparent parts are laid on: white, black or #rrggbb.")] = "white"
     preprocess: Annotated[PreprocessPolicy, Doc("How an image is brought to size [R].")] = "resize_and_crop"
     load_size: Annotated[int, Doc("Size after resizing, pixels [R]; goes along with --crop-size.")] = 286
     crop_size: Annotated[int, Doc("Size of the random crop that is trained on, pixels [C].")] = 256
@@ -56,6 +65,16 @@ class DataConfig:
     max_images: Annotated[Optional[int], Doc("Use at most this many images of each domain.")] = None
     batch_size: Annotated[int, Doc("Images of each domain per step and process [C]; larger ones often look worse.")] = 1
     workers: Annotated[int, Doc("Loader processes; 0 loads in the training process.")] = 2
+    cache: Annotated[Cache, Doc("Where decoded, resized images are kept; 'disk' is for later trainings too.")] = (
+        "memory"
+    )
+    cache_size: Annotated[
+        float, Doc("Most that the cache takes, GiB; in memory at most a quarter of what is free.")
+    ] = 4.0
+    preload: Annotated[bool, Doc("Decode all images into the cache before the first step.")] = False
+    draft: Annotated[
+        bool, Doc("Decode large JPEGs at a fraction of their size, if twice --load-size remains; quick, nearly equal.")
+    ] = False
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of leaving it out.")] = False
 
 
@@ -107,6 +126,16 @@ class LossConfig:
     direction: Annotated[Direction, Doc("Which way 'pix2pix' learns [R].")] = "AtoB"
     pool_size: Annotated[int, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[float, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
+    augment: Annotated[
+        Augment, Doc("For few images: discriminators see changed ones, always [DiffAugment] or as needed [ADA].")
+    ] = "off"
+    augment_policy: Annotated[str, Doc("What is changed: some of color,translation,cutout.")] = (
+        "color,translation,cutout"
+    )
+    ada_target: Annotated[float, Doc("How sure of real images 'ada' lets a discriminator be, -1 to 1 [ADA].")] = 0.6
+    ada_images: Annotated[
+        int, Doc("Images in which 'ada' can go from no change to always; [ADA] has 500000, for far longer trainings.")
+    ] = 20_000
 
 
 @dataclass(frozen=True)
@@ -150,6 +179,14 @@ class RunConfig:
     log_every: Annotated[int, Doc("Steps between rows of metrics.csv.")] = 50
     sample_every: Annotated[int, Doc("Steps between sample grids.")] = 1000
     samples: Annotated[int, Doc("Test images of each domain in a sample grid.")] = 4
+    measure_every: Annotated[
+        int, Doc("Steps between measurements of quality on a few test images; 0 turns them off.")
+    ] = 500
+    best_by: Annotated[
+        Literal["auto", "psnr", "ssim", "swd"],
+        Doc("What chooses checkpoints/best; auto: SSIM where test pairs tell the truth, else SWD."),
+    ] = "auto"
+    patience: Annotated[int, Doc("Measurements without a new best that end the training; 0 never does.")] = 0
     save_minutes: Annotated[float, Doc("Minutes between writings of checkpoints/latest.")] = 5.0
     checkpoint_epochs: Annotated[int, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[int, Doc("Numbered checkpoints that are kept, newest first; 0 keeps all.")] = 3
@@ -188,15 +225,17 @@ class Config:
 
 
 AT_LEAST = {
-    "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
+    "channels_a": 1, "channels_b": 1, "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
     "generator_width": 1, "blocks": 0, "discriminator_width": 1, "discriminator_layers": 1,
     "lambda_gan": 0, "lambda_a": 0, "lambda_b": 0, "lambda_identity": 0, "lambda_l1": 0, "lambda_gp": 0, "pool_size": 0,
     "lambda_nce": 0,
     "epochs": 0, "epochs_decay": 0, "step_epochs": 1, "accumulate": 1,
     "max_steps": 1, "seed": 0, "devices": 1, "nodes": 1, "log_every": 1, "sample_every": 1, "samples": 0,
-    "checkpoint_epochs": 0, "keep": 0,
+    "checkpoint_epochs": 0, "keep": 0, "ada_images": 1, "measure_every": 0, "patience": 0,
 }  # fmt: skip
-MORE_THAN_ZERO = ("nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes")
+MORE_THAN_ZERO = (
+    "cache_size", "nce_temperature", "learning_rate", "init_gain", "clip_norm", "max_minutes", "save_minutes",
+)  # fmt: skip
 SHARES = ("beta1", "beta2", "ema_decay")  # from 0 to less than 1
 
 
@@ -227,16 +266,23 @@ def _contradictions(config: Config) -> Iterator[str]:
     for name in SHARES:
         if not 0 <= values[name] < 1:
             yield f"--{_flag(name)} is {values[name]}; it must be at least 0 and less than 1."
-    for name in ("channels_a", "channels_b"):
-        if values[name] not in (1, 3):
-            yield f"--{_flag(name)} is {values[name]}; images have 3 channels (colour) or 1 (grey)."
+    yield from _unclear_pixels(data)
     if data.preprocess.endswith("_crop") and data.crop_size > data.load_size:
         yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
-    if loss.lambda_identity > 0 and data.channels_a != data.channels_b:
+    if data.preload and data.cache == "off":
+        yield "--preload decodes images into the cache; leave --cache at memory, or say disk."
+    if loss.method in ("cut", "fastcut") and data.channels_a != data.channels_b:
         yield (
-            "The identity loss needs equal channel counts in A and B; "
-            "set --lambda-identity 0, or --channels-a and --channels-b alike."
+            f"--method {loss.method} compares A with its translation by one encoder; "
+            "set --channels-a and --channels-b alike, or take --method cyclegan."
         )
+    changes = loss.augment_policy.split(",")
+    if not set(changes) <= {"color", "translation", "cutout"} or len(set(changes)) < len(changes):
+        yield f"--augment-policy is {loss.augment_policy!r}; it must be some of color,translation,cutout."
+    if not -1 < loss.ada_target < 1:
+        yield f"--ada-target is {loss.ada_target}; it must be between -1 and 1."
+    if loss.augment == "ada" and loss.objective == "wgangp":
+        yield "--augment ada needs to know what a sure discriminator says, and wgangp's has no bounds."
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
     if loss.direction == "BtoA" and loss.method != "pix2pix":
@@ -246,8 +292,23 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--nce-layers is {loss.nce_layers!r}; it must be rising numbers from 0 on, such as 0,4,8."
     if optimiser.epochs + optimiser.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
+    if run.patience and not run.measure_every:
+        yield "--patience counts measurements, and --measure-every 0 makes none; give both or neither."
     if run.name is not None and (Path(run.name).name != run.name or run.name in ("", ".", "..")):
         yield f"--name {run.name!r} must be a plain folder name; --runs says where run folders are made."
+
+
+def _unclear_pixels(data: DataConfig) -> Iterator[str]:
+    """Ranges and colours that are none."""
+    for name, text in (("range_a", data.range_a), ("range_b", data.range_b)):
+        try:
+            _ = text is None or parse_range(text)
+        except ValueError:
+            yield f"--{_flag(name)} is {text!r}; it must be {RANGE_FORM}."
+    try:
+        parse_colour(data.background)
+    except ValueError:
+        yield f"--background is {data.background!r}; it must be {COLOUR_FORM}."
 
 
 def _no_pictures(data: DataConfig) -> Iterator[str]:

@@ -17,6 +17,7 @@ PresetName = Literal["auto", "paper", "small", "fast"]
 PAPER: dict[str, Any] = {}
 
 SMALL: dict[str, Any] = {
+    "draft": True,
     "load_size": 143,
     "crop_size": 128,
     "generator": "resnet_6blocks",  # [C] 7.1: six blocks for 128x128 images
@@ -27,6 +28,7 @@ SMALL: dict[str, Any] = {
 }
 
 FAST: dict[str, Any] = {
+    "draft": True,
     "generator": "resnet_light",
     "generator_width": 32,
     "ema_decay": 0.999,
@@ -90,7 +92,7 @@ def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any],
     """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
     on_cpu = around.gpu_memory is None
     chosen = _for_cpu(around.image_size) if on_cpu else _for_gpu(around.image_size, around.gpu_memory or 0.0)
-    settings = METHOD_SETTINGS[method] | chosen | {"method": method}
+    settings = METHOD_SETTINGS[method] | chosen | {"method": method, "draft": True}
     if method in ("pix2pix", "colorization"):
         settings["generator"] = _unet(settings["crop_size"])
         if on_cpu:  # in short trainings, dropout only costs
@@ -128,6 +130,7 @@ def _for_cpu(image_size: int) -> dict[str, Any]:
         "workers": 0,  # the processors have enough to do
         "max_minutes": 60.0,
         "sample_every": 50 if tiny else 100,
+        "measure_every": 250,
         "log_every": 10,
         **_sizes(_multiple_of_32(min(image_size, 128))),
     }

@@ -46,6 +46,14 @@ class TerminalDisplay(Monitor):
             self.live = Live(self.bar, console=self.console, refresh_per_second=4)
             self.live.start()
 
+    def preloaded(self, done: int, total: int) -> None:
+        """Move the bar, once before the training; or write a line if the last one is long enough ago."""
+        if self.live is not None:
+            self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
+        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
+            self.said_at = time.monotonic()
+            self.message(f"decoding images: {done} of {total}")
+
     def tick(self, progress: Progress) -> None:
         """Move the bar."""
         if self.share_at_start is None:
@@ -70,6 +78,11 @@ class TerminalDisplay(Monitor):
                 highlight=False,
                 markup=False,
             )
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Print what was measured above the display."""
+        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.message(f"Quality at step {progress.step}: {said}")
 
     def message(self, text: str) -> None:
         """Print above the display."""
@@ -100,6 +113,6 @@ class TerminalDisplay(Monitor):
     def _figures(self, progress: Progress) -> Text:
         return Text(
             f"{progress.images_per_second:.1f} images/s   {progress.memory:.1f} GiB   "
-            f"learning rate {progress.learning_rate:.2g}",
+            f"learning rate {progress.learning_rate:.2g}   waiting for images {progress.data_wait:.0%}",
             style="dim",
         )

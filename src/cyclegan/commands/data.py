@@ -9,12 +9,18 @@ usage: cyclegan data COMMAND ...
 commands:
   list                  show the data sets that are known by name
   get NAME              write a data set into data/NAME
+  prepare SOURCE        split, resize, cut, join or halve images; frames of video; edges
   check DATA            look for what would spoil a training, and what it will do
 
 `cyclegan data COMMAND --help` tells more.
 """
 
-COMMANDS = {"list": "data_get:list_", "get": "data_get:get", "check": "data_check:check"}  # module:function
+COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
+    "list": "data_get:list_",
+    "get": "data_get:get",
+    "prepare": "data_prepare:prepare",
+    "check": "data_check:check",
+}
 
 
 def run(arguments: list[str]) -> None:

@@ -31,6 +31,10 @@ class Check:
     preprocess: Annotated[Optional[PreprocessPolicy], Doc("How an image will be brought to size.")] = None
     load_size: Annotated[Optional[int], Doc("Size after resizing, pixels.")] = None
     crop_size: Annotated[Optional[int], Doc("Size of the random crop that will be trained on, pixels.")] = None
+    channels_a: Annotated[int, Doc("Channels of A.")] = 3
+    channels_b: Annotated[int, Doc("Channels of B.")] = 3
+    range_a: Annotated[Optional[str], Doc("Values of A that are black and white, as for `cyclegan train`.")] = None
+    range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
     sheet: Annotated[Optional[Path], Doc("Where to write the contact sheet; NAME-check.png if not given.")] = None
     json: Annotated[bool, Doc("Print JSON, with every file that is meant; no sheet unless --sheet is given.")] = False
     workers: Annotated[Optional[int], Doc("Processes that look at images; as many as processors if not given.")] = None
@@ -68,7 +72,8 @@ def check(arguments: list[str]) -> None:
 
 def _planned(options: Check) -> tuple[Config, list[str]]:
     """The training that is planned for the data, and the words behind `cyclegan train` for it."""
-    own = ("data", "a", "b", "preprocess", "load_size", "crop_size")
+    pixels = ("channels_a", "channels_b", "range_a", "range_b")
+    own = ("data", "a", "b", "preprocess", "load_size", "crop_size", *pixels)
     given = {name: value for name in own if (value := getattr(options, name)) is not None}
     settings = preset_settings("paper" if options.preset == "auto" else options.preset, options.method)
     if options.preset == "auto":
@@ -78,7 +83,7 @@ def _planned(options: Check) -> tuple[Config, list[str]]:
             settings, _ = look_around(Config().with_settings(method=options.method, **given))
     words = [str(given["data"])] if "data" in given else []
     defaults = vars(Check())
-    for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size"):
+    for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size", *pixels):
         if (value := getattr(options, name)) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return validated(with_load_size(Config().with_settings(**(settings | given)), given)), words

@@ -43,6 +43,7 @@ class Resume:
     max_minutes: Annotated[Optional[float], Doc("New budget in minutes, from the run's beginning.")] = None
     epochs: Annotated[Optional[int], Doc("New number of epochs at the initial learning rate.")] = None
     epochs_decay: Annotated[Optional[int], Doc("New number of epochs of decay.")] = None
+    patience: Annotated[Optional[int], Doc("New number of measurements without a new best; 0 never stops.")] = None
     workers: Annotated[Optional[int], Doc("Loader processes.")] = None
     accelerator: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
     devices: Annotated[Optional[int], Doc("Processes (GPUs) on this machine.")] = None

@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 
 from cyclegan.data.archives import BadArchive
+from cyclegan.data.cache import user_folder
 from cyclegan.data.catalogue import Entry
 from cyclegan.errors import CycleGANError
 
 
 def ledger() -> Path:
     """The file of the checksums that were kept, in the user's folder for caches."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(home) / "cyclegan" / "checksums.json"
+    return user_folder() / "checksums.json"
 
 
 def sha256_of(file: Path) -> str:

@@ -4,21 +4,28 @@ Nothing here has a state, so that a resumed run sees exactly what the uninterrup
 number of loader processes.
 """
 
+import os
 import random
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 import torch
-from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+import cyclegan
 from cyclegan.config import DataConfig
+from cyclegan.data.cache import Array, ArrayCache
+from cyclegan.data.checking.looks import processors
 from cyclegan.data.folders import Domain
-from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import DEEP_PNG, Half, Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Reading, resized, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.pixel_words import span_of
 
 
 class Place(NamedTuple):
@@ -30,21 +37,31 @@ class Place(NamedTuple):
     b: int
 
 
+def readings(config: DataConfig) -> dict[str, Reading]:
+    """How images of "A" and of "B" are read. Percentiles must have become numbers before."""
+    return {
+        "A": Reading(config.channels_a, span_of(config.range_a), config.background),
+        "B": Reading(config.channels_b, span_of(config.range_b), config.background),
+    }
+
+
 class UnpairedImages(Dataset[dict[str, Any]]):
-    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...]}``.
+    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...], "trouble": None or sentence}``.
 
     An unreadable image is replaced by the next readable one of its domain and named in "broken"; with
-    ``config.strict`` it raises `UnreadableImage`.
+    ``config.strict`` it raises `UnreadableImage`. Decoded images are kept in `cache`; "trouble" says why no longer.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int):
+    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
         self.rows: dict[str, list[tuple[Source, ...]]] = {
             "A": [(path,) for path in self.a],
             "B": [(path,) for path in self.b],
         }
         self.config = config
+        self.readings = readings(config)
         self.seed = seed
+        self.cache = cache
 
     def __len__(self) -> int:
         """Items an epoch: the size of the larger domain [R]."""
@@ -63,34 +80,77 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         place = self.place(*at)
         broken: list[tuple[str, str]] = []
         item: dict[str, Any] = {"broken": broken}
-        for domain, number, channels in (
-            ("A", place.a, self.config.channels_a),
-            ("B", place.b, self.config.channels_b),
-        ):
+        for domain, number in (("A", place.a), ("B", place.b)):
             try:
-                (image,) = self._readable(self.rows[domain], number, (channels,), broken)
+                (pixels,) = self._readable(self.rows[domain], number, (self.readings[domain],), broken)
             except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
                 return {"error": error}
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
-            item[domain] = to_tensor(preprocess(image, self.config, draw))
+            item[domain] = to_tensor(cropped(pixels, self.config, draw))
+        item["trouble"] = self.trouble()
         return item
 
     def _readable(
         self,
         rows: Sequence[tuple[Source, ...]],
         first: int,
-        channels: tuple[int, ...],
+        readings: tuple[Reading, ...],
         broken: list[tuple[str, str]],
-    ) -> list[Image.Image]:
-        """The images of a row of files, each with its channels: row number `first`, or the next that can be read."""
-        for row in (*rows[first:], *rows[:first]):
+    ) -> list[Array]:
+        """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
+        said = ""
+        for number in range(first, first + len(rows)):
+            row = rows[number % len(rows)]
             try:
-                return [read_image(path, count) for path, count in zip(row, channels, strict=False)]
+                return [self._pixels(source, reading) for source, reading in zip(row, readings, strict=False)]
             except UnreadableImage as error:
                 if self.config.strict:
                     raise
+                said = said or str(error)
                 broken.append((str(row[0]), str(error)))
-        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read.")
+        raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
+
+    def _pixels(self, source: Source, reading: Reading) -> Array:
+        """As `prepared`, from the cache where there is one."""
+        if self.cache is None:
+            return prepared(source, reading, self.config)
+        try:
+            identity = _identity(source, reading, self.config)
+        except OSError:  # there is no such file; let it be said as without a cache
+            return prepared(source, reading, self.config)
+        return self.cache.array(identity, lambda: prepared(source, reading, self.config))
+
+    def images(self) -> list[tuple[Source, Reading]]:
+        """All files to be read, each with how it is read."""
+        sides = (self.a, self.readings["A"]), (self.b, self.readings["B"])
+        return list(dict.fromkeys((source, reading) for files, reading in sides for source in files))
+
+    def preload(self, images: Sequence[tuple[Source, Reading]]) -> Iterator[int]:
+        """Decode images into the cache on all processors, and yield the bytes that each takes; unreadable ones take 0.
+
+        It ends when the cache takes no more. Raises `UnreadableImage` with ``config.strict``.
+        """
+        pool = ThreadPoolExecutor(processors())  # decoding and resizing need no interpreter
+        try:
+            for size in pool.map(self._size, images):
+                yield size
+                if self.cache is None or self.cache.trouble:
+                    return
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _size(self, image: tuple[Source, Reading]) -> int:
+        try:
+            return self._pixels(*image).nbytes
+        except UnreadableImage:
+            if self.config.strict:
+                raise
+            return 0
+
+    def trouble(self) -> str | None:
+        """A sentence on what keeps images from being cached, if something does."""
+        trouble = self.cache.trouble if self.cache is not None else None
+        return trouble and f"The cache of decoded images {trouble}; the others are decoded anew each time."
 
 
 class PairedImages(UnpairedImages):
@@ -99,8 +159,8 @@ class PairedImages(UnpairedImages):
     `files` are paired. If one image of a pair cannot be read, both are left out, and one is named.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int):
-        super().__init__(files, config, seed)
+    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
+        super().__init__(files, config, seed, cache)
         # A picture that is its own partner is read once.
         self.pairs = [(a, b) if a != b else (a,) for a, b in zip(self.a, self.b, strict=True)]
 
@@ -112,17 +172,16 @@ class PairedImages(UnpairedImages):
     def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
         """The item at (epoch, position)."""
         place = self.place(*at)
-        channels = (self.config.channels_a, self.config.channels_b)
         broken: list[tuple[str, str]] = []
         try:
-            images = self._readable(self.pairs, place.a, channels, broken)
+            pixels = self._readable(self.pairs, place.a, (self.readings["A"], self.readings["B"]), broken)
         except CycleGANError as error:
             return {"error": error}
         a, b = (
-            to_tensor(preprocess(image, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
-            for image in (images[0], images[-1])
+            to_tensor(cropped(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
+            for each in (pixels[0], pixels[-1])
         )
-        return {"A": a, "B": b, "broken": broken}
+        return {"A": a, "B": b, "broken": broken, "trouble": self.trouble()}
 
 
 @lru_cache(maxsize=2)
@@ -130,13 +189,33 @@ def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def preprocess(image: Image.Image, config: DataConfig, draw: random.Random) -> Image.Image:
-    """Bring an image to training size by the configured policy [R]; `draw` decides crop and flip.
+def prepared(source: Source, reading: Reading, config: DataConfig) -> Array:
+    """The values (H, W, C) of an image at training size: all of its preparation that is not random [R].
+
+    Raises `UnreadableImage`.
+    """
+    draft = config.draft and config.preprocess == "resize_and_crop"
+    pixels = read_pixels(source, reading, at_least=2 * config.load_size if draft else None)
+    return resized(pixels.values, training_size(pixels.size, config))
+
+
+def _identity(source: Source, reading: Reading, config: DataConfig) -> str:
+    """All that `prepared` depends on: the file as it is now, the settings, the programs. Raises `OSError`."""
+    path, side = (source.path, source.side) if isinstance(source, Half) else (source, "whole")
+    file = path.stat()
+    settings = config.preprocess, config.load_size, config.crop_size, config.draft
+    programs = cyclegan.__version__, PIL.__version__, DEEP_PNG
+    place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
+    return repr((place, side, file.st_size, file.st_mtime_ns, *reading, *settings, *programs))
+
+
+def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
+    """Width and height to which the configured policy brings an image of this width and height, before the crop [R].
 
     The "scale_" policies keep the aspect ratio; "none" rounds the sides to multiples of 4.
     """
     policy, load, crop = config.preprocess, config.load_size, config.crop_size
-    width, height = image.size
+    width, height = size
     if policy == "resize_and_crop":
         width, height = load, load
     elif policy.startswith("scale_width"):
@@ -149,12 +228,16 @@ def preprocess(image: Image.Image, config: DataConfig, draw: random.Random) -> I
         width, height = round(width * scale), round(height * scale)
     if not policy.endswith("crop"):
         width, height = (max(4, round(side / 4) * 4) for side in (width, height))
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if policy.endswith("crop"):
-        left, top = draw.randint(0, width - crop), draw.randint(0, height - crop)
-        image = image.crop((left, top, left + crop, top + crop))
-    return ImageOps.mirror(image) if config.flip and draw.random() < 0.5 else image
+    return width, height
+
+
+def cropped(values: Array, config: DataConfig, draw: random.Random) -> Array:
+    """A view of prepared values (H, W, C): `draw` decides where the crop is, and whether it is mirrored."""
+    if config.preprocess.endswith("crop"):
+        height, width = values.shape[:2]
+        left, top = draw.randint(0, width - config.crop_size), draw.randint(0, height - config.crop_size)
+        values = values[top : top + config.crop_size, left : left + config.crop_size]
+    return values[:, ::-1] if config.flip and draw.random() < 0.5 else values
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
@@ -184,7 +267,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     for item in items:
         if "error" in item:
             return item
-    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]]}
+    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]], "trouble": items[-1]["trouble"]}
     for domain in ("A", "B"):
         images = [item[domain] for item in items]
         if len({image.shape for image in images}) > 1:
@@ -192,7 +275,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
                 "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
             )
             return {"error": UsageError(sentence)}
-        batch[domain] = torch.stack(images)
+        batch[domain] = torch.stack(images) if len(images) > 1 else images[0][None]  # one needs no copy
     return batch
 
 
@@ -203,7 +286,10 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 
 def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[str, Any]]:
-    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": [...]}`` without end, in the order of `batches`."""
+    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": ..., "trouble": ...}`` without end, in the order of `batches`.
+
+    "broken" is of all items, "trouble" of the last.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-NOT_LOSSES = ("step", "epoch", "share", "minutes", "images_per_second", "memory", "learning_rate")
+NOT_LOSSES = ("step", "epoch", "share", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
 MOST_POINTS = 600  # of a curve; more cannot be seen
 # matplotlib knows no CSS variables: it draws in these colours, which are replaced in the finished SVG.
 _STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
@@ -26,6 +26,9 @@ GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
     "Discriminator": (("D_real", "of real images"), ("D_fake", "of generated ones")),
     "L1": (("G_L1", ""),),
     "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
+    "PSNR, dB": (("psnr_AtoB", "{a} → {b}"), ("psnr_BtoA", "{b} → {a}")),
+    "SSIM": (("ssim_AtoB", "{a} → {b}"), ("ssim_BtoA", "{b} → {a}")),
+    "Sliced Wasserstein distance": (("swd_AtoB", "{a} → {b}"), ("swd_BtoA", "{b} → {a}")),
     "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
 }
 
@@ -59,7 +62,7 @@ def _numbers(row: Sequence[str], width: int) -> list[float] | None:
     return values if len(values) == width and all(map(math.isfinite, values)) else None
 
 
-def panels(metrics: dict[str, list[float]], names: tuple[str, str]) -> list[Panel]:
+def panels(metrics: dict[str, list[float]], names: tuple[str, str], prefix: str = "c") -> list[Panel]:
     """A panel for each group of losses in the metrics; terms of no known group have one each. Needs two rows."""
     if len(metrics.get("step", [])) < 2:
         return []
@@ -73,7 +76,7 @@ def panels(metrics: dict[str, list[float]], names: tuple[str, str]) -> list[Pane
             curves = [metrics[term] for term, _ in present]
             labels = (label.replace("{a}", names[0]).replace("{b}", names[1]) for _, label in present)
             legend = tuple(zip(labels, ("ab", "ba"), strict=False))
-            made.append(Panel(heading, legend, _draw(metrics["step"], curves, f"c{len(made)}-", heading)))
+            made.append(Panel(heading, legend, _draw(metrics["step"], curves, f"{prefix}{len(made)}-", heading)))
     return made
 
 

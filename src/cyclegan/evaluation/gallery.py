@@ -8,9 +8,11 @@ from PIL import Image
 
 from cyclegan.config import Config, Direction
 from cyclegan.data.folders import Domain, Domains, paired_by_name
-from cyclegan.data.images import Source, UnreadableImage, check_header, read_image
+from cyclegan.data.images import Source, UnreadableImage, check_header, read_pixels, shown
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after, scaled_like
+from cyclegan.evaluation import figures
+from cyclegan.evaluation.figures import Evaluation, metric
+from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after
 from cyclegan.evaluation.strips import Strip, evenly, read_strips
 from cyclegan.translation.translator import Translator
 
@@ -28,7 +30,8 @@ class Example:
     after: Image.Image
     truth: Image.Image | None = None
     score: Score | None = None
-    rank: str = ""  # "best", "median" or "worst" by PSNR
+    rank: str = ""  # "best", "median" or "worst", by PSNR or by `figure`
+    figure: str = ""  # what it is ranked by where there is no truth, in words
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class View:
     strips: tuple[Strip, ...]
     paired: Paired | None
     parameters: int  # of the generator; 0 when there is none
+    evaluation: Evaluation | None = None  # what `cyclegan evaluate` measured, if it did
 
 
 def look(run: Path, config: Config, domains: Domains | None, direction: Direction) -> tuple[View, list[str]]:
@@ -54,6 +58,9 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     source, target = names if forward else names[::-1]
     size = config.data.crop_size
     view = View(direction, source, target, (), tuple(read_strips(run / "samples", direction, size)), None, 0)
+    view = replace(
+        view, evaluation=next((e for e in figures.read(run / figures.FILE) if e.direction == direction), None)
+    )
     try:
         translator = Translator.load(run, direction)
     except CycleGANError as error:
@@ -64,7 +71,10 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     test, train = (d if forward else d.turned() for d in (domains.test, domains.train))
     files = test.a or train.a[:SHOWN]
     paired, notes = _measure(translator, test, size, direction)
-    examples = _ranked(translator, paired, size) if paired is not None else _unranked(translator, files, size)
+    if paired is not None:
+        examples = _ranked(translator, paired, size)
+    else:
+        examples = _by_evaluation(_unranked(translator, _measured_first(files, view.evaluation), size), view.evaluation)
     if not test.a:
         notes.append(f"There are no test images of {source}; the first training images are shown.")
     if any(min(check_size(path)) > size for path in files[:MOST_PAIRS]):
@@ -115,26 +125,51 @@ def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
 def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> Example | None:
     try:
         image, truth = (
-            read_image(score.source, translator.in_channels),
-            read_image(score.truth, translator.out_channels),
+            read_pixels(score.source, translator.reading),
+            read_pixels(score.truth, translator.writing),
         )
     except UnreadableImage:  # it could be read a moment ago; the file is gone
         return None
     before, after = before_and_after(translator, image, size)
-    return Example(score.source.stem, before, after, scaled_like(truth, after), score, rank)
+    return Example(score.source.stem, shown(before), shown(after), shown(truth.resized(after.size)), score, rank)
 
 
-def _unranked(translator: Translator, files: Sequence[Source], size: int) -> list[Example]:
-    """Evenly chosen images; where one cannot be read the next that can is taken."""
-    chosen = [files[i] for i in evenly(len(files), SHOWN)]
-    spare = [path for path in files if path not in set(chosen)]
+def _measured_first(files: Sequence[Source], evaluation: Evaluation | None) -> tuple[list[Source], Sequence[Source]]:
+    """The best, the median and the worst of the files by what was measured, and the others."""
+    ranked = evaluation.ranked() if evaluation is not None else None
+    if evaluation is None or ranked is None:
+        return [], files
+    by_name = {path.stem: path for path in files}
+    first = [by_name[name] for i in ranked[1] if (name := evaluation.names[i]) in by_name]
+    return first, [path for path in files if path not in first]
+
+
+def _by_evaluation(examples: list[Example], evaluation: Evaluation | None) -> list[Example]:
+    """The examples with rank and figure where they were measured as best, median or worst."""
+    ranked = evaluation.ranked() if evaluation is not None else None
+    if evaluation is None or ranked is None:
+        return examples
+    key, numbers = ranked
+    said = {
+        evaluation.names[i]: (rank, f"{metric(key).name} {evaluation.figures[key].each[i]:.{metric(key).digits}f}")
+        for rank, i in zip(("best", "median", "worst"), numbers, strict=True)
+    }
+    return [replace(e, rank=said[e.name][0], figure=said[e.name][1]) if e.name in said else e for e in examples]
+
+
+def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source]], size: int) -> list[Example]:
+    """The first files, and evenly chosen others; where one cannot be read the next that can is taken."""
+    first, others = files
+    chosen = [*first, *(others[i] for i in evenly(len(others), SHOWN - len(first)))]
+    spare = [path for path in others if path not in set(chosen)]
     examples: list[Example] = []
     for path in [*chosen, *spare][: _TRIES * SHOWN]:
         if len(examples) == SHOWN:
             break
         try:
-            image = read_image(path, translator.in_channels)
+            image = read_pixels(path, translator.reading)
         except UnreadableImage:
             continue
-        examples.append(Example(path.stem, *before_and_after(translator, image, size)))
+        before, after = before_and_after(translator, image, size)
+        examples.append(Example(path.stem, shown(before), shown(after)))
     return examples

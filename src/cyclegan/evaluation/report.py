@@ -16,7 +16,7 @@ from cyclegan import __version__
 from cyclegan.config import Config
 from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.evaluation import words
+from cyclegan.evaluation import table, words
 from cyclegan.evaluation.curves import panels, read_metrics
 from cyclegan.evaluation.gallery import View, look
 from cyclegan.evaluation.methods import METHOD_WORDS
@@ -73,9 +73,13 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "version": __version__,
         "method": METHOD_WORDS[config.loss.method],
         "views": views,
+        "headings": table.HEADINGS,
+        "legend": table.LEGEND,
+        "remarks": table.remarks([view.evaluation for view in views if view.evaluation is not None]),
         "lead": words.lead(config, domains, words.progress(run)),
         "facts": words.facts(run, config, domains, metrics, [view.parameters for view in views]),
         "panels": panels(metrics, names),
+        "quality": panels(read_metrics(run / "quality.csv"), names, "q"),
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
 
@@ -90,6 +94,7 @@ def _small_enough(contents: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = figure
+    environment.filters["groups"] = table.groups
     page = ""
     for side in SIDES:
         environment.filters["uri"] = partial(data_uri, side=side)

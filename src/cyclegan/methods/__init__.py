@@ -19,4 +19,6 @@ METHODS: dict[str, type[Method]] = {
 def build_method(config: Config, seed: int) -> Method:
     """The configured method, its weights drawn from torch's generator, its histories from `seed`."""
     channels = (config.data.channels_a, config.data.channels_b)
-    return METHODS[config.loss.method](config.networks, config.loss, channels, seed)
+    method = METHODS[config.loss.method](config.networks, config.loss, channels, seed)
+    method.augment()
+    return method

@@ -7,7 +7,7 @@ pictures: what it is given may be grey or coloured, only its lightness is looked
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cyclegan.config import Direction
 from cyclegan.data.lab import lab_to_rgb, rgb_to_lab
@@ -33,10 +33,14 @@ class Colorization(Pix2Pix):
         return 1, 2
 
     @classmethod
-    def image_to_image(cls, generator: nn.Module, images: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1] to pictures of the same lightness in the generator's colours."""
-        lightness, _ = split(images)
-        return join(lightness, generator(lightness))
+    def to_generator(cls, images: Tensor) -> Tensor:
+        """The lightness of pictures (N, 3, H, W) in [-1, 1]."""
+        return split(images)[0]
+
+    @classmethod
+    def from_generator(cls, images: Tensor, made: Tensor) -> Tensor:
+        """Pictures of the same lightness in the generator's colours."""
+        return join(split(images)[0], made)
 
     @classmethod
     def seen(cls, images: Tensor) -> Tensor:

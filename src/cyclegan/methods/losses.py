@@ -23,6 +23,7 @@ class AdversarialObjective:
     generator: Callable[[Tensor], Tensor]
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
+    middle: float = 0.0  # logits of what might be either
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """The whole of the discriminator's side."""
@@ -95,7 +96,7 @@ def _hinge_fake(fake: Tensor) -> Tensor:
 
 
 OBJECTIVES: dict[str, AdversarialObjective] = {
-    "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake),
+    "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake, middle=0.5),
     "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_real, _vanilla_fake),
     "minimax": AdversarialObjective(_minimax_generator, _minimax_real, _minimax_fake),
     "wgangp": AdversarialObjective(_raise, real=_raise, fake=_lower),

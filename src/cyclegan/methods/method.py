@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.methods.augmentation import Augmentation
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 
@@ -35,6 +36,23 @@ class Method(nn.Module):
         self.gan = OBJECTIVES[loss.objective]
         self.draw = random.Random(seed)
         self.histories = {}
+        self.stacked: tuple[int, ...] = ()  # channels of images that a discriminator sees on top of each other
+        self.augmentations = nn.ModuleDict()  # by discriminator; empty unless they see changed images
+
+    def augment(self) -> None:
+        """Let each discriminator see changed images in training, as the settings say [DA] [ADA]."""
+        if self.settings.augment == "off":
+            return
+        changes, p = self.settings.augment_policy.split(","), 0.0 if self.settings.augment == "ada" else 1.0
+        for name, D in self.discriminators.items():
+            seen = self.augmentations[name] = Augmentation(changes, self.stacked, p=p)
+            D.register_forward_pre_hook(lambda D, images, seen=seen: (seen(*images),) if D.training else None)
+
+    def figures(self) -> Terms:
+        """What is worth recording beside the losses: ADA's probabilities."""
+        if self.settings.augment != "ada":
+            return {}
+        return {f"p_{name}": cast(Augmentation, each).p.clone() for name, each in self.augmentations.items()}
 
     @classmethod
     def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:
@@ -56,10 +74,19 @@ class Method(nn.Module):
     def judge(self, D: nn.Module, real: Tensor, fake: Tensor) -> Terms:
         """One discriminator's side of the adversarial loss, in its parts; `fake` carries no gradient."""
         says_real, says_fake = together(D, real, fake)
+        self._adapt(D, says_real)
         terms = {"D_real": self.gan.real(says_real), "D_fake": self.gan.fake(says_fake)}
         if self.settings.objective == "wgangp":
             terms["D_gp"] = self.settings.lambda_gp * gradient_penalty(D, real, fake)
         return terms
+
+    def _adapt(self, D: nn.Module, says_real: Tensor) -> None:
+        """Move the probability with which the images of a discriminator are changed [ADA 3.1]."""
+        weight = self.settings
+        if weight.augment == "ada" and D.training:
+            (name,) = (name for name, each in self.discriminators.items() if each is D)
+            seen = cast(Augmentation, self.augmentations[name])
+            seen.watch(says_real, middle=self.gan.middle, target=weight.ada_target, images=weight.ada_images)
 
     def generators_side(self) -> Iterator[nn.Parameter]:
         """Parameters that learn from the generators' loss."""
@@ -73,8 +100,17 @@ class Method(nn.Module):
     @classmethod
     def image_to_image(cls, generator: nn.Module, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] to images, by one of the generators."""
-        fakes: Tensor = generator(images)
-        return fakes
+        return cls.from_generator(images, generator(cls.to_generator(images)))
+
+    @classmethod
+    def to_generator(cls, images: Tensor) -> Tensor:
+        """What a generator is given of images, pixel by pixel: the images, unless a method says otherwise."""
+        return images
+
+    @classmethod
+    def from_generator(cls, images: Tensor, made: Tensor) -> Tensor:
+        """The translation, pixel by pixel, from the images and what a generator made of them."""
+        return made
 
     @classmethod
     def seen(cls, images: Tensor) -> Tensor:

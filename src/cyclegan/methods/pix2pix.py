@@ -31,6 +31,7 @@ class Pix2Pix(Method):
         x, y = self.generator_channels(channels if self.source == "A" else channels[::-1])
         self.generators = nn.ModuleDict({"G": build_generator(networks, x, y)})
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, x + y)})
+        self.stacked = (x, y)
 
     @classmethod
     def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:

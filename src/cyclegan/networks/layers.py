@@ -1,6 +1,6 @@
 """What all networks are made of: normalisation, initialisation, and padding to a size an architecture allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -39,9 +39,15 @@ class Dropout(nn.Dropout):
         """(N, C, H, W) to the same shape."""
         if self.training or self.noise_seed is None:
             return super().forward(x)
-        draw = torch.Generator().manual_seed(self.noise_seed)  # on the CPU, so that all devices drop alike
-        kept = torch.rand(x.shape[1:], generator=draw) >= self.p
+        kept = torch.stack(list(self.kept(*x.shape[1:])))
         return x * kept.to(x) / (1 - self.p)
+
+    def kept(self, channels: int, height: int, width: int) -> Iterator[Tensor]:
+        """What the noise keeps of each channel in turn, (H, W) of truth values."""
+        assert self.noise_seed is not None
+        draw = torch.Generator().manual_seed(self.noise_seed)  # on the CPU, so that all devices drop alike
+        for _ in range(channels):
+            yield torch.rand(height, width, generator=draw) >= self.p
 
 
 NORMS: dict[str, MakeNorm] = {

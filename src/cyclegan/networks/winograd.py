@@ -18,8 +18,8 @@ TILE, STEP = 6, 4  # pixels of a tile's side, and between tiles
 LEAST_CHANNELS = 128  # with fewer, the transforms cost more than the products save
 
 # The matrices of F(4, 3) for the points 0, 1, -1, 2, -2 and infinity [Lavin and Gray 4.3].
-_IMAGE = [
-    [4, 0, -5, 0, 1, 0],
+IMAGE_1D: list[list[float]] = [
+    [4.0, 0, -5, 0, 1, 0],
     [0, -4, -4, 1, 1, 0],
     [0, 4, -4, -1, 1, 0],
     [0, -2, -1, 2, 1, 0],
@@ -34,7 +34,7 @@ _KERNEL: list[list[float]] = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-_RESULT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+RESULT_1D: list[list[float]] = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 
 def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
@@ -43,9 +43,9 @@ def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
     return torch.kron(one, one)
 
 
-IMAGE = _in_two_dimensions(_IMAGE)  # 36 x 36
+IMAGE = _in_two_dimensions(IMAGE_1D)  # 36 x 36
 KERNEL = _in_two_dimensions(_KERNEL)  # 36 x 9
-RESULT = _in_two_dimensions(_RESULT)  # 16 x 36
+RESULT = _in_two_dimensions(RESULT_1D)  # 16 x 36
 
 
 class Conv3x3(nn.Conv2d):
@@ -129,24 +129,24 @@ class _Scratch(threading.local):
         return buffer[:size].view(shape)
 
 
-_scratch = _Scratch()
+scratch = _Scratch()
 
 
 def _transform(matrix: Tensor, values: Tensor, name: str) -> Tensor:
     """The matrix over the first dimension of (36 or 16, M, N), in scratch memory of that name."""
-    out = _scratch.take(name, (len(matrix), *values.shape[1:]), values.dtype)
+    out = scratch.take(name, (len(matrix), *values.shape[1:]), values.dtype)
     torch.mm(matrix.to(values.dtype), values.flatten(1), out=out.flatten(1))
     return out
 
 
 def _product(a: Tensor, b: Tensor, name: str) -> Tensor:
     """36 matrix products (36, K, L) x (36, L, M), in scratch memory of that name."""
-    return torch.bmm(a, b, out=_scratch.take(name, (len(a), a.shape[1], b.shape[2]), a.dtype))
+    return torch.bmm(a, b, out=scratch.take(name, (len(a), a.shape[1], b.shape[2]), a.dtype))
 
 
 def _transformed_kernel(weight: Tensor) -> Tensor:
     """(O, C, 3, 3) to (36, O, C)."""
-    out = _scratch.take("kernel", (TILE * TILE, *weight.shape[:2]), weight.dtype)
+    out = scratch.take("kernel", (TILE * TILE, *weight.shape[:2]), weight.dtype)
     torch.mm(KERNEL.to(weight.dtype), weight.reshape(-1, 9).T, out=out.flatten(1))
     return out
 
@@ -156,7 +156,7 @@ def _transformed_image(x: Tensor) -> Tensor:
     rows, columns = (STEP * _tiles_along(side) + 2 for side in x.shape[2:])
     tiles = _channels_last(x, rows, columns).unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # N, rows, columns, C, 6, 6
     tiles = tiles.permute(4, 5, 0, 1, 2, 3)
-    values = _scratch.take("tiles", tiles.shape, x.dtype).copy_(tiles)
+    values = scratch.take("tiles", tiles.shape, x.dtype).copy_(tiles)
     return _transform(IMAGE, values.view(TILE * TILE, -1, x.shape[1]), "image")
 
 
@@ -169,7 +169,7 @@ def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
     missing = height - x.shape[2], width - x.shape[3]
     x = nn.functional.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
     last = x.permute(0, 2, 3, 1)
-    return _scratch.take("last", last.shape, x.dtype).copy_(last)
+    return scratch.take("last", last.shape, x.dtype).copy_(last)
 
 
 def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
@@ -177,7 +177,7 @@ def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
     n, channels, height, width = shape
     rows, columns = _tiles_along(height), _tiles_along(width)
     tiles = tiles.view(TILE, TILE, n, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
-    sheet = _scratch.take("last", (n, rows + 1, STEP, columns + 1, STEP, channels), tiles.dtype).zero_()
+    sheet = scratch.take("last", (n, rows + 1, STEP, columns + 1, STEP, channels), tiles.dtype).zero_()
     sheet[:, :rows, :, :columns] = tiles[:, :, :STEP, :, :STEP]
     sheet[:, 1:, :2, :columns] += tiles[:, :, STEP:, :, :STEP]
     sheet[:, :rows, :, 1:, :2] += tiles[:, :, :STEP, :, STEP:]
@@ -192,7 +192,7 @@ def _in_blocks(y: Tensor) -> Tensor:
     last = _channels_last(y, STEP * rows, STEP * columns)
     n, channels = y.shape[:2]
     blocks = last.view(n, rows, STEP, columns, STEP, channels).permute(2, 4, 0, 1, 3, 5)
-    values = _scratch.take("blocks", blocks.shape, y.dtype).copy_(blocks)
+    values = scratch.take("blocks", blocks.shape, y.dtype).copy_(blocks)
     return values.view(STEP * STEP, -1, channels)
 
 
@@ -201,6 +201,6 @@ def _from_blocks(blocks: Tensor, shape: torch.Size) -> Tensor:
     n, _, height, width = shape
     rows, columns = _tiles_along(height), _tiles_along(width)
     blocks = blocks.view(STEP, STEP, n, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
-    whole = _scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
+    whole = scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
     whole = whole.view(n, STEP * rows, STEP * columns, -1)
     return whole[:, : height - 2, : width - 2].permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
 
-LATEST = "latest"
+LATEST, BEST = "latest", "best"
 _OLDER = ".latest-older"
 
 
@@ -37,15 +37,23 @@ class Checkpoint:
 
 def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write ``folder/latest``; a reader finds the old or the new one at every moment. Raises `CycleGANError`."""
-    latest = folder / LATEST
+    return _save_as(checkpoint, folder / LATEST)
+
+
+def save_best(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write ``folder/best``, as `save_latest` does. Raises `CycleGANError`."""
+    return _save_as(checkpoint, folder / BEST)
+
+
+def _save_as(checkpoint: Checkpoint, place: Path) -> Path:
     try:
-        exchange(latest, lambda newer: _write(checkpoint, newer))
+        exchange(place, lambda newer: _write(checkpoint, newer))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CycleGANError(
-            f"The checkpoint could not be written to {latest} ({reason}); the one before it is kept."
+            f"The checkpoint could not be written to {place} ({reason}); the one before it is kept."
         ) from None
-    return latest
+    return place
 
 
 def exchange(folder: Path, write: Callable[[Path], None]) -> None:

@@ -1,6 +1,9 @@
 """The images that a configured method learns from."""
 
+from collections.abc import Callable
+
 from cyclegan.config import Config, Direction
+from cyclegan.data.cache import ArrayCache
 from cyclegan.data.datasets import PairedImages, UnpairedImages
 from cyclegan.data.folders import (
     Domain,
@@ -39,7 +42,23 @@ def rows_to_show(config: Config, domains: Domains, direction: Direction) -> list
     return [(path,) for path in test.a or train.a]
 
 
-def make_dataset(config: Config, files: Domain) -> UnpairedImages:
+def make_dataset(config: Config, files: Domain, cache: ArrayCache | None = None) -> UnpairedImages:
     """The images of a split as training sees them."""
     kind = PairedImages if METHODS[config.loss.method].paired else UnpairedImages
-    return kind(files, config.data, config.run.seed)
+    return kind(files, config.data, config.run.seed, cache)
+
+
+def preload(dataset: UnpairedImages, share: float, tell: Callable[[int, int], None]) -> str:
+    """Decode all images into the cache, and return a sentence that says what they take.
+
+    Each of several processes begins at its own `share` of the way, 0 to 1, and finds what the others have done.
+    `tell` hears the numbers of images done and of all.
+    """
+    images = dataset.images()
+    first = round(share * len(images))
+    sizes: list[int] = []
+    for size in dataset.preload([*images[first:], *images[:first]]):
+        sizes.append(size)
+        tell(len(sizes), len(images))
+    decoded, where = sum(size > 0 for size in sizes), "on disk" if dataset.config.cache == "disk" else "in memory"
+    return f"Decoded {decoded:,} of {len(images):,} images ahead; they take {sum(sizes) / 2**30:.2g} GiB {where}."

@@ -24,6 +24,7 @@ class Progress:
     images_per_second: float  # of both domains and all processes
     memory: float  # GiB: peak of the GPU, or of the process where there is none
     learning_rate: float
+    data_wait: float = 0.0  # share of the time since the last row that the loop waited for images, 0 to 1
 
 
 class Monitor:
@@ -32,11 +33,17 @@ class Monitor:
     def start(self, run: Path, step: int) -> None:
         """The training begins, or goes on at `step`."""
 
+    def preloaded(self, done: int, total: int) -> None:
+        """So many of all images are decoded, ahead of the first step."""
+
     def tick(self, progress: Progress) -> None:
         """A step is done."""
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """`log_every` steps are done."""
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Translations of a few test images were measured: "psnr_AtoB" and so on."""
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """A sample grid was made."""
@@ -66,6 +73,10 @@ class Monitors(Monitor):
         """Tell all."""
         self._tell("start", run, step)
 
+    def preloaded(self, done: int, total: int) -> None:
+        """Tell all."""
+        self._tell("preloaded", done, total)
+
     def tick(self, progress: Progress) -> None:
         """Tell all."""
         self._tell("tick", progress)
@@ -73,6 +84,10 @@ class Monitors(Monitor):
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Tell all."""
         self._tell("terms", progress, terms)
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Tell all."""
+        self._tell("quality", progress, values)
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Tell all."""
@@ -88,29 +103,40 @@ class Monitors(Monitor):
 
 
 class MetricsFile(Monitor):
-    """``metrics.csv`` in the run folder. A resumed run first drops the rows after its checkpoint."""
+    """``metrics.csv`` and ``quality.csv`` in the run folder. A resumed run drops the rows after its checkpoint."""
 
     def start(self, run: Path, step: int) -> None:
-        """Keep the rows up to `step`."""
-        self.path = run / "metrics.csv"
-        if not self.path.exists():
-            return
-        head, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-        whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-        temporary = self.path.with_suffix(".newer")
-        temporary.write_text(head + "".join(whole), encoding="utf-8")
-        temporary.replace(self.path)
+        """Keep the rows up to `step`, and the columns, which may be those of an earlier version."""
+        self.paths = {name: run / f"{name}.csv" for name in ("metrics", "quality")}
+        self.columns = {name: _keep_rows(path, step) for name, path in self.paths.items() if path.exists()}
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Append a row."""
-        row = {**vars(progress), **terms}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, row.keys(), lineterminator="\n")
-        if not self.path.exists():
+        self._append("metrics", {**vars(progress), **terms})
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Append a row to the other file."""
+        self._append("quality", {"step": progress.step, "minutes": progress.minutes, **values})
+
+    def _append(self, name: str, row: Mapping[str, float]) -> None:
+        path, text = self.paths[name], io.StringIO()
+        columns = self.columns.get(name) or list(row)
+        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+        if not path.exists():
             writer.writeheader()
         writer.writerow(row)
-        with self.path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(text.getvalue())
+
+
+def _keep_rows(path: Path, step: int) -> list[str]:
+    """Drop the rows after `step`, and return the columns."""
+    head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    temporary = path.with_suffix(".newer")
+    temporary.write_text(head + "".join(whole), encoding="utf-8")
+    temporary.replace(path)
+    return head.split()[0].split(",") if head.strip() else []
 
 
 class SampleFiles(Monitor):
@@ -139,8 +165,13 @@ class TensorBoard(Monitor):
         """Write scalars."""
         for name, value in terms.items():
             self.writer.add_scalar(f"loss/{name}", value, progress.step)
-        for name in ("learning_rate", "images_per_second", "memory"):
+        for name in ("learning_rate", "images_per_second", "memory", "data_wait"):
             self.writer.add_scalar(f"run/{name}", getattr(progress, name), progress.step)
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Write scalars."""
+        for name, value in values.items():
+            self.writer.add_scalar(f"quality/{name}", value, progress.step)
 
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Write the grid."""

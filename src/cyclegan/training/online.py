@@ -163,6 +163,10 @@ class WeightsAndBiases(Monitor):
         figures = {f"run/{name}": getattr(progress, name) for name in ("learning_rate", "images_per_second", "memory")}
         self.run.log({f"loss/{name}": value for name, value in terms.items()} | figures, step=progress.step)
 
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Log what was measured on the test images."""
+        self.run.log({f"quality/{name}": value for name, value in values.items()}, step=progress.step)
+
     def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
         """Log the grid."""
         self.run.log({f"samples/{name}": self.to_image(picture)}, step=progress.step)

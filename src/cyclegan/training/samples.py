@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from cyclegan.data.images import Source, UnreadableImage, read_image, to_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_pixels, to_image
+from cyclegan.data.pixels import Reading, fitted, to_tensor
 
 HEADING = 24  # pixels above the first row
 GAP = 4  # pixels between cells
 
 
-def fixed_images(rows: Sequence[tuple[Source, ...]], count: int, size: int, channels: tuple[int, ...]) -> list[Tensor]:
+def fixed_images(
+    rows: Sequence[tuple[Source, ...]], count: int, size: int, readings: Sequence[Reading]
+) -> list[Tensor]:
     """The first `count` rows that can be read, as one (N, C, size, size) for each column; none if there are none.
 
     A row is an image, or an image and its truth. They are scaled, and cut at the centre.
@@ -22,10 +25,10 @@ def fixed_images(rows: Sequence[tuple[Source, ...]], count: int, size: int, chan
         if len(read) == count:
             break
         try:
-            images = [read_image(path, c) for path, c in zip(row, channels, strict=False)]
+            images = [read_pixels(path, reading) for path, reading in zip(row, readings, strict=False)]
         except UnreadableImage:
             continue
-        read.append([to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)) for image in images])
+        read.append([to_tensor(fitted(image.values, size)) for image in images])
     return [torch.stack(column) for column in zip(*read, strict=True)]
 
 

@@ -47,6 +47,9 @@ class Training:
         self.fresh: list[dict[str, Tensor]] = []  # terms of the latest steps, still on the device
         self.generators_terms: tuple[str, ...] = ()
         self.pending: list[dict[str, float]] = []  # terms of the steps since the last row of metrics
+        self.best: float | None = None  # score of the best measurement so far, and its step
+        self.best_step = 0
+        self.not_better = 0  # measurements since then
         self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and count of steps
 
     def _adam(self, side: Iterator[nn.Parameter]) -> torch.optim.Adam:
@@ -134,7 +137,8 @@ class Training:
 
         self.step += 1
         self.generators_terms = tuple(generated[0])
-        self.fresh.append(_mean_terms([g | d for g, d in zip(generated, judged, strict=True)]))
+        terms = _mean_terms([g | d for g, d in zip(generated, judged, strict=True)])
+        self.fresh.append(terms | self.method.figures())
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.settle()
 
@@ -197,6 +201,14 @@ class Training:
         if self.config.optimiser.schedule == "plateau" and math.isfinite(total):
             self.plateau.step(total / steps)
 
+    def judge(self, score: float) -> bool:
+        """Note a measurement's score, of which more is better. Says whether it is the best so far."""
+        if self.best is not None and not score > self.best:
+            self.not_better += 1
+            return False
+        self.best, self.best_step, self.not_better = score, self.step, 0
+        return True
+
     def is_finite(self) -> bool:
         """Whether all weights are numbers."""
         return all(bool(p.isfinite().all()) for p in self.method.parameters())
@@ -223,6 +235,7 @@ class Training:
                 "draws": [part[1] for part in parts],
                 "averaged": 0 if self.average is None else self.average.updates,
                 "pending": self.pending,
+                "best": [self.best, self.best_step, self.not_better],
                 "epoch_loss": self.epoch_loss,
                 "plateau": {k: v for k, v in self.plateau.state_dict().items() if isinstance(v, int | float)},
                 "optimisers": groups,
@@ -244,6 +257,7 @@ class Training:
         self.step, self.minutes = state["step"], state["minutes"]
         self.origin, self.steps_per_epoch = tuple(state["origin"]), state["steps_per_epoch"]
         self.pending, self.epoch_loss = state["pending"], state["epoch_loss"]
+        self.best, self.best_step, self.not_better = state.get("best", (None, 0, 0))  # older ones have none
         self.plateau.load_state_dict(state["plateau"])
         if state["precision"]:
             self.fabric.strategy.precision.load_state_dict(state["precision"])

@@ -2,7 +2,6 @@
 
 import math
 import sys
-import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,21 +12,30 @@ import torch
 from filelock import FileLock
 
 from cyclegan.config import Config, Direction, validated
-from cyclegan.data.datasets import Batches, make_loader
+from cyclegan.data.cache import ArrayCache, opened
+from cyclegan.data.datasets import Batches, make_loader, readings
 from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.training import checkpoint as checkpoints
-from cyclegan.training.data import find_training_data, make_dataset, rows_to_show
+from cyclegan.training.clock import Clock
+from cyclegan.training.data import find_training_data, make_dataset, preload, rows_to_show
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online import online_monitors, require_extras
 from cyclegan.training.processes import each_for_itself, launch, on_first_process, together
+from cyclegan.training.quality import Quality
 from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
 from cyclegan.training.samples import fixed_images, grid
 from cyclegan.training.schedule import progress
+from cyclegan.training.settling import settled
 from cyclegan.training.start import starting_weights
 from cyclegan.training.state import Training
 from cyclegan.training.stopping import StopRequests
 
+LONG_WAIT = 0.2  # share of the time that may pass in waiting for images without a word
+SETTLED = 5.0  # minutes until waiting counts: at first there is much to decode
+WAITING = (
+    "{:.0%} of the time passes in waiting for images; raise --workers, or --cache-size if it is too small for them."
+)
 AGREE_EVERY = 10  # steps after which several processes ask each other whether to stop or to save
 
 
@@ -51,13 +59,14 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     require_extras(config.run)
     domains = find_training_data(config)
+    config, notes = settled(config, domains)
     weights = starting_weights(config)
     fabric = launch(config)
     training = Training(config, fabric)
     training.start_with(weights)
     on_first_process(fabric, training.require_size_of_crops)
     run = on_first_process(fabric, lambda: new_run_folder(config))
-    return _train(training, domains, run, watch)
+    return _train(training, domains, run, watch, notes)
 
 
 def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
@@ -106,7 +115,9 @@ def _restore(training: Training, found: Path) -> None:
         raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 
-def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Monitor]) -> Path:
+def _train(
+    training: Training, domains: Domains, run: Path, watch: Sequence[Monitor], notes: Sequence[str] = ()
+) -> Path:
     fabric, settings = training.fabric, training.config.run
     held: list[FileLock] = []
     on_first_process(fabric, lambda: held.append(lock(run)))
@@ -120,9 +131,16 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
     try:
         on_first_process(fabric, lambda: write_config(training.config, run))
         monitors.start(run, training.step)
+        for note in notes:
+            monitors.message(note)
         advice = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
-        with each_for_itself(fabric), enough_memory(advice):
-            Loop(training, domains, run, monitors).run()
+        data = training.config.data
+        with (
+            each_for_itself(fabric),
+            enough_memory(advice),
+            opened(data.cache, round(data.cache_size * 2**30), str(run.resolve())) as cache,
+        ):
+            Loop(training, domains, run, monitors, cache).run()
     finally:
         monitors.close()
         for each in held:
@@ -133,11 +151,13 @@ def _train(training: Training, domains: Domains, run: Path, watch: Sequence[Moni
 class Loop:
     """The loop over a training's steps, and what is due between them."""
 
-    def __init__(self, training: Training, domains: Domains, run: Path, monitors: Monitors):
+    def __init__(
+        self, training: Training, domains: Domains, run: Path, monitors: Monitors, cache: ArrayCache | None = None
+    ):
         self.training, self.folder, self.monitors = training, run, monitors
         self.config, self.fabric = training.config, training.fabric
         data, optimiser = self.config.data, self.config.optimiser
-        dataset = make_dataset(self.config, domains.train)
+        dataset = make_dataset(self.config, domains.train, cache)
         batches = Batches(
             len(dataset), data.batch_size, process=self.fabric.global_rank, processes=self.fabric.world_size
         )
@@ -152,8 +172,15 @@ class Loop:
         self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
         self.broken: dict[str, str] = {}  # unreadable images of all processes, and what is to be said of them
         self.unread: dict[str, str] = {}  # those of this process that are not yet said
+        self.advised: set[str] = set()  # matters on which advice was given
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
+        self.quality = on_first_process(
+            self.fabric, lambda: Quality(self.config, domains, training.method.learned(self.config.loss))
+        )
+        if data.preload and self._share() < 1:
+            behind = self.fabric.global_rank / self.fabric.world_size
+            monitors.message(preload(dataset, behind, monitors.preloaded))
         self.clock = Clock(training.minutes, training.step)
         self.saved_at = training.step  # of a new training: there is nothing to save
 
@@ -166,9 +193,9 @@ class Loop:
                 "raise its budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
             )
         with StopRequests(say=self.fabric.is_global_zero) as stop, closing(self.batches):
-            while (share := self._share()) < 1:
+            while (share := self._share()) < 1 and not self._stalled():
                 rate = training.set_rate(share)
-                training.train_step([next(self.batches) for _ in range(self.config.optimiser.accumulate)])
+                training.train_step([self._next_batch() for _ in range(self.config.optimiser.accumulate)])
                 stopping, saving = self._agree(stop.received, clock.since_save() >= settings.save_minutes)
 
                 step = training.step
@@ -176,20 +203,31 @@ class Loop:
                 self.monitors.tick(progress)
                 if step % settings.log_every == 0:
                     self.monitors.terms(progress, self._means())
+                    if progress.data_wait > LONG_WAIT and clock.session() > SETTLED:
+                        self._advise("waiting", WAITING.format(progress.data_wait))
                     clock.logged(step)
                 if step % settings.sample_every == 0 or step == 1:
                     self._show_samples(progress)
                 if (step - self.since) % self.steps_per_epoch == 0:
                     training.end_epoch()
+                if self.quality.due(step):
+                    self._measure(progress)
                 if saving or stopping or self._numbered_due():
                     self._save()
                 if stopping:
                     self._count_broken()
                     raise Interrupted(f"Stopped and saved at step {step}. {self._go_on()}", stopping)
             if training.step > self.saved_at:
+                if training.best is not None and not self.quality.due(training.step):
+                    self._measure(self._progress(rate=0.0))
                 self._save()
                 if training.step % settings.sample_every:
                     self._show_samples(self._progress(rate=0.0))
+            if self._stalled():
+                self.monitors.message(
+                    f"Stopped early: since step {training.best_step} no {self.quality.best_by.upper()} was better. "
+                    "That checkpoint is checkpoints/best."
+                )
         self._count_broken()
 
     def _share(self) -> float:
@@ -225,6 +263,7 @@ class Loop:
             images_per_second=self.clock.steps_per_second(step) * self.images_per_step,
             memory=peak_memory(self.fabric.device),
             learning_rate=rate,
+            data_wait=self.clock.data_wait(),
         )
 
     def _means(self) -> dict[str, float]:
@@ -264,6 +303,25 @@ class Loop:
         if self._numbered_due():
             checkpoints.keep_numbered(folder, self.training.step, self.config.run.keep)
 
+    def _measure(self, progress: Progress) -> None:
+        """Measure on the fixed test images, and keep the checkpoint if it is the best one."""
+        method, generators = type(self.training.method), self.training.generators
+        values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
+        self.monitors.quality(progress, values)
+        if self.training.judge(self.quality.score(values)):
+            self._require_finite()
+            saved = self.training.checkpoint()
+            on_first_process(self.fabric, lambda: self._write_best(saved))
+
+    def _write_best(self, saved: checkpoints.Checkpoint | None) -> None:
+        assert saved is not None, "the first process has the checkpoint"
+        checkpoints.save_best(saved, self.folder / "checkpoints")
+
+    def _stalled(self) -> bool:
+        """Whether the quality has not grown for so long that the training shall end."""
+        patience = self.config.run.patience
+        return 0 < patience <= self.training.not_better
+
     def _go_on(self) -> str:
         return f"Go on with: cyclegan resume {self.folder}"
 
@@ -287,16 +345,28 @@ class Loop:
         data, count = self.config.data, self.config.run.samples
         fixed = {}
         for direction in self.training.method.learned(self.config.loss):
-            channels = (data.channels_a, data.channels_b)[:: 1 if direction == "AtoB" else -1]
-            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, channels)
+            both = [readings(data)[domain] for domain in direction.split("to")]
+            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, both)
             fixed[direction] = [each.to(self.fabric.device) for each in images]
         return {direction: images for direction, images in fixed.items() if images}
+
+    def _next_batch(self) -> dict[str, Any]:
+        with self.clock.waiting():
+            return next(self.batches)
+
+    def _advise(self, on: str, sentence: str) -> None:
+        """One sentence on each matter is enough."""
+        if on not in self.advised:
+            self.advised.add(on)
+            self.monitors.message(sentence)
 
     def _on_device(self, loader: Any) -> Generator[dict[str, Any], None, None]:
         for batch in loader:
             if "error" in batch:
                 raise batch["error"]
             self.unread |= {path: said for path, said in batch["broken"] if path not in self.broken}
+            if batch["trouble"]:
+                self._advise("cache", batch["trouble"])
             yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
 
     def _name_broken(self) -> None:
@@ -313,34 +383,6 @@ class Loop:
         if self.broken:
             count = len(self.broken)
             self.monitors.message(f"{count} unreadable image{'s were' if count > 1 else ' was'} left out.")
-
-
-class Clock:
-    """Minutes of training over all sessions, steps per second since the last row, minutes since the last save."""
-
-    def __init__(self, minutes: float, step: int):
-        self._minutes_before, self._logged_step = minutes, step
-        self._start = self._logged_at = self._saved_at = time.monotonic()
-
-    def minutes(self) -> float:
-        """Minutes of training, earlier sessions included."""
-        return self._minutes_before + (time.monotonic() - self._start) / 60
-
-    def steps_per_second(self, step: int) -> float:
-        """Speed since the last row of metrics."""
-        return (step - self._logged_step) / max(time.monotonic() - self._logged_at, 1e-9)
-
-    def logged(self, step: int) -> None:
-        """A row of metrics was written."""
-        self._logged_at, self._logged_step = time.monotonic(), step
-
-    def since_save(self) -> float:
-        """Minutes since the last checkpoint of this session."""
-        return (time.monotonic() - self._saved_at) / 60
-
-    def saved(self) -> None:
-        """A checkpoint was written."""
-        self._saved_at = time.monotonic()
 
 
 def peak_memory(device: torch.device) -> float:

@@ -26,7 +26,7 @@ from cyclegan.translation import export_formats as formats
 from cyclegan.translation.export_formats import Description
 from cyclegan.translation.export_web import is_page, runtime_archive, write_page
 from cyclegan.translation.model_folder import Model, is_model, read_model, write_model
-from cyclegan.translation.translator import scaled, trained_generator
+from cyclegan.translation.translator import trained_generator
 
 To = Literal["onnx", "openvino", "torch-export", "safetensors", "web"]
 Precision = Literal["float32", "float16", "int8"]
@@ -35,7 +35,7 @@ LEAST_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 NEEDED: dict[To, tuple[str, ...]] = {"onnx": _ONNX, "web": _ONNX, "openvino": (*_ONNX, "openvino")}  # libraries
 CHECKED, CALIBRATED = 8, 32  # images at most
-SIDE = 256  # pixels of the shorter side at most, for the check
+SIDE = 256  # pixels of the longer side at most, for the check
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ def _tensor(source: Source, channels: int, fixed_size: tuple[int, int] | None) -
     image = read_image(source, channels)
     if fixed_size is not None:
         return to_tensor(image.resize(fixed_size[::-1]))[None]
-    return to_tensor(scaled(image, min(SIDE, *image.size)))[None]
+    image.thumbnail((SIDE, SIDE))
+    return to_tensor(image)[None]
 
 
 def _make(

@@ -2,14 +2,15 @@
 
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
 from cyclegan.data.folders import find_images, suffixes
-from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
+from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_pixels, shown, write_image, write_pixels
+from cyclegan.data.writing import holds
 from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.translation.translator import Translator
 
@@ -30,14 +31,15 @@ class Done:
     problem: str | None = None
 
 
-def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[Job]:
+def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels: int = 3) -> list[Job]:
     """Where each image of `inputs` (files, folders, patterns such as ``photos/*.jpg``) goes below `out`.
 
-    A folder's tree is kept. A single file goes to `out` itself if that has an image's suffix. Raises `UsageError`,
+    A folder's tree is kept. A single file goes to `out` itself if that has an image's suffix. A result with more
+    `channels` than its format can hold becomes a TIFF. Raises `UsageError`,
     before anything is written, when there is nothing to translate, when a result would replace a file (unless
     `overwrite`) or its own source, or when two results have one name.
     """
-    jobs = [Job(source, out / name) for given in inputs for source, name in _images_of(given)]
+    jobs = [Job(source, _fit(out / name, channels)) for given in inputs for source, name in _images_of(given)]
     if not jobs:
         raise UsageError(f"There is no image in {', '.join(map(str, inputs))}.")
     if len(jobs) == 1 and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
@@ -59,6 +61,10 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
             f"{present[0]} exists{_and_more(len(present) - 1)}; choose another -o, or replace with --overwrite."
         )
     return jobs
+
+
+def _fit(target: Path, channels: int) -> Path:
+    return target if holds(target.suffix, channels) else target.with_suffix(".tif")
 
 
 def _and_more(count: int) -> str:
@@ -89,14 +95,18 @@ def run(
     *,
     size: int | Literal["keep"] = "keep",
     side_by_side: bool = False,
+    alpha: str = "keep",
 ) -> Iterator[Done]:
     """Do the jobs one by one; an unreadable or too large image is told in its `Done` and does not end the rest.
 
-    `side_by_side` writes input and result beside each other. Raises `CycleGANError` when results cannot be written.
+    `side_by_side` writes input and result beside each other, in 8 bit. `alpha` is "keep" to put it back where the
+    file can hold it, or the colour that transparent parts are laid on. Raises `CycleGANError` when results cannot be
+    written.
     """
+    reading = translator.reading if alpha == "keep" else translator.reading._replace(background=alpha)
     for job in jobs:
         try:
-            before = read_image(job.source, translator.in_channels)
+            before = read_pixels(job.source, reading)
         except UnreadableImage as error:
             yield Done(job, str(error))
             continue
@@ -105,7 +115,10 @@ def run(
         except OutOfMemory as error:
             yield Done(job, f"{job.source}: {error}")
             continue
-        write_image(beside(before, after) if side_by_side else after, job.target)
+        if side_by_side:
+            write_image(beside(shown(before), shown(after)), job.target)
+        else:
+            write_pixels(after if alpha == "keep" else replace(after, alpha=None), job.target)
         yield Done(job)
 
 

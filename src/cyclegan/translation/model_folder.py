@@ -24,7 +24,8 @@ from cyclegan.training import checkpoint
 FORMAT, VERSION = "cyclegan-model", 1
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 
-IMAGES = {1: "grey images", 3: "colour images"}  # by channels
+IMAGES = {1: "grey images", 2: "grey images with alpha", 3: "colour images", 4: "colour images with alpha"}
+PIXELS = ("range_a", "range_b", "background")  # of the data, not of the networks
 HOW_WEIGHTS_START = ("init", "init_gain", "init_from")  # no matter once there are weights
 
 
@@ -39,8 +40,7 @@ class Model:
     @property
     def config(self) -> Config:
         """The settings as a configuration; all that a model does not know has its default."""
-        # Without the identity loss, which asks for equal channel counts.
-        return validated(from_tables(self.settings).with_settings(lambda_identity=0.0))
+        return validated(from_tables(self.settings))
 
     @property
     def method(self) -> str:
@@ -50,7 +50,7 @@ class Model:
     @property
     def architecture(self) -> dict[str, Any]:
         """The settings that a training must share to start with these weights, by name."""
-        config, own = self.config, ("method", "direction")
+        config, own = self.config, ("method", "direction", *PIXELS)
         return {n: vars(getattr(config, s))[n] for s, table in self.settings.items() for n in table if n not in own}
 
     @property
@@ -80,6 +80,7 @@ def _read_checkpoint(folder: Path) -> Model:
     config = from_toml(folder / "config.toml")
     try:
         weights = load_file(folder / "weights.safetensors")
+        weights = {k: v for k, v in weights.items() if not k.startswith("augmentations.")}  # of training alone
         if (folder / "ema.safetensors").exists():
             averaged = load_file(folder / "ema.safetensors")
             weights = {k: v for k, v in weights.items() if not k.startswith("generators.")}
@@ -93,9 +94,10 @@ def _read_checkpoint(folder: Path) -> Model:
 def settings_of(config: Config) -> Settings:
     """What the networks depend on."""
     networks = {k: v for k, v in dataclasses.asdict(config.networks).items() if k not in HOW_WEIGHTS_START}
+    data = vars(config.data)
     return {
         "networks": networks,
-        "data": {name: getattr(config.data, name) for name in ("channels_a", "channels_b")},
+        "data": {name: value for name in ("channels_a", "channels_b", *PIXELS) if (value := data[name]) is not None},
         "loss": {name: getattr(config.loss, name) for name in ("method", "direction", "nce_layers")},
     }
 
@@ -171,7 +173,8 @@ def _write(model: Model, folder: Path, name: str) -> None:
 def _card(model: Model, name: str) -> str:
     """The model card, with the front matter that the Hugging Face hub reads."""
     networks, data, first = model.config.networks, model.config.data, model.directions[0]
-    images = {"A": IMAGES[data.channels_a], "B": IMAGES[data.channels_b]}
+    counts = {"A": data.channels_a, "B": data.channels_b}
+    images = {domain: IMAGES.get(count, f"images of {count} channels") for domain, count in counts.items()}
     rows = "\n".join(f"| `{d}` | {images[d[0]]} | {images[d[-1]]} |" for d in model.directions)
     return f"""\
 ---

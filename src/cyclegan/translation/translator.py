@@ -1,6 +1,7 @@
 """A trained generator at work: images of any kind and size in, the same kind and size out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
@@ -10,16 +11,37 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cyclegan.config import Direction
-from cyclegan.data.images import in_eight_bits, to_image, to_tensor
+from cyclegan.data.arrays import channels_last
+from cyclegan.data.datasets import readings
+from cyclegan.data.images import pixels_of
+from cyclegan.data.pixels import (
+    Pixels,
+    Reading,
+    Stored,
+    dtype_for,
+    to_picture,
+    to_pixels,
+    to_tensor,
+    to_values,
+    with_alpha,
+)
+from cyclegan.data.sources import Unfit
 from cyclegan.errors import CycleGANError, UsageError, enough_memory
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
+from cyclegan.networks.inference import fast_for_translation
+from cyclegan.networks.winograd import allow
+from cyclegan.pixel_words import Span
+from cyclegan.translation.any_size import AnySize
 from cyclegan.translation.export_formats import is_export, open_export
 from cyclegan.translation.hub import is_name, located
+from cyclegan.translation.memory import in_bytes
 from cyclegan.translation.model_folder import Model, read_model
 
-ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor)
+ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
+
+ADVICE = "take less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
 class Translator:
@@ -27,6 +49,9 @@ class Translator:
 
     >>> translator = Translator.load("runs/seasons", direction="AtoB")
     >>> winter = translator.translate(Image.open("summer.jpg"))
+
+    An image that does not fit into memory as a whole is translated in bands of rows, with the same result: see
+    `AnySize`, whose settings may be changed at any time: ``translator.any_size.progress = bar``.
     """
 
     def __init__(
@@ -35,43 +60,76 @@ class Translator:
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
         method: type[Method] = Method,
+        spans: tuple[Span | None, Span | None] = (None, None),
+        background: str = "white",
+        memory: int | None = None,
+        winograd: bool = True,
     ):
-        """`method` says how its generators are applied to images; most take and give images themselves."""
+        """`method` says how its generators are applied to images; most take and give images themselves.
+
+        `spans` are the stored values that are black and white, of the input's images and of the results'; None for
+        those of their types. `memory` is how many bytes the process, or on a GPU the arrays there, may take.
+        `winograd` lets the generator be rewritten for processors where that is faster; see `networks.inference`.
+        """
         self.method = method
         self.device = torch.device(device)
         self.generator = generator.to(self.device).eval()
+        allow(self.generator, winograd)
+        self.fast = fast_for_translation(self.generator) if winograd else self.generator
         self.in_channels, self.out_channels = channels
+        self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
+        self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
+        self.any_size = AnySize(self.generator, self.fast, channels, self.device, method, memory)
         self.source: Path | None = None  # where it was loaded from
 
     @classmethod
-    def load(cls, path: str | Path, direction: Direction | None = None, device: str = "auto") -> "Translator":
+    def load(
+        cls,
+        path: str | Path,
+        direction: Direction | None = None,
+        device: str = "auto",
+        memory: int | str | None = None,
+        winograd: bool = True,
+    ) -> "Translator":
         """Load the generator of a run folder (its last checkpoint), a checkpoint folder, a model folder or an export.
 
         The model may be on the Hugging Face hub, ``hf:user/name``.
         Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. Raises
-        `UsageError` for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged
-        weights.
+        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. `memory` is how
+        much may be used, in bytes or as "2GiB"; a share of what is free if it is not given. Without `winograd`
+        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError`
+        for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
         """
+        most = in_bytes(memory) if isinstance(memory, str) else memory
         if is_export(Path(path)):
             return _of_export(Path(path), direction, device)
         folder = located(path)
         model = read_model(folder)
-        generator, channels, _ = trained_generator(model, direction, path)
-        translator = cls(generator, channels, _device(device), METHODS[model.method])
+        generator, channels, direction = trained_generator(model, direction, path)
+        before, after = (readings(model.config.data)[domain] for domain in direction.split("to"))
+        translator = cls(
+            generator,
+            channels,
+            _device(device),
+            METHODS[model.method],
+            (before.span, after.span),
+            before.background,
+            most,
+            winograd,
+        )
         translator.source = folder
         return translator
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, direction: Direction | None = None, device: str = "auto"
+        cls, name: str | Path, direction: Direction | None = None, device: str = "auto", **settings: Any
     ) -> "Translator":
-        """As `load`, of a folder or of a model on the Hugging Face hub, ``user/name`` or ``user/name@revision``.
+        """As `load`, with its settings, of a folder or of a model on the Hugging Face hub, ``user/name[@revision]``.
 
         Raises as `load`, and `CycleGANError` when the hub does not give it.
         """
         from_hub = not Path(name).exists() and is_name(str(name))
-        return cls.load(f"hf:{name}" if from_hub else name, direction, device)
+        return cls.load(f"hf:{name}" if from_hub else name, direction, device, **settings)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the run or model that this was loaded from, with a card, as ``user/name``; returns the address.
@@ -91,42 +149,74 @@ class Translator:
     def translate(self, image: Sequence[ImageLike], size: int | Literal["keep"] = "keep") -> list[ImageLike]: ...
 
     def translate(self, image: Any, size: int | Literal["keep"] = "keep") -> Any:
-        """Translate an image, or each of a list; the result is of the same kind.
+        """Translate an image, or each of a list; the result is of the same kind and depth.
 
-        A PIL image of any mode, an array (H, W), (H, W, 3) of uint8 or of floats in [0, 1], or a tensor
-        (C, H, W) or (N, C, H, W) in [-1, 1]. `size` is "keep" for the input's own size, or the length of the
+        A PIL image of any mode; an array (H, W), (H, W, C) or (C, H, W) of whole numbers or floats, in the range that
+        the training stated, or that of its type, [0, 1] for floats; `Pixels`; or a tensor (C, H, W) or (N, C, H, W)
+        in [-1, 1]. Alpha is kept aside and put back. `size` is "keep" for the input's own size, or the length of the
         shorter side to which the image is scaled first. Raises `UsageError` for anything else.
         """
         if isinstance(image, list | tuple):
             return [self.translate(each, size) for each in image]
+        if isinstance(image, Pixels):
+            return self._translate_pixels(image, size)
         if isinstance(image, Image.Image):
-            return self._translate_picture(image, size)
+            return to_picture(self._translate_pixels(self._pixels_of_picture(image), size))
         if isinstance(image, np.ndarray):
-            return self._translate_array(image, size)
+            return with_alpha(self._translate_pixels(self._pixels_of_array(image), size))
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
-    def seen(self, image: Image.Image) -> Image.Image:
-        """What the generator gets to see of a picture: all of it, but for colourisation, which sees it in grey."""
-        return to_image(self.method.seen(to_tensor(in_eight_bits(image, self.in_channels))[None])[0])
+    def seen(self, pixels: Pixels) -> Pixels:
+        """What the generator gets to see of an image: all of it, but for colourisation, which sees it in grey."""
+        seen = self.method.seen(to_tensor(pixels.values)[None])[0]
+        return replace(pixels, values=to_values(seen, pixels.dtype, pixels.span))
 
-    def _translate_picture(self, image: Image.Image, size: int | str) -> Image.Image:
-        image = scaled(in_eight_bits(image, self.in_channels), size)
-        return to_image(self._run(to_tensor(image)[None])[0])
+    def _pixels_of_picture(self, image: Image.Image) -> Pixels:
+        try:
+            return pixels_of(image, self.reading)
+        except Unfit as error:
+            raise UsageError(f"The picture of mode {image.mode} {error}.") from None
 
-    def _translate_array(self, array: np.ndarray[Any, Any], size: int | str) -> np.ndarray[Any, Any]:
-        floating = np.issubdtype(array.dtype, np.floating)
-        channels = array.shape[2] if array.ndim == 3 else 1
-        if array.ndim not in (2, 3) or channels not in (1, 3, 4) or not (floating or array.dtype == np.uint8):
+    def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
+        """Grey, colour and colour with alpha for networks of grey or colour, else as many channels as they have."""
+        bits, last = 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
+        if self.reading.span is None and array.dtype.kind == "f":
+            array = array.clip(0, 1)
+        try:
+            if self.reading.span is None and array.dtype.kind in "iu" and bits > 16:
+                raise Unfit("has whole numbers of which no range is known")
+            if self.in_channels in (1, 3) and array.ndim in (2, 3) and last in (1, 3, 4):
+                stored = Stored(np.atleast_3d(array), bits, "straight" if last == 4 else "")
+            else:
+                values, first = channels_last(array, self.in_channels)
+                stored = Stored(values, bits, picture=False, channels_first=first)
+            return to_pixels(stored, self.reading)
+        except Unfit as error:
+            wanted = "(H, W)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
             raise UsageError(
-                f"An array of shape {array.shape} and type {array.dtype} is no image; "
-                "give (H, W) or (H, W, 3), of uint8 or of floats in [0, 1]."
-            )
-        bytes_ = np.clip(np.round(array * 255), 0, 255).astype(np.uint8) if floating else array
-        picture = Image.fromarray(bytes_[..., 0] if bytes_.ndim == 3 and bytes_.shape[2] == 1 else bytes_)
-        result = np.asarray(self._translate_picture(picture, size))
-        return (result / 255).astype(array.dtype) if floating else result
+                f"An array of shape {array.shape} and type {array.dtype} is no image here: it {error}. "
+                f"Give {wanted}, of uint8, uint16 or floats."
+            ) from None
+
+    def _translate_pixels(self, pixels: Pixels, size: int | str) -> Pixels:
+        if size != "keep" and min(pixels.size) != int(size):
+            pixels = pixels.resized(_sides(*pixels.size, shorter=int(size)))
+        span = self.writing.span
+        dtype = dtype_for(pixels.dtype, span)
+        height, width = pixels.values.shape[:2]
+        if self.any_size.fits(height, width):
+            values = to_values(self._run(to_tensor(pixels.values)[None])[0], dtype, span)
+        else:
+            values = np.full((height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype)
+
+            def write(first: int, band: Tensor) -> None:
+                values[first : first + band.shape[1]] = to_values(band, dtype, span)
+
+            with enough_memory(ADVICE):
+                self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
+        return replace(pixels, values=values, dtype=dtype, span=span)
 
     def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
@@ -142,10 +232,22 @@ class Translator:
         return result if tensor.ndim == 4 else result[0]
 
     def _run(self, batch: Tensor) -> Tensor:
-        advice = "take a smaller --size (`size` in Python), or another --device"
-        with torch.inference_mode(), enough_memory(advice):
-            result = self.method.image_to_image(self.generator, batch.to(self.device)).float().cpu()
+        with enough_memory(ADVICE):
+            if not self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
+                return torch.stack([self._run_in_parts(image) for image in batch])
+            with torch.inference_mode():
+                result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
+
+    def _run_in_parts(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        result = torch.full((self.out_channels, height, width), 0.0)  # written to, so that it counts as in use
+
+        def write(first: int, band: Tensor) -> None:
+            result[:, first : first + band.shape[1]] = band
+
+        self.any_size.translate(height, width, lambda first, end: image[:, first:end], write)
+        return result
 
 
 def trained_generator(
@@ -176,13 +278,6 @@ def _of_export(path: Path, direction: Direction | None, device: str) -> Translat
     if direction not in (None, described.direction):
         raise UsageError(f"{path} translates {described.direction} only, not {direction}.")
     return Translator(exported, (described.in_channels, described.out_channels))  # its images stay on the CPU
-
-
-def scaled(image: Image.Image, size: int | str) -> Image.Image:
-    """The image with its shorter side brought to `size` pixels, or as it is for "keep"."""
-    if size == "keep" or min(image.size) == int(size):
-        return image
-    return image.resize(_sides(*image.size, shorter=int(size)), Image.Resampling.BICUBIC)
 
 
 def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:

@@ -14,8 +14,10 @@ from cyclegan.data.checking.files import in_headers, in_pixels, passed_over
 from cyclegan.data.checking.findings import Finding, Level, Part, Split, worst_first
 from cyclegan.data.checking.looks import Look, look, look_at
 from cyclegan.data.checking.outlook import expectations, outlook, recommended, steps_an_epoch
+from cyclegan.data.datasets import readings
 from cyclegan.data.folders import Domains
 from cyclegan.data.images import Header, Source
+from cyclegan.data.ranges import with_found_ranges
 
 SAMPLE, SECONDS = 2000, 1.0  # headers that the fast part reads of each domain, and how long it takes at most
 Watch = Callable[[Iterator[Look], int], Iterable[Look]]
@@ -59,9 +61,10 @@ def check_data(
     `words` are those behind `cyclegan train`, for the command that is recommended; `workers` as of `look_at`; `watch`
     sees the looks pass, to show progress. Raises `CycleGANError` when a process dies.
     """
-    plan = _plan(domains)
+    plan, ways = _plan(domains), list(readings(with_found_ranges(config.data, domains.train)[0]).values())
     sources = [source for _, _, files in plan for source in files]
-    looks = list(watch(look_at(sources, workers), len(sources)))
+    how = [ways[at] for _, at, files in plan for _ in files]
+    looks = list(watch(look_at(sources, workers, how), len(sources)))
     parts: list[Part] = []
     for split, at, files in plan:
         start = sum(part.total for part in parts)

@@ -10,11 +10,12 @@ from cyclegan.data.checking.looks import Look
 from cyclegan.data.images import IMAGE_SUFFIXES
 
 KINDS = {
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".npy": "NPY", ".npz": "NPZ",
 }  # fmt: skip
 OTHER_PICTURES = frozenset(
     (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
-     ".npy", ".npz", ".dcm", ".dng", ".nef", ".cr2")
+     ".dcm", ".dng", ".nef", ".cr2")
 )  # fmt: skip
 ONE_COLOUR, FAINT = 2.0, 6.0  # levels of 255: standard deviation of the luminance
 MANY = 0.05  # share of a part's images from which something odd is no longer a note only
@@ -50,20 +51,20 @@ ODD: dict[str, tuple[Callable[[Look], bool], Callable[[Look], str] | None, str, 
     "several pictures": (
         lambda look: look.header is not None and look.header.several,
         None,
-        "hold several pictures (frames or pages), of which the first is taken.",
+        "hold several pictures (frames or pages), of which the first is taken, unless grey pages are the channels.",
         "Save the others as files of their own if they shall count.",
     ),
     "deep": (
         lambda look: look.header is not None and look.header.bits > 8,
         None,
-        "have more than 8 bits a channel and are scaled down to 8.",
-        "",
+        "have more than 8 bits a channel, which training keeps.",
+        "Say with --range-a and --range-b which values are black and white, if their type's whole range is not used.",
     ),
     "transparent": (
         lambda look: _mode(look).upper().endswith("A"),
         None,
         "can be transparent; transparent parts become white.",
-        "Lay them on a ground of your choice if white is wrong.",
+        "Choose another colour with --background, or learn transparency with 4 channels.",
     ),
     "cmyk": (
         lambda look: _mode(look) == "CMYK",

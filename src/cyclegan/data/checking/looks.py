@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.images import Half, Header, Source, UnreadableImage, read_header, read_image
+from cyclegan.data.images import COLOUR, Half, Header, Reading, Source, UnreadableImage, preview, read_header
 from cyclegan.errors import CycleGANError, UsageError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -34,6 +35,7 @@ class Look:
     """What is known of one image. Without `header` it cannot be read; what stands below `header` is of the pixels."""
 
     source: Source
+    reading: Reading = COLOUR
     problem: str = ""  # one sentence; empty when the image is good
     header: Header | None = None
     digest: bytes = b""  # equal for files of equal bytes
@@ -53,29 +55,32 @@ class Look:
         return self.header.size if self.header is not None else (0, 0)
 
 
-def look(source: Source, pixels: bool = True) -> Look:
+def look(source: Source, pixels: bool = True, reading: Reading = COLOUR) -> Look:
     """Look at one file, at the header alone unless `pixels`. It raises nothing about what files hold."""
     try:
-        seen = Look(source, header=read_header(source))
-        return _seen(seen, read_image(source, at_least=LOOKED_AT)) if pixels else seen
+        seen = Look(source, reading, header=read_header(source))
+        return _seen(seen, preview(source, reading, at_least=LOOKED_AT)) if pixels else seen
     except UnreadableImage as error:
         return Look(source, problem=str(error))
 
 
-def look_at(sources: Sequence[Source], workers: int | None = None) -> Iterator[Look]:
-    """Looks at all files in their order, by so many processes (None: one for each processor; 0: this one).
+def look_at(
+    sources: Sequence[Source], workers: int | None = None, readings: Sequence[Reading] | None = None
+) -> Iterator[Look]:
+    """Looks at all files in their order, each by its reading, by so many processes (None: all processors; 0: this one).
 
     Raises `CycleGANError` when a process dies, and `UsageError` for less than no process.
     """
     workers = processors() if workers is None else workers
     if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be at least 0.")
+    ways = readings if readings is not None else repeat(COLOUR)
     if workers == 0 or len(sources) < ALONE:
-        yield from map(look, sources)
+        yield from map(look, sources, repeat(True), ways)
         return
     pool = ProcessPoolExecutor(workers, initializer=_leave_signals_to_the_first)
     try:
-        yield from pool.map(look, sources, chunksize=16)
+        yield from pool.map(look, sources, repeat(True), ways, chunksize=16)
     except BrokenProcessPool:
         raise CycleGANError(
             "A process that looked at images died, perhaps for want of memory; try --workers 1."

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from cyclegan.data.checking.check import printable, span
 from cyclegan.data.checking.findings import Part
 from cyclegan.data.checking.looks import Look
-from cyclegan.data.images import UnreadableImage, read_image
+from cyclegan.data.images import UnreadableImage, preview
 
 COLUMNS, ROWS = 4, 5  # of each domain
 CELL, GAP, MARGIN, HEADING = 144, 6, 24, 60  # pixels
@@ -46,7 +46,7 @@ def _chosen(looks: Sequence[Look], count: int) -> list[Image.Image]:
     images = []
     for number in sorted({round(i) for i in np.linspace(0, len(looks) - 1, min(count, len(looks)))}):
         try:
-            image = read_image(looks[number].source, at_least=CELL)
+            image = preview(looks[number].source, looks[number].reading, at_least=CELL)
         except UnreadableImage:  # it could be read a moment ago; the file is gone
             continue
         images.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))

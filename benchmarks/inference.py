@@ -1,0 +1,146 @@
+"""Seconds for an image on the CPU: PyTorch as it is, compiled, ONNX Runtime, OpenVINO, and ours; and how far apart.
+
+``python benchmarks/inference.py`` gives all the same weights and images and runs them in turn, so that a drifting
+machine slows all alike. What is compared are medians, and the median ratio of neighbouring runs to ours. Runtimes
+that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
+"""
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.networks import build_generator, winograd
+from cyclegan.networks.inference import fast_for_translation
+from cyclegan.presets import configure
+
+Run = Callable[[Tensor], Tensor]
+Preset = Literal["paper", "fast"]
+PRESETS: tuple[Preset, ...] = ("paper", "fast")
+SIZES = (128, 256, 512, 1024)
+OURS = "ours"
+
+
+def generator(preset: Preset) -> nn.Module:
+    """The preset's generator, its convolutions PyTorch's own, with weights of the size that trained ones have."""
+    torch.manual_seed(0)
+    network = build_generator(configure(preset).networks, 3, 3).eval()
+    winograd.allow(network, False)
+    return network
+
+
+def compiled(network: nn.Module, size: int, threads: int) -> Run:
+    """torch.compile with the weights folded in."""
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    config.freezing = True
+    return torch.compile(network)
+
+
+def onnx_runtime(network: nn.Module, size: int, threads: int) -> Run:
+    """ONNX Runtime with all its optimisations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        session = onnxruntime.InferenceSession(exported(network, size, Path(folder)), options)
+    return lambda x: torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+
+def openvino(network: nn.Module, size: int, threads: int) -> Run:
+    """OpenVINO, set to answer one image as soon as it can."""
+    import openvino as ov
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    with tempfile.TemporaryDirectory() as folder:
+        model = ov.Core().compile_model(exported(network, size, Path(folder)), "CPU", settings)
+    return lambda x: torch.from_numpy(model([x.numpy()])[0].copy())
+
+
+def exported(network: nn.Module, size: int, folder: Path) -> str:
+    """The path of an ONNX file for images of one size, the easiest case for a runtime."""
+    path = folder / "generator.onnx"
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.onnx.export(network, (torch.zeros(1, 3, size, size),), path, dynamo=True, verbose=False)
+    return str(path)
+
+
+OTHERS: dict[str, Callable[[nn.Module, int, int], Run]] = {
+    "eager": lambda network, size, threads: network,
+    "compiled": compiled,
+    "onnxruntime": onnx_runtime,
+    "openvino": openvino,
+}
+
+
+def runs(network: nn.Module, size: int, threads: int, names: list[str]) -> dict[str, Run]:
+    """Ours and all that are installed."""
+    found: dict[str, Run] = {OURS: fast_for_translation(network)}
+    for name in names:
+        try:
+            found[name] = OTHERS[name](network, size, threads)
+            found[name](torch.zeros(1, 3, size, size))
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+    return found
+
+
+def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run(x)
+            if number:  # the first is warm-up
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def compare(preset: Preset, size: int, options: argparse.Namespace) -> None:
+    """Print a line for each."""
+    network = generator(preset)
+    candidates = runs(network, size, options.threads, options.with_)
+    x = torch.rand(1, 3, size, size) * 2 - 1
+    rounds = max(3, options.rounds * 256**2 // size**2) if size > 256 else options.rounds
+    reference = network(x)
+    seconds = timed(candidates, x, rounds)
+    for name, times in seconds.items():
+        ratio = statistics.median(t / ours for t, ours in zip(times, seconds[OURS], strict=True))
+        difference = (candidates[name](x) - reference).abs().max().item()
+        print(
+            f"{preset:5s} {size:4d}x{size:<4d} {name:11s} {statistics.median(times):7.3f} s  {ratio:5.2f} x ours  "
+            f"largest difference from eager {difference:.1e} (median of {rounds})",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=PRESETS, nargs="+", default=PRESETS)
+    parser.add_argument("--size", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--with", dest="with_", choices=OTHERS, nargs="+", default=list(OTHERS))
+    parser.add_argument("--rounds", type=int, default=15, help="at 256x256 and below; fewer for larger images")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with torch.inference_mode():
+        for preset in options.preset:
+            for size in options.size:
+                compare(preset, size, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Which metric orders checkpoints as the truth does: a table over data sets, directions and checkpoints.
+
+``python benchmarks/metrics.py emoji=data/emoji facades=data/facades`` trains a small CycleGAN on the built-in seasons
+and on each data set named, keeps it after a few numbers of steps, measures every checkpoint by every metric on test
+images whose truth is known, and prints the rank correlation of each metric with the truth. The data sets need test
+images in pairs of equal names. Stop it whenever you like: started again, it goes on where it was.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import spearmanr  # comes with scikit-image
+
+from cyclegan import Config, resume, train
+from cyclegan.data import seasons
+from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.evaluate import evaluate
+from cyclegan.evaluation.figures import Evaluation, metric, ordered
+from cyclegan.evaluation.table import number
+from cyclegan.presets import Surroundings, automatic
+from cyclegan.terminal import TerminalDisplay, hush
+from cyclegan.training import checkpoint
+
+STEPS = (20, 60, 150, 300, 500)
+IMAGES = 100  # test images of each direction
+TRUTHS = ("psnr", "ssim", "l1")
+
+
+def trained(name: str, data: Path, folder: Path) -> Path:
+    """The run of a data set with a checkpoint after each of `STEPS`, trained as far as it is not yet."""
+    run = folder / "runs" / name
+    for steps in STEPS:
+        kept = run / "checkpoints" / f"step-{steps:07d}"
+        if kept.exists():
+            continue
+        if run.exists():
+            resume(run, max_steps=steps, watch=[TerminalDisplay()])
+        else:
+            train(_config(name, data, run, steps), watch=[TerminalDisplay()])
+        checkpoint.keep_numbered(run / "checkpoints", steps, keep=0)
+    return run
+
+
+def _config(name: str, data: Path, run: Path, steps: int) -> Config:
+    settings: dict[str, Any] = automatic(Surroundings(image_size=64, gpu_memory=None), "cyclegan")[0]
+    settings |= {"max_minutes": None, "max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
+    settings |= {"data": data, "runs": run.parent, "name": name, "accelerator": "cpu", "tensorboard": False}
+    return Config().with_settings(**settings)
+
+
+def measured(runs: dict[str, Path]) -> list[tuple[str, Evaluation]]:
+    """Every checkpoint of every run in both directions, beside its data set's name."""
+    found = []
+    for name, run in runs.items():
+        for steps in STEPS:
+            step = f"step-{steps:07d}"
+            found += [(name, each) for each in evaluate(run, checkpoint=step, most=IMAGES, say=tell)]
+    return found
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def figures_table(found: Sequence[tuple[str, Evaluation]]) -> str:
+    """A row for each checkpoint and direction as Markdown."""
+    keys = shared(found)
+    lines = [["data", "direction", "steps", *(metric(key).name for key in keys)]]
+    lines.append(["---"] * len(lines[0]))
+    for name, each in found:
+        cells = [number(each.figures[key].value, metric(key).digits) for key in keys]
+        lines.append([name, f"{each.source} → {each.target}", str(each.step), *cells])
+    return markdown(lines)
+
+
+def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
+    """Spearman's rank correlation of each metric with each truth, mean over data sets and directions, and the least.
+
+    Signs are turned such that 1 means: orders the checkpoints as the truth does.
+    """
+    lines = [["metric", *(f"with {metric(t).name}" for t in TRUTHS)], ["---"] * (1 + len(TRUTHS))]
+    groups = sorted({(name, each.direction) for name, each in found})
+    for key in shared(found):
+        row = [f"{metric(key).name}"]
+        for truth in TRUTHS:
+            ranks = []
+            for group in groups:
+                mine = [each.figures for name, each in found if (name, each.direction) == group]
+                ranks.append(agreement([f[key].value for f in mine], [f[truth].value for f in mine], key, truth))
+            known = [rank for rank in ranks if rank is not None]
+            row.append(spread(known) if known else "–")
+        lines.append(row)
+    return markdown(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, the least and the largest."""
+    mean, low, high = (
+        f"{value + 0.0:.2f}".replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
+    )
+    return f"{mean} ({low} to {high})"
+
+
+def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth: str) -> float | None:
+    """Rank correlation, turned so that 1 is agreement; None where either does not change at all.
+
+    Where neither more nor less is better, more is taken.
+    """
+    if len(set(values)) < 2 or len(set(truths)) < 2:
+        return None
+    sign = 1 if (metric(key).better == "lower") == (metric(truth).better == "lower") else -1
+    return sign * float(spearmanr(values, truths).statistic)
+
+
+def shared(found: Sequence[tuple[str, Evaluation]]) -> list[str]:
+    """The metrics that all have."""
+    return ordered(k for k in found[0][1].figures if all(k in each.figures for _, each in found))
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is not trained yet, measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", help="data sets as NAME=FOLDER")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/metrics"), help="data and runs")
+    options = parser.parse_args(arguments)
+    hush()
+    if not (options.folder / "seasons").exists():
+        seasons.write(options.folder / "seasons")
+    places = {"seasons": options.folder / "seasons"} | {
+        n: Path(p) for n, p in (word.split("=") for word in options.data)
+    }
+    runs = {name: trained(name, place, options.folder) for name, place in places.items()}
+    found = measured(runs)
+    print(f"{correlations(found)}\n\n{figures_table(found)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CycleGANError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,129 @@
+"""Memory and time of `cyclegan translate` by the size of the image, as whole processes; and what `--blend` costs.
+
+``python benchmarks/tiles.py`` writes generators with random weights and translates drawn pictures of 1, 4, 16 and 64
+megapixels with 2 GiB, and those of 1 and 4 megapixels whole as well. ``python benchmarks/tiles.py --run RUN`` tells how
+far a trained generator's blended windows are from the exact result of a drawn landscape.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cyclegan import Translator
+from cyclegan.config import Config
+from cyclegan.data import seasons
+from cyclegan.networks import build_generator
+from cyclegan.translation.model_folder import Model, write_model
+from cyclegan.translation.tiling.blend import Overlaps, in_windows
+from cyclegan.translation.tiling.rows import Source
+
+GENERATORS: dict[str, dict[str, Any]] = {
+    "narrow": {"generator": "resnet_6blocks", "generator_width": 16},
+    "light": {"generator": "resnet_light", "generator_width": 32},
+    "paper": {"generator": "resnet_9blocks"},
+    "antialiased": {"generator": "resnet_9blocks", "antialias": True},
+    "U-Net": {"generator": "unet_256", "norm": "batch"},
+}
+# Linux counts what the process was started from in `ru_maxrss`; the line VmHWM is the command's own.
+COMMAND = """
+import sys, time
+from cyclegan.cli import main
+sys.argv = ["cyclegan", *sys.argv[1:]]
+try:
+    main()
+finally:
+    peak = next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line)
+    print(peak, time.process_time(), file=sys.stderr)
+"""
+
+
+def model(name: str, folder: Path) -> Path:
+    """A model folder with random weights."""
+    config = Config().with_settings(**GENERATORS[name])
+    weights = {f"generators.G.{k}": v for k, v in build_generator(config.networks, 3, 3).state_dict().items()}
+    settings = {"networks": GENERATORS[name], "loss": {"method": "cyclegan"}}
+    write_model(Model(settings, weights, "drawn at random"), folder / name)
+    return folder / name
+
+
+def landscape(side: int) -> Image.Image:
+    """A drawn scene; large ones are enlarged, since drawing them takes long."""
+    return seasons.draw(0, "summer", min(side, 1024)).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def measure(run: Path, picture: Path, *words: str) -> str:
+    """Seconds, those of all processors, and peak memory of the whole command; or why it failed."""
+    words = ("translate", str(run), str(picture), "-o", str(picture.with_name("out.png")), "--overwrite", *words)
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    *said, last = done.stderr.strip().splitlines()
+    if done.returncode:
+        return f"| {said[-1]} | | |"
+    peak, processor = last.split()
+    return f"| {seconds:.0f} | {float(processor):.0f} | {int(peak) / 2**20:.2f} |"
+
+
+def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -> None:
+    """The table of sizes."""
+    print("| generator | pixels | way | seconds | of processors | peak memory, GiB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        for generator in names:
+            run = model(generator, Path(name))
+            for side in sides:
+                landscape(side).save(picture := Path(name) / "in.png", compress_level=1)
+                ways = {f"--memory {memory}": ("--memory", memory)}
+                if side <= whole_up_to:
+                    ways |= {"whole": ("--memory", "100GiB")}
+                for way, words in ways.items():
+                    print(f"| {generator} | {side} × {side} | {way} {measure(run, picture, *words)}", flush=True)
+
+
+def blended(run: Path, side: int, windows: list[int]) -> None:
+    """The table of windows: what can be measured where they overlap, and the truth."""
+    translator = Translator.load(run)
+    image = translator.translate  # whole, and so exact
+    picture = torch.from_numpy(np.asarray(landscape(side), np.float32)).permute(2, 0, 1) / 127.5 - 1
+    exact = image(picture)
+    print("| windows | where they overlap: mean, largest | from the exact result: mean, largest |\n| --- | --- | --- |")
+    for window in windows:
+        result, overlaps = torch.empty_like(exact), Overlaps()
+        source = Source(3, side, side, lambda first, end: picture[None, :, first:end])
+
+        def write(first: int, band: torch.Tensor, result: torch.Tensor = result) -> None:
+            result[:, first : first + band.shape[1]] = band
+
+        in_windows(lambda part: image(part), source, window, write, lambda done, total: None, overlaps)
+        away = (result - exact).abs() * 127.5
+        print(
+            f"| {window} × {window} | {overlaps.mean:.1f}, {overlaps.largest:.0f} "
+            f"| {float(away.mean()):.1f}, {float(away.max()):.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--generators", nargs="+", choices=GENERATORS, default=["narrow", "paper"])
+    parser.add_argument("--sides", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
+    parser.add_argument("--memory", default="2GiB")
+    parser.add_argument("--whole-up-to", type=int, default=2048, help="largest side that is translated whole as well")
+    parser.add_argument("--run", type=Path, help="a trained run, to measure --blend with")
+    parser.add_argument("--blended-side", type=int, default=1024)
+    options = parser.parse_args()
+    if options.run:
+        blended(options.run, options.blended_side, [256, 512, 768])
+    else:
+        by_size(options.generators, options.sides, options.memory, options.whole_up_to)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Frames of a video as images (extra `video`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cyclegan.data.pixels import Pixels
+from cyclegan.data.sources import UnreadableImage
+from cyclegan.errors import UsageError
+
+
+def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
+    """Every so many-th frame, upright: its number, how far into the video it is (0 to 1), and its pixels.
+
+    Raises `UnreadableImage` for a file that is no video, and `UsageError` without PyAV.
+    """
+    try:
+        import av
+    except ImportError:
+        raise UsageError("Video needs PyAV: pip install 'cyclegan[video]'.") from None
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise UnreadableImage(f"{video} has no pictures.")
+            length = (container.duration or 0) / av.time_base
+            for number, frame in enumerate(container.decode(container.streams.video[0])):
+                if number % every == 0:
+                    share = min(1.0, (frame.time or 0) / length) if length else 0.0
+                    yield number, share, Pixels(_upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+    except (av.FFmpegError, ValueError) as error:
+        raise UnreadableImage(f"{video} cannot be decoded: {error}.") from None
+
+
+def _upright(pixels: np.ndarray, rotation: int) -> np.ndarray:
+    """Turned as players show it: `rotation` degrees against the clock."""
+    return np.ascontiguousarray(np.rot90(pixels, rotation // 90))

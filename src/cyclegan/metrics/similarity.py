@@ -1,0 +1,87 @@
+"""How alike two images are, pixel by pixel: PSNR, SSIM and its structure term, L1."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+PEAK_TO_PEAK = 2.0  # of images in [-1, 1]
+WINDOW, SIGMA = 11, 1.5  # pixels; Wang et al. 2004, section III-C, as are K1 and K2
+K1, K2 = 0.01, 0.03
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of two images (C, H, W) in [-1, 1]; infinite when they are equal.
+
+    Raises `ValueError` when their shapes differ.
+    """
+    a, b = _comparable(a, b)
+    error = (a - b).square().mean().item()
+    return float(10 * np.log10(PEAK_TO_PEAK**2 / error)) if error else float("inf")
+
+
+def l1(a: Tensor, b: Tensor) -> float:
+    """Mean absolute difference of two images (C, H, W) in [-1, 1]: 0 when equal, at most 2.
+
+    Raises `ValueError` when their shapes differ.
+    """
+    a, b = _comparable(a, b)
+    return float((a - b).abs().mean().item())
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of two images (C, H, W) in [-1, 1], averaged over channels; at most 1.
+
+    Gaussian window of 11x11 with sigma 1.5, at the places where it lies within the image. A side shorter than 11 is
+    first continued by reflection (edge pixel repeated) to 11. Raises `ValueError` when the shapes differ.
+    """
+    mean_a, mean_b, variance_a, variance_b, covariance = _moments(a, b)
+    c1, c2 = (K1 * PEAK_TO_PEAK) ** 2, (K2 * PEAK_TO_PEAK) ** 2
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
+    return float((luminance * structure).mean().item())
+
+
+def structure(a: Tensor, b: Tensor) -> float:
+    """SSIM's structure term alone (Wang et al. 2004, eq. 10): the local correlation of two images (C, H, W).
+
+    1 for the same shapes whatever their brightness and contrast, 0 for unrelated ones, -1 for a negative. Raises
+    `ValueError` when the shapes differ.
+    """
+    _, _, variance_a, variance_b, covariance = _moments(a, b)
+    c3 = (K2 * PEAK_TO_PEAK) ** 2 / 2
+    deviations = variance_a.clamp_min(0).sqrt() * variance_b.clamp_min(0).sqrt()
+    return float(((covariance + c3) / (deviations + c3)).mean().item())
+
+
+def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Local means, variances and covariance."""
+    a, b = (_at_least_a_window(image) for image in _comparable(a, b))
+    mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
+    return mean_a, mean_b, square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
+
+
+def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if a.shape != b.shape or a.ndim != 3:
+        raise ValueError(f"two images (C, H, W) of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
+    return a.double().cpu(), b.double().cpu()  # variances are small differences of large numbers
+
+
+def _at_least_a_window(image: Tensor) -> Tensor:
+    for axis in (1, 2):
+        side = image.shape[axis]
+        if side < WINDOW:
+            start = (WINDOW - side) // 2
+            folded = np.pad(np.arange(side), (start, WINDOW - side - start), mode="symmetric")
+            image = image.index_select(axis, torch.from_numpy(folded))
+    return image
+
+
+def _blur(maps: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, H - 10, W - 10): the gaussian window's weighted means."""
+    offset = torch.arange(WINDOW, dtype=maps.dtype) - WINDOW // 2
+    weights = torch.exp(-(offset**2) / (2 * SIGMA**2))
+    weights = weights / weights.sum()
+    flat = maps.reshape(-1, 1, *maps.shape[2:])
+    flat = conv2d(conv2d(flat, weights[None, None, :, None]), weights[None, None, None, :])
+    return flat.reshape(*maps.shape[:2], *flat.shape[2:])

@@ -1,0 +1,95 @@
+"""Light measures of quality during a training, always on the same few test images, and which checkpoint was best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from cyclegan.config import Config, Direction
+from cyclegan.data.datasets import readings
+from cyclegan.data.folders import Domains, paired_by_name
+from cyclegan.data.images import Source
+from cyclegan.errors import UsageError
+from cyclegan.methods.method import Method
+from cyclegan.metrics import patches, similarity
+from cyclegan.training.samples import fixed_images
+
+IMAGES = 32  # of each domain; translating them takes about as long as four steps of training
+HIGHER = {"psnr": True, "ssim": True, "swd": False}  # whether more is better
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Inputs of a direction, and as many real images of its target: each input's truth if that is known."""
+
+    inputs: Tensor  # (N, C, H, W) in [-1, 1]
+    real: Tensor
+    true: bool
+
+
+class Quality:
+    """What is measured every `measure_every` steps, and by which of the figures a checkpoint is the best one.
+
+    Raises `UsageError` when the figure that is to choose needs a truth that is not known.
+    """
+
+    def __init__(self, config: Config, domains: Domains, directions: Sequence[Direction]):
+        run = config.run
+        self.every = run.measure_every
+        found = {d: _subset(config, domains, d) for d in directions if self.every}
+        self.subsets = {direction: subset for direction, subset in found.items() if subset is not None}
+        truth = bool(self.subsets) and all(subset.true for subset in self.subsets.values())
+        if run.best_by in ("psnr", "ssim") and self.subsets and not truth:
+            raise UsageError(
+                f"--best-by {run.best_by} needs test images of equal names in both domains; take --best-by swd."
+            )
+        self.best_by = ("ssim" if truth else "swd") if run.best_by == "auto" else run.best_by
+
+    def due(self, step: int) -> bool:
+        """Whether a training measures after this step."""
+        return bool(self.subsets) and step % self.every == 0
+
+    def measure(self, method: type[Method], generators: nn.ModuleDict, fabric: Fabric) -> dict[str, float]:
+        """PSNR and SSIM where the truth is known, and SWD, of each direction: "psnr_AtoB" and so on."""
+        values = {}
+        was_training = generators.training
+        generators.eval()
+        for direction, subset in self.subsets.items():
+            with torch.no_grad(), fabric.autocast():
+                made = [method.translate(generators, x.to(fabric.device)[None], direction)[0] for x in subset.inputs]
+            fakes = torch.stack([image.float().clamp(-1, 1).cpu() for image in made])
+            if subset.true:
+                for name, compare in (("psnr", similarity.psnr), ("ssim", similarity.ssim)):
+                    each = [compare(fake, real) for fake, real in zip(fakes, subset.real, strict=True)]
+                    values[f"{name}_{direction}"] = sum(each) / len(each)
+            values[f"swd_{direction}"] = patches.image_distance(fakes, subset.real)
+        generators.train(was_training)
+        return values
+
+    def score(self, values: dict[str, float]) -> float:
+        """The figure that chooses, averaged over the directions, such that more is better."""
+        each = [value for name, value in values.items() if name.startswith(f"{self.best_by}_")]
+        return sum(each) / len(each) * (1 if HIGHER[self.best_by] else -1)
+
+
+def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | None:
+    test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
+    data = config.data
+    ways = [readings(data)[domain] for domain in direction.split("to")]
+    pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
+    if pairs:
+        columns = fixed_images(_evenly(pairs), IMAGES, data.crop_size, ways)
+        return Subset(columns[0], columns[1], true=True) if columns else None
+    rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
+    inputs, real = (fixed_images(_evenly(r), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True))
+    if not inputs or not real:
+        return None
+    count = min(len(inputs[0]), len(real[0]))
+    return Subset(inputs[0][:count], real[0][:count], true=False)
+
+
+def _evenly(rows: Sequence[tuple[Source, ...]]) -> Sequence[tuple[Source, ...]]:
+    """Rows from the whole list: as many as are needed, and some for those that cannot be read."""
+    return rows[:: max(1, len(rows) // IMAGES)]

@@ -1,0 +1,204 @@
+"""Generators rewritten for translation on processors: the same numbers, and where they are used."""
+
+import math
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cyclegan.config import NetworkConfig
+from cyclegan.networks import GENERATORS, ResNetGenerator, SeparableResidualBlock, build_generator, inference, winograd
+from cyclegan.networks.inference import FewOutputsConv, Way, WinogradConv, fast_for_translation, matrices
+from cyclegan.translation.translator import Translator
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "antialiased": {"antialias": True},
+    "light": {"block": SeparableResidualBlock},
+    "batch norm": {"norm": "batch"},
+    "no norm": {"norm": "none"},
+    "no norm, antialiased": {"norm": "none", "antialias": True},
+    "dropout": {"dropout": True},
+    "other channels": {"in_channels": 1, "out_channels": 5},
+    "many outputs": {"out_channels": 9},
+}
+
+
+def generator(**settings: Any) -> ResNetGenerator:
+    torch.manual_seed(0)
+    network = ResNetGenerator(**({"width": 16, "blocks": 2} | settings)).eval()
+    for parameter in network.parameters():
+        if parameter.ndim == 1:  # biases and scales that show when they are lost
+            nn.init.normal_(parameter, 0.5, 0.3)
+    winograd.allow(network, False)
+    return network
+
+
+def largest_difference(network: nn.Module, shape: tuple[int, ...]) -> float:
+    x = torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        expected, y = network(x), fast_for_translation(network)(x)
+    assert y.shape == expected.shape
+    return (y - expected).abs().max().item()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_same_numbers(kind: str) -> None:
+    network = generator(**KINDS[kind])
+    channels = network.stem[1].in_channels
+    assert largest_difference(network, (2, channels, 52, 37)) < 5e-5
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 2), height=st.integers(2, 60), width=st.integers(2, 60), antialias=st.booleans())
+def test_any_size_and_batch_gives_the_same_numbers(n: int, height: int, width: int, antialias: bool) -> None:
+    """Not 1x1: instance norm makes of a flat image what rounding left of it, here as in PyTorch."""
+    assert largest_difference(generator(blocks=1, antialias=antialias), (n, 3, height, width)) < 2e-4
+
+
+def test_the_paper_s_width_gives_the_same_numbers() -> None:
+    torch.manual_seed(0)
+    network = build_generator(NetworkConfig(generator="resnet", blocks=3), 3, 3).eval()  # three blocks, for time's sake
+    winograd.allow(network, False)
+    assert largest_difference(network, (1, 3, 72, 96)) < 1e-4
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_registered_generator_gives_the_same_numbers(name: str) -> None:
+    config = NetworkConfig(generator=name, generator_width=8, blocks=1)  # type: ignore[arg-type]
+    assert largest_difference(build_generator(config, 3, 3).eval(), (1, 3, 33, 40)) < 5e-5
+
+
+def test_u_nets_and_dropout_at_work_are_left_as_they_are() -> None:
+    for settings_ in ({"generator": "unet_64"}, {"generator": "resnet", "dropout": True, "dropout_at_test": True}):
+        network = build_generator(NetworkConfig(generator_width=8, blocks=1, **settings_), 3, 3)  # type: ignore[arg-type]
+        assert fast_for_translation(network) is network
+
+
+def test_the_generator_itself_does_what_the_fast_one_cannot() -> None:
+    network = generator()
+    fast = fast_for_translation(network)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert fast(x).requires_grad
+    assert torch.equal(fast(x), network(x))
+    with torch.inference_mode():
+        assert torch.equal(fast.double()(x.double()), network(x.double()))
+
+
+def test_the_generator_it_is_made_of_is_not_touched() -> None:
+    network = generator()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    largest_difference(network, (1, 3, 16, 16))
+    after = network.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) and after[name].is_contiguous() for name in before)
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_results_of_one_call_survive_the_next() -> None:
+    """Scratch memory is shared between calls; what is returned must not be."""
+    fast = fast_for_translation(generator(norm="none"))
+    with torch.inference_mode():
+        y = fast(torch.rand(1, 3, 16, 16))
+        before = y.clone()
+        fast(torch.rand(1, 3, 16, 16))
+    assert torch.equal(y, before)
+
+
+def relative_errors(m: int, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
+    """Of Winograd's way and of PyTorch's, in parts of the largest output, against double precision."""
+    monkeypatch.setattr(inference, "best_step", lambda height, width: m)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(256, 64, 3, padding=1)
+    x = torch.randn(1, 256, 25, 31)
+    with torch.inference_mode():
+        y = WinogradConv(conv, reflect=False, bias=True)(x.contiguous(memory_format=torch.channels_last))
+        direct = conv(x)
+        exact = conv.double()(x.double())
+    return tuple(((r - exact).abs().max() / exact.abs().max()).item() for r in (y, direct))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("m", "most"), [(2, 3e-6), (4, 3e-5), (6, 5e-5)])
+def test_how_much_single_precision_rounds(m: int, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    error, direct = relative_errors(m, monkeypatch)
+    assert error < most
+    assert direct < 1e-5
+
+
+@pytest.mark.parametrize("m", [2, 4, 6])
+def test_the_transforms_convolve_exactly(m: int) -> None:
+    """Against the definition, in fractions rounded nowhere: result = A^T [(G g) * (B^T d)]."""
+    image, kernel, result = (t.tolist() for t in matrices(m))
+    fractions = [[Fraction(v).limit_denominator(1000) for v in row] for row in kernel]
+    draw = torch.Generator().manual_seed(m)
+    d = [int(v) for v in torch.randint(-9, 9, (m + 2,), generator=draw)]
+    g = [int(v) for v in torch.randint(-9, 9, (3,), generator=draw)]
+    products = [
+        sum(Fraction(a) * b for a, b in zip(to_image, d, strict=True))
+        * sum(a * b for a, b in zip(to_kernel, g, strict=True))
+        for to_image, to_kernel in zip(image, fractions, strict=True)
+    ]
+    for k, row in enumerate(result):
+        expected = sum(d[k + i] * g[i] for i in range(3))
+        assert sum(Fraction(a) * b for a, b in zip(row, products, strict=True)) == expected
+
+
+def test_the_larger_tiles_are_taken_where_they_save_products() -> None:
+    assert inference.best_step(64, 64) == 6  # of a 256x256 image
+    assert inference.best_step(32, 32) == 4  # of a 128x128 image, where 6 does not divide well
+    assert inference.best_step(2, 2) == 4
+
+
+def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(Way):
+        def __init__(self, m: int, weight: Tensor):
+            made.append(m)
+            super().__init__(m, weight)
+
+    monkeypatch.setattr(inference, "Way", Counted)
+    fast = fast_for_translation(generator())
+    with torch.inference_mode():
+        for _ in range(2):
+            fast(torch.rand(1, 3, 32, 32))
+    assert made == [4] * 4
+
+
+@pytest.mark.parametrize(("outputs", "bias"), [(1, True), (3, False), (8, True)])
+def test_a_convolution_with_few_outputs_equals_pytorch_s(outputs: int, bias: bool) -> None:
+    conv = nn.Conv2d(5, outputs, 7, bias=bias)
+    x = torch.randn(1, 5, 11, 16)
+    torch.testing.assert_close(FewOutputsConv(conv)(x), conv(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_the_translator_uses_it_unless_told_not_to(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    original = WinogradConv.forward
+    monkeypatch.setattr(WinogradConv, "forward", lambda self, x: calls.append(1) or original(self, x))
+    network = generator()
+    translator = Translator(network, (3, 3), winograd=used)
+    x = torch.rand(3, 24, 20) * 2 - 1
+    y = translator.translate(x)
+    assert len(calls) == 4 * used
+    assert translator.generator is network
+    expected = network(x[None])[0]
+    assert torch.equal(y, expected) if not used else (y - expected).abs().max() < 5e-5
+
+
+def test_strips_of_any_height_give_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = partial(WinogradConv(nn.Conv2d(4, 4, 3, padding=1), reflect=False, bias=True))
+    x = torch.randn(1, 4, 41, 30)
+    results = []
+    with torch.inference_mode():
+        for strip in (1, 17, math.inf):
+            monkeypatch.setattr(inference, "STRIP", min(strip, 10**6))
+            results.append(layer(x))
+    for each in results[1:]:
+        torch.testing.assert_close(each, results[0], rtol=0, atol=1e-5)
