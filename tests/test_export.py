@@ -13,6 +13,7 @@ from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.commands.export import export as command
 from cyclegan.config import Config
+from cyclegan.methods import METHODS
 from cyclegan.networks import build_generator
 from cyclegan.presets import configure
 from cyclegan.translation import export_web
@@ -28,7 +29,8 @@ def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Pa
     """A model folder of one generator with random weights."""
     config: Config = configure("paper", **({"data": "x", "method": method} | TINY | networks))  # type: ignore[arg-type]
     torch.manual_seed(0)
-    channels = (1, 2) if method == "colorization" else (3, 3)
+    images = config.data.channels_a, config.data.channels_b
+    channels = METHODS[method].generator_channels(images)
     weights = build_generator(config.networks, *channels).state_dict()
     write_model(
         Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
@@ -74,6 +76,18 @@ def test_an_export_says_what_it_is(onnx: Path) -> None:
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     with pytest.raises(UsageError, match="translates AtoB only, not BtoA"):
         Translator.load(onnx, "BtoA")
+
+
+def test_an_export_reads_and_writes_values_in_the_ranges_of_its_model(tmp_path: Path) -> None:
+    data = {"channels_a": 2, "channels_b": 1, "range_a": "0 4095", "range_b": "-10 10"}
+    model = make_model(tmp_path / "model", **data)
+    (tmp_path / "in").mkdir()
+    values = np.random.default_rng(0).integers(0, 4096, (*FIXED, 2)).astype(np.uint16)
+    np.save(tmp_path / "in" / "x.npy", values)
+    export(model, tmp_path / "g.onnx", Order("onnx", fixed_size=FIXED), pictures_in(tmp_path / "in"))
+    by_model, by_export = (Translator.load(tmp_path / name).translate(values) for name in ("model", "g.onnx"))
+    assert by_model.dtype == by_export.dtype
+    np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
 
 
 def test_pictures_translate_with_an_export_as_with_the_model(model: Path, onnx: Path, pictures: Path) -> None:

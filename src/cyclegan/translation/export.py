@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.config import Direction
+from cyclegan.data.datasets import readings
 from cyclegan.data.folders import find_images
-from cyclegan.data.images import Source, UnreadableImage, read_image, to_tensor
+from cyclegan.data.images import Source, UnreadableImage, read_pixels
+from cyclegan.data.pixels import Reading, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
@@ -100,9 +102,11 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
     _require_possible(order, out, overwrite)
     model = read_model(source)
     generator, channels, direction = trained_generator(model, order.direction, source)
+    winograd.allow(generator, False)  # beside PyTorch's own convolutions
     reference = Whole(generator, METHODS[model.method])
-    check, calibration = _chosen(images, channels[0], order.fixed_size)
-    description = Description(direction, *channels, model.method, order.precision, model.source, order.fixed_size)
+    description = _described(model, channels, direction, order)
+    reading = readings(model.config.data)[direction[0]]
+    check, calibration = _chosen(images, reading, order.fixed_size)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
         made = Path(temporary) / out.name
         exported = _make(made, model, generator, description, order, calibration)
@@ -115,6 +119,23 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
             )
         _put_in_place(made, out)
     return report
+
+
+def _described(model: Model, channels: tuple[int, int], direction: Direction, order: Order) -> Description:
+    data = model.config.data
+    ranges = [data.range_a or "", data.range_b or ""]
+    of_input, of_result = ranges if direction == "AtoB" else ranges[::-1]
+    return Description(
+        direction,
+        *channels,
+        model.method,
+        order.precision,
+        model.source,
+        order.fixed_size,
+        of_input,
+        of_result,
+        data.background,
+    )
 
 
 def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
@@ -169,7 +190,7 @@ def pictures_in(folder: Path) -> tuple[Source, ...]:
 
 
 def _chosen(
-    images: Sequence[Source], channels: int, fixed_size: tuple[int, int] | None
+    images: Sequence[Source], reading: Reading, fixed_size: tuple[int, int] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Images (1, C, H, W) to compare on, and others to calibrate on, or the same if there are no others."""
     readable: list[Tensor] = []
@@ -177,25 +198,25 @@ def _chosen(
         if len(readable) == CHECKED + CALIBRATED:
             break
         try:
-            readable.append(_tensor(source, channels, fixed_size))
+            readable.append(_tensor(source, reading, fixed_size))
         except UnreadableImage:
             continue
     if not readable:
         raise UsageError(f"None of the {len(images)} images can be read; give others with --images.")
     check = readable[:CHECKED]
     if fixed_size is None:  # one of a size that suits no architecture
-        check[0] = check[0][
-            ..., : -1 if check[0].shape[2] % 2 == 0 else None, : -1 if check[0].shape[3] % 2 == 0 else None
-        ]
+        height, width = ((side - 1) // 2 * 2 + 1 for side in check[0].shape[2:])
+        check[0] = check[0][..., :height, :width]
     return check, readable[CHECKED:] or check
 
 
-def _tensor(source: Source, channels: int, fixed_size: tuple[int, int] | None) -> Tensor:
-    image = read_image(source, channels)
+def _tensor(source: Source, reading: Reading, fixed_size: tuple[int, int] | None) -> Tensor:
+    pixels = read_pixels(source, reading)
     if fixed_size is not None:
-        return to_tensor(image.resize(fixed_size[::-1]))[None]
-    image.thumbnail((SIDE, SIDE))
-    return to_tensor(image)[None]
+        return to_tensor(pixels.resized(fixed_size[::-1]).values)[None]
+    scale = min(1.0, SIDE / min(pixels.size))
+    width, height = (max(1, round(side * scale)) for side in pixels.size)
+    return to_tensor(pixels.resized((width, height)).values)[None]
 
 
 def _make(
@@ -206,7 +227,7 @@ def _make(
     if order.to == "safetensors":
         write_model(_halved(model) if order.precision == "float16" else model, path)
         return Whole(trained_generator(read_model(path), description.direction, path)[0], method)
-    winograd.allow(network := Whole(generator, method, order.precision), False)
+    network = Whole(generator, method, order.precision)
     multiple = generator.multiple if isinstance(generator, UNetGenerator) else 4
     program = formats.trace(network, description.in_channels, multiple, order.fixed_size)
     if order.to == "torch-export":

@@ -23,6 +23,7 @@ from cyclegan.errors import CycleGANError, UsageError
 FORMAT = "cyclegan-export-1"
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 INPUT, OUTPUT = "images", "translated"
+WORDS = ("direction", "method", "precision", "source", "range_in", "range_out", "background")
 KEY = "cyclegan"  # under which OpenVINO and torch.export keep what an export says of itself
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +40,9 @@ class Description:
     precision: str  # "float32", "float16" or "int8"
     source: str
     fixed_size: tuple[int, int] | None = None  # height and width; any if None
+    range_in: str = ""  # stored values that are black and white, "LOW HIGH"; those of the files' type if empty
+    range_out: str = ""
+    background: str = "white"  # what transparent parts are laid on
 
     def words(self) -> dict[str, str]:
         """As a table of words."""
@@ -54,7 +58,7 @@ class Description:
                 raise ValueError
             size = words["fixed_size"]
             height_width = None if size == "any" else tuple(int(side) for side in size.split("x"))
-            known = {name: words[name] for name in ("direction", "method", "precision", "source")}
+            known = {name: words[name] for name in WORDS}
             channels = {name: int(words[name]) for name in ("in_channels", "out_channels")}
             return cls(**known, **channels, fixed_size=height_width)  # type: ignore[arg-type]
         except (KeyError, ValueError):

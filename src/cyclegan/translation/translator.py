@@ -32,7 +32,7 @@ from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
 from cyclegan.networks.inference import fast_for_translation
 from cyclegan.networks.winograd import allow
-from cyclegan.pixel_words import Span
+from cyclegan.pixel_words import Span, span_of
 from cyclegan.translation.any_size import AnySize
 from cyclegan.translation.export_formats import is_export, open_export
 from cyclegan.translation.hub import is_name, located
@@ -283,7 +283,9 @@ def _of_export(path: Path, direction: Direction | None, device: str) -> Translat
     described = exported.description
     if direction not in (None, described.direction):
         raise UsageError(f"{path} translates {described.direction} only, not {direction}.")
-    return Translator(exported, (described.in_channels, described.out_channels))  # its images stay on the CPU
+    channels = described.in_channels, described.out_channels
+    spans = span_of(described.range_in or None), span_of(described.range_out or None)
+    return Translator(exported, channels, "cpu", Method, spans, described.background)  # the runtime has the device
 
 
 def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
