@@ -65,8 +65,8 @@ def prepare(arguments: list[str]) -> None:
         new_folder(options.to) as folder,
         closing(run(tasks, folder, layout, recipe, every=options.every, test=options.test)) as results,
     ):
-        bar = {"console": console, "transient": True, "disable": not console.is_terminal}
-        for done in track(results, "Preparing", len(tasks), **bar):
+        silent = not console.is_terminal
+        for done in track(results, "Preparing", len(tasks), console=console, transient=True, disable=silent):
             lost += done.files == 0
             if done.problem:
                 print(printable(done.problem), file=sys.stderr)

@@ -60,7 +60,7 @@ def edges(image: Pixels) -> Pixels:
 
 
 def prepared(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
-    """What becomes of an image, or of each of a pair: itself or its crops, with the end of their names. Raises `Unfit`."""
+    """What becomes of one image or each of a pair: itself or its crops, with the ends of names. Raises `Unfit`."""
     if recipe.size is not None:
         images = [image.resized(_size(image.size, recipe.size)) for image in images]
     if recipe.crops is None:

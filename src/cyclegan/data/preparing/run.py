@@ -29,7 +29,7 @@ class Done:
 
 def run(
     tasks: Sequence[Task], folder: Path, layout: Layout, recipe: Recipe, *, every: int = 1, test: float = 0.0
-) -> Generator[Done]:
+) -> Generator[Done, None, None]:
     """Do all tasks, in their order. Files are linked where nothing is to be changed, or copied where links cannot be.
 
     `every` is of frames of videos, whose last share `test` is to test on. Raises `CycleGANError` when files cannot be
