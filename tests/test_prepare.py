@@ -6,7 +6,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,9 +19,12 @@ from conftest import draw_images
 from cyclegan import cli
 from cyclegan.data.folders import find_domains, find_pairs
 from cyclegan.data.images import Half, read_image
+from cyclegan.data.pixels import Pixels
+from cyclegan.data.preparing.frames import frames
 from cyclegan.data.preparing.pictures import Recipe, starts
 from cyclegan.data.preparing.plan import Task
 from cyclegan.data.preparing.run import run
+from cyclegan.data.sources import UnreadableImage
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -314,3 +317,19 @@ def test_what_is_wrong_is_said(prepare: Command, tmp_path: Path, words: list[str
     ended, _, err = prepare(*words)
     assert (ended, said in err) == (code, True), err
     assert (tmp_path / "full" / "mine.txt").exists() and not (tmp_path / "d").exists()
+
+
+def test_of_a_damaged_video_the_beginning_is_taken(
+    prepare: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
+        yield from ((number, share, pixels) for number, share, pixels in frames(video, every) if number < 4)
+        raise UnreadableImage(f"{video} cannot be decoded: rubbish.")
+
+    monkeypatch.setattr("cyclegan.data.preparing.run.frames", damaged)
+    clip(tmp_path / "clip.mp4")
+    draw_images(tmp_path / "b", 2, 0)
+    code, out, err = prepare("--a", "clip.mp4", "--b", "b", "--to", "data", "--every", "2")
+    assert code == 0 and "left out" not in out
+    assert "clip.mp4 cannot be decoded: rubbish. What comes before that was taken." in err
+    assert names(tmp_path / "data" / "trainA") == ["clip-000000.png", "clip-000002.png"]
