@@ -1,7 +1,12 @@
 """`cyclegan data prepare`: from folders, pairs, photos and videos to a data set, through the command."""
 
+import os
+import signal
+import struct
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +19,12 @@ from conftest import draw_images
 from cyclegan import cli
 from cyclegan.data.folders import find_domains, find_pairs
 from cyclegan.data.images import Half, read_image
-from cyclegan.data.preparing.pictures import starts
+from cyclegan.data.pixels import Pixels
+from cyclegan.data.preparing.frames import frames
+from cyclegan.data.preparing.pictures import Recipe, starts
+from cyclegan.data.preparing.plan import Task
+from cyclegan.data.preparing.run import run
+from cyclegan.data.sources import UnreadableImage
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -45,14 +55,16 @@ def gradient(path: Path, width: int, height: int, mode: str = "RGB") -> None:
     Image.fromarray(values).convert(mode).save(path)
 
 
-def clip(path: Path, count: int = 20, *, rotate: int = 0) -> None:
-    """A clip of 10 frames a second whose brightness tells the frame."""
+def clip(path: Path, count: int = 20, *, lit: int = 0) -> None:
+    """A clip of 10 frames a second whose brightness tells the frame, with so many white rows at the top."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(count):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), format="rgb24")
+            pixels = np.full((48, 64, 3), 10 * number % 256, np.uint8)
+            pixels[:lit] = 255
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 10)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
@@ -159,6 +171,108 @@ def test_videos_become_frames_the_end_to_test_on(prepare: Command, tmp_path: Pat
     assert "two-000000.png" in names(tmp_path / "data" / "trainB")
 
 
+def test_videos_are_upright_as_telephones_mean_them(prepare: Command, tmp_path: Path) -> None:
+    for side in "AB":
+        clip(tmp_path / side / "clip.mp4", 4, lit=20)
+    turned = bytearray((tmp_path / "A" / "clip.mp4").read_bytes())
+    matrix = turned.index(b"tkhd") + 44  # ISO 14496-12, 8.3.2: a quarter turn with the clock
+    turned[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    (tmp_path / "A" / "clip.mp4").write_bytes(turned)
+    code, out, err = prepare("--a", "A/clip.mp4", "--b", "B/clip.mp4", "--to", "data", "--every", "1", "--test", "0")
+    assert code == 0, err
+    assert "pairs" not in out  # videos of one name are none
+    a, b = (np.asarray(Image.open(tmp_path / "data" / f"train{side}" / "clip-000003.png")) for side in "AB")
+    assert (a.shape, b.shape) == ((64, 48, 3), (48, 64, 3))
+    assert a[:, 40:].min() > 200 > 100 > a[:, :20].max()  # what was at the top is at the right
+    assert b[:10].min() > 200
+
+
+def test_videos_in_folders_a_and_b_are_found(prepare: Command, tmp_path: Path) -> None:
+    for place in ("trainA", "trainB", "testA", "testB"):
+        clip(tmp_path / "src" / place / f"{place}.mp4", 4)
+    (tmp_path / "src" / "trainA" / "._trainA.mp4").write_bytes(b"left by another system")
+    code, _, err = prepare("src", "--to", "data", "--every", "2")
+    assert (code, err) == (0, "")
+    assert names(tmp_path / "data" / "testA") == ["testA-000000.png", "testA-000002.png"]
+    assert names(tmp_path / "data" / "trainB")[0] == "trainB-000000.png"
+
+
+def test_a_stopped_video_ends_at_once(tmp_path: Path) -> None:
+    clip(tmp_path / "clip.mp4", 600)
+    films = [Task((tmp_path / "clip.mp4",), ("A",), Path(name)) for name in ("one", "two", "three")]
+    results = run([*films], tmp_path / "out", "folders", Recipe(size=400))
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(results)
+    assert time.monotonic() - begin < 3
+    assert 0 < len(names(tmp_path / "out")) < 600
+
+
+def test_pixels_are_turned_upright_and_alpha_goes_where_there_is_none(prepare: Command, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "src" / "A").mkdir(parents=True)
+    Image.new("RGB", (60, 40), "red").save(tmp_path / "src" / "A" / "photo.jpg", exif=exif)
+    (tmp_path / "src" / "B").mkdir()
+    Image.new("RGBA", (40, 40), (255, 0, 0, 0)).save(tmp_path / "src" / "B" / "clear.png")
+    assert prepare("src", "--to", "data", "--size", "20", "--format", "jpg")[0] == 0
+    with Image.open(tmp_path / "data" / "trainA" / "photo.jpg") as photo:
+        assert photo.size == (20, 30) and not photo.getexif()
+    assert Image.open(tmp_path / "data" / "trainB" / "clear.jpg").getpixel((5, 5)) == (255, 255, 255)
+    assert prepare("src", "--to", "same", "--size", "20")[0] == 0
+    assert Image.open(tmp_path / "same" / "trainB" / "clear.png").mode == "RGBA"
+
+
+def test_labels_in_png_do_not_become_jpeg(prepare: Command, tmp_path: Path) -> None:
+    gradient(tmp_path / "src" / "A" / "x.jpg", 40, 40)
+    gradient(tmp_path / "src" / "B" / "x.png", 40, 40)
+    prepare("src", "--to", "pairs", "--size", "20")
+    assert names(tmp_path / "pairs") == ["trainA/x.jpg", "trainB/x.png"]
+    _, out, _ = prepare("src", "--to", "joined", "--join")
+    assert names(tmp_path / "joined") == ["train/x.png"] and "check joined --method pix2pix" in out
+    prepare("src/A", "--to", "edges", "--edges")
+    assert names(tmp_path / "edges") == ["trainA/x.png", "trainB/x.jpg"]
+    assert (tmp_path / "edges/trainB/x.jpg").samefile(tmp_path / "src/A/x.jpg")
+
+
+def test_crops_of_pairs_are_pairs(prepare: Command, tmp_path: Path) -> None:
+    for side, width in (("A", 40), ("B", 48)):
+        gradient(tmp_path / "src" / side / "unlike.png", width, 40)
+        gradient(tmp_path / "src" / side / "same.png", 40, 40)
+    code, out, err = prepare("src", "--to", "data", "--crops", "32", "--test", "0")
+    assert code == 0 and "unlike.png and its partner have unequal sizes" in err and "1 left out" in out
+    assert names(tmp_path / "data" / "trainA") == names(tmp_path / "data" / "trainB")
+    assert "same-r1-c1.png" in names(tmp_path / "data" / "trainB")
+
+
+def test_no_test_image_is_lost_for_want_of_a_partner(prepare: Command, tmp_path: Path) -> None:
+    for place in ("trainA", "trainB", "testA"):
+        draw_images(tmp_path / "src" / place, 3, 0)
+    draw_images(tmp_path / "src" / "testB", 2, 0)
+    assert prepare("src", "--to", "data")[0] == 0
+    assert names(tmp_path / "data") == names(tmp_path / "src")
+    code, _, err = prepare("src", "--to", "joined", "--join")
+    assert code == 2 and "cannot be joined" in err
+
+
+def test_links_to_nothing_are_named_and_some_are_left_to_train_on(prepare: Command, tmp_path: Path) -> None:
+    for side, count in (("A", 1), ("B", 3)):
+        draw_images(tmp_path / "src" / side, count, 0)
+    (tmp_path / "src" / "B" / "gone.png").symlink_to("nowhere.png")
+    code, out, err = prepare("src", "--to", "data", "--test", "0.9")
+    assert code == 0 and "gone.png does not exist." in err and "1 left out" in out
+    assert "1 in trainA" in out and "testA" not in out
+
+
+def test_equal_names_of_different_kinds_all_stay(prepare: Command, tmp_path: Path) -> None:
+    for suffix in ("png", "bmp", "jpg"):
+        gradient(tmp_path / "src" / "A" / f"x.{suffix}", 20, 20)
+    gradient(tmp_path / "src" / "B" / "y.png", 20, 20)
+    prepare("src", "--to", "data", "--format", "png", "--test", "0")
+    assert names(tmp_path / "data" / "trainA") == ["x-2.png", "x-3.png", "x.png"]
+
+
 def test_broken_files_are_named_and_left_out(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 3, "AB".index(side))
@@ -203,3 +317,19 @@ def test_what_is_wrong_is_said(prepare: Command, tmp_path: Path, words: list[str
     ended, _, err = prepare(*words)
     assert (ended, said in err) == (code, True), err
     assert (tmp_path / "full" / "mine.txt").exists() and not (tmp_path / "d").exists()
+
+
+def test_of_a_damaged_video_the_beginning_is_taken(
+    prepare: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
+        yield from ((number, share, pixels) for number, share, pixels in frames(video, every) if number < 4)
+        raise UnreadableImage(f"{video} cannot be decoded: rubbish.")
+
+    monkeypatch.setattr("cyclegan.data.preparing.run.frames", damaged)
+    clip(tmp_path / "clip.mp4")
+    draw_images(tmp_path / "b", 2, 0)
+    code, out, err = prepare("--a", "clip.mp4", "--b", "b", "--to", "data", "--every", "2")
+    assert code == 0 and "left out" not in out
+    assert "clip.mp4 cannot be decoded: rubbish. What comes before that was taken." in err
+    assert names(tmp_path / "data" / "trainA") == ["clip-000000.png", "clip-000002.png"]

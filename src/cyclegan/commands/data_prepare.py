@@ -1,7 +1,9 @@
 """`cyclegan data prepare`."""
 
 import re
+import shlex
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
@@ -47,28 +49,34 @@ def prepare(arguments: list[str]) -> None:
     options = parse(Prepare, "cyclegan data prepare", arguments)
     layout, recipe = _layout(options), _recipe(options)
 
+    from rich.console import Console
     from rich.progress import track
 
+    from cyclegan.data.checking.check import printable
     from cyclegan.data.placing import new_folder
     from cyclegan.data.preparing.plan import plan
     from cyclegan.data.preparing.run import run
 
     tasks, notes = plan(layout, options.source, options.a, options.b, test=options.test, seed=options.seed)
     for note in notes:
-        print(note)
-    problems = 0
-    with new_folder(options.to) as folder:
-        results = run(tasks, folder, layout, recipe, every=options.every, test=options.test)
-        for done in track(results, "Preparing", total=len(tasks), disable=not sys.stderr.isatty()):
+        print(printable(note))
+    console, lost = Console(stderr=True), 0
+    with (
+        new_folder(options.to) as folder,
+        closing(run(tasks, folder, layout, recipe, every=options.every, test=options.test)) as results,
+    ):
+        silent = not console.is_terminal
+        for done in track(results, "Preparing", len(tasks), console=console, transient=True, disable=silent):
+            lost += done.files == 0
             if done.problem:
-                problems += 1
-                print(done.problem, file=sys.stderr)
+                print(printable(done.problem), file=sys.stderr)
         counts = {each.name: sum(f.is_file() for f in each.rglob("*")) for each in sorted(folder.iterdir())}
         if not counts:
             raise CycleGANError(f"Nothing could be made of the {len(tasks)} files, so {options.to} was not written.")
-    left_out = f"; {problems} left out, named above" if problems else ""
+    left_out = f"; {lost} left out, named above" if lost else ""
     print(f"{options.to}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{left_out}.")
-    print(f"Look at it with: cyclegan data check {options.to}")
+    method = "" if layout == "folders" else " --method pix2pix"
+    print(f"Look at it with: cyclegan data check {shlex.quote(str(options.to))}{method}")
 
 
 def _layout(options: Prepare) -> "Layout":

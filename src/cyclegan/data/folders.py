@@ -39,8 +39,8 @@ class Domains:
     names: tuple[str, str] = ("A", "B")
 
 
-def find_images(folder: Path) -> tuple[Path, ...]:
-    """All image files below a folder, in an order that does not depend on the file system.
+def find_images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    """All files of these suffixes below a folder, in an order that does not depend on the file system.
 
     Hidden files and folders are passed over, and so are links to folders that were seen already or hold this one.
     """
@@ -54,20 +54,23 @@ def find_images(folder: Path) -> tuple[Path, ...]:
                 seen.add(real)
                 below.append(name)
         folders[:] = below
-        found += [Path(where, name) for name in _visible(files) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        found += [Path(where, name) for name in _visible(files) if Path(name).suffix.lower() in kinds]
     return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
 
 
-def find_domains(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> Domains:
+def find_domains(
+    data: Path | None = None, a: Path | None = None, b: Path | None = None, kinds: frozenset[str] = IMAGE_SUFFIXES
+) -> Domains:
     """The images of a data set, given as one folder `data` or as two folders `a` and `b`.
 
     One folder holds trainA and trainB, or train/A and train/B, or just A and B; test images are in testA and testB
-    (or valA, valB, test/A, ...), and may be missing. Names are matched whatever their case. Raises `UsageError`.
+    (or valA, valB, test/A, ...), and may be missing. Names are matched whatever their case; `kinds` are the suffixes
+    of files that count. Raises `UsageError`.
     """
     if data is not None and (a is not None or b is not None):
         raise UsageError(f"The folder {data} and --a or --b were both given; give one folder, or two with --a and --b.")
     if data is not None:
-        return _domains_below(data)
+        return _domains_below(data, kinds)
     if a is None or b is None:
         given = f"{a or b} is one domain only" if a or b else "No data was given"
         raise UsageError(f"{given}; give one folder that holds both domains, or two with --a and --b.")
@@ -75,7 +78,7 @@ def find_domains(data: Path | None = None, a: Path | None = None, b: Path | None
         _require_folder(folder)
     if a.samefile(b):
         raise UsageError(f"--a and --b are the same folder, {a}; give two different ones.")
-    return Domains(_some_images(a, b), Domain(), (a.resolve().name, b.resolve().name))
+    return Domains(_some_images(a, b, kinds), Domain(), (a.resolve().name, b.resolve().name))
 
 
 def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> Domains:
@@ -206,7 +209,7 @@ def _splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tu
     return _images(train), find_images(test) if test else ()
 
 
-def _domains_below(data: Path) -> Domains:
+def _domains_below(data: Path, kinds: frozenset[str]) -> Domains:
     _require_folder(data)
     a, b = (_split(data, "train", domain) or _sub(data, domain) for domain in "AB")
     if a is None and b is None:
@@ -220,7 +223,8 @@ def _domains_below(data: Path) -> Domains:
         there, missing = (a, "B") if a is not None else (b, "A")
         assert there is not None
         raise UsageError(f"{there} has no {there.name[:-1]}{missing} beside it; both domains are needed to train.")
-    return Domains(_some_images(a, b), _any_images(*(_split(data, "test", domain) for domain in "AB")))
+    test_a, test_b = (_split(data, "test", domain) for domain in "AB")
+    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds))
 
 
 def _split(data: Path, split: str, domain: str) -> Path | None:
@@ -256,17 +260,17 @@ def _require_folder(folder: Path) -> None:
         raise UsageError(f"{folder} may not be read; check its permissions.")
 
 
-def _any_images(a: Path | None, b: Path | None) -> Domain:
-    return Domain(find_images(a) if a else (), find_images(b) if b else (), (a, b))
+def _any_images(a: Path | None, b: Path | None, kinds: frozenset[str]) -> Domain:
+    return Domain(find_images(a, kinds) if a else (), find_images(b, kinds) if b else (), (a, b))
 
 
-def _some_images(a: Path, b: Path) -> Domain:
+def _some_images(a: Path, b: Path, kinds: frozenset[str]) -> Domain:
     """The images of two folders. Raises `UsageError` if there is none in one of them."""
-    return Domain(_images(a), _images(b), (a, b))
+    return Domain(_images(a, kinds), _images(b, kinds), (a, b))
 
 
-def _images(folder: Path) -> tuple[Path, ...]:
-    found = find_images(folder)
+def _images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    found = find_images(folder, kinds)
     if not found:
         files = sum(1 for path in folder.rglob("*") if path.is_file())
         holds = f"holds {files} file{'s' * (files != 1)}, none an image" if files else "is empty"

@@ -13,7 +13,7 @@ from cyclegan.errors import UsageError
 def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
     """Every so many-th frame, upright: its number, how far into the video it is (0 to 1), and its pixels.
 
-    Raises `UnreadableImage` for a file that is no video, and `UsageError` without PyAV.
+    Raises `UnreadableImage` for a file that is no video, or where it is damaged, and `UsageError` without PyAV.
     """
     try:
         import av
@@ -23,10 +23,10 @@ def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
         with av.open(str(video)) as container:
             if not container.streams.video:
                 raise UnreadableImage(f"{video} has no pictures.")
-            length = (container.duration or 0) / av.time_base
+            start, length = ((each or 0) / av.time_base for each in (container.start_time, container.duration))
             for number, frame in enumerate(container.decode(container.streams.video[0])):
                 if number % every == 0:
-                    share = min(1.0, (frame.time or 0) / length) if length else 0.0
+                    share = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
                     yield number, share, Pixels(_upright(frame.to_ndarray(format="rgb24"), frame.rotation))
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableImage(f"{video} cannot be decoded: {error}.") from None

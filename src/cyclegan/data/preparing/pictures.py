@@ -1,13 +1,14 @@
 """What is done to one image on its way into a prepared data set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cyclegan.data.images import Source, read_header, read_pixels
 from cyclegan.data.pixels import Pixels, Reading, shown
-from cyclegan.data.sources import UnreadableImage
+from cyclegan.data.sources import Unfit
+from cyclegan.data.writing import holds
 from cyclegan.errors import UsageError
 
 CHANNELS = {"L": 1, "1": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGBA": 4, "RGBa": 4}  # of modes; colour of all others
@@ -32,9 +33,13 @@ class Recipe:
         return self.size is not None or self.crops is not None or self.suffix is not None
 
 
-def read(source: Source) -> Pixels:
-    """An image in its own channels and depth, upright. Raises `UnreadableImage`."""
-    return read_pixels(source, Reading(CHANNELS.get(read_header(source).mode, 3)))
+def read(source: Source, suffix: str) -> Pixels:
+    """An image in its own channels and depth, upright, but without alpha where files of this suffix have none.
+
+    Raises `UnreadableImage`.
+    """
+    channels = CHANNELS.get(read_header(source).mode, 3)
+    return read_pixels(source, Reading(channels if holds(suffix, channels) else channels - 1))
 
 
 def joined(a: Pixels, b: Pixels) -> Pixels:
@@ -54,19 +59,23 @@ def edges(image: Pixels) -> Pixels:
     return Pixels(np.where(found, 0, 255).astype(np.uint8)[..., None])
 
 
-def prepared(image: Pixels, recipe: Recipe) -> Iterator[tuple[str, Pixels]]:
-    """What becomes of an image, each with the end of its name: one image, or its crops. Raises `UnreadableImage`."""
+def prepared(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
+    """What becomes of one image or each of a pair: itself or its crops, with the ends of names. Raises `Unfit`."""
     if recipe.size is not None:
-        image = image.resized(_size(image.size, recipe.size))
+        images = [image.resized(_size(image.size, recipe.size)) for image in images]
     if recipe.crops is None:
-        yield "", image
-        return
-    side = recipe.crops
+        return [[("", image)] for image in images]
+    if len({image.size for image in images}) > 1:
+        raise Unfit("and its partner have unequal sizes, so that their crops would be no pairs; give --size 512x512")
+    return [list(_crops(image, recipe.crops, recipe.overlap)) for image in images]
+
+
+def _crops(image: Pixels, side: int, overlap: int) -> Iterator[tuple[str, Pixels]]:
     if min(image.size) < side:
         width, height = image.size
-        raise UnreadableImage(f"is {width}x{height} pixels, too small for crops of {side}x{side}")
-    for row, top in enumerate(starts(image.size[1], side, recipe.overlap)):
-        for column, left in enumerate(starts(image.size[0], side, recipe.overlap)):
+        raise Unfit(f"is {width}x{height} pixels, too small for crops of {side}x{side}")
+    for row, top in enumerate(starts(image.size[1], side, overlap)):
+        for column, left in enumerate(starts(image.size[0], side, overlap)):
             cut = image.crop((left, top, left + side, top + side))
             yield f"-r{row}-c{column}", replace(cut, values=np.ascontiguousarray(cut.values))
 

@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cyclegan.data.folders import Domain, Domains, find_domains, find_images, find_pairs, find_pictures, paired_by_name
 from cyclegan.data.sources import Half, Source
+from cyclegan.data.writing import IMAGE_SUFFIXES
 from cyclegan.errors import UsageError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"})
+KINDS = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 Layout = Literal["folders", "join", "halve", "edges"]
 
 
@@ -29,13 +31,12 @@ class Task:
     @property
     def first(self) -> Path:
         """The file that a sentence names."""
-        source = self.sources[0]
-        return source.path if isinstance(source, Half) else source
+        return file_of(self.sources[0])
 
     @property
     def is_video(self) -> bool:
         """Whether the source is a video, of which frames are made."""
-        return self.first.suffix.lower() in VIDEO_SUFFIXES
+        return is_video(self.first)
 
 
 def plan(
@@ -58,13 +59,29 @@ def plan(
         found = find_pairs(data, a, b)
     else:
         found = _two_domains(data, a, b, notes)
-    paired = [paired_by_name(domain) for domain in (found.train, found.test)]
-    if paired[0]:
-        notes.append(f"{len(paired[0])} pairs of equal names, which stay together.")
-        return _tasks(
-            [(found.train, "train"), (found.test, "test")], ("",) if layout == "join" else ("A", "B"), test, seed
-        ), notes
+    if _are_pairs(found):
+        notes.append(f"{len(found.train.a)} pairs of equal names, which stay together.")
+        domains = ("",) if layout == "join" else ("A", "B")
+        return _tasks([(found.train, "train"), (found.test, "test")], domains, test, seed), notes
+    if layout == "join":
+        raise UsageError("The test images of A and B have no equal names, so that they cannot be joined.")
     return [*_alone(found, "A", test, seed), *_alone(found, "B", test, seed)], notes
+
+
+def is_video(source: Source) -> bool:
+    """Whether frames are to be made of it."""
+    return file_of(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def file_of(source: Source) -> Path:
+    """The file in which an image is."""
+    return source.path if isinstance(source, Half) else source
+
+
+def _are_pairs(found: Domains) -> bool:
+    """Whether names pair all images. Videos are no pairs though their names agree, nor is a set half of which is."""
+    both = [domain for domain in (found.train, found.test) if domain.a or domain.b]
+    return all(paired_by_name(domain) and not any(map(is_video, (*domain.a, *domain.b))) for domain in both)
 
 
 def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> Domains:
@@ -75,19 +92,19 @@ def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[
         if len(folders) == 2 and not known:
             (a, b), data = folders, None
             notes.append(f"A is {a.name}, B is {b.name}.")
-    if data is not None or a is None or b is None:
-        return find_domains(data, a, b)
+    if data is not None or a is None or b is None or (a.is_dir() and b.is_dir()):
+        return find_domains(data, a, b, KINDS)
     return Domains(Domain(_of(a), _of(b), (_root(a), _root(b))), Domain(), (a.stem, b.stem))
 
 
 def _of(place: Path) -> tuple[Path, ...]:
     """The images and videos of a folder, or a video alone. Raises `UsageError` if there is none."""
-    if place.is_file() and place.suffix.lower() in VIDEO_SUFFIXES:
+    if place.is_file() and is_video(place):
         return (place,)
     if not place.is_dir():
-        raise UsageError(f"{place} {'is no video that is known' if place.exists() else 'does not exist'}.")
-    videos = sorted(path for path in place.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    found = (*find_images(place), *videos)
+        why = f"is neither a folder nor a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
+        raise UsageError(f"{place} {why if place.exists() else 'does not exist'}.")
+    found = find_images(place, KINDS)
     if not found:
         raise UsageError(f"{place} holds no image and no video.")
     return found
@@ -116,7 +133,7 @@ def _alone(found: Domains, side: Literal["A", "B"], test: float, seed: int) -> l
 
 
 def _name(source: Source, root: Path | None) -> Path:
-    path = source.path if isinstance(source, Half) else source
+    path = file_of(source)
     return (path.relative_to(root) if root else Path(path.name)).with_suffix("")
 
 
@@ -125,9 +142,10 @@ def _put_aside(tasks: list[Task], share: float, draw: str) -> list[Task]:
     pictures = [task for task in tasks if not task.is_video]
     if any(task.split == "test" for task in tasks) or not pictures:
         return tasks
-    chosen = set(random.Random(draw).sample(range(len(pictures)), round(share * len(pictures))))
+    count = min(round(share * len(pictures)), len(pictures) - 1)  # something is left to train on
+    chosen = set(random.Random(draw).sample(range(len(pictures)), count))
     aside = {id(task) for number, task in enumerate(pictures) if number in chosen}
-    return [Task(t.sources, t.domains, t.name, "test") if id(t) in aside else t for t in tasks]
+    return [replace(t, split="test") if id(t) in aside else t for t in tasks]
 
 
 def unlike(tasks: Iterable[Task]) -> list[Task]:
@@ -140,5 +158,5 @@ def unlike(tasks: Iterable[Task]) -> list[Task]:
             number += 1
             name = task.name.with_name(f"{task.name.name}-{number}")
         taken.add((task.split, task.domains, name))
-        renamed.append(Task(task.sources, task.domains, name, task.split))
+        renamed.append(replace(task, name=name))
     return renamed

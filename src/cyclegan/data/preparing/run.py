@@ -1,10 +1,11 @@
-"""Doing the tasks: on all processors, into a folder that appears whole or not at all."""
+"""Doing the tasks on all processors."""
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from cyclegan.data.images import write_pixels
 from cyclegan.data.pixels import Pixels
 from cyclegan.data.preparing.frames import frames
 from cyclegan.data.preparing.pictures import Recipe, edges, joined, prepared, read
-from cyclegan.data.preparing.plan import Layout, Task, unlike
-from cyclegan.data.sources import Half, UnreadableImage
+from cyclegan.data.preparing.plan import Layout, Task, file_of, unlike
+from cyclegan.data.sources import Unfit, UnreadableImage, opened
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a task: the files made, or why there are none."""
+    """What became of a task: the number of files made, and what was wrong if some or all could not be."""
 
     task: Task
     files: int = 0
@@ -28,55 +29,75 @@ class Done:
 
 def run(
     tasks: Sequence[Task], folder: Path, layout: Layout, recipe: Recipe, *, every: int = 1, test: float = 0.0
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Do all tasks, in their order. Files are linked where nothing is to be changed, or copied where links cannot be.
 
     `every` is of frames of videos, whose last share `test` is to test on. Raises `CycleGANError` when files cannot be
     written.
     """
-    work = partial(_do, folder=folder, layout=layout, recipe=recipe, every=every, test=test)
+    stop = threading.Event()
+    work = partial(_do, folder=folder, layout=layout, recipe=recipe, every=every, test=test, stop=stop)
     pool = ThreadPoolExecutor(processors())  # decoding, resizing and encoding need no interpreter
     try:
         yield from pool.map(work, unlike(tasks))
     finally:
+        stop.set()  # a long video would go on for as long as it is
         pool.shutdown(cancel_futures=True)
 
 
-def _do(task: Task, folder: Path, layout: Layout, recipe: Recipe, every: int, test: float) -> Done:
+def _do(
+    task: Task, folder: Path, layout: Layout, recipe: Recipe, every: int, test: float, stop: threading.Event
+) -> Done:
     try:
         if task.is_video:
-            return Done(task, _film(task, folder, recipe, every, test))
+            return _film(task, folder, recipe, every, test, stop)
         if layout == "folders" and not recipe.changes:
             return Done(task, _link(task, folder))
         return Done(task, _convert(task, folder, layout, recipe))
     except UnreadableImage as error:
-        said = str(error)
-        return Done(task, problem=said if said.startswith(str(task.first.parent)) else f"{task.first} {said}.")
+        return Done(task, problem=str(error))
+    except Unfit as error:
+        return Done(task, problem=f"{task.first} {error}.")
 
 
 def _link(task: Task, folder: Path) -> int:
+    for source in task.sources:
+        with opened(file_of(source)):  # all of a pair, or nothing
+            pass
     for source, domain in zip(task.sources, task.domains, strict=True):
-        assert not isinstance(source, Half)
-        target = folder / f"{task.split}{domain}" / task.name.with_name(task.name.name + source.suffix)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(source), target)
-        except OSError:  # another disk, or a file system without links
-            shutil.copyfile(source, target)
+        _link_one(file_of(source), _place(task, folder, domain))
     return len(task.sources)
 
 
+def _link_one(source: Path, path: Path) -> None:
+    target = path.with_name(path.name + source.suffix)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
+
+
+def _place(task: Task, folder: Path, domain: str) -> Path:
+    """Where a result goes, without suffix."""
+    return folder / f"{task.split}{domain}" / task.name
+
+
 def _convert(task: Task, folder: Path, layout: Layout, recipe: Recipe) -> int:
-    images = [read(source) for source in task.sources]
+    """Decode and change; of a pair both are written, or neither."""
+    suffixes = [recipe.suffix or file_of(source).suffix for source in task.sources]
+    images = [read(source, suffix) for source, suffix in zip(task.sources, suffixes, strict=True)]
     if layout == "join":
-        images = [joined(*images)]
+        images, suffixes = [joined(*images)], [suffixes[0] if len(set(suffixes)) == 1 else ".png"]
     elif layout == "edges":
-        images = [edges(images[0]), images[0]]
-    made = [list(prepared(image, recipe)) for image in images]  # all of a pair, or nothing
-    return sum(
-        _write(each, folder / f"{task.split}{domain}" / task.name, recipe.suffix or task.first.suffix)
-        for each, domain in zip(made, task.domains, strict=True)
-    )
+        images, suffixes = [edges(images[0]), images[0]], [recipe.suffix or ".png", *suffixes]
+    made = prepared(images, recipe)
+    places = [_place(task, folder, domain) for domain in task.domains]
+    if layout == "edges" and not recipe.changes:
+        _link_one(task.first, places.pop())
+    for each, place, suffix in zip(made, places, suffixes, strict=False):
+        _write(each, place, suffix)
+    return sum(map(len, made))
 
 
 def _write(images: Sequence[tuple[str, Pixels]], path: Path, suffix: str) -> int:
@@ -85,11 +106,19 @@ def _write(images: Sequence[tuple[str, Pixels]], path: Path, suffix: str) -> int
     return len(images)
 
 
-def _film(task: Task, folder: Path, recipe: Recipe, every: int, test: float) -> int:
+def _film(task: Task, folder: Path, recipe: Recipe, every: int, test: float, stop: threading.Event) -> Done:
     """Frames next to each other are nearly equal, so that the end of the video is put aside, not some between."""
     count, (domain,) = 0, task.domains
-    for number, share, image in frames(task.first, every):
-        split = "test" if test and share >= 1 - test else "train"
-        path = folder / f"{split}{domain}" / task.name.with_name(f"{task.name.name}-{number:06d}")
-        count += _write(list(prepared(image, recipe)), path, recipe.suffix or ".png")
-    return count
+    try:
+        for number, share, image in frames(task.first, every):
+            if stop.is_set():
+                break
+            late = replace(task, split="test") if test and share >= 1 - test else task
+            place = _place(late, folder, domain)
+            made = prepared([image], recipe)[0]
+            count += _write(made, place.with_name(f"{place.name}-{number:06d}"), recipe.suffix or ".png")
+    except UnreadableImage as error:
+        if not count:
+            raise
+        return Done(task, count, f"{error} What comes before that was taken.")
+    return Done(task, count)
