@@ -2,6 +2,7 @@
 
 import io
 import signal
+import struct
 import sys
 import time
 from fractions import Fraction
@@ -24,7 +25,7 @@ from cyclegan.translation.animation import translate_animation
 from cyclegan.translation.model_folder import Model, settings_of, write_model
 from cyclegan.translation.pipes import translate_picture, translate_raw
 from cyclegan.translation.smoothing import smoothed
-from cyclegan.translation.video import translate_video
+from cyclegan.translation.video import translate_camera_raw, translate_video
 
 RATE = 20
 TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}  # BT.709, limited
@@ -74,14 +75,15 @@ def film(
 
 
 def seen(path: Path) -> dict[str, Any]:
-    """What a player makes of a file: times of frames in seconds, sound as packets, tags."""
+    """What a player makes of a file: times of frames in seconds, sound as packets with their times, tags."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         tags = {tag: getattr(stream.codec_context, tag) for tag in TAGS}
         frames = [round(float(frame.time), 3) for frame in container.decode(stream)]
         size = stream.width, stream.height
     with av.open(str(path)) as container:
-        sound = [bytes(packet) for packet in container.demux(audio=0) if packet.size] if container.streams.audio else []
+        packets = container.demux(audio=0) if container.streams.audio else []
+        sound = [(round(float(p.pts * p.time_base), 3), bytes(p)) for p in packets if p.size]
     return {"times": frames, "sound": sound, "tags": tags, "size": size}
 
 
@@ -121,17 +123,56 @@ def test_pictures_come_through_unchanged_but_for_the_coding(tmp_path: Path) -> N
             assert np.abs(difference).mean() < 3
 
 
-def test_a_turned_video_is_upright(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1])
-    given: list[tuple[int, ...]] = []
-    original = Translator.translate
-    monkeypatch.setattr(
-        Translator, "translate", lambda self, image, *a: given.append(image.shape) or original(self, image, *a)
-    )
-    monkeypatch.setattr(video, "_rotation", lambda frame: 90)  # PyAV cannot write such a tag
-    translate_video(translator, tmp_path / "in.mp4", tmp_path / "out.mp4")
-    assert given == [(64, 48, 3)] * 2
+def corners(path: Path) -> tuple[np.ndarray[Any, Any], int, int]:
+    """The colours of a video's corners (2, 2, 3) as its pixels are stored, and its tags of range and matrix."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        inner = [frame.to_ndarray(format="rgb24").astype(int)[y, x] for y in (5, -6) for x in (5, -6)]
+        return np.reshape(inner, (2, 2, 3)), int(frame.color_range), int(frame.colorspace)
+
+
+def film_corners(path: Path, codec: str, colour_range: int, matrix: int) -> None:
+    """Red and green above blue and white, stored in a range (1 limited, 2 full) by a matrix (1 BT.709, 6 BT.601)."""
+    colours = np.array([[[220, 30, 30], [30, 220, 40]], [[20, 30, 230], [250, 250, 250]]], np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.color_range, stream.codec_context.colorspace = colour_range, matrix
+        for number in range(2):
+            drawn = av.VideoFrame.from_ndarray(colours.repeat(24, 0).repeat(32, 1), format="rgb24")
+            frame = drawn.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=colour_range)
+            frame.color_range, frame.colorspace = colour_range, matrix
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libvpx-vp9", ".webm")])
+@pytest.mark.parametrize("colour_range", [1, 2])
+@pytest.mark.parametrize("matrix", [1, 6])
+def test_colours_stay_in_every_range_and_matrix(
+    tmp_path: Path, codec: str, suffix: str, colour_range: int, matrix: int
+) -> None:
+    given, made = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    film_corners(given, codec, colour_range, matrix)
+    translate_video(Translator(torch.nn.Identity(), (3, 3), "cpu"), given, made)
+    (before, *tags), (after, *tags_after) = corners(given), corners(made)
+    assert tags == tags_after == [colour_range, matrix]
+    assert np.abs(after - before).max() <= 6
+
+
+def test_a_turned_video_is_upright(tmp_path: Path) -> None:
+    film_corners(tmp_path / "in.mp4", "libx264", 1, 1)
+    before = corners(tmp_path / "in.mp4")[0]
+    content = bytearray((tmp_path / "in.mp4").read_bytes())
+    matrix = content.index(b"tkhd") + 44  # of ISO 14496-12, 8.3.2, in 16.16: players turn clockwise by 90 degrees
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30)
+    (tmp_path / "in.mp4").write_bytes(content)
+    translate_video(Translator(torch.nn.Identity(), (3, 3), "cpu"), tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert seen(tmp_path / "out.mp4")["size"] == (48, 64)
+    assert np.abs(corners(tmp_path / "out.mp4")[0] - np.rot90(before, -1)).max() <= 6
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert next(container.decode(video=0)).rotation == 0  # else it would be turned twice
 
 
 def test_odd_sides(translator: Translator, tmp_path: Path) -> None:
@@ -145,6 +186,9 @@ def test_a_camera_is_filmed(translator: Translator, tmp_path: Path, monkeypatch:
     source = "camera:testsrc=size=48x32:rate=5:duration=2"
     assert translate_video(translator, source, tmp_path / "out.mp4").frames == 10
     assert len(seen(tmp_path / "out.mp4")["times"]) == 10
+    made = io.BytesIO()
+    assert translate_camera_raw(translator, source, made, 24, 16).frames == 10
+    assert len(made.getvalue()) == 10 * 24 * 16 * 3
 
 
 def test_what_cannot_be_filmed_is_said(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

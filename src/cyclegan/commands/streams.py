@@ -28,6 +28,8 @@ def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
     source = options.input[0]
     if options.smooth and not is_video(source) and options.raw is None:
         raise UsageError(f"--smooth is for videos, and {source} is none.")
+    if is_video(source) and options.raw is None and str(options.out) == "-":
+        raise UsageError("Videos do not go to standard output; give a file, or of a camera --raw 640x480.")
     target = Path("-") if str(options.out) == "-" else _target(options, is_video(source))
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
@@ -60,16 +62,25 @@ def _target(options: "Translate", moving: bool) -> Path:
 
 def _raw(translator: "Translator", options: "Translate") -> None:
     from cyclegan.translation.pipes import translate_raw
+    from cyclegan.translation.video import CAMERA, translate_camera_raw
 
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", options.raw or "")
     if found is None:
         raise UsageError(f"--raw is {options.raw!r}; it must be width and height, such as 640x480.")
-    if str(options.input[0]) != "-" or str(options.out) != "-":
-        raise UsageError("--raw takes frames from standard input to standard output; write - -o -.")
+    source = str(options.input[0])
+    if not (source == "-" or source.startswith(CAMERA)) or str(options.out) != "-":
+        raise UsageError("--raw takes frames from standard input or a camera to standard output; write - -o -.")
     if (translator.in_channels, translator.out_channels) != (3, 3):
         raise UsageError("--raw is for generators of colour images.")
-    count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, int(found[1]), int(found[2]))
+    width, height, stopped = int(found[1]), int(found[2]), 0
+    if source == "-":
+        count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
+    else:
+        filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
+        count, stopped = filmed.frames, filmed.stopped
     print(f"{count} frames translated", file=sys.stderr)
+    if stopped:
+        raise SystemExit(128 + stopped)
 
 
 def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:

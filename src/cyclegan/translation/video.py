@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -68,6 +68,24 @@ def translate_video(
             temporary.unlink()
 
 
+def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], width: int, height: int) -> Filmed:
+    """Write each frame of a camera, scaled to a size and translated, as 8 bit RGB, until it ends or is stopped.
+
+    Raises `UsageError` without PyAV, and `CycleGANError` for a camera that cannot be read.
+    """
+    av = library()
+    count = 0
+    with _complaints_named(av, source), _opened(av, source) as given, StopRequests(say=False) as requests:
+        for frame in given.decode(video=0):
+            pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+            made.write(np.ascontiguousarray(translator.translate(pixels)).tobytes())
+            made.flush()
+            count += 1
+            if requests.received:
+                break
+        return Filmed(count, requests.received)
+
+
 class _Copy:
     """One video on its way from a container to another."""
 
@@ -125,13 +143,16 @@ class _Copy:
         return None
 
     def _write(self, frame: Any) -> None:
-        pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), _rotation(frame) // 90))
-        result = self.translator.translate(pixels, self.size)  # type: ignore[arg-type]
+        result = self.translator.translate(_upright(frame), self.size)  # type: ignore[arg-type]
         result = np.repeat(result[..., None], 3, 2) if result.ndim == 2 else np.ascontiguousarray(result[..., :3])
         if self.out is None:
             self.out = self._stream(result.shape[1], result.shape[0])
         drawn = self.av.VideoFrame.from_ndarray(result, format="rgb24")
-        drawn = drawn.reformat(format=self.out.pix_fmt, dst_colorspace=_for_matrix(frame.colorspace))
+        drawn = drawn.reformat(
+            format=self.out.pix_fmt,
+            dst_colorspace=_for_matrix(frame.colorspace),
+            dst_color_range=frame.color_range or None,  # else full range would be tagged, and limited written
+        )
         drawn.pts, drawn.time_base = frame.pts, frame.time_base
         if frame.duration:
             drawn.duration = frame.duration
@@ -150,9 +171,9 @@ class _Copy:
         return out
 
 
-def _rotation(frame: Any) -> int:
-    """Degrees against the clock by which players turn the frame."""
-    return int(frame.rotation)
+def _upright(frame: Any) -> np.ndarray[Any, Any]:
+    """The frame (H, W, 3) as players show it; its rotation is in degrees against the clock."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90))
 
 
 def _for_matrix(colorspace: int) -> int | None:
