@@ -1,6 +1,7 @@
 """Videos, animations and pipes through `cyclegan translate`, with a generator of a few weights."""
 
 import io
+import os
 import signal
 import struct
 import sys
@@ -8,6 +9,7 @@ import time
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,6 +20,8 @@ from PIL import Image, ImageSequence
 
 from conftest import TINY, draw_images, start
 from cyclegan import CycleGANError, Translator, UsageError
+from cyclegan.cli import COMMANDS
+from cyclegan.commands.options import call
 from cyclegan.config import Config
 from cyclegan.methods import build_method
 from cyclegan.translation import files, video
@@ -283,6 +287,26 @@ def test_raw_frames_go_through_pipes(translator: Translator) -> None:
     assert np.array_equal(result[1], translator.translate(frames[1]))
     with pytest.raises(CycleGANError, match="ends within frame 2"):
         translate_raw(translator, io.BytesIO(frames.tobytes()[: 16 * 20 * 3 + 5]), io.BytesIO(), 20, 16)
+
+
+def test_the_command_says_what_cannot_be_piped(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def translate(*words: str | Path) -> None:
+        call(COMMANDS["translate"], [str(model), *map(str, words)])
+
+    film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1])
+    with pytest.raises(UsageError, match="Videos do not go to standard output"):
+        translate(tmp_path / "in.mp4", "-o", "-")
+    with pytest.raises(UsageError, match="from standard input or a camera"):
+        translate(tmp_path / "in.mp4", "-o", "-", "--raw", "64x48")
+    readable, writable = os.pipe()
+    os.close(readable)  # the program behind the pipe has gone
+    with os.fdopen(writable, "wb", buffering=0) as closed:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bytes(16 * 16 * 3))))
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=closed))
+        with pytest.raises(CycleGANError, match="The program that takes the frames has ended"):
+            translate("-", "-o", "-", "--raw", "16x16")
+    with pytest.raises(UsageError, match="--smooth needs a generator"):
+        smoothed(Translator(torch.nn.Identity(), (3, 3), "cpu"), 0.9)
 
 
 def test_folders_keep_their_order_while_reading_and_writing_overlap(translator: Translator, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 
 if TYPE_CHECKING:
     from cyclegan.commands.translation import Translate
@@ -73,11 +73,14 @@ def _raw(translator: "Translator", options: "Translate") -> None:
     if (translator.in_channels, translator.out_channels) != (3, 3):
         raise UsageError("--raw is for generators of colour images.")
     width, height, stopped = int(found[1]), int(found[2]), 0
-    if source == "-":
-        count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
-    else:
-        filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
-        count, stopped = filmed.frames, filmed.stopped
+    try:
+        if source == "-":
+            count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
+        else:
+            filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
+            count, stopped = filmed.frames, filmed.stopped
+    except BrokenPipeError:
+        raise CycleGANError("The program that takes the frames has ended, and so does the translation.") from None
     print(f"{count} frames translated", file=sys.stderr)
     if stopped:
         raise SystemExit(128 + stopped)

@@ -47,7 +47,7 @@ def smoothed(translator: Translator, share: float) -> Translator:
     generator = copy.deepcopy(translator.generator)
     norms = [(m, n, c) for m in generator.modules() for n, c in m.named_children() if isinstance(c, NORMS)]
     if not norms:
-        raise UsageError("--smooth is for generators that normalise each image by itself; this one does not.")
+        raise UsageError("--smooth needs a generator that normalises each image by itself, and no export.")
     for module, name, norm in norms:
         setattr(module, name, SmoothedNorm(norm, share))
     settings = translator.reading.span, translator.writing.span
