@@ -97,6 +97,17 @@ def test_pairs_stay_together_and_present_tests_are_kept(prepare: Command, tmp_pa
     assert names(tmp_path / "twice") == names(tmp_path / "data")
 
 
+def test_a_stray_file_among_pairs_is_named(prepare: Command, tmp_path: Path) -> None:
+    for side in "AB":
+        draw_images(tmp_path / "src" / side, 5, 0)
+    (tmp_path / "src" / "A" / "stray.png").write_bytes((tmp_path / "src" / "A" / "00.png").read_bytes())
+    code, out, err = prepare("src", "--to", "data")
+    assert code == 0 and "stray.png has no partner; if they are pairs" in out + err
+    for number in range(4):
+        (tmp_path / "src" / "B" / f"{number:02d}.png").unlink()
+    assert "partner" not in "".join(prepare("src", "--to", "strangers")[1:])  # a name or two agree by chance
+
+
 def test_images_are_resized_and_converted_in_their_own_depth(prepare: Command, tmp_path: Path) -> None:
     gradient(tmp_path / "src" / "A" / "wide.jpg", 120, 60)
     gradient(tmp_path / "src" / "B" / "tall.png", 50, 100, "L")

@@ -115,7 +115,7 @@ def paired_by_name(domain: Domain) -> list[tuple[Source, Source]]:
     """
     if domain.paired:
         return list(zip(domain.a, domain.b, strict=True))
-    if any(_without_partner(domain)):
+    if any(without_partner(domain)):
         return []
     a, b = (
         dict(zip(names, files, strict=True)) for names, files in zip(_names(domain), (domain.a, domain.b), strict=True)
@@ -154,7 +154,7 @@ def _matched(domain: Domain) -> Domain:
 
 
 def _require_partners(domain: Domain) -> None:
-    alone = _without_partner(domain)
+    alone = without_partner(domain)
     if not any(alone):
         return
     side = 0 if alone[0] else 1
@@ -166,7 +166,7 @@ def _require_partners(domain: Domain) -> None:
     )
 
 
-def _without_partner(domain: Domain) -> tuple[list[Source], list[Source]]:
+def without_partner(domain: Domain) -> tuple[list[Source], list[Source]]:
     """Images of A and of B whose name does not occur exactly once on either side."""
     names = _names(domain)
     counts = [Counter(each) for each in names]

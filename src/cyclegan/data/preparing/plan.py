@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cyclegan.data.folders import Domain, Domains, find_domains, find_images, find_pairs, find_pictures, paired_by_name
+from cyclegan.data.folders import (
+    Domain,
+    Domains,
+    find_domains,
+    find_images,
+    find_pairs,
+    find_pictures,
+    paired_by_name,
+    without_partner,
+)
 from cyclegan.data.sources import Half, Source
 from cyclegan.data.writing import IMAGE_SUFFIXES
 from cyclegan.errors import UsageError
@@ -65,6 +74,7 @@ def plan(
         return _tasks([(found.train, "train"), (found.test, "test")], domains, test, seed), notes
     if layout == "join":
         raise UsageError("The test images of A and B have no equal names, so that they cannot be joined.")
+    notes += _nearly_pairs(found)
     return [*_alone(found, "A", test, seed), *_alone(found, "B", test, seed)], notes
 
 
@@ -82,6 +92,18 @@ def _are_pairs(found: Domains) -> bool:
     """Whether names pair all images. Videos are no pairs though their names agree, nor is a set half of which is."""
     both = [domain for domain in (found.train, found.test) if domain.a or domain.b]
     return all(paired_by_name(domain) and not any(map(is_video, (*domain.a, *domain.b))) for domain in both)
+
+
+def _nearly_pairs(found: Domains) -> list[str]:
+    """A sentence for images that are split as strangers though most have a partner: one stray file does that."""
+    domain = found.train
+    alone = without_partner(domain)
+    if not any(alone) or found.test.a or found.test.b or any(map(is_video, (*domain.a, *domain.b))):
+        return []
+    if any(2 * len(lost) >= len(files) for lost, files in zip(alone, (domain.a, domain.b), strict=True)):
+        return []
+    first = file_of((*alone[0], *alone[1])[0])
+    return [f"Most names are equal in A and B, but {first} has no partner; if they are pairs, remove such files first."]
 
 
 def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> Domains:
