@@ -1,0 +1,84 @@
+"""How much `--smooth` damps flicker, and what overlapping reading and writing gains with folders.
+
+``python benchmarks/video.py RUN`` takes a trained run, such as the demo's. Flicker is the mean change from frame to
+frame, in levels of 255, of the lower half of a still landscape through whose sky something white passes; once as it is
+and once with noise of 4 levels.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cyclegan import Translator
+from cyclegan.data import seasons
+from cyclegan.data.images import read_pixels, write_pixels
+from cyclegan.errors import CycleGANError
+from cyclegan.translation import files
+from cyclegan.translation.smoothing import smoothed
+
+SIDE, FRAMES, SETTLED = 128, 40, 8
+IMAGES, SIZE, ROUNDS = 12, 256, 3
+Frame = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def clip(noise: float) -> Iterator[Frame]:
+    """The frames."""
+    draw = np.random.default_rng(0)
+    ground = np.asarray(seasons.draw(100_001, "summer", SIDE), np.float64)
+    for number in range(FRAMES):
+        frame, right = ground.copy(), number * SIDE // FRAMES
+        frame[8:40, max(0, right - 24) : right] = 255
+        yield (frame + draw.normal(0, noise, frame.shape)).clip(0, 255).astype(np.uint8)
+
+
+def flicker(translator: Translator, noise: float) -> float:
+    """Mean absolute change of the lower half from frame to frame, once statistics have settled."""
+    made = [translator.translate(frame)[SIDE // 2 :].astype(np.float64) for frame in clip(noise)]
+    return float(np.mean([np.abs(a - b).mean() for a, b in pairwise(made[SETTLED:])]))
+
+
+def overlap(translator: Translator) -> float:
+    """Time of a folder as `translate` does it, as a share of one image after the other; median of rounds."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as temporary:
+        root, draw = Path(temporary), np.random.default_rng(0)
+        (root / "in").mkdir()
+        for number in range(IMAGES):
+            coarse = Image.fromarray(draw.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+            coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(root / "in" / f"{number}.png")
+        translator.translate(read_pixels(root / "in" / "0.png"), SIZE)
+        for number in range(ROUNDS):
+            start = time.perf_counter()
+            for job in files.plan([root / "in"], root / f"apart{number}"):
+                write_pixels(translator.translate(read_pixels(job.source), SIZE), job.target)
+            between = time.perf_counter()
+            list(files.run(translator, files.plan([root / "in"], root / f"together{number}"), size=SIZE))
+            ratios.append((time.perf_counter() - between) / (between - start))
+    return float(np.median(ratios))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    translator = Translator.load(parser.parse_args().run, device="cpu")
+    for noise in (0, 4):
+        damped = ", ".join(f"{flicker(smoothed(translator, s), noise):.2f} with {s}" for s in (0.5, 0.9, 0.97))
+        print(f"Flicker with noise {noise}: {flicker(translator, noise):.2f} without smoothing, {damped}")
+    print(f"A folder of {IMAGES} images of 1600x1200 to {SIZE}: {overlap(translator):.2f} of the time one by one")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CycleGANError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
