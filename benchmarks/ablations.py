@@ -9,9 +9,8 @@ measures it on the 32 test scenes, whose truth is known. It writes the table and
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,12 @@ from cyclegan.config import Direction
 from cyclegan.data import seasons
 from cyclegan.data.folders import find_domains, paired_by_name
 from cyclegan.data.images import read_image, to_tensor
-from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.presets import Surroundings, automatic
 from cyclegan.terminal import TerminalDisplay, hush
 from cyclegan.training import checkpoint
 from cyclegan.training.samples import grid
+from results import measure_missing, run_program, spread
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
@@ -109,11 +108,6 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     return Result(variant, seed, steps, minutes, translated, untranslated)
 
 
-def read_results(file: Path) -> list[Result]:
-    """The results so far, one a line; none when there is no file."""
-    return [Result(**json.loads(line)) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
-
-
 def table(results: Sequence[Result]) -> str:
     """The results as Markdown: a row a variant, its figures averaged over the seeds, and one for the inputs."""
     headings = [f"{way}, {what}" for way in DIRECTIONS.values() for what in ("PSNR in dB", "SSIM")]
@@ -128,13 +122,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _figures(qualities: Sequence[dict[str, tuple[float, float]]]) -> list[str]:
-    return [_spread([q[d][place] for q in qualities], digits) for d in DIRECTIONS for place, digits in ((0, 1), (1, 2))]
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    """The mean and, of several, the least and the largest."""
-    mean, low, high = (f"{v:.{digits}f}".replace("-", "−") for v in (statistics.mean(values), min(values), max(values)))
-    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+    return [spread([q[d][place] for q in qualities], digits) for d in DIRECTIONS for place, digits in ((0, 1), (1, 2))]
 
 
 def picture(folder: Path, seed: int, steps: int) -> Image.Image:
@@ -166,13 +154,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write(options.folder / "seasons")
-    for seed in options.seeds:
-        for variant in VARIANTS:
-            if not any((r.variant, r.seed, r.steps) == (variant, seed, options.steps) for r in read_results(file)):
-                result = measured(options.folder, variant, seed, options.steps)
-                with file.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(asdict(result)) + "\n")
-    chosen = [r for r in read_results(file) if r.steps == options.steps and r.seed in options.seeds]
+
+    def measure(variant: str, seed: int) -> Result:
+        return measured(options.folder, variant, seed, options.steps)
+
+    chosen = measure_missing(file, Result, VARIANTS, options.seeds, options.steps, measure)
     picture(options.folder, options.seeds[0], options.steps).save(DOCS / "ablations.png", optimize=True)
     content = f"{table(chosen)}\n\n![Three test scenes, translated by each variant](ablations.png)"
     page = DOCS / "from-gan-to-cyclegan.md"
@@ -181,8 +167,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CycleGANError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_program(main)

@@ -7,11 +7,9 @@ learned from than of others. It prints the table of ``docs/data.md``. Started ag
 """
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from cyclegan import Config, Translator, train
 from cyclegan.data import seasons
 from cyclegan.data.folders import Domain, find_domains, paired_by_name
 from cyclegan.data.images import read_image, to_tensor
-from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.curves import read_metrics
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.methods import build_method
@@ -29,6 +26,7 @@ from cyclegan.presets import Surroundings, automatic
 from cyclegan.terminal import TerminalDisplay, hush
 from cyclegan.training.run_folder import read_run
 from cyclegan.translation.model_folder import read_model
+from results import measure_missing, run_program, spread
 
 IMAGES = 30  # of each domain to train on
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -84,11 +82,6 @@ def judged(run: Path, known: Domain, unknown: Domain) -> tuple[float, float]:
     return statistics.mean(surplus), statistics.mean(chances or [0.0])
 
 
-def read_results(file: Path) -> list[Result]:
-    """The results so far, one a line; none when there is no file."""
-    return [Result(**json.loads(line)) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
-
-
 def table(results: Sequence[Result]) -> str:
     """A row a variant, means over the seeds, least and largest in brackets."""
     rows = [["augmentation", "summer → winter, PSNR in dB", "winter → summer", "D(known) − D(unknown)", "p at the end"]]
@@ -98,12 +91,6 @@ def table(results: Sequence[Result]) -> str:
             columns = [[getattr(r, c) for r in mine] for c in ("winter", "summer", "surplus", "p")]
             rows.append([words, *(spread(values, d) for values, d in zip(columns, (1, 1, 2, 2), strict=True))])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean and, of several, the least and the largest."""
-    mean, low, high = (f"{v:.{digits}f}" for v in (statistics.mean(values), min(values), max(values)))
-    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def main() -> None:
@@ -119,18 +106,13 @@ def main() -> None:
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write(options.folder / "seasons", train=IMAGES)
-    for seed in options.seeds:
-        for variant in VARIANTS:
-            if not any((r.variant, r.seed, r.steps) == (variant, seed, options.steps) for r in read_results(file)):
-                result = measured(options.folder, variant, seed, options.steps)
-                with file.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(asdict(result)) + "\n")
-    print(table([r for r in read_results(file) if r.steps == options.steps and r.seed in options.seeds]))
+
+    def measure(variant: str, seed: int) -> Result:
+        return measured(options.folder, variant, seed, options.steps)
+
+    chosen = measure_missing(file, Result, VARIANTS, options.seeds, options.steps, measure)
+    print(table(chosen))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CycleGANError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_program(main)

@@ -17,13 +17,13 @@ from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
 from cyclegan.data import seasons
-from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.figures import Evaluation, metric, ordered
 from cyclegan.evaluation.table import number
 from cyclegan.presets import Surroundings, automatic
 from cyclegan.terminal import TerminalDisplay, hush
 from cyclegan.training import checkpoint
+from results import run_program
 
 STEPS = (20, 60, 150, 300, 500)
 IMAGES = 100  # test images of each direction
@@ -143,8 +143,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CycleGANError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_program(main)

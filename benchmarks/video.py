@@ -6,7 +6,6 @@ and once with noise of 4 levels.
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from PIL import Image
 from cyclegan import Translator
 from cyclegan.data import seasons
 from cyclegan.data.images import read_pixels, write_pixels
-from cyclegan.errors import CycleGANError
 from cyclegan.translation import files
 from cyclegan.translation.smoothing import smoothed
+from results import run_program
 
 SIDE, FRAMES, SETTLED = 128, 40, 8
 IMAGES, SIZE, ROUNDS = 12, 256, 3
@@ -77,8 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CycleGANError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_program(main)

@@ -7,7 +7,7 @@ from cyclegan.config import Config, to_toml
 from cyclegan.evaluation.story import Story, tell
 from cyclegan.training.run_folder import read_run
 from cyclegan.translation.hub import upload
-from cyclegan.translation.model_folder import is_model, read_model, write_model
+from cyclegan.translation.model_folder import front_matter, is_model, read_model, write_model
 
 SAMPLES = "samples-{}.png"
 
@@ -49,14 +49,7 @@ def card(name: str, direction: str, story: Story, config: Config) -> str:
         "Not measured: the truth of the test images is not known."
     )
     return f"""\
----
-library_name: cyclegan
-pipeline_tag: image-to-image
-tags:
-- image-to-image
-- {config.loss.method}
----
-
+{front_matter(config.loss.method)}
 # {name.rpartition("/")[2]}
 
 {story.lead}

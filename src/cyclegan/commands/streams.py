@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from PIL import Image
-
 from cyclegan.errors import CycleGANError, UsageError
 
 if TYPE_CHECKING:
@@ -87,22 +85,16 @@ def _raw(translator: "Translator", options: "Translate") -> None:
 
 
 def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
-    from cyclegan.data.images import write_image
     from cyclegan.data.sources import UnreadableImage
     from cyclegan.translation.pipes import translate_picture
 
     given = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
-    made = io.BytesIO()
     try:
-        translate_picture(translator, given, made, size=size)
+        translate_picture(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
     except UnreadableImage:
         name = "The standard input" if str(source) == "-" else source
         raise UsageError(f"{name} holds no image of a known kind, or a damaged one.") from None
-    if str(target) == "-":
-        sys.stdout.buffer.write(made.getvalue())
-        sys.stdout.buffer.flush()
-    else:
-        write_image(Image.open(made), target)
+    if str(target) != "-":
         print(f"{target} is written.")
 
 

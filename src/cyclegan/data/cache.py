@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import psutil
 from filelock import FileLock
+
+from cyclegan.machine import free_memory, user_folder
 
 Array = np.ndarray[Any, Any]
 
@@ -26,12 +27,6 @@ SHARED_MEMORY = Path("/dev/shm")
 TEMPORARY = "cyclegan-arrays-"  # beginning of the names of folders that are gone with their training
 LEFT_OVER = 60.0  # seconds after which such a folder that nobody holds counts as left behind
 PATIENCE = 30.0  # seconds until another process that holds the lock for so long counts as stuck
-
-
-def user_folder() -> Path:
-    """The user's folder for what this program may keep between its runs."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(home) / "cyclegan"
 
 
 class ArrayCache:
@@ -188,17 +183,6 @@ def opened(kind: Literal["memory", "disk", "off"], limit: int, name: str) -> Ite
             if holder.is_locked:
                 holder.release()
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_memory() -> int:
-    """Bytes of memory that are available, or that the process's control groups allow if that is less."""
-    free = int(psutil.virtual_memory().available)
-    with suppress(OSError, IndexError):
-        group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().split("0::/")[1].strip())
-        for folder in (group, *group.parents):
-            with suppress(OSError, ValueError):  # no such file, or no limit: "max"
-                free = min(free, int((folder / "memory.max").read_text()))
-    return free
 
 
 def _place_for(limit: int) -> Path:

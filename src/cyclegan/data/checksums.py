@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from cyclegan.data.archives import BadArchive
-from cyclegan.data.cache import user_folder
 from cyclegan.data.catalogue import Entry
 from cyclegan.errors import CycleGANError
+from cyclegan.machine import user_folder
 
 
 def ledger() -> Path:

@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 import cyclegan
 from cyclegan.config import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
-from cyclegan.data.checking.looks import processors
 from cyclegan.data.folders import Domain
 from cyclegan.data.images import DEEP_PNG, Half, Source, UnreadableImage, read_pixels
 from cyclegan.data.pixels import Reading, resized, to_tensor
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.machine import processors
 from cyclegan.pixel_words import span_of
 
 

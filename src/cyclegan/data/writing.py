@@ -39,7 +39,7 @@ def write_image(image: Image.Image, path: Path) -> None:
         return
     if path.suffix.lower() in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print its complaint
         raise CycleGANError(f"{path} cannot be written: JPEG has at most 65500 pixels a side; PNG has more.")
-    _place(path, lambda temporary: image.save(temporary, **_SETTINGS.get(path.suffix.lower(), {})))
+    place(path, lambda temporary: image.save(temporary, **_SETTINGS.get(path.suffix.lower(), {})))
 
 
 def write_pixels(pixels: Pixels, path: Path) -> None:
@@ -81,7 +81,7 @@ def _deepest(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _write_array(values: Array, path: Path, channels_first: bool) -> None:
     values = np.moveaxis(values, 2, 0) if channels_first else values[..., 0] if values.shape[2] == 1 else values
     save: Callable[..., None] = np.save if path.suffix.lower() == ".npy" else np.savez_compressed
-    _place(path, lambda temporary: save(temporary, np.ascontiguousarray(values)))
+    place(path, lambda temporary: save(temporary, np.ascontiguousarray(values)))
 
 
 def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
@@ -91,7 +91,7 @@ def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
     kind: dict[str, Any] = {"photometric": "rgb" if colours == 3 else "minisblack", "extrasamples": extra or None}
     values = values[..., 0] if values.shape[2] == 1 else values
     kind |= {"planarconfig": "contig"} if values.ndim == 3 else {}
-    _place(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
+    place(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
 
 
 def _write_deep_png(values: Array, path: Path) -> None:
@@ -101,7 +101,7 @@ def _write_deep_png(values: Array, path: Path) -> None:
         raise CycleGANError(
             f"{path} cannot be written: PNG of 16 bit in colour needs `pip install 'cyclegan[deep]'`; .tif does not."
         ) from None
-    _place(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
+    place(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
 
 
 def _require_suffix(path: Path) -> None:
@@ -109,8 +109,11 @@ def _require_suffix(path: Path) -> None:
         raise UsageError(f"{path} has no image suffix; there are {', '.join(sorted(IMAGE_SUFFIXES))}.")
 
 
-def _place(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written under a temporary name, and move it to its place."""
+def place(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a file be written under a temporary name, and move it to its place; missing folders are made.
+
+    Raises `CycleGANError` when that cannot be.
+    """
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix.lower()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """Several runs on the same images: their figures side by side, which differences are real, and the pictures."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,13 +13,14 @@ from cyclegan.config import Direction
 from cyclegan.data.datasets import readings
 from cyclegan.data.folders import Domains
 from cyclegan.data.images import to_image
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 from cyclegan.evaluation import table
 from cyclegan.evaluation.evaluate import MOST_IMAGES, configuration, evaluate
 from cyclegan.evaluation.figures import Evaluation, Figure, metric, ordered
 from cyclegan.evaluation.report import data_uri
 from cyclegan.evaluation.sets import Sets, gather, turned
 from cyclegan.evaluation.strips import evenly
+from cyclegan.evaluation.whole_files import write_whole
 from cyclegan.methods import METHODS
 from cyclegan.metrics.intervals import paired_difference
 from cyclegan.training.data import find_data
@@ -164,14 +164,7 @@ def write_page(comparisons: Sequence[Comparison], runs: Sequence[Path], data: Pa
     )
     environment.filters["uri"] = partial(data_uri, side=SIDE)
     text = environment.get_template("compare.html").render(names=labels(runs), views=views, legend=LEGEND)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        raise CycleGANError(f"{file} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(text, file)
 
 
 def labels(runs: Sequence[Path]) -> list[str]:

@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config import Direction
-from cyclegan.errors import CycleGANError
+from cyclegan.evaluation.whole_files import write_whole
 
 Interval = tuple[float, float]
 
@@ -120,14 +119,7 @@ def write(evaluations: Sequence[Evaluation], file: Path) -> None:
 
 def write_plain(content: Any, file: Path) -> None:
     """Write plain data as `write` does; numbers that are not finite become text: "inf", "-inf" or "nan"."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        raise CycleGANError(f"{file} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", file)
 
 
 def read(file: Path) -> list[Evaluation]:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +14,13 @@ from PIL import Image
 from cyclegan import __version__
 from cyclegan.config import Config
 from cyclegan.data.folders import Domains
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 from cyclegan.evaluation import table, words
 from cyclegan.evaluation.curves import panels, read_metrics
 from cyclegan.evaluation.gallery import View, look
 from cyclegan.evaluation.methods import METHOD_WORDS
 from cyclegan.evaluation.paired import Paired
+from cyclegan.evaluation.whole_files import write_whole
 from cyclegan.methods import METHODS
 from cyclegan.training.data import find_data
 from cyclegan.training.run_folder import read_run
@@ -52,7 +52,7 @@ def write_report(run: str | Path) -> Written:
         views.append(view)
         notes += [remark for remark in remarks if remark not in notes]
     page = _small_enough(_contents(run, config, domains, views) | {"notes": notes})
-    _write(page, run / NAME)
+    write_whole(page, run / NAME)
     return Written(run / NAME, tuple(sentence(view, view.paired) for view in views if view.paired is not None))
 
 
@@ -126,14 +126,3 @@ def sentence(view: View, paired: Paired) -> str:
         f"{view.source} to {view.target}: PSNR {paired.psnr:.1f} dB, SSIM {paired.ssim:.2f} against truth on {images} "
         f"(untranslated input: {paired.baseline_psnr:.1f} dB, {paired.baseline_ssim:.2f})."
     )
-
-
-def _write(page: str, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    except OSError as error:
-        raise CycleGANError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

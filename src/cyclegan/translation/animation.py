@@ -1,12 +1,11 @@
 """Animated pictures, GIF, WebP and APNG, through a translator: frame by frame, their times and loops kept."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL import GifImagePlugin, Image, ImageSequence, PngImagePlugin, WebPImagePlugin
 
+from cyclegan.data.writing import place
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.translation.translator import Translator
 
@@ -54,22 +53,9 @@ def translate_animation(
     settings: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": durations}
     settings |= {} if loop is None else {"loop": loop}
     settings |= {"lossless": True} if target.suffix.lower() == ".webp" else {}
-    _save(frames[0], target, settings)
+    place(target, lambda temporary: frames[0].save(temporary, **settings))
     return len(frames)
 
 
 def _is_clear(frame: Image.Image) -> bool:
     return frame.mode in ("RGBA", "LA", "PA") or "transparency" in frame.info
-
-
-def _save(first: Image.Image, target: Path, settings: dict[str, Any]) -> None:
-    temporary = target.with_name(f".{os.getpid()}{target.suffix.lower()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        first.save(temporary, **settings)
-        temporary.replace(target)
-    except (OSError, ValueError) as error:
-        raise CycleGANError(f"{target} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -2,13 +2,13 @@
 
 import copy
 import re
-from pathlib import Path
 
 import psutil
 import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
+from cyclegan.machine import free_memory
 from cyclegan.networks.winograd import Conv3x3, pays
 from cyclegan.translation.tiling.rows import WINOGRAD
 
@@ -44,23 +44,7 @@ def available(device: torch.device) -> int:
     """Bytes that are free now, on the GPU or in the machine; those of a container if it has fewer."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    left = int(psutil.virtual_memory().available)
-    try:
-        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").split("0::", 1)[1].splitlines()[0]
-    except (OSError, IndexError):
-        return left
-    folder = Path("/sys/fs/cgroup" + group)
-    return min([left, *(_left_to(f) for f in (folder, *folder.parents) if (f / "memory.max").is_file())])
-
-
-def _left_to(group: Path) -> int:
-    """Bytes up to the limit of a control group; its files in the cache would make room."""
-    most = (group / "memory.max").read_text(encoding="utf-8").strip()
-    if most == "max":
-        return 2**63
-    cached = re.search(r"^file (\d+)", (group / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE)
-    current = int((group / "memory.current").read_text(encoding="utf-8"))
-    return int(most) - current + (int(cached[1]) if cached else 0)
+    return free_memory()
 
 
 def whole_pass(generator: nn.Module, channels: int, device: torch.device) -> float:

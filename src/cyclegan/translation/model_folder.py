@@ -170,6 +170,19 @@ def _write(model: Model, folder: Path, name: str) -> None:
     (folder / "README.md").write_text(_card(model, name), encoding="utf-8")
 
 
+def front_matter(method: str) -> str:
+    """What the Hugging Face hub reads of a card."""
+    return f"""\
+---
+library_name: cyclegan
+pipeline_tag: image-to-image
+tags:
+- image-to-image
+- {method}
+---
+"""
+
+
 def _card(model: Model, name: str) -> str:
     """The model card, with the front matter that the Hugging Face hub reads."""
     networks, data, first = model.config.networks, model.config.data, model.directions[0]
@@ -177,14 +190,7 @@ def _card(model: Model, name: str) -> str:
     images = {domain: IMAGES.get(count, f"images of {count} channels") for domain, count in counts.items()}
     rows = "\n".join(f"| `{d}` | {images[d[0]]} | {images[d[-1]]} |" for d in model.directions)
     return f"""\
----
-library_name: cyclegan
-pipeline_tag: image-to-image
-tags:
-- image-to-image
-- {model.method}
----
-
+{front_matter(model.method)}
 # {name}
 
 Translates images from one kind into another: {networks.generator} of width {networks.generator_width}, method

@@ -14,17 +14,21 @@ KINDS = {"JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "NPY": 
 
 
 def translate_picture(
-    translator: Translator, given: IO[bytes], made: IO[bytes], *, size: int | Literal["keep"] = "keep"
+    translator: Translator, given: IO[bytes], made: IO[bytes] | Path, *, size: int | Literal["keep"] = "keep"
 ) -> None:
-    """Translate the one image that a stream holds, and write it in the same format; of others PNG.
+    """Translate the one image that a stream holds, into a file, or a stream in the same format; of others PNG.
 
     Raises `UnreadableImage` for what is no image.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "standard-input"
         source.write_bytes(given.read())
+        translated = translator.translate(read_pixels(source, translator.reading), size)
+        if isinstance(made, Path):
+            write_pixels(translated, made)
+            return
         result = Path(folder) / f"result{KINDS.get(read_header(source).kind, '.png')}"
-        write_pixels(translator.translate(read_pixels(source, translator.reading), size), result)
+        write_pixels(translated, result)
         made.write(result.read_bytes())
         made.flush()
 

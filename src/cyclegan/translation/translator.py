@@ -208,7 +208,7 @@ class Translator:
         height, width = pixels.values.shape[:2]
         with enough_memory(ADVICE):
             if self.any_size.fits(height, width):
-                values = to_values(self._run(to_tensor(pixels.values)[None])[0], dtype, span)
+                values = to_values(self._run_whole(to_tensor(pixels.values)[None])[0], dtype, span)
             else:
                 values = self._values_in_parts(pixels, dtype)
         return replace(pixels, values=values, dtype=dtype, span=span)
@@ -241,8 +241,11 @@ class Translator:
         with enough_memory(ADVICE):
             if not self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
                 return torch.stack([self._run_in_parts(image) for image in batch])
-            with torch.inference_mode():
-                result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
+            return self._run_whole(batch)
+
+    def _run_whole(self, batch: Tensor) -> Tensor:
+        with torch.inference_mode():
+            result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
         return result.clone()  # an ordinary tensor, which may take part in a caller's training
 
     def _run_in_parts(self, image: Tensor) -> Tensor:

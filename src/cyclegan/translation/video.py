@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from cyclegan.data.video import library, upright
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.training.stopping import StopRequests
 from cyclegan.translation.translator import Translator
@@ -143,7 +144,7 @@ class _Copy:
         return None
 
     def _write(self, frame: Any) -> None:
-        result = self.translator.translate(_upright(frame), self.size)  # type: ignore[arg-type]
+        result = self.translator.translate(upright(frame), self.size)  # type: ignore[arg-type]
         result = np.repeat(result[..., None], 3, 2) if result.ndim == 2 else np.ascontiguousarray(result[..., :3])
         if self.out is None:
             self.out = self._stream(result.shape[1], result.shape[0])
@@ -171,11 +172,6 @@ class _Copy:
         return out
 
 
-def _upright(frame: Any) -> np.ndarray[Any, Any]:
-    """The frame (H, W, 3) as players show it; its rotation is in degrees against the clock."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90))
-
-
 def _for_matrix(colorspace: int) -> int | None:
     """The matrix from RGB that a video's tag asks for; of 2, "unspecified", and RGB itself, the usual one."""
     return None if colorspace in (0, 2) else int(colorspace)
@@ -200,12 +196,3 @@ def _complaints_named(av: Any, source: str | Path) -> Iterator[None]:
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CycleGANError(f"{source} cannot be translated as a video: {reason}.") from None
-
-
-def library() -> Any:
-    """PyAV. Raises `UsageError` when it is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise UsageError("Video needs PyAV: pip install 'cyclegan[video]'.") from None
-    return av

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.data.checking.looks import LUMINANCE, THUMB, Floats, Pixels
+from cyclegan.data.checking.looks import THUMB, Floats, Pixels
+from cyclegan.data.pixels import LUMA
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -28,7 +29,7 @@ def fingerprints(thumbs: Sequence[Pixels]) -> Floats:
     prints = np.zeros((len(thumbs), THUMB * THUMB), np.float32)
     for start in range(0, len(thumbs), BATCH):
         colours = np.asarray(thumbs[start : start + BATCH], dtype=np.float32)
-        blocks = (colours @ LUMINANCE).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
+        blocks = (colours @ LUMA).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
         detail = (blocks - blocks.mean((2, 4), keepdims=True)).reshape(-1, THUMB * THUMB)
         length = np.linalg.norm(detail, axis=1, keepdims=True)
         prints[start : start + BATCH] = np.where(length > FAINTEST * THUMB, detail / np.maximum(length, 1e-6), 0)

@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.images import COLOUR, Half, Header, Reading, Source, UnreadableImage, preview, read_header
+from cyclegan.data.pixels import LUMA
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.machine import processors
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -27,7 +29,6 @@ TOLERANCE = 12  # levels of 255 within which a surface counts as uniform, JPEG's
 SHARP = 24  # levels by which a picture begins at the edge of a bar
 THINNEST_BAR = 0.02  # of the picture's width or height
 GREY = 8  # levels that the channels of a picture without colour may differ by, JPEG's noise in mind
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,13 @@ def look_at(
         pool.shutdown(cancel_futures=True)
 
 
-def processors() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _leave_signals_to_the_first() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _seen(known: Look, image: Image.Image) -> Look:
     values = np.asarray(image.reduce(max(1, min(image.size) // LOOKED_AT)))
-    luminance = values @ LUMINANCE
+    luminance = values @ LUMA
     bars = find_bars(luminance)
     within = slice(bars.top, len(values) - bars.bottom), slice(bars.left, values.shape[1] - bars.right)
     inside = values[within]

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from cyclegan.data.pixels import Pixels
 from cyclegan.data.sources import UnreadableImage
-from cyclegan.errors import UsageError
+from cyclegan.data.video import library, upright
 
 
 def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
@@ -15,10 +13,7 @@ def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
 
     Raises `UnreadableImage` for a file that is no video, or where it is damaged, and `UsageError` without PyAV.
     """
-    try:
-        import av
-    except ImportError:
-        raise UsageError("Video needs PyAV: pip install 'cyclegan[video]'.") from None
+    av = library()
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:
@@ -27,11 +22,6 @@ def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
             for number, frame in enumerate(container.decode(container.streams.video[0])):
                 if number % every == 0:
                     share = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
-                    yield number, share, Pixels(_upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+                    yield number, share, Pixels(upright(frame))
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableImage(f"{video} cannot be decoded: {error}.") from None
-
-
-def _upright(pixels: np.ndarray, rotation: int) -> np.ndarray:
-    """Turned as players show it: `rotation` degrees against the clock."""
-    return np.ascontiguousarray(np.rot90(pixels, rotation // 90))

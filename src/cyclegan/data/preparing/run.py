@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cyclegan.data.checking.looks import processors
 from cyclegan.data.images import write_pixels
 from cyclegan.data.pixels import Pixels
 from cyclegan.data.preparing.frames import frames
 from cyclegan.data.preparing.pictures import Recipe, edges, joined, prepared, read
 from cyclegan.data.preparing.plan import Layout, Task, file_of, unlike
 from cyclegan.data.sources import Unfit, UnreadableImage, opened
+from cyclegan.machine import processors
 
 
 @dataclass(frozen=True)

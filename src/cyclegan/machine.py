@@ -1,0 +1,39 @@
+"""What the machine offers a program: processors, free memory, and a place to keep things between runs."""
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free now; those that the process's control groups leave if that is less."""
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, IndexError):
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").split("0::", 1)[1].splitlines()[0]
+        folder = Path("/sys/fs/cgroup" + group)
+        for each in (folder, *folder.parents):
+            with suppress(OSError, ValueError):  # no such file, or no limit: "max"
+                free = min(free, _left_to(each))
+    return free
+
+
+def _left_to(group: Path) -> int:
+    """Bytes up to the limit of a control group; its files in the cache would make room."""
+    most = int((group / "memory.max").read_text(encoding="utf-8"))
+    current = int((group / "memory.current").read_text(encoding="utf-8"))
+    cached = re.search(r"^file (\d+)", (group / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE)
+    return most - current + (int(cached[1]) if cached else 0)
+
+
+def user_folder() -> Path:
+    """The user's folder for what this program may keep between its runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(home) / "cyclegan"
