@@ -19,11 +19,11 @@ from cyclegan import Config, Translator, train
 from cyclegan.data import seasons
 from cyclegan.data.folders import Domain, find_domains, paired_by_name
 from cyclegan.data.images import read_image, to_tensor
-from cyclegan.evaluation.curves import read_metrics
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.methods import build_method
 from cyclegan.presets import Surroundings, automatic
 from cyclegan.terminal import TerminalDisplay, hush
+from cyclegan.training.monitor import read_metrics
 from cyclegan.training.run_folder import read_run
 from cyclegan.translation.model_folder import read_model
 from results import measure_missing, run_program, spread

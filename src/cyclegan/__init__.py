@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cyclegan.config import Config
     from cyclegan.errors import CycleGANError, UsageError
+    from cyclegan.evaluation.diagnosis import diagnose
     from cyclegan.evaluation.report import write_report
     from cyclegan.presets import configure
     from cyclegan.training.trainer import resume, train
@@ -17,6 +18,7 @@ __all__ = [
     "Translator",
     "UsageError",
     "configure",
+    "diagnose",
     "resume",
     "train",
     "write_report",
@@ -28,6 +30,7 @@ _HOMES = {
     "CycleGANError": "errors",
     "UsageError": "errors",
     "Translator": "translation.translator",
+    "diagnose": "evaluation.diagnosis",
     "resume": "training.trainer",
     "train": "training.trainer",
     "write_report": "evaluation.report",

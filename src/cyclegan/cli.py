@@ -22,6 +22,7 @@ commands:
   translate RUN INPUT   translate images and folders with a trained run
   evaluate RUN          measure the quality of a run's translations
   compare RUN RUN ...   measure runs side by side on the same images
+  diagnose RUN          look for what goes wrong in a training, and say what to do
   report RUN            write the run's report.html anew
   publish RUN NAME      upload a model to the Hugging Face hub
   export RUN            write a generator for ONNX Runtime, OpenVINO, torch.export or browsers
@@ -43,6 +44,7 @@ COMMANDS = {  # where each is, as module:function of `cyclegan.commands`
     "translate": "translation:translate",
     "evaluate": "evaluation:evaluate",
     "compare": "evaluation:compare",
+    "diagnose": "diagnosis:diagnose",
     "report": "report:report",
     "publish": "publish:publish",
     "export": "export:export",

@@ -2,10 +2,15 @@
 
 import os
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    import torch
 
 
 def processors() -> int:
@@ -31,6 +36,20 @@ def _left_to(group: Path) -> int:
     current = int((group / "memory.current").read_text(encoding="utf-8"))
     cached = re.search(r"^file (\d+)", (group / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE)
     return most - current + (int(cached[1]) if cached else 0)
+
+
+def peak_memory(device: "torch.device") -> float:
+    """Peak memory in GiB: of the GPU, or of this process where there is none."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def user_folder() -> Path:

@@ -1,12 +1,9 @@
 """Loss curves as SVG that takes its colours from the page it stands in."""
 
-import csv
 import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -40,26 +37,6 @@ class Panel:
     heading: str
     legend: tuple[tuple[str, str], ...]
     svg: str
-
-
-def read_metrics(path: Path) -> dict[str, list[float]]:
-    """The columns of a metrics.csv; rows that are damaged or not finite are left out. Empty when there is none."""
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace").replace("\0", ""))))
-    except (OSError, csv.Error):
-        return {}
-    if not rows or "step" not in rows[0]:
-        return {}
-    good = [values for row in rows[1:] if (values := _numbers(row, len(rows[0]))) is not None]
-    return {name: [row[i] for row in good] for i, name in enumerate(rows[0])} if good else {}
-
-
-def _numbers(row: Sequence[str], width: int) -> list[float] | None:
-    try:
-        values = [float(cell) for cell in row]
-    except ValueError:
-        return None
-    return values if len(values) == width and all(map(math.isfinite, values)) else None
 
 
 def panels(metrics: dict[str, list[float]], names: tuple[str, str], prefix: str = "c") -> list[Panel]:

@@ -16,13 +16,14 @@ from cyclegan.config import Config
 from cyclegan.data.folders import Domains
 from cyclegan.errors import UsageError
 from cyclegan.evaluation import table, words
-from cyclegan.evaluation.curves import panels, read_metrics
+from cyclegan.evaluation.curves import panels
 from cyclegan.evaluation.gallery import View, look
 from cyclegan.evaluation.methods import METHOD_WORDS
 from cyclegan.evaluation.paired import Paired
 from cyclegan.evaluation.whole_files import write_whole
 from cyclegan.methods import METHODS
 from cyclegan.training.data import find_data
+from cyclegan.training.monitor import read_metrics
 from cyclegan.training.run_folder import read_run
 
 NAME = "report.html"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan.evaluation import words
-from cyclegan.evaluation.curves import read_metrics
 from cyclegan.evaluation.gallery import look
 from cyclegan.evaluation.report import find_test_data, sentence
 from cyclegan.methods import METHODS
+from cyclegan.training.monitor import read_metrics
 from cyclegan.training.run_folder import read_run
 
 

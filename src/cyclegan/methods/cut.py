@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
-from cyclegan.methods.method import Batch, Images, Method, Terms, together
+from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together
 from cyclegan.networks import ResNetGenerator, build_discriminator, build_generator
 from cyclegan.networks.layers import initialise
 
@@ -83,7 +83,12 @@ class CUT(Method):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminator's side of L_GAN [CUT eq. 1]."""
-        return self.judge(self.discriminators["D"], batch["B"], images["B"].detach())
+        ((name, real, fake),) = self.cases(batch, images).values()
+        return self.judge(self.discriminators[name], real, fake.detach())
+
+    def cases(self, batch: Batch, images: Images) -> dict[Direction, Case]:
+        """D tells y from G(x)."""
+        return {"AtoB": ("D", batch["B"], images["B"])}
 
 
 def patches(features: Tensor, places: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import l1
-from cyclegan.methods.method import Batch, Images, Method, Terms, together, total
+from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together, total
 from cyclegan.networks import build_discriminator, build_generator
 
 
@@ -57,11 +57,16 @@ class CycleGAN(Method):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' side of L_GAN [C eq. 1 and 4], on fakes from the history. D_A judges B, as in [R]."""
-        D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
-        return {
-            "D_A": total(self.judge(D_Y, batch["B"], self.histories["B"].exchange(images["B"].detach()))),
-            "D_B": total(self.judge(D_X, batch["A"], self.histories["A"].exchange(images["A"].detach()))),
-        }
+        terms = {}
+        for direction, (name, real, fake) in self.cases(batch, images).items():
+            source, target = direction.split("to")
+            older = self.histories[target].exchange(fake.detach())
+            terms[f"D_{source}"] = total(self.judge(self.discriminators[name], real, older))
+        return terms
+
+    def cases(self, batch: Batch, images: Images) -> dict[Direction, Case]:
+        """D_Y tells y from G(x), D_X tells x from F(y)."""
+        return {"AtoB": ("D_Y", batch["B"], images["B"]), "BtoA": ("D_X", batch["A"], images["A"])}
 
     @classmethod
     def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
 Images = dict[str, Tensor]  # what the generators made of a batch; "A" and "B" are the fakes of that domain
+Case = tuple[str, Tensor, Tensor]  # a discriminator's name, and real and generated images as it sees them
 Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is optimised
 
 
@@ -69,6 +70,10 @@ class Method(nn.Module):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' terms for a batch and the same images, without gradient into the generators."""
+        raise NotImplementedError
+
+    def cases(self, batch: Batch, images: Images) -> dict[Direction, Case]:
+        """What a discriminator has to tell apart in each direction: its name, real images, and generated ones."""
         raise NotImplementedError
 
     def judge(self, D: nn.Module, real: Tensor, fake: Tensor) -> Terms:

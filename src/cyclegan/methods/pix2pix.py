@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.losses import l1
-from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.methods.method import Batch, Case, Images, Method, Terms
 from cyclegan.networks import build_discriminator, build_generator
 
 
@@ -58,6 +58,10 @@ class Pix2Pix(Method):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminator's side of L_cGAN [P eq. 1]; halved, which slows it down relative to G [P 3.3]."""
-        D, (x, y) = self.discriminators["D"], self.pair(batch)
-        real, fake = torch.cat([x, y], 1), torch.cat([x, images[self.target].detach()], 1)
-        return self.judge(D, real, fake)
+        ((name, real, fake),) = self.cases(batch, images).values()
+        return self.judge(self.discriminators[name], real, fake.detach())
+
+    def cases(self, batch: Batch, images: Images) -> dict[Direction, Case]:
+        """D tells (x, y) from (x, G(x))."""
+        x, y = self.pair(batch)
+        return {self.settings.direction: ("D", torch.cat([x, y], 1), torch.cat([x, images[self.target]], 1))}

@@ -14,7 +14,7 @@ from cyclegan.data.images import Source
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Method
 from cyclegan.metrics import patches, similarity
-from cyclegan.training.samples import fixed_images
+from cyclegan.training.samples import evenly, fixed_images
 
 IMAGES = 32  # of each domain; translating them takes about as long as four steps of training
 HIGHER = {"psnr": True, "ssim": True, "swd": False}  # whether more is better
@@ -80,16 +80,13 @@ def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | 
     ways = [readings(data)[domain] for domain in direction.split("to")]
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
-        columns = fixed_images(_evenly(pairs), IMAGES, data.crop_size, ways)
+        columns = fixed_images(evenly(pairs, IMAGES), IMAGES, data.crop_size, ways)
         return Subset(columns[0], columns[1], true=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
-    inputs, real = (fixed_images(_evenly(r), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True))
+    inputs, real = (
+        fixed_images(evenly(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
+    )
     if not inputs or not real:
         return None
     count = min(len(inputs[0]), len(real[0]))
     return Subset(inputs[0][:count], real[0][:count], true=False)
-
-
-def _evenly(rows: Sequence[tuple[Source, ...]]) -> Sequence[tuple[Source, ...]]:
-    """Rows from the whole list: as many as are needed, and some for those that cannot be read."""
-    return rows[:: max(1, len(rows) // IMAGES)]

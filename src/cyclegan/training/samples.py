@@ -13,6 +13,11 @@ HEADING = 24  # pixels above the first row
 GAP = 4  # pixels between cells
 
 
+def evenly(rows: Sequence[tuple[Source, ...]], count: int) -> Sequence[tuple[Source, ...]]:
+    """Rows from the whole list: as many as are needed, and some for those that cannot be read."""
+    return rows[:: max(1, len(rows) // count)]
+
+
 def fixed_images(
     rows: Sequence[tuple[Source, ...]], count: int, size: int, readings: Sequence[Reading]
 ) -> list[Tensor]:

@@ -1,13 +1,11 @@
 """The one loop, for every method. It knows no method's terms and no monitor by name."""
 
 import math
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from filelock import FileLock
 
@@ -16,9 +14,11 @@ from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, make_loader, readings
 from cyclegan.data.folders import Domains
 from cyclegan.errors import CycleGANError, enough_memory
+from cyclegan.machine import peak_memory
 from cyclegan.training import checkpoint as checkpoints
 from cyclegan.training.clock import Clock
 from cyclegan.training.data import find_training_data, make_dataset, preload, rows_to_show
+from cyclegan.training.doctor import Doctor
 from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online import online_monitors, require_extras
 from cyclegan.training.processes import each_for_itself, launch, on_first_process, together
@@ -178,6 +178,7 @@ class Loop:
         self.quality = on_first_process(
             self.fabric, lambda: Quality(self.config, domains, training.method.learned(self.config.loss))
         )
+        self.doctor = Doctor(self.config, domains) if self.quality.every and self.fabric.is_global_zero else None
         if data.preload and self._share() < 1:
             behind = self.fabric.global_rank / self.fabric.world_size
             monitors.message(preload(dataset, behind, monitors.preloaded))
@@ -308,10 +309,16 @@ class Loop:
         method, generators = type(self.training.method), self.training.generators
         values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
         self.monitors.quality(progress, values)
+        for sentence in on_first_process(self.fabric, lambda: self._consult_doctor(progress)):
+            self.monitors.message(sentence)
         if self.training.judge(self.quality.score(values)):
             self._require_finite()
             saved = self.training.checkpoint()
             on_first_process(self.fabric, lambda: self._write_best(saved))
+
+    def _consult_doctor(self, progress: Progress) -> list[str]:
+        assert self.doctor is not None, "the first process has one wherever quality is measured"
+        return self.doctor.visit(self.training, self.folder, progress)
 
     def _write_best(self, saved: checkpoints.Checkpoint | None) -> None:
         assert saved is not None, "the first process has the checkpoint"
@@ -383,15 +390,3 @@ class Loop:
         if self.broken:
             count = len(self.broken)
             self.monitors.message(f"{count} unreadable image{'s were' if count > 1 else ' was'} left out.")
-
-
-def peak_memory(device: torch.device) -> float:
-    """Peak memory in GiB: of the GPU, or of this process where there is none."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    if sys.platform == "win32":
-        return float(psutil.Process().memory_info().peak_wset) / 2**30
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

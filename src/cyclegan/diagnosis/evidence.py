@@ -1,0 +1,147 @@
+"""Evidence: what a method's networks make of a few images, and what its discriminators say of them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.config import Config, Direction
+from cyclegan.methods.method import Batch, Method
+from cyclegan.metrics import cycle
+
+CLEAN = "clean"
+DISTURBANCES = {CLEAN: lambda images: images, "blur": cycle.blurred, "noise": cycle.noisy}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The images that are looked at, all of the size of training, in [-1, 1].
+
+    `held_out` are those of the test set, or, where there is none, of training again; in `pairs`, images of the same
+    number belong together.
+    """
+
+    train: Batch
+    held_out: Batch
+    unseen: bool  # whether `held_out` is a test set
+    pairs: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """One direction. Images are (N, C, H, W) in [-1, 1]; logits are as the discriminator gives them."""
+
+    direction: Direction
+    inputs: Tensor
+    targets: Tensor  # real images of the target; the truth of each input where that is known
+    truth: bool
+    fakes: Tensor
+    back: dict[str, Tensor]  # the way back from fakes, clean and disturbed; empty for methods without
+    seen: Tensor  # logits of real images of the training
+    unseen: Tensor | None  # logits of real images that are not in it
+    fake: Tensor  # logits of the fakes
+    gradients: dict[str, float]  # norm of each loss term's gradient of the generator
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the doctor looks at."""
+
+    config: Config
+    metrics: Mapping[str, list[float]]  # columns of metrics.csv
+    sides: tuple[Side, ...]
+    images: tuple[int, int]  # in training, of A and of B
+    names: tuple[str, str]  # of the domains
+    step: int
+    share: float  # of the schedule that is done
+    growth: float  # how large the generators' weights are, beside how they started
+    layout: float | None  # agreement of the domains' layouts; None where they have none
+
+
+def look(method: Method, generators: nn.ModuleDict, samples: Samples) -> tuple[Side, ...]:
+    """What the networks do with the samples, for each direction that was learned. Leaves the method as it was.
+
+    `generators` are those that translate: the trained ones, or their average.
+    """
+    with _at_rest(method, generators):
+        return tuple(_sides(method, generators, samples))
+
+
+def weight_size(method: Method) -> float:
+    """Root mean square of the weights of the generators' convolutions."""
+    weights = [p.detach().float().flatten() for p in method.generators.parameters() if p.ndim == 4]
+    return float(torch.cat(weights).square().mean().sqrt())
+
+
+@contextmanager
+def _at_rest(method: Method, generators: nn.ModuleDict) -> Iterator[None]:
+    """Nothing drawn at random, and no statistics kept, that a training would have drawn or kept otherwise."""
+    drawn, training, averaged = method.draw.getstate(), method.training, generators.training
+    device = next(method.parameters()).device
+    method.eval()
+    generators.eval()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            yield
+    finally:
+        method.draw.setstate(drawn)
+        method.train(training)
+        generators.train(averaged)
+
+
+def _sides(method: Method, generators: nn.ModuleDict, samples: Samples) -> Iterator[Side]:
+    directions = method.learned(method.settings)
+    ways: dict[Direction, nn.Module] = {d: generators[method.directions[d]] for d in directions}
+    held_out, train = samples.held_out, samples.train
+    made = {d: _one_by_one(ways[d], method.to_generator(held_out[d[0]])) for d in directions}
+    images = {d[-1]: made[d] for d in directions}
+    cases, learned = method.cases(held_out, images), method.cases(train, images)
+    gradients = _gradients(method, {name: each[:1] for name, each in train.items()})
+    for direction in directions:
+        inputs = held_out[direction[0]]
+        fakes = method.from_generator(inputs, made[direction])
+        other: Direction = "BtoA" if direction == "AtoB" else "AtoB"
+        disturbed = {name: disturb(fakes) for name, disturb in DISTURBANCES.items()} if other in ways else {}
+        name, real, fake = cases[direction]
+        D = method.discriminators[name]
+        yield Side(
+            direction=direction,
+            inputs=method.seen(inputs),
+            targets=held_out[direction[-1]],
+            truth=samples.pairs,
+            fakes=fakes,
+            back={name: method.from_generator(x, _one_by_one(ways[other], x)) for name, x in disturbed.items()},
+            seen=_one_by_one(D, learned[direction][1]),
+            unseen=_one_by_one(D, real) if samples.unseen else None,
+            fake=_one_by_one(D, fake),
+            gradients=gradients[direction],
+        )
+
+
+def _one_by_one(network: nn.Module, images: Tensor) -> Tensor:
+    """The network on each image alone, which takes the least memory; results on the processor."""
+    where = next(network.parameters())
+    with torch.no_grad():
+        return torch.cat([network(image[None].to(where.device)).float().cpu() for image in images])
+
+
+def _gradients(method: Method, batch: Batch) -> dict[Direction, dict[str, float]]:
+    """The norm of each generators' loss term's gradient, of each direction's generator."""
+    device = next(method.parameters()).device
+    batch = {name: images.to(device) for name, images in batch.items()}
+    with torch.enable_grad():
+        terms = method.generators_loss(batch, method.generate(batch))
+        return {
+            direction: {
+                name: _norm(term, method.generators[method.directions[direction]]) for name, term in terms.items()
+            }
+            for direction in method.learned(method.settings)
+        }
+
+
+def _norm(term: Tensor, network: nn.Module) -> float:
+    found = torch.autograd.grad(term, list(network.parameters()), retain_graph=True, allow_unused=True)
+    return float(sum((g.detach().square().sum() for g in found if g is not None), torch.zeros(())).sqrt())
