@@ -98,8 +98,10 @@ def _sides(method: Method, generators: nn.ModuleDict, samples: Samples) -> Itera
     held_out, train = samples.held_out, samples.train
     made = {d: _one_by_one(ways[d], method.to_generator(held_out[d[0]])) for d in directions}
     images = {d[-1]: made[d] for d in directions}
-    cases, learned = method.cases(held_out, images), method.cases(train, images)
-    gradients = _gradients(method, {name: each[:1] for name, each in train.items()})
+    cases = method.cases(held_out, images)
+    both = min(len(train["A"]), len(held_out["A"]))  # pairs are judged together, and what is made is of `held_out`
+    learned = method.cases(_first(train, both), _first(images, both))
+    gradients = _gradients(method, _first(train, 1))
     for direction in directions:
         inputs = held_out[direction[0]]
         fakes = method.from_generator(inputs, made[direction])
@@ -119,6 +121,10 @@ def _sides(method: Method, generators: nn.ModuleDict, samples: Samples) -> Itera
             fake=_one_by_one(D, fake),
             gradients=gradients[direction],
         )
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    return {name: images[:count] for name, images in batch.items()}
 
 
 def _one_by_one(network: nn.Module, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side
 from cyclegan.diagnosis.finding import Finding, graded, way
+from cyclegan.methods import METHODS
 from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.metrics import cycle
 
@@ -43,8 +44,8 @@ def _leap(values: Sequence[float]) -> float:
 def discriminator_won(evidence: Evidence) -> Iterator[Finding]:
     """The discriminator knows nearly every patch of real and of generated images."""
     objective = OBJECTIVES[evidence.config.loss.objective]
-    if evidence.config.loss.objective == "wgangp":
-        return  # a critic's values have no middle
+    if evidence.config.loss.objective == "wgangp" or METHODS[evidence.config.loss.method].paired:
+        return  # a critic's values have no middle; and where there are pairs, they teach enough
     for side in evidence.sides:
         real = side.seen if side.unseen is None else side.unseen
         knows = float((real > objective.middle).float().mean()), float((side.fake < objective.middle).float().mean())

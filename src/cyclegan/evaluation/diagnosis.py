@@ -17,6 +17,7 @@ from cyclegan.training.doctor import HELD_OUT, samples_of, starting_size
 from cyclegan.training.monitor import read_metrics
 from cyclegan.training.run_folder import read_run
 from cyclegan.translation.model_folder import read_model
+from cyclegan.translation.translator import find_device
 
 NOTHING_FOUND = "Nothing alarming was found."
 NO_PROOF = "That is no proof of quality, which is measured by: cyclegan evaluate {}"
@@ -66,8 +67,12 @@ def examine(run: Path) -> Evidence:
     config = read_run(run)
     domains = find_data(config)
     model = read_model(run)
-    method = build_method(config, seed=0)
-    method.load_state_dict(method.state_dict() | model.weights)
+    method = build_method(config, seed=0).to(find_device("auto"))
+    try:
+        method.load_state_dict(method.state_dict() | model.weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CycleGANError(f"The weights in {run} do not fit its config.toml ({reason}).") from None
     samples = samples_of(config, domains, HELD_OUT)
     if samples is None:
         raise CycleGANError(f"None of the training images of {run} can be read; there is nothing to look at.")
@@ -79,7 +84,7 @@ def examine(run: Path) -> Evidence:
         images=(len(domains.train.a), len(domains.train.b)),
         names=domains.names,
         step=done[0] if done else 0,
-        share=metrics["share"][-1] if metrics else 0.0,
+        share=metrics.get("share", [1.0])[-1],  # of a training too short for a row, the whole
         growth=weight_size(method) / starting_size(config),
         layout=layout_agreement(samples.train["A"], samples.train["B"]),
     )

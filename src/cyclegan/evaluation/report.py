@@ -14,9 +14,10 @@ from PIL import Image
 from cyclegan import __version__
 from cyclegan.config import Config
 from cyclegan.data.folders import Domains
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation import table, words
 from cyclegan.evaluation.curves import panels
+from cyclegan.evaluation.diagnosis import Diagnosis, diagnose
 from cyclegan.evaluation.gallery import View, look
 from cyclegan.evaluation.methods import METHOD_WORDS
 from cyclegan.evaluation.paired import Paired
@@ -79,10 +80,19 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "remarks": table.remarks([view.evaluation for view in views if view.evaluation is not None]),
         "lead": words.lead(config, domains, words.progress(run)),
         "facts": words.facts(run, config, domains, metrics, [view.parameters for view in views]),
+        "diagnosis": _diagnosis(run),
         "panels": panels(metrics, names),
         "quality": panels(read_metrics(run / "quality.csv"), names, "q"),
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
+
+
+def _diagnosis(run: Path) -> Diagnosis | None:
+    """What the doctor says; None where there is nothing to look at, which the page says elsewhere."""
+    try:
+        return diagnose(run)
+    except (CycleGANError, OSError):
+        return None
 
 
 def _small_enough(contents: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ class Translator:
         translator = cls(
             generator,
             channels,
-            _device(device),
+            find_device(device),
             METHODS[model.method],
             (before.span, after.span),
             before.background,
@@ -297,7 +297,8 @@ def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
     return max(1, round(first * scale)), max(1, round(second * scale))
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of that name, or for "auto" a GPU where there is one. Raises `UsageError` when there is none such."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

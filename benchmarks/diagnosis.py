@@ -1,0 +1,77 @@
+"""How well the doctor tells illnesses apart: sabotaged trainings, three seeds of each, and what it finds in them.
+
+``python benchmarks/diagnosis.py`` trains them all, which takes about 45 minutes on one core, and writes the table of
+``docs/reading-the-curves.md``. Stop it whenever you like: started again, it goes on where it was.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclegan import diagnose
+from results import measure_missing, run_program
+from sabotage import SABOTAGES, train_sabotaged
+
+DOCS = Path(__file__).parents[1] / "docs" / "reading-the-curves.md"
+BEGIN, END = "<!-- diagnoses: begin -->", "<!-- diagnoses: end -->"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found in one training: how sure of each illness, by its heading."""
+
+    variant: str
+    seed: int
+    steps: int
+    found: dict[str, str]
+
+
+def main() -> None:
+    """Train what is missing, examine it, and write the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument(
+        "--out", type=Path, default=Path("outputs/diagnosis"), help="folder for data, runs and results"
+    )
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--only", nargs="+", choices=SABOTAGES, default=list(SABOTAGES))
+    chosen = options.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+
+    def measure(variant: str, seed: int) -> Result:
+        complaints = diagnose(train_sabotaged(variant, seed, chosen.out)).complaints
+        found = {complaint.illness: str(complaint.certainty) for complaint in complaints}
+        print(f"{variant}, seed {seed}: {found}", flush=True)
+        return Result(variant, seed, SABOTAGES[variant].steps, found)
+
+    results: list[Result] = []
+    for name in chosen.only:
+        file = chosen.out / "results.jsonl"
+        results += measure_missing(file, Result, [name], chosen.seeds, SABOTAGES[name].steps, measure)
+    table = "\n".join(rows(results))
+    print(table)
+    if chosen.only == list(SABOTAGES) and DOCS.exists():
+        text = DOCS.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def rows(results: Sequence[Result]) -> list[str]:
+    """The table in Markdown: a row for each sabotage, a column for each illness by its number."""
+    names = [name for name in SABOTAGES if any(r.variant == name for r in results)]
+    illnesses = [s.illness for s in SABOTAGES.values() if s.illness]
+    lines = ["| What was done | Meant to be found as | " + " | ".join(str(n + 1) for n in range(len(illnesses))) + " |"]
+    lines.append("| --- | --- |" + " ---: |" * len(illnesses))
+    for name in names:
+        own = [r for r in results if r.variant == name]
+        count = Counter(illness for r in own for illness in r.found)
+        meant = SABOTAGES[name].illness
+        cells = [(f"**{count[i]}**" if i == meant else f"{count[i]}") if count[i] else "·" for i in illnesses]
+        number = f"{illnesses.index(meant) + 1}. {meant}" if meant else "–"
+        lines.append(f"| {SABOTAGES[name].words} | {number} | {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    run_program(main)
