@@ -48,10 +48,10 @@ SABOTAGES = {
         "adversarial loss × 0.02", "Discriminator has won", 300, settings={"lambda_gan": 0.02, "lambda_identity": 0.0}
     ),
     "inverted": Sabotage(
-        "winter as negatives, no identity", "Colours inverted", 400, "inverted", {"lambda_identity": 0.0}
+        "winter as negatives, no identity", "Colours inverted", 500, "inverted", {"lambda_identity": 0.0}
     ),
     "permuted": Sabotage(
-        "winter's channels in turn, no identity", "Channels permuted", 400, "permuted", {"lambda_identity": 0.0}
+        "winter's channels in turn, no identity", "Channels permuted", 700, "permuted", {"lambda_identity": 0.0}
     ),
     "framing": Sabotage("winter three times as near", "Domains framed differently", 200, "nearer"),
     "hidden": Sabotage(

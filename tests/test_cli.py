@@ -18,6 +18,7 @@ HELPS = [
     ["translate"],
     ["evaluate"],
     ["compare"],
+    ["diagnose"],
     ["report"],
     ["data"],
     ["data", "get"],
@@ -64,7 +65,10 @@ def test_version_and_unknown_commands() -> None:
     assert run("--version").stdout.startswith("cyclegan ")
     result = run("trian")
     assert result.returncode == 2
-    assert "no command 'trian'; there are data, train, resume, translate, evaluate, compare, report" in result.stderr
+    assert (
+        "no command 'trian'; there are data, train, resume, translate, evaluate, compare, diagnose, report"
+        in result.stderr
+    )
 
 
 def sentence(result: subprocess.CompletedProcess[str], code: int) -> str:

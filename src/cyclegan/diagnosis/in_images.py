@@ -8,6 +8,7 @@ from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side
 from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.metrics import cycle
 
+FEW = 4  # images, with fewer of which nothing can be said of a set
 FEW_FOR_LAYOUT = 16  # images of a domain, with fewer of which their mean layout is chance
 
 
@@ -31,9 +32,9 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
 def input_ignored(evidence: Evidence) -> Iterator[Finding]:
     """The generator gives nearly the same image whatever its input: it has collapsed."""
     for side in evidence.sides:
-        usual = min(symptoms.variety(side.inputs), symptoms.variety(side.targets))
-        if len(side.fakes) < 4 or usual < 0.01:
+        if len(side.fakes) < FEW:
             continue
+        usual = max(0.01, min(symptoms.variety(side.inputs), symptoms.variety(side.targets)))
         share = symptoms.variety(side.fakes) / usual
         sure = graded(share, 0.4, 0.3, 0.2)
         if sure:
@@ -51,7 +52,7 @@ def input_ignored(evidence: Evidence) -> Iterator[Finding]:
 def input_copied(evidence: Evidence) -> Iterator[Finding]:
     """The translation is the input."""
     for side in evidence.sides:
-        if side.inputs.shape != side.fakes.shape:
+        if len(side.fakes) < FEW or side.inputs.shape != side.fakes.shape:
             continue
         apart = symptoms.gap(side.inputs, side.targets)
         chance = symptoms.gap(side.targets[::2], side.targets[1::2])
@@ -105,7 +106,7 @@ def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
         agreements = symptoms.colour_agreement(side.inputs, side.fakes)
         order, better = symptoms.channel_order(agreements)
         asked = side.truth and order == symptoms.channel_order(symptoms.colour_agreement(side.inputs, side.targets))[0]
-        follows = float(agreements[range(len(order)), order].mean()) > 0.25
+        follows = float(agreements[range(len(order)), order].mean()) > 0.1
         sure = graded(better, 0.3, 0.4, 0.5)
         if sure and follows and not asked and symptoms.agreement(side.inputs, side.fakes) > 0:
             letters = "RGBA"[: len(order)]

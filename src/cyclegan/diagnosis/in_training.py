@@ -146,10 +146,8 @@ def ended_too_early(evidence: Evidence) -> Iterator[Finding]:
     """Few images were seen, or the schedule is not at its end."""
     data, optimiser = evidence.config.data, evidence.config.optimiser
     images = evidence.step * data.batch_size * optimiser.accumulate
-    cyclic = (
-        evidence.config.loss.method == "cyclegan"
-        and min(evidence.config.loss.lambda_a, evidence.config.loss.lambda_b) > 0
-    )
+    weights = evidence.config.loss.lambda_a, evidence.config.loss.lambda_b
+    cyclic = all(side.back for side in evidence.sides) and min(weights) > 0
     if cyclic:  # the way back is learned last
         far = max(_way_back(side) for side in evidence.sides)
         sure = graded(images, 500, 300, 100) if far > 0.7 else None
