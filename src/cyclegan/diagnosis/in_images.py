@@ -9,6 +9,7 @@ from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.metrics import cycle
 
 FEW = 4  # images, with fewer of which nothing can be said of a set
+MOVED = (0.25, 0.1, -0.2)  # agreement of layouts from which domains seem framed differently
 FEW_FOR_LAYOUT = 16  # images of a domain, with fewer of which their mean layout is chance
 
 
@@ -82,6 +83,8 @@ def _holds(evidence: Evidence) -> str:
 
 def colours_inverted(evidence: Evidence) -> Iterator[Finding]:
     """What is light in the input is dark in the translation."""
+    if evidence.layout is not None and evidence.layout < MOVED[1]:
+        return  # light and dark are at other places, which is another illness
     for side in evidence.sides:
         agrees = symptoms.agreement(side.inputs, side.fakes)
         if not _reaches_target(side) or (side.truth and agrees > symptoms.agreement(side.inputs, side.targets) - 0.4):
@@ -175,7 +178,7 @@ def framed_differently(evidence: Evidence) -> Iterator[Finding]:
     agrees = evidence.layout
     if agrees is None or min(evidence.images) < FEW_FOR_LAYOUT:
         return
-    sure = graded(agrees, 0.25, 0.1, -0.2)
+    sure = graded(agrees, *MOVED)
     if sure:
         a, b = evidence.names
         yield Finding(

@@ -49,7 +49,7 @@ def discriminator_won(evidence: Evidence) -> Iterator[Finding]:
     for side in evidence.sides:
         real = side.seen if side.unseen is None else side.unseen
         knows = float((real > objective.middle).float().mean()), float((side.fake < objective.middle).float().mean())
-        sure = graded(min(knows), 0.93, 0.95, 0.98)
+        sure = graded(min(knows), 0.95, 0.97, 0.985)
         if sure:
             yield Finding(
                 "Discriminator has won",

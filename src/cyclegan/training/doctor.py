@@ -1,4 +1,4 @@
-"""The doctor's visits to a training: the same examination as `cyclegan diagnose`, on fewer images."""
+"""The doctor's visits to a training: a shorter examination than that of `cyclegan diagnose`, on fewer images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +31,7 @@ class Doctor:
     def __init__(self, config: Config, domains: Domains):
         self.config, self.domains = config, domains
         self.samples = samples_of(config, domains, HELD_OUT_AT_WORK)
+        self.layout = layout_agreement(self.samples.train["A"], self.samples.train["B"]) if self.samples else None
         self.started = starting_size(config)
         self.seen: set[str] = set()
         self.said: set[str] = set()
@@ -43,13 +44,13 @@ class Doctor:
             evidence = Evidence(
                 config=self.config,
                 metrics=read_metrics(run / "metrics.csv"),
-                sides=look(training.method, training.generators, self.samples),
+                sides=look(training.method, training.generators, self.samples, thorough=False),
                 images=(len(self.domains.train.a), len(self.domains.train.b)),
                 names=self.domains.names,
                 step=progress.step,
                 share=progress.share,
                 growth=weight_size(training.method) / self.started,
-                layout=layout_agreement(self.samples.train["A"], self.samples.train["B"]),
+                layout=self.layout,
             )
         found = {f.illness: f for f in reversed(findings(evidence, at_work=True)) if f.certainty != "perhaps"}
         news = [f for illness, f in found.items() if illness in self.seen and illness not in self.said]
