@@ -332,7 +332,7 @@ def command(*words: Any) -> subprocess.CompletedProcess[str]:
 def test_the_command_tells_all_of_it(short: Path, tmp_path: Path) -> None:
     done = command("diagnose", short, "--json", tmp_path / "found.json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 images and 5 images")
+    assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 and 5 images")
     assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
     assert {c["illness"] for c in found["complaints"]} == {c.illness for c in diagnose(short).complaints}

@@ -49,8 +49,8 @@ def diagnose(run: str | Path) -> Diagnosis:
     """
     evidence = examine(Path(run))
     done = f"{counted(evidence.step, 'step')} ({evidence.share:.0%} of the schedule)"
-    images = " and ".join(counted(n, "image") for n in evidence.images)
-    looked_at = f"Looked at {done}, learned from {images}, for {len(ILLNESSES)} things that go wrong."
+    a, b = evidence.images
+    looked_at = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(ILLNESSES)} things that go wrong."
     return Diagnosis(looked_at, tuple(_complaints(findings(evidence))))
 
 

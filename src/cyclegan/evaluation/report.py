@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import shlex
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
 from cyclegan import __version__
@@ -106,6 +108,7 @@ def _small_enough(contents: dict[str, Any]) -> str:
     )
     environment.filters["figure"] = figure
     environment.filters["groups"] = table.groups
+    environment.filters["options"] = options
     page = ""
     for side in SIDES:
         environment.filters["uri"] = partial(data_uri, side=side)
@@ -128,6 +131,11 @@ def data_uri(image: Image.Image, side: int) -> str:
 def figure(value: float, digits: int) -> str:
     """A number to so many digits, with a true minus sign."""
     return "∞" if value == float("inf") else f"{value:.{digits}f}".replace("-", "−")
+
+
+def options(text: str) -> Markup:
+    """The text with the command's options as code, which is not broken at its hyphens."""
+    return Markup(re.sub(r"(?<!\w)(--[a-z-]+)", r"<code>\1</code>", str(escape(text))))
 
 
 def sentence(view: View, paired: Paired) -> str:
