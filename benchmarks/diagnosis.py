@@ -1,7 +1,8 @@
 """How well the doctor tells illnesses apart: sabotaged trainings, three seeds of each, and what it finds in them.
 
-``python benchmarks/diagnosis.py`` trains them all, which takes about 45 minutes on one core, and writes the table of
-``docs/reading-the-curves.md``. Stop it whenever you like: started again, it goes on where it was.
+``python benchmarks/diagnosis.py`` trains them all, which takes about an hour on one core, and writes the table, the
+curves and the pictures of ``docs/reading-the-curves.md``. Stop it whenever you like: started again, it goes on
+where it was.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curves import draw_curves, draw_pictures
 from cyclegan import diagnose
 from results import measure_missing, run_program
 from sabotage import SABOTAGES, train_sabotaged
@@ -55,6 +57,8 @@ def main() -> None:
         text = DOCS.read_text(encoding="utf-8")
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        draw_curves(chosen.out / "runs").savefig(DOCS.with_name("curves.png"))
+        draw_pictures(chosen.out / "runs").save(DOCS.with_name("illnesses.jpg"), quality=88)
 
 
 def rows(results: Sequence[Result]) -> list[str]:
