@@ -207,7 +207,7 @@ def test_test_images_among_training_images(copy: Path) -> None:
     leaks = found(check(copy), "leaks")
     assert files_of(leaks) == {("leak.png", "0000007.png"), ("other.jpg", "0000201.png")}
     assert leaks is not None and leaks.level == "warning"
-    assert leaks.text.startswith("1 of 11 images of test A and 1 of 11 images of test B are trained on")
+    assert leaks.text.startswith("1 of 11 images of test summer and 1 of 11 images of test winter are trained on")
 
 
 def copied(root: Path, change: Callable[[Image.Image], Image.Image]) -> Path:

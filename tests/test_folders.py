@@ -37,6 +37,29 @@ def test_layouts(tmp_path: Path, folders: tuple[str, ...], tests: bool) -> None:
     assert domains.names == ("A", "B")
 
 
+@pytest.mark.parametrize(
+    ("folder", "text", "names"),
+    [
+        ("horse2zebra", None, ("horse", "zebra")),
+        ("summer2winter_yosemite", None, ("summer", "winter")),
+        ("horse2zebra128", None, ("horse", "zebra")),
+        ("facades", None, ("A", "B")),
+        ("2nd", None, ("A", "B")),
+        ("facades", "labels\nphotographs\n", ("labels", "photographs")),
+        ("horse2zebra", "\n Pferd \n\n Zebra\n", ("Pferd", "Zebra")),
+        ("horse2zebra", "one line\n", ("horse", "zebra")),
+        ("horse2zebra", "a\nb\nc\n", ("horse", "zebra")),
+    ],
+)
+def test_domains_are_called_by_a_file_or_the_folder(
+    tmp_path: Path, folder: str, text: str | None, names: tuple[str, str]
+) -> None:
+    put(tmp_path / folder, "trainA/x.png", "trainB/x.png")
+    if text is not None:
+        (tmp_path / folder / "names.txt").write_text(text)
+    assert find_domains(tmp_path / folder).names == names
+
+
 def test_test_is_preferred_to_val(tmp_path: Path) -> None:
     put(tmp_path, "trainA/x.png", "trainB/x.png", "testA/t.png", "valA/v.png")
     assert [p.name for p in find_domains(tmp_path).test.a] == ["t.png"]

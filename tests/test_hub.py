@@ -145,9 +145,9 @@ def test_the_card_tells_settings_data_quality_samples_and_use(trained: Path, hub
     card = hub.repositories["me/red2blue"]["README.md"].decode()
     assert card.startswith("---\nlibrary_name: cyclegan\npipeline_tag: image-to-image\n")
     for words in (
-        "7 images of A and 5 of B",
+        "7 images of red and 5 of blue",
         "2 steps",
-        "A to B: PSNR ",
+        "red to blue: PSNR ",
         "against truth on 3 test images",
         "![AtoB](samples-AtoB.png)",
         'from_pretrained("me/red2blue"',

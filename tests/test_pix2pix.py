@@ -356,7 +356,7 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert header.endswith("G_GAN,G_L1,D_real,D_fake")
     written = write_report(run)
-    assert [sentence[:10] for sentence in written.sentences] == ["B to A: PS"]
+    assert [sentence[:10] for sentence in written.sentences] == ["blue to re"]
     page = written.path.read_text(encoding="utf-8")
     assert "B turned into A: pix2pix learned it from 6 pairs of A and B, in" in page
     assert "CycleGAN" not in page.replace("cyclegan", "")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cyclegan.data.folders import find_domains
 from cyclegan.data.seasons import draw, write
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -36,13 +37,15 @@ def test_seasons_differ_much_and_stand_in_the_same_place() -> None:
 
 def test_files_are_laid_out_as_data_sets_are(tmp_path: Path) -> None:
     write(tmp_path / "s", size=16, train=3, test=2)
-    names = {folder.name: sorted(p.name for p in folder.iterdir()) for folder in (tmp_path / "s").iterdir()}
+    folders = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
+    names = {folder.name: sorted(p.name for p in folder.iterdir()) for folder in folders}
     assert names == {
         "trainA": ["0000000.png", "0000001.png", "0000002.png"],
         "trainB": ["0000003.png", "0000004.png", "0000005.png"],
         "testA": ["1000000.png", "1000001.png"],
         "testB": ["1000000.png", "1000001.png"],
     }
+    assert find_domains(tmp_path / "s").names == ("summer", "winter")
 
 
 def test_nothing_is_replaced_and_nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

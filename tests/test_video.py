@@ -317,3 +317,24 @@ def test_folders_keep_their_order_while_reading_and_writing_overlap(translator: 
     assert [each.job for each in done] == jobs
     assert [bool(each.problem) for each in done] == [False, False, True, False, False, False]
     assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+def test_what_does_not_come_through_is_said(translator: Translator, tmp_path: Path) -> None:
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nGood morning.\n")
+    with av.open(str(tmp_path / "in.mkv"), "w") as container, av.open(str(tmp_path / "words.srt")) as words:
+        pictures = container.add_stream("libx264", rate=RATE)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p10le"
+        subtitles = container.add_stream_from_template(words.streams[0])
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(pictures.encode(frame.reformat(format="yuv420p10le")))
+        container.mux(pictures.encode())
+        for packet in words.demux():
+            if packet.dts is not None:
+                packet.stream = subtitles
+                container.mux(packet)
+    filmed = translate_video(translator, tmp_path / "in.mkv", tmp_path / "out.mkv")
+    assert filmed.notes == ("Its subtitles are left out.", "Its pictures of 10 bits become pictures of 8.")
+    film(tmp_path / "plain.mp4", "libx264", "aac")
+    assert translate_video(translator, tmp_path / "plain.mp4", tmp_path / "out.mp4").notes == ()

@@ -114,6 +114,8 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     print(f"{target}: {filmed.frames} frames{', as far as it went: it was stopped' if filmed.stopped else ''}.")
+    for note in filmed.notes:
+        print(note)
     if filmed.stopped:
         raise SystemExit(128 + filmed.stopped)
 

@@ -1,8 +1,10 @@
 """Which files make a domain, and which a pair: the layouts in which people keep two kinds of images."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,7 @@ from typing import Literal
 from cyclegan.data.images import IMAGE_SUFFIXES, Half, Source, UnreadableImage, check_header
 from cyclegan.errors import UsageError
 
+NAMES = "names.txt"  # in a data set's folder: what A and B are called, a line each
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 
 
@@ -65,7 +68,7 @@ def find_domains(
 
     One folder holds trainA and trainB, or train/A and train/B, or just A and B; test images are in testA and testB
     (or valA, valB, test/A, ...), and may be missing. Names are matched whatever their case; `kinds` are the suffixes
-    of files that count. Raises `UsageError`.
+    of files that count. The domains are called as names.txt says, or as in horse2zebra the folder. Raises `UsageError`.
     """
     if data is not None and (a is not None or b is not None):
         raise UsageError(f"The folder {data} and --a or --b were both given; give one folder, or two with --a and --b.")
@@ -93,7 +96,7 @@ def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None =
         _require_partners(found.train)
         return replace(found, train=_matched(found.train), test=_matched(found.test))
     train, test = (Domain(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
-    return Domains(train, test)
+    return Domains(train, test, _names_of(data))
 
 
 def find_pictures(folder: Path | None) -> Domains:
@@ -224,7 +227,17 @@ def _domains_below(data: Path, kinds: frozenset[str]) -> Domains:
         assert there is not None
         raise UsageError(f"{there} has no {there.name[:-1]}{missing} beside it; both domains are needed to train.")
     test_a, test_b = (_split(data, "test", domain) for domain in "AB")
-    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds))
+    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), _names_of(data))
+
+
+def _names_of(data: Path) -> tuple[str, str]:
+    """What the domains of a data set are called: by its names.txt, or by its own name if that is as horse2zebra."""
+    with suppress(OSError, UnicodeDecodeError):
+        a, b, *others = *filter(None, map(str.strip, (data / NAMES).read_text("utf-8").splitlines())), "", ""
+        if b and not any(others):
+            return a, b
+    found = re.match(r"([A-Za-z]+)2([A-Za-z]+)", data.resolve().name)
+    return (found[1], found[2]) if found else ("A", "B")
 
 
 def _split(data: Path, split: str, domain: str) -> Path | None:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from cyclegan.data.folders import NAMES
 from cyclegan.errors import CycleGANError, UsageError
 
 Season = Literal["summer", "winter"]
@@ -376,6 +377,7 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paire
             (temporary / folder).mkdir(parents=True)
             for seed in seeds:
                 draw(seed, season, size).save(temporary / folder / f"{seed:07d}.png")
+        (temporary / NAMES).write_text("summer\nwinter\n", encoding="utf-8")
         if root.exists():
             root.rmdir()
         temporary.rename(root)

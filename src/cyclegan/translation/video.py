@@ -25,10 +25,11 @@ TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 
 @dataclass(frozen=True)
 class Filmed:
-    """What became of a video: frames written, and the signal that stopped it early, 0 if none did."""
+    """What became of a video: frames written, the signal that stopped it early (0 if none did), and what was lost."""
 
     frames: int
     stopped: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def is_video(source: str | Path) -> bool:
@@ -59,11 +60,12 @@ def translate_video(
     try:
         with _complaints_named(av, source), _opened(av, source) as given, StopRequests(say=False) as requests:
             with av.open(str(temporary), "w") as made:
+                notes = tuple(_losses(given))
                 count = _Copy(av, translator, given, made, target.suffix.lower(), size).run(requests, progress)
             if not count:
                 raise CycleGANError(f"{source} has no pictures that can be decoded.")
             temporary.replace(target)
-            return Filmed(count, requests.received)
+            return Filmed(count, requests.received, notes)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -170,6 +172,18 @@ class _Copy:
         for tag in TAGS:
             setattr(out.codec_context, tag, getattr(self.pictures.codec_context, tag))
         return out
+
+
+def _losses(given: Any) -> Iterator[str]:
+    """What of a video does not come through, in sentences."""
+    others = sorted({stream.type for stream in given.streams if stream.type in ("subtitle", "data", "attachment")})
+    if others:
+        names = {"subtitle": "subtitles", "data": "data tracks", "attachment": "attachments"}
+        yield f"Its {' and '.join(names[other] for other in others)} are left out."
+    form = given.streams.video[0].format if given.streams.video else None
+    depth = max((part.bits for part in form.components), default=8) if form is not None else 8
+    if depth > 8:
+        yield f"Its pictures of {depth} bits become pictures of 8."
 
 
 def _for_matrix(colorspace: int) -> int | None:
