@@ -1,6 +1,6 @@
 """Evidence: what a method's networks make of a few images, and what its discriminators say of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +12,7 @@ from cyclegan.config import Config, Direction
 from cyclegan.methods.method import Batch, Method
 from cyclegan.metrics import cycle
 
+FOR_GRADIENTS = 4  # images; one alone may have a gradient unlike the others'
 CLEAN = "clean"
 DISTURBANCES = {CLEAN: lambda images: images, "blur": cycle.blurred, "noise": cycle.noisy}
 
@@ -43,7 +44,7 @@ class Side:
     seen: Tensor  # logits of real images of the training
     unseen: Tensor | None  # logits of real images that are not in it
     fake: Tensor  # logits of the fakes
-    gradients: dict[str, float]  # norm of each loss term's gradient of the generator
+    gradients: dict[str, float]  # norm of each loss term's mean gradient of the generator
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough
     cases = method.cases(held_out, images)
     both = min(len(train["A"]), len(held_out["A"]))  # pairs are judged together, and what is made is of `held_out`
     learned = method.cases(_first(train, both), _first(images, both))
-    gradients = _gradients(method, _first(train, 1)) if thorough else {}
+    gradients = _gradients(method, _first(train, FOR_GRADIENTS)) if thorough else {}
     for direction in directions:
         inputs = held_out[direction[0]]
         fakes = method.from_generator(inputs, made[direction])
@@ -139,19 +140,28 @@ def _one_by_one(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _gradients(method: Method, batch: Batch) -> dict[Direction, dict[str, float]]:
-    """The norm of each generators' loss term's gradient, of each direction's generator."""
-    device = next(method.parameters()).device
-    batch = {name: images.to(device) for name, images in batch.items()}
+    """The norm of each generators' loss term's mean gradient over a batch, of each direction's generator."""
     ways = {d: list(method.generators[method.directions[d]].parameters()) for d in method.learned(method.settings)}
-    norms: dict[Direction, dict[str, float]] = {direction: {} for direction in ways}
+    images = [{name: each[n : n + 1] for name, each in batch.items()} for n in range(len(batch["A"]))]
+    sums: dict[str, dict[Direction, Tensor]] = {}
+    for image in images:  # one by one, since a graph of several takes much memory
+        for name, found in _gradients_of_one(method, image, ways):
+            before = sums.get(name)
+            sums[name] = found if before is None else {d: before[d] + found[d] for d in ways}
+    return {d: {name: float(found[d].norm()) / len(images) for name, found in sums.items()} for d in ways}
+
+
+def _gradients_of_one(
+    method: Method, image: Batch, ways: dict[Direction, list[nn.Parameter]]
+) -> Iterator[tuple[str, dict[Direction, Tensor]]]:
+    """Each term's name, and its gradient of all of a generator's weights as one vector."""
+    device = next(method.parameters()).device
+    image = {name: each.to(device) for name, each in image.items()}
     with torch.enable_grad():
-        for name, term in method.generators_loss(batch, method.generate(batch)).items():
-            found = iter(torch.autograd.grad(term, [*chain(*ways.values())], retain_graph=True, allow_unused=True))
-            for direction, parameters in ways.items():
-                norms[direction][name] = _norm(next(found) for _ in parameters)
-    return norms
-
-
-def _norm(gradients: Iterable[Tensor | None]) -> float:
-    """Of all together; a parameter that a term does not reach has none."""
-    return sum(float(each.square().sum()) for each in gradients if each is not None) ** 0.5
+        for name, term in method.generators_loss(image, method.generate(image)).items():
+            found = iter(
+                torch.autograd.grad(
+                    term, [*chain(*ways.values())], retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+            )
+            yield name, {d: torch.cat([next(found).flatten() for _ in own]) for d, own in ways.items()}

@@ -98,7 +98,7 @@ def identity_too_strong(evidence: Evidence) -> Iterator[Finding]:
         identity = sum(norm for name, norm in side.gradients.items() if name.startswith("idt_"))
         adversarial = sum(norm for name, norm in side.gradients.items() if name in ADVERSARIAL)
         ratio = identity / max(adversarial, 1e-9)
-        sure = graded(ratio, 2.5, 4.0, 7.0) if identity else None
+        sure = graded(ratio, 4.0, 5.5, 7.0) if identity else None
         if sure:
             much = (
                 f"{ratio:.1f} times as hard as the adversarial loss" if adversarial else "alone, without an adversary"
