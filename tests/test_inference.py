@@ -1,5 +1,6 @@
 """Generators rewritten for translation on processors: the same numbers, and where they are used."""
 
+import copy
 import math
 from fractions import Fraction
 from typing import Any
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cyclegan.config import NetworkConfig
-from cyclegan.networks import GENERATORS, ResNetGenerator, SeparableResidualBlock, build_generator, winograd
-from cyclegan.networks.inference import fast_for_translation, pending, tiles
-from cyclegan.networks.inference.layers import FewOutputsConv, Layer
+from cyclegan.networks import GENERATORS, ResNetGenerator, SeparableResidualBlock, build_generator, inference, winograd
+from cyclegan.networks.inference import fast_for_translation, layers, pending, tiles
+from cyclegan.networks.inference.layers import DirectConv, FewOutputsConv, Layer
 from cyclegan.networks.inference.pending import Pending
 from cyclegan.networks.inference.tiles import Way, WinogradConv, matrices
 from cyclegan.translation.translator import Translator
@@ -184,6 +185,49 @@ def test_a_convolution_with_few_outputs_equals_pytorch_s(outputs: int, bias: boo
     with torch.inference_mode():
         expected = conv(nn.ReflectionPad2d(3)(x))
         torch.testing.assert_close(applied(FewOutputsConv(conv, border=3), x), expected, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(3, 20),
+    width=st.integers(3, 20),
+    kernel=st.sampled_from([1, 3]),
+    stride=st.integers(1, 2),
+    transposed=st.booleans(),
+    reflect=st.booleans(),
+)
+def test_direct_convolutions_in_strips_of_two_rows_equal_pytorch_s(
+    height: int, width: int, kernel: int, stride: int, transposed: bool, reflect: bool
+) -> None:
+    torch.manual_seed(0)
+    if transposed:
+        conv: nn.Conv2d | nn.ConvTranspose2d = nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1)
+        border = 0
+    else:
+        border = kernel // 2 if reflect else 0
+        conv = nn.Conv2d(3, 4, kernel, stride, padding=kernel // 2 - border)
+    x = torch.randn(1, 3, height, width)
+    expected = copy.deepcopy(conv).double()(nn.ReflectionPad2d(border)(x.double())).float()
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(layers, "STRIP_BYTES", 1)
+        torch.testing.assert_close(applied(DirectConv(conv, border), x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_images_in_strips_give_the_same_numbers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in scratch memory must not be written over while it is read."""
+    for module, name in ((layers, "STRIP_BYTES"), (pending, "STRIP_BYTES"), (tiles, "STRIP")):
+        monkeypatch.setattr(module, name, 1)
+    network = generator(**KINDS[kind])
+    assert largest_difference(network, (1, network.stem[1].in_channels, 40, 28)) < 5e-5
+
+
+def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "KEPT", 2**17)
+    winograd.scratch.release()
+    largest_difference(generator(), (1, 3, 64, 64))
+    assert winograd.scratch.nbytes > 0
+    assert all(buffer.nbytes <= 2**17 for buffer in winograd.scratch.buffers.values())
 
 
 @given(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from cyclegan.networks.inference.layers import FewOutputsConv, ImageNorm, Layer, Plain, Residual, relu
+from cyclegan.networks.inference.layers import DirectConv, FewOutputsConv, ImageNorm, Layer, Plain, Residual, relu
 from cyclegan.networks.inference.pending import Pending
 from cyclegan.networks.inference.tiles import WinogradConv
 from cyclegan.networks.layers import BatchNorm, Dropout, reflect_to_multiple
 from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock
+from cyclegan.networks.winograd import scratch
 
 LEAST_CHANNELS = 64  # with fewer, the transforms cost more than the products save
+KEPT = 2**27  # bytes of each scratch memory kept for the next call: enough for images of 512x512
 FEW = 8  # outputs of a convolution that leave vector units idle
 
 
@@ -33,7 +35,9 @@ class OnProcessor(nn.Module):
         if not _can_run(x, self.generator):
             return self.generator(x)
         self.layers = self.layers or rewritten(self.generator)
-        return torch.cat([self._translated(image) for image in x])
+        y = torch.cat([self._translated(image) for image in x]).contiguous()
+        scratch.release(KEPT)
+        return y
 
     def _translated(self, image: Tensor) -> Tensor:
         """(C, H, W) to (1, C, H, W)."""
@@ -104,10 +108,10 @@ def _replaced(layer: nn.Module, border: int, normed: bool) -> Layer:
     if isinstance(layer, nn.Conv2d) and border and layer.out_channels <= FEW:
         return FewOutputsConv(layer, border)
     layer = copy.deepcopy(layer).requires_grad_(False)
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        layer.bias = None if normed else layer.bias
-        layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Plain(layer, border)
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return Plain(layer)
+    layer.bias = None if normed else layer.bias
+    return DirectConv(layer.to(memory_format=torch.channels_last), border)  # type: ignore[call-overload]
 
 
 def _is_winograd(conv: nn.Conv2d, border: int) -> bool:

@@ -4,29 +4,71 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from cyclegan.networks.inference.pending import Pending
 from cyclegan.networks.layers import BatchNorm
+from cyclegan.networks.winograd import scratch
 
 Layer = Callable[[Pending], Pending]
 
+STRIP_BYTES = 2**24  # of a result; what is twice as large the C library takes anew from the system each time
+
 
 class Plain:
-    """A layer as PyTorch does it, after a border of reflected values if `border` is not 0."""
+    """A layer as PyTorch does it."""
 
-    def __init__(self, layer: nn.Module, border: int = 0):
-        self.layer, self.border = layer, border
+    def __init__(self, layer: nn.Module):
+        self.layer = layer
 
     def __call__(self, x: Pending) -> Pending:
         """(H, W, C) to whatever shape the layer gives."""
+        return Pending(self.layer(x.finished())[0].permute(1, 2, 0))
+
+
+class DirectConv:
+    """A convolution as PyTorch does it, of an image with a border of reflected values or of its padding's zeros.
+
+    Transposed ones are those that double the sides: 3x3, of stride 2, padding 1 and output padding 1.
+    """
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, border: int):
+        self.conv, self.border, self.reflect = conv, border, border > 0
+        if isinstance(conv, nn.Conv2d) and not self.reflect:
+            self.border, conv.padding = int(conv.padding[0]), (0, 0)
+
+    def __call__(self, x: Pending) -> Pending:
+        """Convolve; large results strip by strip into scratch memory, since what is large is new memory each time."""
+        sides = [side + 2 * self.border for side in x.values.shape[:2]]
+        height, width = (self._outputs(side) for side in sides)
+        rows = STRIP_BYTES // (width * self.conv.out_channels * x.values.itemsize)
+        rows = max(2, rows - rows % 2)
         if self.border:
-            height, width = (side + 2 * self.border for side in x.values.shape[:2])
-            given = x.bordered(self.border, True, height, width).permute(2, 0, 1)[None]
+            image = x.bordered(self.border, self.reflect, *sides).permute(2, 0, 1)[None]
+        else:  # in other memory than the result will be in
+            image = x.finished() if rows >= height else x.finish("whole").finished()
+        if rows >= height:
+            return Pending(self._rows(image, 0, height))
+        y = scratch.take("values", (height, width, self.conv.out_channels), image.dtype)
+        for first in range(0, height, rows):
+            y[first : first + rows] = self._rows(image, first, min(height, first + rows))
+        return Pending(y)
+
+    def _outputs(self, side: int) -> int:
+        if isinstance(self.conv, nn.ConvTranspose2d):
+            return 2 * side
+        return (side - self.conv.kernel_size[0]) // self.conv.stride[0] + 1
+
+    def _rows(self, image: Tensor, first: int, end: int) -> Tensor:
+        """Rows of the result, (end - first, W, O); for transposed convolutions `first` and `end` are even."""
+        if isinstance(self.conv, nn.ConvTranspose2d):
+            given = slice(first // 2, end // 2 + 1)
         else:
-            given = x.finished()
-        return Pending(self.layer(given)[0].permute(1, 2, 0))
+            step, size = self.conv.stride[0], self.conv.kernel_size[0]
+            given = slice(step * first, step * (end - 1) + size)
+        y: Tensor = self.conv(image[:, :, given])
+        return y[0, :, : end - first].permute(1, 2, 0)
 
 
 class ImageNorm:
@@ -82,11 +124,10 @@ class FewOutputsConv:
         """Convolve; see the class for shapes."""
         height, width = (side + 2 * self.border for side in x.values.shape[:2])
         sheet = x.bordered(self.border, True, height, width).permute(2, 0, 1)[None]
-        parts = conv2d(sheet, self.kernel_rows)[0].contiguous()
-        parts = parts.view(-1, self.outputs, *parts.shape[1:])  # K, O, H, W - K + 1
-        height = sheet.shape[2] - len(parts) + 1
-        y = parts[0, :, :height].clone()
-        for k in range(1, len(parts)):
-            y += parts[k, :, k : k + height]
-        y = y if self.bias is None else y.add_(self.bias[:, None, None])
-        return Pending(y.permute(1, 2, 0))
+        parts = conv2d(sheet, self.kernel_rows)[0].permute(1, 2, 0)  # H + K - 1, W, K x O
+        rows = torch.split(parts, self.outputs, dim=2)
+        height = len(parts) - len(rows) + 1
+        y = rows[0][:height].clone()
+        for k in range(1, len(rows)):
+            y += rows[k][k : k + height]
+        return Pending(y if self.bias is None else y.add_(self.bias))

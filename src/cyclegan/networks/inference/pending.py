@@ -63,11 +63,11 @@ class Pending:
         sheet = scratch.take("sheet", (height, width, self.values.shape[2]), self.values.dtype)
         self.write(sheet[border : border + sides[0], border : border + sides[1]])
         for side, lines in zip(sides, (sheet, sheet.transpose(0, 1)), strict=True):
-            end = border + side
-            lines[end:] = 0
-            if reflect:
-                lines[:border] = lines[border + 1 : 2 * border + 1].flip(0)
-                lines[end : end + border] = lines[end - border - 1 : end - 1].flip(0)
-            else:
+            if len(lines) > border + side + (border if reflect else 0):
+                lines[border + side :] = 0
+            if not reflect:
                 lines[:border] = 0
+            for step in range(1, border + 1 if reflect else 1):
+                lines[border - step] = lines[border + step]
+                lines[border + side - 1 + step] = lines[border + side - 1 - step]
         return sheet
