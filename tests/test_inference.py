@@ -226,7 +226,7 @@ def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: p
     monkeypatch.setattr(inference, "KEPT", 2**17)
     winograd.scratch.release()
     largest_difference(generator(), (1, 3, 64, 64))
-    assert winograd.scratch.nbytes > 0
+    assert winograd.scratch.buffers
     assert all(buffer.nbytes <= 2**17 for buffer in winograd.scratch.buffers.values())
 
 

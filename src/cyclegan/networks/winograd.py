@@ -128,11 +128,6 @@ class _Scratch(threading.local):
                 buffer = self.buffers[name, dtype] = torch.empty(size, dtype=dtype)
         return buffer[:size].view(shape)
 
-    @property
-    def nbytes(self) -> int:
-        """Of all memory that is kept for later calls."""
-        return sum(buffer.nbytes for buffer in self.buffers.values())
-
     def release(self, most: int = 0) -> None:
         """Give back all that is larger than `most` bytes."""
         self.buffers = {key: buffer for key, buffer in self.buffers.items() if buffer.nbytes <= most}

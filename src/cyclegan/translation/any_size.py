@@ -49,8 +49,10 @@ class AnySize:
         """Whether images can be translated whole, as far as can be told beforehand: of exports nothing can."""
         if isinstance(self.generator, Exported):
             return True
-        left = self._left() - self._kernels + scratch.nbytes  # which whole passes use again
-        return images * self._padded(height) * self._padded(width) * self._for_a_pixel <= left
+        needed = images * self._padded(height) * self._padded(width) * self._for_a_pixel + self._kernels
+        if needed > self._left():
+            scratch.release()  # what the last image needed counts as in use
+        return needed <= self._left()
 
     def translate(self, height: int, width: int, read: Read, write: Write) -> None:
         """Translate an image in parts, which are read as often as necessary and written from the top down.
@@ -66,7 +68,6 @@ class AnySize:
             made = translated(self.generator, given, walk)
             return Joined(image, made, self.method.from_generator, self.channels[1])
 
-        scratch.release()
         left = self._left()
         with torch.inference_mode():
             if self.blend:
