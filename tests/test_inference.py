@@ -103,6 +103,18 @@ def test_the_generator_it_is_made_of_is_not_touched() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_later_changes_of_the_generator_do_not_reach_it() -> None:
+    network = generator(norm="batch")
+    fast = fast_for_translation(network)
+    x = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        before = fast(x)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert torch.equal(fast(x), before)
+
+
 def test_results_of_one_call_survive_the_next() -> None:
     """Scratch memory is shared between calls; what is returned must not be."""
     fast = fast_for_translation(generator(norm="none"))

@@ -13,7 +13,7 @@ from cyclegan.networks.winograd import scratch
 
 Layer = Callable[[Pending], Pending]
 
-STRIP_BYTES = 2**24  # of a result; what is twice as large the C library takes anew from the system each time
+STRIP_BYTES = 2**24  # of a result; the C library keeps no more than 32 MiB for the next one
 
 
 class Plain:
@@ -39,7 +39,7 @@ class DirectConv:
             self.border, conv.padding = int(conv.padding[0]), (0, 0)
 
     def __call__(self, x: Pending) -> Pending:
-        """Convolve; large results strip by strip into scratch memory, since what is large is new memory each time."""
+        """Convolve; large results strip by strip into scratch memory, which spares the system's zeroed pages."""
         sides = [side + 2 * self.border for side in x.values.shape[:2]]
         height, width = (self._outputs(side) for side in sides)
         rows = STRIP_BYTES // (width * self.conv.out_channels * x.values.itemsize)
@@ -115,7 +115,7 @@ class FewOutputsConv:
     """
 
     def __init__(self, conv: nn.Conv2d, border: int):
-        rows = conv.weight.detach().transpose(1, 2)  # O, K, C, K
+        rows = conv.weight.transpose(1, 2)  # O, K, C, K
         self.kernel_rows = rows.transpose(0, 1).flatten(0, 1)[:, :, None]  # K x O, C, 1, K
         self.kernel_rows = self.kernel_rows.contiguous(memory_format=torch.channels_last)
         self.bias, self.outputs, self.border = conv.bias, conv.out_channels, border

@@ -1,4 +1,8 @@
-"""3x3 convolutions by Winograd's F(m x m, 3 x 3), kernels transformed once, strip by strip in the cache."""
+"""3x3 convolutions by Winograd's F(m x m, 3 x 3), kernels transformed once, strip by strip in the cache.
+
+Columns and rows are transformed one after the other, as matrix products (Lavin and Gray 2016). F(8x8, 3x3) would take
+a sixth of the products less, but rounds to 1e-3 of the result.
+"""
 
 import math
 
@@ -20,8 +24,7 @@ class WinogradConv:
     """
 
     def __init__(self, conv: nn.Conv2d, *, reflect: bool, bias: bool):
-        self.weight = conv.weight.detach().clone()
-        self.shift = conv.bias.detach().clone() if bias and conv.bias is not None else None
+        self.weight, self.shift = conv.weight, conv.bias if bias else None
         self.scale = None if self.shift is None else torch.ones_like(self.shift)
         self.reflect = reflect
         self.ways: dict[int, Way] = {}
