@@ -42,14 +42,13 @@ class DirectConv:
         """Convolve; large results strip by strip into scratch memory, which spares the system's zeroed pages."""
         sides = [side + 2 * self.border for side in x.values.shape[:2]]
         height, width = (self._outputs(side) for side in sides)
-        rows = STRIP_BYTES // (width * self.conv.out_channels * x.values.itemsize)
-        rows = max(2, rows - rows % 2)
+        rows = max(2, STRIP_BYTES // (width * self.conv.out_channels * x.values.itemsize) // 2 * 2)
         if self.border:
             image = x.bordered(self.border, self.reflect, *sides).permute(2, 0, 1)[None]
-        else:  # in other memory than the result will be in
-            image = x.finished() if rows >= height else x.finish("whole").finished()
+        else:  # in strips, in other memory than the result will be in
+            image = (x if rows >= height else x.finish("whole")).finished()
         if rows >= height:
-            return Pending(self._rows(image, 0, height))
+            return Pending(self.conv(image)[0].permute(1, 2, 0))
         y = scratch.take("values", (height, width, self.conv.out_channels), image.dtype)
         for first in range(0, height, rows):
             y[first : first + rows] = self._rows(image, first, min(height, first + rows))
