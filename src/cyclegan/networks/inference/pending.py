@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cyclegan.networks.winograd import scratch
 
-STRIP_BYTES = 2**23  # written at once, so that the next operation finds it in the cache
+STRIP_BYTES = 2**21  # written at once, so that the next operation finds it in the cache
 
 
 @dataclass(frozen=True)
