@@ -1,9 +1,9 @@
 """Seconds for an image on the CPU: PyTorch as it is, compiled, ONNX Runtime, OpenVINO, and ours; and how far apart.
 
 ``python benchmarks/inference.py`` gives all the same weights and images and runs them in turn, so that a drifting
-machine slows all alike; each is timed after a run of its own, since the threads of the one before it wait busily for a
-while and its data is in the cache. What is compared are medians, and the median ratio of neighbouring runs to ours. Runtimes
-that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
+machine slows all alike. Each is timed after a run of its own, since the threads of the one before it wait busily for a
+while, and its data is in the cache. What is compared are medians, and the median ratio of neighbouring runs to ours.
+Runtimes that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
 """
 
 import argparse
