@@ -1,8 +1,9 @@
 """Seconds for an image on the CPU: PyTorch as it is, compiled, ONNX Runtime, OpenVINO, and ours; and how far apart.
 
 ``python benchmarks/inference.py`` gives all the same weights and images and runs them in turn, so that a drifting
-machine slows all alike. What is compared are medians, and the median ratio of neighbouring runs to ours. Runtimes
-that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
+machine slows all alike. Each is timed after a run of its own, since the threads of the one before it wait busily for a
+while, and its data is in the cache. What is compared are medians, and the median ratio of neighbouring runs to ours.
+Runtimes that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
 """
 
 import argparse
@@ -99,12 +100,12 @@ def runs(network: nn.Module, size: int, threads: int, names: list[str]) -> dict[
 def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[float]]:
     """Seconds of each in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in candidates.items():
+            run(x)
             start = time.perf_counter()
             run(x)
-            if number:  # the first is warm-up
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 

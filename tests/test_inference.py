@@ -1,8 +1,8 @@
 """Generators rewritten for translation on processors: the same numbers, and where they are used."""
 
+import copy
 import math
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from cyclegan.config import NetworkConfig
 from cyclegan.networks import GENERATORS, ResNetGenerator, SeparableResidualBlock, build_generator, inference, winograd
-from cyclegan.networks.inference import FewOutputsConv, Way, WinogradConv, fast_for_translation, matrices
+from cyclegan.networks.inference import fast_for_translation, layers, pending, tiles
+from cyclegan.networks.inference.layers import DirectConv, FewOutputsConv, Layer
+from cyclegan.networks.inference.pending import Pending
+from cyclegan.networks.inference.tiles import Way, WinogradConv, matrices
 from cyclegan.translation.translator import Translator
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -100,6 +103,18 @@ def test_the_generator_it_is_made_of_is_not_touched() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_later_changes_of_the_generator_do_not_reach_it() -> None:
+    network = generator(norm="batch")
+    fast = fast_for_translation(network)
+    x = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        before = fast(x)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert torch.equal(fast(x), before)
+
+
 def test_results_of_one_call_survive_the_next() -> None:
     """Scratch memory is shared between calls; what is returned must not be."""
     fast = fast_for_translation(generator(norm="none"))
@@ -110,14 +125,19 @@ def test_results_of_one_call_survive_the_next() -> None:
     assert torch.equal(y, before)
 
 
+def applied(layer: Layer, x: Tensor) -> Tensor:
+    """A layer of a rewritten generator on one image (1, C, H, W), in memory of its own."""
+    return layer(Pending(x[0].permute(1, 2, 0))).finished().clone()
+
+
 def relative_errors(m: int, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
     """Of Winograd's way and of PyTorch's, in parts of the largest output, against double precision."""
-    monkeypatch.setattr(inference, "best_step", lambda height, width: m)
+    monkeypatch.setattr(tiles, "best_step", lambda height, width: m)
     torch.manual_seed(0)
     conv = nn.Conv2d(256, 64, 3, padding=1)
     x = torch.randn(1, 256, 25, 31)
     with torch.inference_mode():
-        y = WinogradConv(conv, reflect=False, bias=True)(x.contiguous(memory_format=torch.channels_last))
+        y = applied(WinogradConv(conv, reflect=False, bias=True), x)
         direct = conv(x)
         exact = conv.double()(x.double())
     return tuple(((r - exact).abs().max() / exact.abs().max()).item() for r in (y, direct))  # type: ignore[return-value]
@@ -149,9 +169,9 @@ def test_the_transforms_convolve_exactly(m: int) -> None:
 
 
 def test_the_larger_tiles_are_taken_where_they_save_products() -> None:
-    assert inference.best_step(64, 64) == 6  # of a 256x256 image
-    assert inference.best_step(32, 32) == 4  # of a 128x128 image, where 6 does not divide well
-    assert inference.best_step(2, 2) == 4
+    assert tiles.best_step(64, 64) == 6  # of a 256x256 image
+    assert tiles.best_step(32, 32) == 4  # of a 128x128 image, where 6 does not divide well
+    assert tiles.best_step(2, 2) == 4
 
 
 def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +182,7 @@ def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
             made.append(m)
             super().__init__(m, weight)
 
-    monkeypatch.setattr(inference, "Way", Counted)
+    monkeypatch.setattr(tiles, "Way", Counted)
     fast = fast_for_translation(generator())
     with torch.inference_mode():
         for _ in range(2):
@@ -174,14 +194,91 @@ def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_convolution_with_few_outputs_equals_pytorch_s(outputs: int, bias: bool) -> None:
     conv = nn.Conv2d(5, outputs, 7, bias=bias)
     x = torch.randn(1, 5, 11, 16)
-    torch.testing.assert_close(FewOutputsConv(conv)(x), conv(x), rtol=0, atol=1e-5)
+    with torch.inference_mode():
+        expected = conv(nn.ReflectionPad2d(3)(x))
+        torch.testing.assert_close(applied(FewOutputsConv(conv, border=3), x), expected, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(3, 20),
+    width=st.integers(3, 20),
+    kernel=st.sampled_from([1, 3]),
+    stride=st.integers(1, 2),
+    transposed=st.booleans(),
+    reflect=st.booleans(),
+)
+def test_direct_convolutions_in_strips_of_two_rows_equal_pytorch_s(
+    height: int, width: int, kernel: int, stride: int, transposed: bool, reflect: bool
+) -> None:
+    torch.manual_seed(0)
+    if transposed:
+        conv: nn.Conv2d | nn.ConvTranspose2d = nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1)
+        border = 0
+    else:
+        border = kernel // 2 if reflect else 0
+        conv = nn.Conv2d(3, 4, kernel, stride, padding=kernel // 2 - border)
+    x = torch.randn(1, 3, height, width)
+    expected = copy.deepcopy(conv).double()(nn.ReflectionPad2d(border)(x.double())).float()
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(layers, "STRIP_BYTES", 1)
+        torch.testing.assert_close(applied(DirectConv(conv, border), x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_images_in_strips_give_the_same_numbers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in scratch memory must not be written over while it is read."""
+    for module, name in ((layers, "STRIP_BYTES"), (pending, "STRIP_BYTES"), (tiles, "STRIP")):
+        monkeypatch.setattr(module, name, 1)
+    network = generator(**KINDS[kind])
+    assert largest_difference(network, (1, network.stem[1].in_channels, 40, 28)) < 5e-5
+
+
+def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "KEPT", 2**17)
+    winograd.scratch.release()
+    largest_difference(generator(), (1, 3, 64, 64))
+    assert winograd.scratch.buffers
+    assert all(buffer.nbytes <= 2**17 for buffer in winograd.scratch.buffers.values())
+
+
+@given(
+    height=st.integers(4, 20),
+    width=st.integers(4, 20),
+    border=st.integers(0, 3),
+    reflect=st.booleans(),
+    scaled=st.booleans(),
+    summed=st.booleans(),
+    rectified=st.booleans(),
+)
+def test_what_waits_is_done_on_the_way_into_a_sheet(
+    height: int, width: int, border: int, reflect: bool, scaled: bool, summed: bool, rectified: bool
+) -> None:
+    """Against each step on its own, in the order that the class tells; strips are of one row here."""
+    values, scale, shift = torch.randn(height, width, 3), torch.randn(3), torch.randn(3)
+    residual = torch.randn(height, width, 3)
+    expected = values * scale + shift if scaled else values
+    expected = expected + residual if summed else expected
+    expected = expected.relu() if rectified else expected
+    padding = nn.ReflectionPad2d(border) if reflect else nn.ZeroPad2d(border)
+    bordered = nn.ZeroPad2d((0, 2, 0, 1))(padding(expected.permute(2, 0, 1)[None]))[0].permute(1, 2, 0)
+
+    waiting = (scale, shift) if scaled else (None, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pending, "STRIP_BYTES", 1)
+        x = Pending(values, *waiting, residual if summed else None, rectified)
+        sheet = x.bordered(border, reflect, height + 2 * border + 1, width + 2 * border + 2).clone()
+        torch.testing.assert_close(sheet, bordered, rtol=0, atol=1e-6)
+        if summed:
+            x.write(residual)  # the sum of a block over that of the one before
+            torch.testing.assert_close(residual, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("used", [True, False])
 def test_the_translator_uses_it_unless_told_not_to(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    original = WinogradConv.forward
-    monkeypatch.setattr(WinogradConv, "forward", lambda self, x: calls.append(1) or original(self, x))
+    original = WinogradConv.__call__
+    monkeypatch.setattr(WinogradConv, "__call__", lambda self, x: calls.append(1) or original(self, x))
     network = generator()
     translator = Translator(network, (3, 3), winograd=used)
     x = torch.rand(3, 24, 20) * 2 - 1
@@ -193,12 +290,12 @@ def test_the_translator_uses_it_unless_told_not_to(used: bool, monkeypatch: pyte
 
 
 def test_strips_of_any_height_give_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = partial(WinogradConv(nn.Conv2d(4, 4, 3, padding=1), reflect=False, bias=True))
+    layer = WinogradConv(nn.Conv2d(4, 4, 3, padding=1), reflect=False, bias=True)
     x = torch.randn(1, 4, 41, 30)
     results = []
     with torch.inference_mode():
         for strip in (1, 17, math.inf):
-            monkeypatch.setattr(inference, "STRIP", min(strip, 10**6))
-            results.append(layer(x))
+            monkeypatch.setattr(tiles, "STRIP", min(strip, 10**6))
+            results.append(applied(layer, x))
     for each in results[1:]:
         torch.testing.assert_close(each, results[0], rtol=0, atol=1e-5)

@@ -234,6 +234,16 @@ def test_the_translator_gives_the_same_picture_with_little_memory(
     assert np.abs(differences).mean() < 0.01
 
 
+def test_scratch_memory_is_given_back_for_an_image_that_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "cyclegan.translation.any_size.budget", lambda limit, device: 0 if winograd.scratch.buffers else 1 << 40
+    )
+    winograd.scratch.take("whole", (10,), torch.float32)
+    assert translator().any_size.fits(64, 64)
+
+
 def test_tensors_and_batches_are_walked_as_well(tight: int) -> None:
     batch = torch.rand(2, 3, 400, 500) * 2 - 1
     told = []

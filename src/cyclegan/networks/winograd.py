@@ -128,6 +128,10 @@ class _Scratch(threading.local):
                 buffer = self.buffers[name, dtype] = torch.empty(size, dtype=dtype)
         return buffer[:size].view(shape)
 
+    def release(self, most: int = 0) -> None:
+        """Give back all that is larger than `most` bytes."""
+        self.buffers = {key: buffer for key, buffer in self.buffers.items() if buffer.nbytes <= most}
+
 
 scratch = _Scratch()
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Method
+from cyclegan.networks.winograd import scratch
 from cyclegan.translation.export_formats import Exported
 from cyclegan.translation.memory import budget, whole_pass
 from cyclegan.translation.tiling.blend import Overlaps, in_windows
@@ -48,7 +49,10 @@ class AnySize:
         """Whether images can be translated whole, as far as can be told beforehand: of exports nothing can."""
         if isinstance(self.generator, Exported):
             return True
-        return images * self._padded(height) * self._padded(width) * self._for_a_pixel <= self._left() - self._kernels
+        needed = images * self._padded(height) * self._padded(width) * self._for_a_pixel + self._kernels
+        if needed > self._left():
+            scratch.release()  # what the last image needed counts as in use
+        return needed <= self._left()
 
     def translate(self, height: int, width: int, read: Read, write: Write) -> None:
         """Translate an image in parts, which are read as often as necessary and written from the top down.
