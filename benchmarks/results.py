@@ -32,7 +32,8 @@ def measure_missing(
                 result = measure(variant, seed)
                 with file.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps(asdict(result)) + "\n")
-    return [r for r in read_results(file, kind) if r.steps == steps and r.seed in seeds]
+    asked = [r for r in read_results(file, kind) if r.steps == steps and r.seed in seeds]
+    return [r for r in asked if r.variant in names]
 
 
 def spread(values: Sequence[float], digits: int) -> str:

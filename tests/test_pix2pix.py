@@ -358,7 +358,7 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
     written = write_report(run)
     assert [sentence[:10] for sentence in written.sentences] == ["blue to re"]
     page = written.path.read_text(encoding="utf-8")
-    assert "B turned into A: pix2pix learned it from 6 pairs of A and B, in" in page
+    assert "Blue turned into red: pix2pix learned it from 6 pairs of red and blue, in" in page
     assert "CycleGAN" not in page.replace("cyclegan", "")
     assert "isola2017image" in page
     assert page.count('class="strip"') == 1
