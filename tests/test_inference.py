@@ -2,7 +2,6 @@
 
 import copy
 import math
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -68,7 +67,7 @@ def test_the_paper_s_width_gives_the_same_numbers() -> None:
     torch.manual_seed(0)
     network = build_generator(NetworkConfig(generator="resnet", blocks=3), 3, 3).eval()  # three blocks, for time's sake
     winograd.allow(network, False)
-    assert largest_difference(network, (1, 3, 72, 96)) < 1e-4
+    assert largest_difference(network, (1, 3, 72, 96)) < 3e-4
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -130,9 +129,9 @@ def applied(layer: Layer, x: Tensor) -> Tensor:
     return layer(Pending(x[0].permute(1, 2, 0))).finished().clone()
 
 
-def relative_errors(m: int, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
+def relative_errors(steps: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
     """Of Winograd's way and of PyTorch's, in parts of the largest output, against double precision."""
-    monkeypatch.setattr(tiles, "best_step", lambda height, width: m)
+    monkeypatch.setattr(tiles, "best_steps", lambda height, width: steps)
     torch.manual_seed(0)
     conv = nn.Conv2d(256, 64, 3, padding=1)
     x = torch.randn(1, 256, 25, 31)
@@ -143,51 +142,46 @@ def relative_errors(m: int, monkeypatch: pytest.MonkeyPatch) -> tuple[float, flo
     return tuple(((r - exact).abs().max() / exact.abs().max()).item() for r in (y, direct))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("m", "most"), [(2, 3e-6), (4, 3e-5), (6, 5e-5)])
-def test_how_much_single_precision_rounds(m: int, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    error, direct = relative_errors(m, monkeypatch)
+@pytest.mark.parametrize(
+    ("steps", "most"), [((4, 4), 1e-5), ((6, 6), 2e-5), ((8, 4), 3e-5), ((8, 6), 5e-5), ((6, 8), 5e-5)]
+)
+def test_how_much_single_precision_rounds(steps: tuple[int, int], most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    error, direct = relative_errors(steps, monkeypatch)
     assert error < most
     assert direct < 1e-5
 
 
-@pytest.mark.parametrize("m", [2, 4, 6])
+@pytest.mark.parametrize("m", [4, 6, 8])
 def test_the_transforms_convolve_exactly(m: int) -> None:
-    """Against the definition, in fractions rounded nowhere: result = A^T [(G g) * (B^T d)]."""
-    image, kernel, result = (t.tolist() for t in matrices(m))
-    fractions = [[Fraction(v).limit_denominator(1000) for v in row] for row in kernel]
+    """Against the definition, in double precision: result = A^T [(G g) * (B^T d)]."""
+    image, kernel, result = matrices(m)
     draw = torch.Generator().manual_seed(m)
-    d = [int(v) for v in torch.randint(-9, 9, (m + 2,), generator=draw)]
-    g = [int(v) for v in torch.randint(-9, 9, (3,), generator=draw)]
-    products = [
-        sum(Fraction(a) * b for a, b in zip(to_image, d, strict=True))
-        * sum(a * b for a, b in zip(to_kernel, g, strict=True))
-        for to_image, to_kernel in zip(image, fractions, strict=True)
-    ]
-    for k, row in enumerate(result):
-        expected = sum(d[k + i] * g[i] for i in range(3))
-        assert sum(Fraction(a) * b for a, b in zip(row, products, strict=True)) == expected
+    d, g = (torch.randint(-9, 9, (n,), generator=draw).double() for n in (m + 2, 3))
+    expected = d.unfold(0, 3, 1) @ g
+    assert torch.allclose(result @ ((kernel @ g) * (image @ d)), expected, rtol=0, atol=1e-10)
 
 
-def test_the_larger_tiles_are_taken_where_they_save_products() -> None:
-    assert tiles.best_step(64, 64) == 6  # of a 256x256 image
-    assert tiles.best_step(32, 32) == 4  # of a 128x128 image, where 6 does not divide well
-    assert tiles.best_step(2, 2) == 4
+def test_the_steps_with_the_fewest_products_are_taken() -> None:
+    assert tiles.best_steps(64, 64) == (8, 6)  # of a 256x256 image
+    assert tiles.best_steps(32, 32) == (8, 4)  # of a 128x128 image, where 6 does not divide well
+    assert tiles.best_steps(36, 64) == (6, 8)
+    assert tiles.best_steps(2, 2) == (4, 4)
 
 
 def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+    made: list[tuple[int, int]] = []
 
     class Counted(Way):
-        def __init__(self, m: int, weight: Tensor):
-            made.append(m)
-            super().__init__(m, weight)
+        def __init__(self, steps: tuple[int, int], weight: Tensor):
+            made.append(steps)
+            super().__init__(steps, weight)
 
     monkeypatch.setattr(tiles, "Way", Counted)
     fast = fast_for_translation(generator())
     with torch.inference_mode():
         for _ in range(2):
             fast(torch.rand(1, 3, 32, 32))
-    assert made == [4] * 4
+    assert made == [(8, 4)] * 4
 
 
 @pytest.mark.parametrize(("outputs", "bias"), [(1, True), (3, False), (8, True)])

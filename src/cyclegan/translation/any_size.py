@@ -21,7 +21,7 @@ Read = Callable[[int, int], Tensor]  # rows first to end - 1 of an image, (C, h,
 Write = Callable[[int, Tensor], None]  # takes the first row and rows (C, h, W) of a result, on the CPU
 
 LEAST_SIDE = 256  # of a window: with less, its statistics say little of the image
-KERNELS = 1 + 64 / 9  # times a generator's weights: F(6x6, 3x3) has 8x8 products where the kernel has 3x3
+KERNELS = 1 + 80 / 9  # times a generator's weights: F(6x8, 3x3) has 8x10 products where the kernel has 3x3
 FADED = 5  # arrays over a row of windows: read, translated, added up, and what is shared with the next row
 
 

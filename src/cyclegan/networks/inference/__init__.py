@@ -2,7 +2,7 @@
 
 Where the time is saved, and where that is written:
 
-- 3x3 convolutions of stride 1 go by Winograd's F(6x6, 3x3) or F(4x4, 3x3), strip by strip in the cache (`tiles`).
+- 3x3 convolutions of stride 1 go by Winograd's F(6x8, 3x3) or the like, strip by strip in the cache (`tiles`).
 - Images are walked one at a time with channels last, in memory that is used again: new memory costs more than most of
   what is computed in it (`DirectConv`).
 - Normalisation, ReLU, residual sum and border are done in one pass, on the way into the next convolution's memory
@@ -33,7 +33,7 @@ FEW = 8  # outputs of a convolution that leave vector units idle
 class OnProcessor(nn.Module):
     """A generator as it translates on processors; (N, C, H, W) float32 to the same as the generator it was made of.
 
-    It is made at the first call, and keeps kernels of four or seven times the size of the generator's. Later changes
+    It is made at the first call, and keeps kernels of four to nine times the size of the generator's. Later changes
     of the generator do not reach it. What it cannot do (another device or precision, a gradient) the generator does.
     """
 
