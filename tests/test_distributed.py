@@ -81,6 +81,26 @@ def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp
     assert (tmp_path / "whole" / "metrics.csv").read_text().count("\n") == 9
 
 
+LEAVE = """
+import atexit, torch
+from cyclegan.presets import configure
+from cyclegan.training.processes import launch
+
+atexit.register(lambda: print(torch.distributed.is_initialized()))  # runs after what is registered later
+launch(configure("paper", accelerator="cpu", devices=2))
+assert torch.distributed.is_initialized()
+"""
+
+
+def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
+    """Its threads would now and then abort a process that has done its work."""
+    script = tmp_path / "leave.py"
+    script.write_text(LEAVE)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["False", "False"]
+
+
 @pytest.mark.slow
 def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> None:
     import cyclegan

@@ -1,5 +1,6 @@
 """Several processes and machines as one training, through Lightning Fabric."""
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,15 @@ def launch(config: Config) -> Fabric:
         raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """End the threads of the process group, which abort the process if they outlive the interpreter."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
