@@ -18,15 +18,15 @@ import torch
 from PIL import Image
 
 from cyclegan import Config, Translator, resume, train
-from cyclegan.config import Direction
-from cyclegan.data import seasons
-from cyclegan.data.folders import find_domains, paired_by_name
-from cyclegan.data.images import read_image, to_tensor
+from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.config.schema import Direction
+from cyclegan.data.get import seasons
+from cyclegan.data.layouts import find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
-from cyclegan.presets import Surroundings, automatic
-from cyclegan.terminal import TerminalDisplay, hush
-from cyclegan.training import checkpoint
-from cyclegan.training.samples import grid
+from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.runs import checkpoint
+from cyclegan.runs.sample_grids import grid
+from cyclegan.training.setup import Surroundings, automatic
 from results import measure_missing, run_program, spread
 
 DOCS = Path(__file__).parents[1] / "docs"

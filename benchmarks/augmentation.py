@@ -16,16 +16,16 @@ from typing import Any
 import torch
 
 from cyclegan import Config, Translator, train
-from cyclegan.data import seasons
-from cyclegan.data.folders import Domain, find_domains, paired_by_name
-from cyclegan.data.images import read_image, to_tensor
+from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.data.get import seasons
+from cyclegan.data.layouts import Domain, find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
+from cyclegan.imaging.decode import read_image, to_tensor
 from cyclegan.methods import build_method
-from cyclegan.presets import Surroundings, automatic
-from cyclegan.terminal import TerminalDisplay, hush
-from cyclegan.training.monitor import read_metrics
-from cyclegan.training.run_folder import read_run
-from cyclegan.translation.model_folder import read_model
+from cyclegan.runs.folder import read_run
+from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.model import read_model
+from cyclegan.training.setup import Surroundings, automatic
 from results import measure_missing, run_program, spread
 
 IMAGES = 30  # of each domain to train on

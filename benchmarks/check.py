@@ -31,7 +31,7 @@ def draw(job: tuple[Path, int]) -> None:
 
 def check(folder: Path) -> tuple[float, float, float]:
     """Seconds, and peak memory in MiB of the first process and of the largest of the others."""
-    script = "import sys; sys.argv = ['cyclegan', *sys.argv[1:]]; from cyclegan.cli import main\ntry: main()\n" + (
+    script = "import sys; sys.argv = ['cyclegan', *sys.argv[1:]]; from cyclegan.cli.main import main\ntry: main()\n" + (
         "finally:\n import resource as r\n"
         " print(*(r.getrusage(w).ru_maxrss for w in (r.RUSAGE_SELF, r.RUSAGE_CHILDREN)), file=sys.stderr)"
     )

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan import Translator
-from cyclegan.data.images import read_image, to_image, to_tensor
-from cyclegan.evaluation.curves import smoothed
-from cyclegan.training.monitor import read_metrics
-from cyclegan.training.run_folder import read_run
+from cyclegan.evaluation.report.curves import smoothed
+from cyclegan.imaging.decode import read_image, to_image, to_tensor
+from cyclegan.runs.folder import read_run
+from cyclegan.runs.metrics_files import read_metrics
 
 CURVES = {  # of trainings, by the names of their sabotages
     "healthy": "Healthy",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from cyclegan.data.seasons import draw
+from cyclegan.data.get.seasons import draw
 from cyclegan.networks import build_generator
-from cyclegan.presets import configure
-from cyclegan.translation.export import Order, Precision, To, export, pictures_in, pictures_of, suffix
-from cyclegan.translation.model_folder import Model, settings_of, write_model
+from cyclegan.runs.model import Model, settings_of, write_model
+from cyclegan.training.setup import configure
+from cyclegan.translation.export.export import Order, Precision, To, export, pictures_in, pictures_of, suffix
 
 EXPORTS: tuple[tuple[To, Precision], ...] = (
     ("onnx", "float32"),

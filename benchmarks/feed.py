@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, UnpairedImages, make_loader, prepared
-from cyclegan.data.folders import Domain
-from cyclegan.data.images import COLOUR
-from cyclegan.presets import configure
+from cyclegan.data.layouts import Domain
+from cyclegan.imaging.decode import COLOUR
+from cyclegan.training.setup import configure
 
 KINDS = {
     "JPEG 256x256": (256, 256, "jpg"),

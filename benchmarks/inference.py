@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.networks import build_generator, winograd
-from cyclegan.networks.inference import fast_for_translation
-from cyclegan.presets import configure
+from cyclegan.networks.cpu.rewrite import fast_for_translation
+from cyclegan.training.setup import configure
 
 Run = Callable[[Tensor], Tensor]
 Preset = Literal["paper", "fast"]

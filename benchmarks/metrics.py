@@ -16,13 +16,13 @@ from typing import Any
 from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
-from cyclegan.data import seasons
+from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.data.get import seasons
 from cyclegan.evaluation.evaluate import evaluate
-from cyclegan.evaluation.figures import Evaluation, metric, ordered
 from cyclegan.evaluation.table import number
-from cyclegan.presets import Surroundings, automatic
-from cyclegan.terminal import TerminalDisplay, hush
-from cyclegan.training import checkpoint
+from cyclegan.runs import checkpoint
+from cyclegan.runs.results import Evaluation, metric, ordered
+from cyclegan.training.setup import Surroundings, automatic
 from results import run_program
 
 STEPS = (20, 60, 150, 300, 500)

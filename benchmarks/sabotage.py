@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image, ImageFilter, ImageOps
 
 from cyclegan import Config, train
-from cyclegan.data import seasons
-from cyclegan.presets import Surroundings, automatic
+from cyclegan.data.get import seasons
+from cyclegan.training.setup import Surroundings, automatic
 
 SIZE, TRAIN, TEST = 64, 400, 32
 FEW = 6  # images that a discriminator soon knows by heart

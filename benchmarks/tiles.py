@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 
 from cyclegan import Translator
-from cyclegan.config import Config
-from cyclegan.data import seasons
+from cyclegan.config.schema import Config
+from cyclegan.data.get import seasons
 from cyclegan.networks import build_generator
-from cyclegan.translation.model_folder import Model, write_model
-from cyclegan.translation.tiling.blend import Overlaps, in_windows
-from cyclegan.translation.tiling.rows import Source
+from cyclegan.runs.model import Model, write_model
+from cyclegan.translation.streaming.blend import Overlaps, in_windows
+from cyclegan.translation.streaming.lazy_rows import Source
 
 GENERATORS: dict[str, dict[str, Any]] = {
     "narrow": {"generator": "resnet_6blocks", "generator_width": 16},
@@ -35,7 +35,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
 # Linux counts what the process was started from in `ru_maxrss`; the line VmHWM is the command's own.
 COMMAND = """
 import sys, time
-from cyclegan.cli import main
+from cyclegan.cli.main import main
 sys.argv = ["cyclegan", *sys.argv[1:]]
 try:
     main()

@@ -18,11 +18,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from cyclegan.config import Config
+from cyclegan.config.schema import Config
 from cyclegan.methods.history import ImageHistory
 from cyclegan.networks import build_discriminator, build_generator, winograd
-from cyclegan.presets import configure
-from cyclegan.training.state import Training
+from cyclegan.training.setup import configure
+from cyclegan.training.step import Training
 
 AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "accelerator": "cpu"}
 SETTINGS: dict[str, Callable[[], Config]] = {

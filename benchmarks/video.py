@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from cyclegan import Translator
-from cyclegan.data import seasons
-from cyclegan.data.images import read_pixels, write_pixels
+from cyclegan.data.get import seasons
+from cyclegan.imaging.decode import read_pixels, write_pixels
 from cyclegan.translation import files
-from cyclegan.translation.smoothing import smoothed
+from cyclegan.translation.temporal import smoothed
 from results import run_program
 
 SIDE, FRAMES, SETTLED = 128, 40, 8

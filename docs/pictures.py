@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan import Translator
-from cyclegan.data import seasons
-from cyclegan.data.images import to_tensor
-from cyclegan.training.samples import grid
+from cyclegan.data.get import seasons
+from cyclegan.imaging.decode import to_tensor
+from cyclegan.runs.sample_grids import grid
 
 HERE = Path(__file__).parent
 CELL, GAP = 300, 6

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Batch, Images, Method, Terms
 from digits import DIGITS, NOISE, PIXELS, Digits

@@ -18,11 +18,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cyclegan import Config
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Batch, Images, Method, Terms
-from cyclegan.training.samples import grid
-from cyclegan.training.state import Training
+from cyclegan.runs.sample_grids import grid
+from cyclegan.training.step import Training
 from digits import NOISE, PIXELS, SIDE, Digits
 
 WIDTH = 128  # neurons of a hidden layer

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from cyclegan.config import Config
-from cyclegan.presets import configure
-from cyclegan.training import checkpoint
+from cyclegan.config.schema import Config
+from cyclegan.runs import checkpoint
+from cyclegan.training.setup import configure
 
 COMMAND = [sys.executable, "-m", "cyclegan"]
 TINY: dict[str, Any] = {

@@ -2,21 +2,24 @@
 
 from typing import TYPE_CHECKING, Any
 
+from cyclegan._version import __version__
+
 if TYPE_CHECKING:
-    from cyclegan.config import Config
+    from cyclegan.config.schema import Config
+    from cyclegan.diagnosis.diagnose import diagnose
     from cyclegan.errors import CycleGANError, UsageError
-    from cyclegan.evaluation.diagnosis import diagnose
-    from cyclegan.evaluation.report import write_report
-    from cyclegan.presets import configure
+    from cyclegan.evaluation.report.report import write_report
+    from cyclegan.training.setup import configure
     from cyclegan.training.trainer import resume, train
     from cyclegan.translation.translator import Translator
 
-__version__ = "0.1.0"
+
 __all__ = [
     "Config",
     "CycleGANError",
     "Translator",
     "UsageError",
+    "__version__",
     "configure",
     "diagnose",
     "resume",
@@ -25,15 +28,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "config",
-    "configure": "presets",
+    "Config": "config.schema",
+    "configure": "training.setup",
     "CycleGANError": "errors",
     "UsageError": "errors",
     "Translator": "translation.translator",
-    "diagnose": "evaluation.diagnosis",
+    "diagnose": "diagnosis.diagnose",
     "resume": "training.trainer",
     "train": "training.trainer",
-    "write_report": "evaluation.report",
+    "write_report": "evaluation.report.report",
 }
 
 

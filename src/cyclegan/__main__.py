@@ -1,6 +1,6 @@
 """``python -m cyclegan`` is the command ``cyclegan``."""
 
-from cyclegan.cli import main
+from cyclegan.cli.main import main
 
 if __name__ == "__main__":
     main()

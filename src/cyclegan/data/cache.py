@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock
 
-from cyclegan.machine import free_memory, user_folder
+from cyclegan.system.machine import free_memory, user_folder
 
 Array = np.ndarray[Any, Any]
 

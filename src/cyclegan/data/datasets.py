@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,15 +18,15 @@ import PIL
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-import cyclegan
-from cyclegan.config import DataConfig
+from cyclegan._version import __version__
+from cyclegan.config.schema import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
-from cyclegan.data.folders import Domain
-from cyclegan.data.images import DEEP_PNG, Half, Source, UnreadableImage, read_pixels
-from cyclegan.data.pixels import Reading, resized, to_tensor
+from cyclegan.data.layouts import Domain
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.machine import processors
-from cyclegan.pixel_words import span_of
+from cyclegan.imaging.decode import DEEP_PNG, Half, Source, UnreadableImage, read_pixels, read_stored
+from cyclegan.imaging.image import Reading, resized, to_tensor
+from cyclegan.imaging.value_range import Range, parse_range, span_of
+from cyclegan.system.machine import processors
 
 
 class Place(NamedTuple):
@@ -204,7 +205,7 @@ def _identity(source: Source, reading: Reading, config: DataConfig) -> str:
     path, side = (source.path, source.side) if isinstance(source, Half) else (source, "whole")
     file = path.stat()
     settings = config.preprocess, config.load_size, config.crop_size, config.draft
-    programs = cyclegan.__version__, PIL.__version__, DEEP_PNG
+    programs = __version__, PIL.__version__, DEEP_PNG
     place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
     return repr((place, side, file.st_size, file.st_mtime_ns, *reading, *settings, *programs))
 
@@ -299,3 +300,48 @@ def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[st
         worker_init_fn=_leave_signals_to_the_trainer,
         generator=torch.Generator(),  # of its own: a loader draws a number when it starts, and would shift torch's
     )
+
+
+SAMPLES = 2**22  # values of a domain that percentiles are found from, as many of each image
+LEAST = 1024  # values of each image
+
+
+def with_found_ranges(data: DataConfig, train: Domain) -> tuple[DataConfig, list[str]]:
+    """The settings with percentiles made numbers by the training images, and a sentence for each.
+
+    Unreadable images are passed over. Raises `UsageError` when there is no range.
+    """
+    notes = []
+    for domain, files in (("A", train.a), ("B", train.b)):
+        name = f"range_{domain.lower()}"
+        text: str | None = getattr(data, name)
+        if text is None or not (wanted := parse_range(text)).percentiles:
+            continue
+        channels = data.channels_a if domain == "A" else data.channels_b
+        found = _found(name, wanted, files[: data.max_images], channels)
+        changed: dict[str, Any] = {name: str(found)}
+        data = replace(data, **changed)
+        notes.append(f"Range of {domain}: {found.low:g} to {found.high:g}, {wanted} of its training images.")
+    return data, notes
+
+
+def _found(name: str, wanted: Range, files: Sequence[Source], channels: int) -> Range:
+    samples = []
+    for source in files:
+        try:
+            values = read_stored(source, channels).reshape(-1)
+        except UnreadableImage:
+            continue
+        step = max(1, values.size // max(LEAST, SAMPLES // len(files)))
+        samples.append(values[step // 2 :: step].astype(np.float32))
+    known = np.concatenate(samples) if samples else np.empty(0, np.float32)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        raise UsageError(f"None of the {len(files)} images beside {files[0]} can be read, so they have no range.")
+    low, high = np.percentile(known, [wanted.low, wanted.high]).tolist()
+    if not low < high:
+        raise UsageError(
+            f"--{name.replace('_', '-')} {str(wanted)!r} of the images is {low:g} to {high:g}, which is no range; "
+            "take other shares, or state values."
+        )
+    return Range(low, high)

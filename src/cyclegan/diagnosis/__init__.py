@@ -1,1 +1,1 @@
-"""The doctor: what a training's images, judgements, gradients and curves say about its health, in plain words."""
+"""Diagnosing a run from its images, discriminators, gradients and loss curves."""

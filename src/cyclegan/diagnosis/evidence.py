@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from cyclegan.config import Config, Direction
+from cyclegan.config.schema import Config, Direction
 from cyclegan.methods.method import Batch, Method
 from cyclegan.metrics import cycle
 

@@ -2,29 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
-
-from cyclegan.config import Direction
-from cyclegan.data.datasets import readings
-from cyclegan.data.folders import Domains
-from cyclegan.data.images import to_image
+from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
 from cyclegan.evaluation import table
 from cyclegan.evaluation.evaluate import MOST_IMAGES, configuration, evaluate
-from cyclegan.evaluation.figures import Evaluation, Figure, metric, ordered
-from cyclegan.evaluation.report import data_uri
-from cyclegan.evaluation.sets import Sets, gather, turned
-from cyclegan.evaluation.strips import evenly
-from cyclegan.evaluation.whole_files import write_whole
-from cyclegan.methods import METHODS
 from cyclegan.metrics.intervals import paired_difference
-from cyclegan.training.data import find_data
-from cyclegan.translation.translator import Translator
+from cyclegan.runs.results import Evaluation, Figure, metric, ordered
 
 SURE = 0.05  # p-value below which a difference counts
 SHOWN = 12  # inputs of each direction on the page
@@ -149,41 +134,7 @@ def to_plain(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
     return [asdict(each) for each in comparisons]
 
 
-def write_page(comparisons: Sequence[Comparison], runs: Sequence[Path], data: Path | None, file: Path) -> None:
-    """Write one HTML file with the tables, and the same inputs translated by every run. Raises `CycleGANError`."""
-    views = [
-        {
-            "title": f"{c.evaluations[0].source} → {c.evaluations[0].target}",
-            "rows": rows(c),
-            "pictures": pictures(c, runs, data),
-        }
-        for c in comparisons
-    ]
-    environment = Environment(
-        loader=PackageLoader("cyclegan.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["uri"] = partial(data_uri, side=SIDE)
-    text = environment.get_template("compare.html").render(names=labels(runs), views=views, legend=LEGEND)
-    write_whole(text, file)
-
-
 def labels(runs: Sequence[Path]) -> list[str]:
     """The shortest names that tell the runs apart: the folders' own, or the whole paths."""
     short = [run.resolve().name for run in runs]
     return short if len(set(short)) == len(short) else [str(run) for run in runs]
-
-
-def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) -> list[list[tuple[str, Image.Image]]]:
-    """A row an input, evenly chosen: the input, what each run makes of it, and the truth if it is known."""
-    config, size = configuration(runs[0], data)
-    forward = comparison.direction == "AtoB"
-    domains: Domains = find_data(config) if forward else turned(find_data(config))
-    ways = [readings(config.data)[domain] for domain in comparison.direction.split("to")]
-    sets: Sets = gather(domains, METHODS[config.loss.method].paired, ways, size, SHOWN)
-    at = torch.tensor(evenly(len(sets.inputs), SHOWN))
-    columns = {"input": sets.inputs[at]}
-    for name, run in zip(labels(runs), runs, strict=True):
-        columns[name] = Translator.load(run, comparison.direction).translate(sets.inputs[at])
-    if sets.truth is not None:
-        columns["truth"] = sets.truth[at]
-    return [[(name, to_image(batch[i])) for name, batch in columns.items()] for i in range(len(at))]

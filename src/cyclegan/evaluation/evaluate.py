@@ -10,22 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan.config import Config, Direction
-from cyclegan.data.checking.likeness import ALIKE, fingerprints, nearest
+from cyclegan.config.schema import Config, Direction
 from cyclegan.data.datasets import readings
+from cyclegan.data.select import find_data
 from cyclegan.errors import UsageError
-from cyclegan.evaluation import features
-from cyclegan.evaluation.figures import Evaluation, Figure
-from cyclegan.evaluation.sets import Sets, gather, thumb, turned
+from cyclegan.evaluation.test_sets import Sets, gather, thumb, turned
+from cyclegan.imaging.perceptual_hash import ALIKE, fingerprints, nearest
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
-from cyclegan.metrics import content, cycle, patches, similarity
+from cyclegan.metrics import content, cycle, features, patches, similarity
 from cyclegan.metrics.distributions import density_coverage, frechet_distance, kernel_distance
 from cyclegan.metrics.intervals import Integers, bootstrap_interval, jackknife_interval
-from cyclegan.training import checkpoint
-from cyclegan.training.data import find_data
-from cyclegan.training.run_folder import read_run
-from cyclegan.translation.model_folder import is_model, read_model
+from cyclegan.runs import checkpoint
+from cyclegan.runs.folder import read_run
+from cyclegan.runs.model import is_model, read_model
+from cyclegan.runs.results import Evaluation, Figure
 from cyclegan.translation.translator import Translator
 
 MOST_IMAGES = 500  # of each kind that are measured on

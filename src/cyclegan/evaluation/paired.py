@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cyclegan.config import Direction
-from cyclegan.data.images import Source, UnreadableImage, read_pixels
-from cyclegan.data.pixels import Array, Pixels, Reading, in_channels, to_tensor
+from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError
+from cyclegan.imaging.decode import Source, UnreadableImage, read_pixels
+from cyclegan.imaging.image import Array, Pixels, Reading, in_channels, to_tensor
 from cyclegan.metrics.intervals import bootstrap_interval
 from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.translation.translator import Translator

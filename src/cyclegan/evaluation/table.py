@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from cyclegan.evaluation.figures import TRUTH, Evaluation, Figure, metric, ordered
-from cyclegan.evaluation.methods import counted
+from cyclegan.methods.specs import counted
 from cyclegan.metrics.distributions import FEW
+from cyclegan.runs.results import TRUTH, Evaluation, Figure, metric, ordered
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")

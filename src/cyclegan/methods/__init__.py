@@ -1,6 +1,6 @@
 """What is optimised: one file a method. A method knows nothing of files, devices or logging."""
 
-from cyclegan.config import Config
+from cyclegan.config.schema import Config
 from cyclegan.methods.colorization import Colorization
 from cyclegan.methods.cut import CUT
 from cyclegan.methods.cyclegan import CycleGAN

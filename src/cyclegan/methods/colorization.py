@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cyclegan.config import Direction
-from cyclegan.data.lab import lab_to_rgb, rgb_to_lab
+from cyclegan.config.schema import Direction
+from cyclegan.imaging.lab import lab_to_rgb, rgb_to_lab
 from cyclegan.methods.method import Batch
 from cyclegan.methods.pix2pix import Pix2Pix
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together
 from cyclegan.networks import ResNetGenerator, build_discriminator, build_generator

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together, total

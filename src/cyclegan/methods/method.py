@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.augmentation import Augmentation
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cyclegan.config import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms
 from cyclegan.networks import build_discriminator, build_generator

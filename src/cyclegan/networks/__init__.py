@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from cyclegan.config import NetworkConfig
+from cyclegan.config.schema import NetworkConfig
 from cyclegan.networks.layers import Dropout, initialise
 from cyclegan.networks.patchgan import PatchGAN, PixelGAN
 from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cyclegan.config import NetworkConfig
+from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.networks import build_discriminator, build_generator
 from cyclegan.networks.layers import BlurDown, BlurUp
@@ -144,9 +144,6 @@ def cleaned(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value for name, value in renamed.items() if not unused(name)}
 
 
-# What a network is, by the first tensor it has for sure.
-
-
 def _resnet(t: Tensors) -> Network:
     width, in_channels = t["model.1.weight"].shape[:2]
     blocks = {m[1] for name in t if (m := re.match(r"model\.(\d+)\.conv_block\.", name))}
@@ -213,9 +210,6 @@ def _is_blurred(t: Tensors) -> bool:
 def _norm(t: Tensors, conv: str, norm: str) -> str:
     """Instance norm leaves a trace only in the bias before it, which [R] has with no other norm."""
     return "batch" if f"{norm}.weight" in t else "instance" if f"{conv}.bias" in t else "none"
-
-
-# What the layers are called there. They come in the same order as ours.
 
 
 def layers_of(network: Network) -> list[str]:

@@ -7,14 +7,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cyclegan.config import Config, Direction
+from cyclegan.config.schema import Config, Direction
 from cyclegan.data.datasets import readings
-from cyclegan.data.folders import Domains, paired_by_name
-from cyclegan.data.images import Source
+from cyclegan.data.layouts import Domains, paired_by_name
+from cyclegan.data.samples import fixed_images, spread
 from cyclegan.errors import UsageError
+from cyclegan.imaging.decode import Source
 from cyclegan.methods.method import Method
 from cyclegan.metrics import patches, similarity
-from cyclegan.training.samples import evenly, fixed_images
 
 IMAGES = 32  # of each domain; translating them takes about as long as four steps of training
 HIGHER = {"psnr": True, "ssim": True, "swd": False}  # whether more is better
@@ -80,11 +80,11 @@ def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | 
     ways = [readings(data)[domain] for domain in direction.split("to")]
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
-        columns = fixed_images(evenly(pairs, IMAGES), IMAGES, data.crop_size, ways)
+        columns = fixed_images(spread(pairs, IMAGES), IMAGES, data.crop_size, ways)
         return Subset(columns[0], columns[1], true=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
     inputs, real = (
-        fixed_images(evenly(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
+        fixed_images(spread(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
     )
     if not inputs or not real:
         return None

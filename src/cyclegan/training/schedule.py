@@ -1,8 +1,11 @@
 """How far a training is, and the learning rate there."""
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from cyclegan.config import OptimiserConfig, RunConfig
+from cyclegan.config.schema import OptimiserConfig, RunConfig
 
 
 def progress(step: int, epochs: float, minutes: float, *, optimiser: OptimiserConfig, run: RunConfig) -> float:
@@ -41,3 +44,46 @@ def rate_factor(epoch: float, config: OptimiserConfig) -> float:
     if config.schedule == "cosine":
         return (1 + math.cos(math.pi * (epoch - 1) / max(1, config.epochs))) / 2
     return 1.0
+
+
+class Clock:
+    """Minutes of training over all sessions, speed and waits since the last row, minutes since the last save."""
+
+    def __init__(self, minutes: float, step: int):
+        self._minutes_before, self._logged_step, self._waited = minutes, step, 0.0
+        self._start = self._logged_at = self._saved_at = time.monotonic()
+
+    def minutes(self) -> float:
+        """Minutes of training, earlier sessions included."""
+        return self._minutes_before + self.session()
+
+    def session(self) -> float:
+        """Minutes of this session."""
+        return (time.monotonic() - self._start) / 60
+
+    def steps_per_second(self, step: int) -> float:
+        """Speed since the last row of metrics."""
+        return (step - self._logged_step) / max(time.monotonic() - self._logged_at, 1e-9)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a wait for images."""
+        start = time.monotonic()
+        yield
+        self._waited += time.monotonic() - start
+
+    def data_wait(self) -> float:
+        """Share of the time since the last row of metrics that passed in `waiting`."""
+        return self._waited / max(time.monotonic() - self._logged_at, 1e-9)
+
+    def logged(self, step: int) -> None:
+        """A row of metrics was written."""
+        self._logged_at, self._logged_step, self._waited = time.monotonic(), step, 0.0
+
+    def since_save(self) -> float:
+        """Minutes since the last checkpoint of this session."""
+        return (time.monotonic() - self._saved_at) / 60
+
+    def saved(self) -> None:
+        """A checkpoint was written."""
+        self._saved_at = time.monotonic()

@@ -9,27 +9,27 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from cyclegan.config import Config, Direction, validated
+from cyclegan.config.schema import Config, Direction
+from cyclegan.config.validation import validated
 from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, make_loader, readings
-from cyclegan.data.folders import Domains
+from cyclegan.data.layouts import Domains
+from cyclegan.data.samples import fixed_images
+from cyclegan.data.select import find_training_data, make_dataset, preload, rows_to_show
 from cyclegan.errors import CycleGANError, enough_memory
-from cyclegan.machine import peak_memory
-from cyclegan.training import checkpoint as checkpoints
-from cyclegan.training.clock import Clock
-from cyclegan.training.data import find_training_data, make_dataset, preload, rows_to_show
-from cyclegan.training.doctor import Doctor
-from cyclegan.training.monitor import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
-from cyclegan.training.online import online_monitors, require_extras
-from cyclegan.training.processes import each_for_itself, launch, on_first_process, together
+from cyclegan.runs import checkpoint as checkpoints
+from cyclegan.runs.folder import lock, new_run_folder, read_run, write_config
+from cyclegan.runs.sample_grids import grid
+from cyclegan.system.machine import peak_memory
+from cyclegan.system.signals import StopRequests
+from cyclegan.training.diagnostics import Doctor
+from cyclegan.training.distributed import each_for_itself, launch, on_first_process, together
+from cyclegan.training.loggers import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
+from cyclegan.training.online_loggers import online_monitors, require_extras
 from cyclegan.training.quality import Quality
-from cyclegan.training.run_folder import lock, new_run_folder, read_run, write_config
-from cyclegan.training.samples import fixed_images, grid
-from cyclegan.training.schedule import progress
-from cyclegan.training.settling import settled
-from cyclegan.training.start import starting_weights
-from cyclegan.training.state import Training
-from cyclegan.training.stopping import StopRequests
+from cyclegan.training.schedule import Clock, progress
+from cyclegan.training.setup import settled, starting_weights
+from cyclegan.training.step import Training
 
 LONG_WAIT = 0.2  # share of the time that may pass in waiting for images without a word
 SETTLED = 5.0  # minutes until waiting counts: at first there is much to decode

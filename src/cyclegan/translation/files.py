@@ -9,11 +9,11 @@ from typing import Literal
 
 from PIL import Image
 
-from cyclegan.data.folders import find_images, suffixes
-from cyclegan.data.images import IMAGE_SUFFIXES, UnreadableImage, read_pixels, shown, write_image, write_pixels
-from cyclegan.data.pixels import Pixels
-from cyclegan.data.writing import holds
+from cyclegan.data.layouts import find_images, suffixes
 from cyclegan.errors import OutOfMemory, UsageError
+from cyclegan.imaging.decode import IMAGE_SUFFIXES, UnreadableImage, read_pixels, shown, write_image, write_pixels
+from cyclegan.imaging.encode import holds
+from cyclegan.imaging.image import Pixels
 from cyclegan.translation.translator import Translator
 
 

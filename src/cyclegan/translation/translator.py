@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cyclegan.config import Direction
-from cyclegan.data.arrays import channels_last
+from cyclegan.config.schema import Direction
 from cyclegan.data.datasets import readings
-from cyclegan.data.images import pixels_of
-from cyclegan.data.pixels import (
+from cyclegan.errors import CycleGANError, UsageError, enough_memory
+from cyclegan.imaging.decode import pixels_of
+from cyclegan.imaging.image import (
     Pixels,
     Reading,
     Stored,
@@ -25,19 +25,20 @@ from cyclegan.data.pixels import (
     to_values,
     with_alpha,
 )
-from cyclegan.data.sources import Unfit
-from cyclegan.errors import CycleGANError, UsageError, enough_memory
+from cyclegan.imaging.npy import channels_last
+from cyclegan.imaging.source import Unfit
+from cyclegan.imaging.value_range import Span, span_of
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
-from cyclegan.networks.inference import fast_for_translation
+from cyclegan.networks.cpu.rewrite import fast_for_translation
 from cyclegan.networks.winograd import allow
-from cyclegan.pixel_words import Span, span_of
-from cyclegan.translation.any_size import AnySize
-from cyclegan.translation.export_formats import is_export, open_export
-from cyclegan.translation.hub import is_name, located
-from cyclegan.translation.memory import in_bytes
-from cyclegan.translation.model_folder import Model, read_model
+from cyclegan.runs.hub import is_name, located
+from cyclegan.runs.model import Model, read_model
+from cyclegan.system.machine import find_device
+from cyclegan.translation.exported import is_export, open_export
+from cyclegan.translation.streaming.large_images import AnySize
+from cyclegan.translation.streaming.memory import in_bytes
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
 
@@ -136,7 +137,7 @@ class Translator:
 
         Raises `UsageError` when it was not loaded from a folder, and `CycleGANError` when the hub does not take it.
         """
-        from cyclegan.publishing import publish  # the room above, which writes the card
+        from cyclegan.runs.publish import publish  # the room above, which writes the card
 
         if self.source is None:
             raise UsageError("This translator was not loaded from a run or model, so there is nothing to upload.")
@@ -295,15 +296,3 @@ def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
     """Two sides in their proportion, the shorter one as long as asked."""
     scale = shorter / min(first, second)
     return max(1, round(first * scale)), max(1, round(second * scale))
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name, or for "auto" a GPU where there is one. Raises `UsageError` when there is none such."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).cpu()  # "meta" would take it and give nothing back
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        raise UsageError(f"There is no device {name!r} on this machine; 'auto' takes what there is.") from None
-    return device

@@ -10,9 +10,9 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from cyclegan.data.video import library, upright
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.training.stopping import StopRequests
+from cyclegan.imaging.video import library, upright
+from cyclegan.system.signals import StopRequests
 from cyclegan.translation.translator import Translator
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})

@@ -1,0 +1,91 @@
+"""`cyclegan data check`."""
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Optional
+
+import tyro
+from typing_extensions import Doc
+
+from cyclegan.cli.options import parse
+from cyclegan.config.presets import PresetName
+from cyclegan.config.schema import Config, MethodName, PreprocessPolicy
+from cyclegan.config.validation import validated
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.training.setup import preset_settings, with_load_size
+
+
+@dataclass
+class Check:
+    """Look at every image of a data set: what would spoil a training, and what a training will do with it.
+
+    Exit code 1 when training would fail or be meaningless, else 0, whatever warnings there are.
+    """
+
+    data: Annotated[Optional[Path], tyro.conf.Positional, Doc("The data, as for `cyclegan train`.")] = None
+    a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
+    b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
+    method: Annotated[MethodName, Doc("What will be trained.")] = "cyclegan"
+    preset: Annotated[PresetName, Doc("The preset it will be trained with.")] = "auto"
+    preprocess: Annotated[Optional[PreprocessPolicy], Doc("How an image will be brought to size.")] = None
+    load_size: Annotated[Optional[int], Doc("Size after resizing, pixels.")] = None
+    crop_size: Annotated[Optional[int], Doc("Size of the random crop that will be trained on, pixels.")] = None
+    channels_a: Annotated[int, Doc("Channels of A.")] = 3
+    channels_b: Annotated[int, Doc("Channels of B.")] = 3
+    range_a: Annotated[Optional[str], Doc("Values of A that are black and white, as for `cyclegan train`.")] = None
+    range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
+    sheet: Annotated[Optional[Path], Doc("Where to write the contact sheet; NAME-check.png if not given.")] = None
+    json: Annotated[bool, Doc("Print JSON, with every file that is meant; no sheet unless --sheet is given.")] = False
+    workers: Annotated[Optional[int], Doc("Processes that look at images; as many as processors if not given.")] = None
+
+
+def check(arguments: list[str]) -> None:
+    """`cyclegan data check DATA`."""
+    options = parse(Check, "cyclegan data check", arguments)
+    config, words = _planned(options)
+
+    from cyclegan.data.check.check import check_data
+    from cyclegan.data.check.console import show_check, watch_looks
+    from cyclegan.data.check.contact_sheet import contact_sheet
+    from cyclegan.data.select import find_data
+    from cyclegan.imaging.decode import write_image
+
+    check = check_data(config, find_data(config), words, workers=options.workers, watch=watch_looks)
+    if options.json:
+        print(json.dumps(check.plain(), indent=2))
+    else:
+        show_check(check)
+    name = "2".join(path.resolve().name for path in (options.data, options.a, options.b) if path is not None)
+    sheet = options.sheet or (None if options.json else Path(f"{name}-check.png"))
+    if sheet is not None:
+        try:
+            write_image(contact_sheet(check.parts), sheet)
+            print(f"Contact sheet: {sheet}", file=sys.stderr if options.json else sys.stdout)
+        except CycleGANError as error:
+            if options.sheet is not None:
+                raise
+            print(error, file=sys.stderr)  # nobody asked for it: the verdict stands
+    if check.level == "error":
+        raise SystemExit(1)
+
+
+def _planned(options: Check) -> tuple[Config, list[str]]:
+    """The training that is planned for the data, and the words behind `cyclegan train` for it."""
+    pixels = ("channels_a", "channels_b", "range_a", "range_b")
+    own = ("data", "a", "b", "preprocess", "load_size", "crop_size", *pixels)
+    given = {name: value for name in own if (value := getattr(options, name)) is not None}
+    settings = preset_settings("paper" if options.preset == "auto" else options.preset, options.method)
+    if options.preset == "auto":
+        from cyclegan.training.setup import look_around
+
+        with suppress(UsageError):  # none of the images can be read, which is for the check to say
+            settings, _ = look_around(Config().with_settings(method=options.method, **given))
+    words = [str(given["data"])] if "data" in given else []
+    defaults = vars(Check())
+    for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size", *pixels):
+        if (value := getattr(options, name)) != defaults[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return validated(with_load_size(Config().with_settings(**(settings | given)), given)), words

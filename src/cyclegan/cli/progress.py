@@ -1,0 +1,118 @@
+"""What a person sees of a training in the terminal: a live display, or plain lines in a log."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cyclegan.training.loggers import Monitor, Progress
+
+PLAIN_SECONDS = 10.0  # between two lines in a log
+
+
+def hush() -> None:
+    """Keep the banners of the engine, one for each process, off the terminal; its warnings still come."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+class TerminalDisplay(Monitor):
+    """Epoch, step, each loss smoothed, images/s, time left and memory; plain lines when not a terminal."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True)
+        self.smoothed: dict[str, float] = {}
+        self.live: Live | None = None
+        self.share_at_start: float | None = None
+        self.said_at = 0.0
+
+    def start(self, run: Path, step: int) -> None:
+        """Say where the run is, and open the live display."""
+        self.console.print(
+            f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True, markup=False
+        )
+        self.started = time.monotonic()
+        if self.console.is_terminal:
+            self.bar = ProgressBar(
+                TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[left]}")
+            )
+            self.task = self.bar.add_task("starting", total=1.0, left="")
+            self.live = Live(self.bar, console=self.console, refresh_per_second=4)
+            self.live.start()
+
+    def preloaded(self, done: int, total: int) -> None:
+        """Move the bar, once before the training; or write a line if the last one is long enough ago."""
+        if self.live is not None:
+            self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
+        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
+            self.said_at = time.monotonic()
+            self.message(f"decoding images: {done} of {total}")
+
+    def tick(self, progress: Progress) -> None:
+        """Move the bar."""
+        if self.share_at_start is None:
+            self.share_at_start, self.started = progress.share, time.monotonic()
+        if self.live is not None:
+            head = f"epoch {progress.epoch}  step {progress.step}"
+            self.bar.update(self.task, completed=progress.share, description=head, left=self._left(progress))
+
+    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        """Renew the losses, or write a line if the last one is long enough ago."""
+        for name, value in terms.items():
+            self.smoothed[name] = 0.8 * self.smoothed.get(name, value) + 0.2 * value
+        if self.live is not None:
+            self.live.update(Group(self.bar, self._losses(), self._figures(progress)))
+        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
+            self.said_at = time.monotonic()
+            losses = " ".join(f"{name} {value:.3f}" for name, value in self.smoothed.items())
+            self.console.print(
+                f"epoch {progress.epoch} step {progress.step} ({progress.share:.0%}) {losses} | "
+                f"{progress.images_per_second:.1f} images/s, {progress.memory:.1f} GiB, {self._left(progress)}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
+
+    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Print what was measured above the display."""
+        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.message(f"Quality at step {progress.step}: {said}")
+
+    def message(self, text: str) -> None:
+        """Print above the display."""
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Leave the display as it is."""
+        if self.live is not None:
+            self.live.stop()
+
+    def _left(self, progress: Progress) -> str:
+        done = progress.share - (self.share_at_start or 0.0)
+        if done <= 0:
+            return "time left unknown"
+        seconds = (time.monotonic() - self.started) * (1 - progress.share) / done
+        hours, minutes = divmod(round(seconds / 60), 60)
+        if seconds < 90:
+            return f"{seconds:.0f} s left"
+        return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min left"
+
+    def _losses(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        cells = [Text.assemble((f"{n} ", "dim"), f"{v:.3f}") for n, v in self.smoothed.items()]
+        for start in range(0, len(cells), 4):
+            table.add_row(*cells[start : start + 4])
+        return table
+
+    def _figures(self, progress: Progress) -> Text:
+        return Text(
+            f"{progress.images_per_second:.1f} images/s   {progress.memory:.1f} GiB   "
+            f"learning rate {progress.learning_rate:.2g}   waiting for images {progress.data_wait:.0%}",
+            style="dim",
+        )

@@ -1,0 +1,236 @@
+"""`cyclegan translate`."""
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
+
+import tyro
+from typing_extensions import Doc
+
+from cyclegan.cli.options import parse
+from cyclegan.config.schema import Direction
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.imaging.value_range import COLOUR_FORM, parse_colour
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cyclegan.translation.translator import Translator
+
+
+@dataclass
+class Translate:
+    """Translate images with a trained run."""
+
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint, a model folder or an export.")]
+    input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
+    direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
+    size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
+    side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
+    alpha: Annotated[str, Doc("'keep' puts transparency back; white, black or #rrggbb is laid under it.")] = "keep"
+    smooth: Annotated[float, Doc("Of a video: 0.9 keeps so much of the statistics of the frame before.")] = 0.0
+    raw: Annotated[Optional[str], Doc("Frames of so many pixels, as 640x480, of rgb24 from - to -, for pipes.")] = None
+    overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
+    device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    winograd: Annotated[
+        bool, Doc("Faster convolutions on processors, equal to float rounding (Lavin and Gray 2016).")
+    ] = True
+    memory: Annotated[Optional[str], Doc("Most memory to take, as 2GiB; most of what is free if not given.")] = None
+    blend: Annotated[bool, Doc("Translate what does not fit in windows, without temporary files: not exact.")] = False
+
+
+def translate(arguments: list[str]) -> None:
+    """`cyclegan translate RUN INPUT -o OUT`."""
+    options = parse(Translate, "cyclegan translate", arguments)
+    size = _size(options.size)
+    _require_alpha(options.alpha)
+    if _is_stream(options):
+        from cyclegan.cli.translate import translate_stream
+
+        translate_stream(options, size)
+        return
+
+    from rich.progress import Progress
+
+    from cyclegan.translation import files
+    from cyclegan.translation.translator import Translator
+
+    translator = Translator.load(
+        options.run, options.direction, options.device, options.memory, winograd=options.winograd
+    )
+    translator.any_size.blend = options.blend
+    channels = 3 if options.side_by_side else translator.out_channels
+    jobs = files.plan(options.input, options.out, overwrite=options.overwrite, channels=channels)
+    results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
+    failed = 0
+    with Progress(disable=not sys.stderr.isatty()) as progress:
+        translator.any_size.progress = _bar_of_parts(progress, "windows" if options.blend else "bands")
+        for done in progress.track(results, len(jobs), description="Translating"):
+            if done.problem:
+                failed += 1
+                print(done.problem, file=sys.stderr)
+    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.out}")
+    if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
+        print(f"Results have {channels} channels, which not every kind of file can hold; those are .tif.")
+    overlaps = translator.any_size.overlaps
+    if overlaps.count:
+        print(
+            f"{overlaps.windows} windows were blended; where they overlap they differ by {overlaps.mean:.1f} of 255 "
+            f"levels in the mean and {overlaps.largest:.0f} at most. Without --blend the result is exact."
+        )
+    if failed:
+        raise SystemExit(1)
+
+
+def _is_stream(options: Translate) -> bool:
+    """Whether there is one input, and that a pipe, a video, a camera or an animation."""
+    from cyclegan.translation.pipes import is_animation
+    from cyclegan.translation.video import is_video
+
+    if options.raw is not None or options.smooth or str(options.out) == "-":
+        return True
+    one = options.input[0]
+    return len(options.input) == 1 and (str(one) == "-" or is_video(one) or is_animation(one))
+
+
+def _bar_of_parts(progress: "Progress", parts: str) -> Callable[[int, int], None]:
+    """A second bar while an image is translated in parts."""
+    bar = progress.add_task(f"  {parts}", visible=False)
+
+    def tell(done: int, total: int) -> None:
+        progress.update(bar, completed=done, total=total, visible=done < total)
+
+    return tell
+
+
+def _require_alpha(text: str) -> None:
+    try:
+        _ = text == "keep" or parse_colour(text)
+    except ValueError:
+        raise UsageError(f"--alpha is {text!r}; it must be keep, {COLOUR_FORM}.") from None
+
+
+def _size(text: str) -> int | Literal["keep"]:
+    if text == "keep":
+        return "keep"
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--size is {text!r}; it must be 'keep' or a number of pixels.")
+
+
+def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
+    """Translate the one input of `options`. Raises `UsageError` for inputs and options that do not go together."""
+    from cyclegan.translation.temporal import smoothed
+    from cyclegan.translation.translator import Translator
+    from cyclegan.translation.video import is_video
+
+    if len(options.input) > 1:
+        raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
+    if options.side_by_side or options.alpha != "keep":
+        raise UsageError("--side-by-side and --alpha are for files of images.")
+    source = options.input[0]
+    if options.smooth and not is_video(source) and options.raw is None:
+        raise UsageError(f"--smooth is for videos, and {source} is none.")
+    if is_video(source) and options.raw is None and str(options.out) == "-":
+        raise UsageError("Videos do not go to standard output; give a file, or of a camera --raw 640x480.")
+    target = Path("-") if str(options.out) == "-" else _target(options, is_video(source))
+    translator = Translator.load(
+        options.run, options.direction, options.device, options.memory, winograd=options.winograd
+    )
+    translator.any_size.blend = options.blend
+    if options.smooth:
+        translator = smoothed(translator, options.smooth)
+    if options.raw is not None:
+        _raw(translator, options)
+    elif str(source) == "-" or str(target) == "-":
+        _picture(translator, source, target, size)
+    elif is_video(source):
+        _video(translator, source, target, size)
+    else:
+        _animation(translator, source, target, size)
+
+
+def _target(options: "Translate", moving: bool) -> Path:
+    """The file to write. Raises `UsageError` if it is there, or is the source."""
+    source, out = options.input[0], options.out
+    if out.is_dir() or not out.suffix:
+        name = "camera.mp4" if str(source).startswith("camera:") else "image.png" if str(source) == "-" else source.name
+        out = out / name
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UsageError(f"{source} would be replaced by its own translation; choose another -o.")
+    if out.exists() and not options.overwrite:
+        raise UsageError(f"{out} exists; choose another -o, or replace with --overwrite.")
+    return out
+
+
+def _raw(translator: "Translator", options: "Translate") -> None:
+    from cyclegan.translation.pipes import translate_raw
+    from cyclegan.translation.video import CAMERA, translate_camera_raw
+
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", options.raw or "")
+    if found is None:
+        raise UsageError(f"--raw is {options.raw!r}; it must be width and height, such as 640x480.")
+    source = str(options.input[0])
+    if not (source == "-" or source.startswith(CAMERA)) or str(options.out) != "-":
+        raise UsageError("--raw takes frames from standard input or a camera to standard output; write - -o -.")
+    if (translator.in_channels, translator.out_channels) != (3, 3):
+        raise UsageError("--raw is for generators of colour images.")
+    width, height, stopped = int(found[1]), int(found[2]), 0
+    try:
+        if source == "-":
+            count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
+        else:
+            filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
+            count, stopped = filmed.frames, filmed.stopped
+    except BrokenPipeError:
+        raise CycleGANError("The program that takes the frames has ended, and so does the translation.") from None
+    print(f"{count} frames translated", file=sys.stderr)
+    if stopped:
+        raise SystemExit(128 + stopped)
+
+
+def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
+    from cyclegan.imaging.source import UnreadableImage
+    from cyclegan.translation.pipes import translate_picture
+
+    given = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
+    try:
+        translate_picture(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
+    except UnreadableImage:
+        name = "The standard input" if str(source) == "-" else source
+        raise UsageError(f"{name} holds no image of a known kind, or a damaged one.") from None
+    if str(target) != "-":
+        print(f"{target} is written.")
+
+
+def _video(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from cyclegan.translation.video import translate_video
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("Translating", total=None)
+        filmed = translate_video(
+            translator,
+            str(source),
+            target,
+            size=size,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    print(f"{target}: {filmed.frames} frames{', as far as it went: it was stopped' if filmed.stopped else ''}.")
+    for note in filmed.notes:
+        print(note)
+    if filmed.stopped:
+        raise SystemExit(128 + filmed.stopped)
+
+
+def _animation(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
+    from cyclegan.translation.pipes import translate_animation
+
+    print(f"{target}: {translate_animation(translator, source, target, size=size)} frames.")

@@ -1,0 +1,1 @@
+"""Settings: the schema, its validation and file format, and presets."""

@@ -1,0 +1,387 @@
+"""The built-in data set: landscapes drawn from a seed, each in summer and in winter.
+
+What is seen of a scene in one season tells what it is in the other: roofs keep a band of their colour under the
+snow, crowns keep their shade under the frost. So there is a truth for every translation, and it can be learnt.
+"""
+
+import math
+import os
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cyclegan.data.layouts import NAMES
+from cyclegan.errors import CycleGANError, UsageError
+
+Season = Literal["summer", "winter"]
+Colour = tuple[float, float, float]  # red, green, blue, 0 to 255
+Points = list[tuple[float, float]]  # in the unit square, y downwards
+
+OVERSAMPLING = 4
+FIRST_TEST_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a season; pairs run from one end to the other (top to bottom, far to near, dark to light)."""
+
+    sky: tuple[Colour, Colour]
+    warm: Colour  # of the horizon, late in the day
+    sun: Colour
+    ridge: tuple[Colour, Colour]
+    ridge_light: tuple[Colour, Colour]
+    hill: tuple[Colour, Colour]
+    hill_light: Colour
+    water: tuple[Colour, Colour]
+    path: Colour
+    fir: tuple[Colour, Colour]
+    crown: tuple[Colour, Colour]
+    crown_light: Colour
+    roof_cover: Colour | None
+    window: Colour
+
+
+SUMMER = Palette(
+    sky=((30, 102, 188), (130, 194, 230)),
+    warm=(250, 200, 150),
+    sun=(255, 224, 130),
+    ridge=((84, 118, 160), (46, 74, 98)),
+    ridge_light=((110, 142, 178), (78, 106, 120)),
+    hill=((88, 138, 64), (52, 116, 40)),
+    hill_light=(150, 180, 66),
+    water=((38, 98, 150), (84, 150, 186)),
+    path=(178, 140, 88),
+    fir=((24, 70, 52), (12, 48, 40)),
+    crown=((34, 92, 30), (122, 148, 34)),
+    crown_light=(170, 190, 70),
+    roof_cover=None,
+    window=(40, 52, 70),
+)
+
+WINTER = Palette(
+    sky=((168, 194, 226), (236, 238, 244)),
+    warm=(255, 222, 204),
+    sun=(255, 246, 224),
+    ridge=((206, 216, 232), (168, 184, 210)),
+    ridge_light=((240, 243, 250), (236, 241, 250)),
+    hill=((228, 234, 244), (214, 224, 240)),
+    hill_light=(255, 255, 255),
+    water=((150, 186, 214), (196, 218, 234)),
+    path=(214, 200, 186),
+    fir=((150, 178, 182), (116, 148, 158)),
+    crown=((188, 206, 218), (232, 224, 210)),
+    crown_light=(250, 250, 252),
+    roof_cover=(248, 250, 255),
+    window=(250, 196, 96),
+)
+
+PALETTES: dict[str, Palette] = {"summer": SUMMER, "winter": WINTER}
+WALLS: tuple[Colour, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (222, 188, 116))
+ROOFS: tuple[Colour, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
+
+
+def mix(a: Colour, b: Colour, share: float) -> Colour:
+    """From `a` (0) to `b` (1)."""
+    return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
+
+
+class Canvas:
+    """A square picture, larger than asked for, drawn in unit coordinates and reduced at the end."""
+
+    def __init__(self, size: int):
+        self.side = size * OVERSAMPLING
+        self.image = Image.new("RGB", (self.side, self.side))
+        self.pen = ImageDraw.Draw(self.image)
+
+    def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
+        """Fill a polygon."""
+        self.pen.polygon([(x * self.side, y * self.side) for x, y in points], fill=_bytes(colour))
+
+    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        """Fill a circle."""
+        s = self.side
+        box = ((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s)
+        self.pen.ellipse(box, fill=_bytes(colour))
+
+    def line(self, points: Sequence[tuple[float, float]], width: float, colour: Colour) -> None:
+        """Draw a line with round joints."""
+        scaled = [(x * self.side, y * self.side) for x, y in points]
+        self.pen.line(scaled, fill=_bytes(colour), width=max(1, round(width * self.side)), joint="curve")
+
+    def shaded(self, points: Sequence[tuple[float, float]], top: Colour, bottom: Colour) -> None:
+        """Fill a polygon with a vertical gradient from its highest to its lowest point."""
+        mask = Image.new("L", self.image.size)
+        ImageDraw.Draw(mask).polygon([(x * self.side, y * self.side) for x, y in points], fill=255)
+        first, last = min(y for _, y in points), max(y for _, y in points)
+        self.image.paste(_gradient(self.side, first, last, top, bottom), (0, 0), mask)
+
+    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
+        """Blend a colour over everything so far, fading with the distance from a point."""
+        at = (np.arange(self.side) + 0.5) / self.side
+        distance = ((at[None, :] - x) ** 2 + (at[:, None] - y) ** 2) / radius**2
+        mask = np.round(255 * strength * np.exp(-distance)).astype(np.uint8)
+        self.image.paste(_bytes(colour), (0, 0, self.side, self.side), Image.fromarray(mask))
+
+    def reduced(self) -> Image.Image:
+        """The picture in the size that was asked for."""
+        return self.image.reduce(OVERSAMPLING)
+
+
+def _bytes(colour: Colour) -> tuple[int, int, int]:
+    return round(colour[0]), round(colour[1]), round(colour[2])
+
+
+def _gradient(side: int, first: float, last: float, top: Colour, bottom: Colour) -> Image.Image:
+    share = np.clip(((np.arange(side) + 0.5) / side - first) / max(last - first, 1e-9), 0, 1)[:, None]
+    column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
+    return Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize((side, side), Image.Resampling.NEAREST)
+
+
+def outline(draw: random.Random, height: float, roughness: float, waves: int, sharp: bool) -> Points:
+    """A line from the left to the right edge around `height`: rolling (sum of sines) or jagged (folded sines)."""
+    parts = [
+        (draw.uniform(0.6, 1.4) * k, draw.uniform(0, 2 * math.pi), draw.uniform(0.5, 1) / k)
+        for k in range(1, waves + 1)
+    ]
+
+    def at(x: float) -> float:
+        values = (a * math.sin(2 * math.pi * f * x + phase) for f, phase, a in parts)
+        total = sum(1 - 2 * abs(v) if sharp else v for v in values)
+        return height - roughness * total
+
+    return [(i / 96, at(i / 96)) for i in range(97)]
+
+
+def height_at(line: Points, x: float) -> float:
+    """The line's height at x."""
+    return float(np.interp(x, [p[0] for p in line], [p[1] for p in line]))
+
+
+def ground(line: Points) -> Points:
+    """Everything below a line."""
+    return [(0.0, 1.0), *line, (1.0, 1.0)]
+
+
+def draw(seed: int, season: Season, size: int = 64) -> Image.Image:
+    """The scene of a seed in a season, RGB, size x size pixels; the same scene at every size."""
+    return Landscape(random.Random(seed), PALETTES[season], Canvas(size)).paint()
+
+
+class Landscape:
+    """One scene, painted from back to front. Every random choice is made in the same order in both seasons."""
+
+    def __init__(self, choose: random.Random, palette: Palette, canvas: Canvas):
+        self.choose, self.palette, self.canvas = choose, palette, canvas
+        self.late = choose.uniform(0, 1)  # how late in the day
+        self.horizon = choose.uniform(0.42, 0.54)
+
+    def paint(self) -> Image.Image:
+        """All of it."""
+        self.sky()
+        self.mountains()
+        self.hills()
+        return self.canvas.reduced()
+
+    def sky(self) -> None:
+        """A gradient, warmer at the horizon when it is late, and a sun with a glow."""
+        p, c = self.palette, self.choose
+        low = mix(p.sky[1], p.warm, 0.75 * self.late)
+        frame = [(0.0, 0.0), (1.0, 0.0), (1.0, self.horizon + 0.1), (0.0, self.horizon + 0.1)]
+        self.canvas.shaded(frame, mix(p.sky[0], low, 0.1), low)
+        x, y = c.uniform(0.12, 0.88), c.uniform(0.1, 0.26)
+        self.canvas.glow(x, y, 0.22, p.sun, 0.75)
+        self.canvas.disc(x, y, 0.05, mix(p.sun, (255, 255, 255), 0.25))
+
+    def mountains(self) -> None:
+        """Two or three ridges, each nearer one darker, lit from one side."""
+        p, c = self.palette, self.choose
+        count = c.choice((2, 3))
+        for number in range(count):
+            near = number / max(1, count - 1)
+            height = self.horizon - 0.12 + 0.12 * near
+            line = outline(c, height, 0.055 * (1.1 - 0.5 * near), 4, sharp=True)
+            dark, light = mix(*p.ridge, near), mix(*p.ridge_light, near)
+            haze = mix(p.sky[1], p.warm, 0.5 * self.late)
+            self.canvas.shaded(ground(line), mix(dark, haze, 0.1), mix(dark, haze, 0.75))
+            self.facets(line, mix(light, haze, 0.15 + 0.2 * (1 - near)))
+
+    def facets(self, line: Points, light: Colour) -> None:
+        """The lit side of every peak: from the summit down to the right."""
+        for i in range(2, len(line) - 2):
+            x, y = line[i]
+            if y < line[i - 1][1] and y <= line[i + 1][1]:
+                j = i
+                while j + 1 < len(line) and line[j + 1][1] > line[j][1]:
+                    j += 1
+                foot_x, foot_y = line[j]
+                drop = max(foot_y - y, 0.02)
+                self.canvas.polygon(
+                    [
+                        (x, y),
+                        *line[i : j + 1],
+                        (x + 0.45 * (foot_x - x), y + drop * 0.75),
+                        (x + 0.2 * (foot_x - x), y + drop * 0.95),
+                        (x - 0.05 * (foot_x - x), y + 0.45 * drop),
+                    ],
+                    light,
+                )
+
+    def hills(self) -> None:
+        """Three meadows, with water or a path between them and things standing on them."""
+        p, c = self.palette, self.choose
+        extra = c.choice(("lake", "path", "none"))
+        for number in range(3):
+            near = number / 2
+            line = outline(c, self.horizon + 0.06 + 0.17 * number, 0.018 + 0.012 * near, 2, sharp=False)
+            ground_colour = mix(*p.hill, near)
+            self.canvas.shaded(ground(line), mix(ground_colour, p.hill_light, 0.55), ground_colour)
+            if number == 1 and extra == "lake":
+                self.lake(line)
+            if number == 2 and extra == "path":
+                self.path(line)
+            self.things(line, near)
+
+    def lake(self, line: Points) -> None:
+        """A lake that lies on the middle meadow."""
+        x, width = self.choose.uniform(0.25, 0.75), self.choose.uniform(0.16, 0.28)
+        y = height_at(line, x) + 0.085
+        shore = [(x + width * math.cos(t), y + 0.035 * math.sin(t)) for t in np.linspace(0, 2 * math.pi, 48)]
+        self.canvas.shaded(shore, *self.palette.water)
+
+    def path(self, line: Points) -> None:
+        """A path that winds from the front to the meadow's edge."""
+        start, end = self.choose.uniform(0.2, 0.8), self.choose.uniform(0.3, 0.7)
+        top = height_at(line, end)
+        left, right = [], []
+        for i in range(25):
+            share = i / 24
+            x = start + (end - start) * share + 0.06 * math.sin(5 * share) * (1 - share)
+            y, half = 1.02 + (top - 1.02) * share, 0.055 * (1 - share) ** 1.3 + 0.004
+            left.append((x - half, y))
+            right.append((x + half, y))
+        self.canvas.polygon([*left, *reversed(right)], self.palette.path)
+
+    def things(self, line: Points, near: float) -> None:
+        """Houses and trees on a meadow, far ones first and smaller."""
+        c = self.choose
+        scale = 0.55 + 0.75 * near
+        kinds: list[Callable[[float, float, float], None]] = [self.fir] * c.randint(2, 5)
+        kinds += [self.leafy] * c.randint(1, 3) + [self.house] * c.choice((0, 1, 1) if near < 1 else (0, 0, 1))
+        places = sorted((c.uniform(0.01, 0.10 + 0.03 * near), c.uniform(0.02, 0.98), k) for k in range(len(kinds)))
+        for down, x, kind in places:
+            kinds[kind](x, height_at(line, x) + down, scale * c.uniform(0.85, 1.2))
+
+    def fir(self, x: float, y: float, scale: float) -> None:
+        """Three tiers, light at the left and dark at the right; in winter the frost is in the colours."""
+        light, dark = self.palette.fir
+        shade = self.choose.uniform(0, 1)
+        width, height = 0.045 * scale, 0.17 * scale
+        self.canvas.polygon(_box(x, y, 0.009 * scale, 0.02 * scale), (84, 60, 46))
+        for tier in range(3):
+            top, low = y - height + 0.045 * tier * scale, y - height + (0.075 + 0.042 * tier) * scale
+            half = width * (0.55 + 0.225 * tier)
+            colour = mix(light, dark, 0.6 * shade)
+            self.canvas.polygon([(x, top), (x + half, low), (x - half, low)], mix(colour, dark, 0.6))
+            self.canvas.polygon([(x, top), (x, low), (x - half, low)], colour)
+            self.snow_on_tier(x, top, low, half)
+
+    def snow_on_tier(self, x: float, top: float, low: float, half: float) -> None:
+        """Snow covers the upper half of a tier."""
+        cover = self.palette.roof_cover
+        if cover is not None:
+            y = top + 0.55 * (low - top)
+            self.canvas.polygon(
+                [(x, top), (x + 0.55 * half, y), (x, y - 0.1 * (low - top)), (x - 0.55 * half, y)], cover
+            )
+
+    def leafy(self, x: float, y: float, scale: float) -> None:
+        """A trunk and a crown of a few discs, lit from above left; the shade of its leaves shows in the frost too."""
+        p, c = self.palette, self.choose
+        colour = mix(*p.crown, c.uniform(0, 1))
+        self.canvas.polygon(_box(x, y, 0.014 * scale, 0.07 * scale), (92, 64, 46))
+        discs = [(c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)]
+        for dark in (True, False):
+            for dx, dy, radius in discs:
+                shift = 0 if dark else 0.011
+                tone = mix(colour, (20, 40, 40), 0.22) if dark else mix(colour, p.crown_light, 0.25)
+                self.canvas.disc(
+                    x + (dx - shift) * scale,
+                    y + (dy - 0.10 - shift) * scale,
+                    radius * scale * (1 if dark else 0.72),
+                    tone,
+                )
+
+    def house(self, x: float, y: float, scale: float) -> None:
+        """A front with a gable roof; snow leaves a band of the roof's colour at the eaves."""
+        p, c = self.palette, self.choose
+        wall, roof = c.choice(WALLS), c.choice(ROOFS)
+        half, height, rise = 0.06 * scale, 0.06 * scale, 0.055 * scale
+        self.canvas.polygon(_box(x, y, half, height), wall)
+        self.canvas.polygon(_box(x + half * 0.5, y, half * 0.5, height), mix(wall, (30, 30, 50), 0.22))
+        eaves, ridge = y - height, y - height - rise
+        self.canvas.polygon(
+            [
+                (x - 1.2 * half, eaves),
+                (x - 0.7 * half, ridge),
+                (x + 0.7 * half, ridge),
+                (x + 1.2 * half, eaves),
+            ],
+            roof,
+        )
+        if p.roof_cover is not None:
+            low = eaves - 0.42 * rise
+            self.canvas.polygon(
+                [
+                    (x - 0.99 * half, low),
+                    (x - 0.7 * half, ridge),
+                    (x + 0.7 * half, ridge),
+                    (x + 0.99 * half, low),
+                ],
+                p.roof_cover,
+            )
+        for offset in (-0.5, 0.25):
+            self.canvas.polygon(_box(x + offset * half, y - 0.32 * height, 0.17 * half, 0.38 * height), p.window)
+
+
+def _box(x: float, bottom: float, half: float, height: float) -> Points:
+    return [(x - half, bottom), (x - half, bottom - height), (x + half, bottom - height), (x + half, bottom)]
+
+
+def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:
+    """Write `train` summers (trainA) and other winters (trainB), and `test` scenes in both (testA, testB), as PNG.
+
+    Training scenes of A and B have different seeds, unless they are to be `paired`; test files of equal name are one
+    scene, and never one of training. Raises `UsageError`
+    for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
+    """
+    root = Path(os.path.abspath(root))  # noqa: PTH100  ("." has no name to put a temporary one beside)
+    if size < 16 or train < 1 or test < 0:
+        raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise CycleGANError(f"{root} exists and is not empty; remove it, or choose another folder with --to.")
+    parts: list[tuple[str, Season, range]] = [
+        ("trainA", "summer", range(train)),
+        ("trainB", "winter", range(train) if paired else range(train, 2 * train)),
+        ("testA", "summer", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
+        ("testB", "winter", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
+    ]
+    temporary = root.with_name(f".{root.name}.{os.getpid()}")
+    try:
+        for folder, season, seeds in parts:
+            (temporary / folder).mkdir(parents=True)
+            for seed in seeds:
+                draw(seed, season, size).save(temporary / folder / f"{seed:07d}.png")
+        (temporary / NAMES).write_text("summer\nwinter\n", encoding="utf-8")
+        if root.exists():
+            root.rmdir()
+        temporary.rename(root)
+    except OSError as error:
+        raise CycleGANError(f"{root} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

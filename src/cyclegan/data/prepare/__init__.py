@@ -1,0 +1,1 @@
+"""Preparing a data set once: splitting, resizing, cropping, joining, halving, edges, video frames."""

@@ -1,1 +1,0 @@
-"""Making a data set ready once: splitting, resizing, cutting, joining, halving, edges, frames of video."""

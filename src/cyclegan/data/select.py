@@ -1,0 +1,73 @@
+"""The images that a configured method learns from."""
+
+from collections.abc import Callable
+
+from cyclegan.config.schema import Config, Direction
+from cyclegan.data.cache import ArrayCache
+from cyclegan.data.datasets import PairedImages, UnpairedImages
+from cyclegan.data.layouts import (
+    Domain,
+    Domains,
+    find_domains,
+    find_pairs,
+    find_pictures,
+    paired_by_name,
+    require_equal_sizes,
+)
+from cyclegan.errors import UsageError
+from cyclegan.imaging.decode import Source
+from cyclegan.methods import METHODS
+
+
+def find_data(config: Config) -> Domains:
+    """The images where the configuration says, in the layout that its method needs. Raises `UsageError`."""
+    data, method = config.data, METHODS[config.loss.method]
+    if method.one_domain:
+        return find_pictures(data.data or data.a)
+    return (find_pairs if method.paired else find_domains)(data.data, data.a, data.b)
+
+
+def find_training_data(config: Config) -> Domains:
+    """As `find_data`; raises `UsageError` for pairs of unequal sizes, too."""
+    domains = find_data(config)
+    if METHODS[config.loss.method].paired:
+        require_equal_sizes(domains.train)
+    return domains
+
+
+def rows_to_show(config: Config, domains: Domains, direction: Direction) -> list[tuple[Source, ...]]:
+    """The images for sample grids, of the test set where there is one; for a paired method, each with its truth."""
+    test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
+    if METHODS[config.loss.method].paired:
+        return [*(paired_by_name(test) or paired_by_name(train))]
+    return [(path,) for path in test.a or train.a]
+
+
+def make_dataset(config: Config, files: Domain, cache: ArrayCache | None = None) -> UnpairedImages:
+    """The images of a split as training sees them."""
+    kind = PairedImages if METHODS[config.loss.method].paired else UnpairedImages
+    return kind(files, config.data, config.run.seed, cache)
+
+
+def preload(dataset: UnpairedImages, share: float, tell: Callable[[int, int], None]) -> str:
+    """Decode all images into the cache, and return a sentence that says what they take.
+
+    Each of several processes begins at its own `share` of the way, 0 to 1, and finds what the others have done.
+    `tell` hears the numbers of images done and of all.
+    """
+    images = dataset.images()
+    first = round(share * len(images))
+    sizes: list[int] = []
+    for size in dataset.preload([*images[first:], *images[:first]]):
+        sizes.append(size)
+        tell(len(sizes), len(images))
+    decoded, where = sum(size > 0 for size in sizes), "on disk" if dataset.config.cache == "disk" else "in memory"
+    return f"Decoded {decoded:,} of {len(images):,} images ahead; they take {sum(sizes) / 2**30:.2g} GiB {where}."
+
+
+def find_data_if_present(config: Config) -> tuple[Domains | None, list[str]]:
+    """The data of a run, or None and a sentence when it is no longer there."""
+    try:
+        return find_data(config), []
+    except (UsageError, OSError) as error:
+        return None, [f"The data is no longer where it was, so this page shows no test images: {error}"]

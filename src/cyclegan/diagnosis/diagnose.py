@@ -1,0 +1,90 @@
+"""The doctor's examination of a run that is on disk, and what it found in words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclegan.data.select import find_data
+from cyclegan.diagnosis.checks import ILLNESSES, findings
+from cyclegan.diagnosis.evidence import Evidence, look, weight_size
+from cyclegan.diagnosis.finding import Certainty, Finding
+from cyclegan.diagnosis.samples import HELD_OUT, samples_of, starting_size
+from cyclegan.diagnosis.statistics import layout_agreement
+from cyclegan.errors import CycleGANError
+from cyclegan.methods import build_method
+from cyclegan.methods.specs import counted
+from cyclegan.runs.folder import read_run
+from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.model import read_model
+from cyclegan.runs.summary import progress
+from cyclegan.system.machine import find_device
+
+NOTHING_FOUND = "Nothing alarming was found."
+NO_PROOF = "That is no proof of quality, which is measured by: cyclegan evaluate {}"
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One illness: how sure it is, what shows it in which direction, and what to do."""
+
+    illness: str
+    certainty: Certainty
+    seen: tuple[tuple[str, str], ...]  # direction ("" for the whole training), and what is seen
+    advice: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was looked at, in a sentence, and all that was found, the surest first."""
+
+    looked_at: str
+    complaints: tuple[Complaint, ...]
+
+
+def diagnose(run: str | Path) -> Diagnosis:
+    """Examine a run by its last checkpoint, its losses and its data.
+
+    Raises `UsageError` for a folder that is no run, has no checkpoint, or whose data is gone, and `CycleGANError` when
+    none of its images can be read.
+    """
+    evidence = examine(Path(run))
+    done = f"{counted(evidence.step, 'step')} ({evidence.share:.0%} of the schedule)"
+    a, b = evidence.images
+    looked_at = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(ILLNESSES)} things that go wrong."
+    return Diagnosis(looked_at, tuple(_complaints(findings(evidence))))
+
+
+def _complaints(found: Sequence[Finding]) -> Iterator[Complaint]:
+    """Findings of one illness, of both directions, as one."""
+    for illness in dict.fromkeys(finding.illness for finding in found):
+        same = [finding for finding in found if finding.illness == illness]
+        seen = tuple((finding.direction, finding.seen) for finding in same)
+        yield Complaint(illness, same[0].certainty, seen, same[0].advice)
+
+
+def examine(run: Path) -> Evidence:
+    """The evidence of a run folder. Raises as `diagnose`."""
+    config = read_run(run)
+    domains = find_data(config)
+    model = read_model(run)
+    method = build_method(config, seed=0).to(find_device("auto"))
+    try:
+        method.load_state_dict(method.state_dict() | model.weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CycleGANError(f"The weights in {run} do not fit its config.toml ({reason}).") from None
+    samples = samples_of(config, domains, HELD_OUT)
+    if samples is None:
+        raise CycleGANError(f"None of the training images of {run} can be read; there is nothing to look at.")
+    metrics, done = read_metrics(run / "metrics.csv"), progress(run)
+    return Evidence(
+        config=config,
+        metrics=metrics,
+        sides=look(method, method.generators, samples),
+        images=(len(domains.train.a), len(domains.train.b)),
+        names=domains.names,
+        step=done[0] if done else 0,
+        share=metrics.get("share", [1.0])[-1],  # of a training too short for a row, the whole
+        growth=weight_size(method) / starting_size(config),
+        layout=layout_agreement(samples.train["A"], samples.train["B"]),
+    )

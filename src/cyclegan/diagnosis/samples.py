@@ -1,0 +1,53 @@
+"""The images on which a run is diagnosed."""
+
+from collections.abc import Iterator
+
+import torch
+
+from cyclegan.config.schema import Config
+from cyclegan.data.datasets import readings
+from cyclegan.data.layouts import Domain, Domains, paired_by_name
+from cyclegan.data.samples import fixed_images, spread
+from cyclegan.diagnosis.evidence import Samples, weight_size
+from cyclegan.imaging.decode import Source
+from cyclegan.methods import build_method
+from cyclegan.methods.method import Batch
+
+TRAIN, HELD_OUT = 64, 16  # images of each domain that an examination looks at; only the latter are translated
+HELD_OUT_AT_WORK = 8  # during a training, which should not wait for it
+
+
+def starting_size(config: Config) -> float:
+    """The size of the generators' weights as a training with this configuration draws them."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.run.seed)
+        return weight_size(build_method(config, seed=0))
+
+
+def samples_of(config: Config, domains: Domains, held_out: int) -> Samples | None:
+    """Images of both domains to look at, `held_out` of them to translate; None when none can be read."""
+    train, test = (_batch(config, d, n) for d, n in ((domains.train, TRAIN), (domains.test, held_out)))
+    if not train:
+        return None
+    pairs = bool(paired_by_name(domains.test if test else domains.train))
+    few = test or {name: images[:held_out] for name, images in train.items()}
+    return Samples(train, few, unseen=bool(test), pairs=pairs)
+
+
+def _batch(config: Config, domain: Domain, count: int) -> Batch:
+    """Images of both domains, equally many, in pairs where there are any; empty without images."""
+    columns = list(_columns(config, domain, count))
+    if len(columns) < 2:
+        return {}
+    fewest = min(map(len, columns))
+    return {name: images[:fewest] for name, images in zip("AB", columns, strict=True)}
+
+
+def _columns(config: Config, domain: Domain, count: int) -> Iterator[torch.Tensor]:
+    ways, size = readings(config.data), config.data.crop_size
+    pairs: list[tuple[Source, ...]] = [*paired_by_name(domain)]
+    if pairs:
+        yield from fixed_images(spread(pairs, count), count, size, [ways["A"], ways["B"]])
+        return
+    for files, way in ((domain.a, ways["A"]), (domain.b, ways["B"])):
+        yield from fixed_images(spread([(path,) for path in files], count), count, size, [way])

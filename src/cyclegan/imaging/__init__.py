@@ -1,0 +1,1 @@
+"""Pixels: decoding, encoding, value ranges and color spaces. Knows no data sets."""

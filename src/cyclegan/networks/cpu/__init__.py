@@ -1,0 +1,1 @@
+"""Generators rewritten for fast inference on CPUs."""

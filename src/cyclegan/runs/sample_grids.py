@@ -1,0 +1,30 @@
+"""Sample grids: what the generators make of the same few test images, as one picture with headings."""
+
+from collections.abc import Mapping
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from cyclegan.imaging.decode import to_image
+
+HEADING = 24  # pixels above the first row
+GAP = 4  # pixels between cells
+
+
+def grid(columns: Mapping[str, Tensor]) -> Image.Image:
+    """A picture with one headed column for each (N, C, H, W) in [-1, 1] and one row for each image.
+
+    Cells are at least 96 pixels wide, so that headings fit and small images can be seen.
+    """
+    first = next(iter(columns.values()))
+    scale = max(1, -(-96 // first.shape[-1]))
+    height, width = first.shape[-2] * scale, first.shape[-1] * scale
+    sheet = Image.new("RGB", (len(columns) * (width + GAP) - GAP, HEADING + len(first) * (height + GAP) - GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for column, (heading, images) in enumerate(columns.items()):
+        left = column * (width + GAP)
+        pen.text((left + width / 2, HEADING / 2), heading, fill="black", font=font, anchor="mm")
+        for row, image in enumerate(images):
+            cell = to_image(image).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+            sheet.paste(cell, (left, HEADING + row * (height + GAP)))
+    return sheet

@@ -1,0 +1,1 @@
+"""Exported models: writers for each format, and their verification against the original."""

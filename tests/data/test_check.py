@@ -1,0 +1,464 @@
+"""`cyclegan data check`: what was planted is found, what was not is not, and no file can upset it."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from conftest import TINY, draw_images, flags
+from cyclegan.cli.data_check import check as check_command
+from cyclegan.cli.train import train as train_command
+from cyclegan.data.check import inspect as looks
+from cyclegan.data.check.check import Check, check_data, fast_check, printable
+from cyclegan.data.check.contact_sheet import contact_sheet
+from cyclegan.data.check.findings import Finding
+from cyclegan.data.check.inspect import find_bars, look, look_at
+from cyclegan.data.get import seasons
+from cyclegan.data.layouts import find_domains, find_images, find_pairs
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.imaging.decode import Half, UnreadableImage, read_header, read_image
+from cyclegan.imaging.perceptual_hash import fingerprints, groups, nearest
+from cyclegan.training.setup import configure
+from cyclegan.translation import files
+from cyclegan.translation.translator import Translator
+from odd_files import write_odd_files
+
+
+def check(root: Path, **settings: Any) -> Check:
+    config = configure("paper", **({"data": root, "load_size": 72, "crop_size": 64} | settings))
+    return check_data(config, find_domains(root), [str(root)], workers=0)
+
+
+def found(check: Check, kind: str) -> Finding | None:
+    return next((finding for finding in check.findings if finding.kind == kind), None)
+
+
+def files_of(finding: Finding | None) -> set[tuple[str, ...]]:
+    return {tuple(path.name for path in item.files) for item in finding.items} if finding else set()
+
+
+@pytest.fixture(scope="module")
+def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good data set: 150 summers, 150 other winters, and 10 test scenes in both."""
+    root = tmp_path_factory.mktemp("landscapes") / "seasons"
+    seasons.write(root, size=64, train=150, test=10)
+    return root
+
+
+@pytest.fixture
+def copy(landscapes: Path, tmp_path: Path) -> Path:
+    """The same, to be spoilt."""
+    return Path(shutil.copytree(landscapes, tmp_path / "data"))
+
+
+def test_nothing_is_found_in_good_data(landscapes: Path) -> None:
+    checked = check(landscapes)
+    assert checked.findings == ()
+    assert checked.level == "fine"
+    assert checked.command == f"cyclegan train {landscapes}"
+    assert "An epoch has 150 steps; 200 epochs make 30,000." in checked.outlook
+
+
+# One folder of odd files for check, training and translation.
+
+
+@pytest.fixture(scope="module")
+def odd_data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[Path], set[Path]]:
+    root = tmp_path_factory.mktemp("odd") / "data"
+    broken, fine = write_odd_files(root / "trainA")
+    draw_images(root / "trainB", 4, 2)
+    assert len(broken) + len(fine) >= 60
+    return root, broken, fine
+
+
+def test_odd_files_are_judged_as_reading_judges_them(odd_data: tuple[Path, set[Path], set[Path]]) -> None:
+    root, broken, fine = odd_data
+    for path in broken:
+        with pytest.raises(UnreadableImage):
+            read_image(path)
+    assert {read_image(path).mode for path in fine} == {"RGB"}
+    assert set(find_images(root / "trainA")) == broken | fine
+
+
+def test_check_names_every_broken_file(odd_data: tuple[Path, set[Path], set[Path]]) -> None:
+    root, broken, _ = odd_data
+    checked = check(root)
+    unreadable = found(checked, "unreadable")
+    assert unreadable is not None and unreadable.level == "warning"
+    assert {item.files[0] for item in unreadable.items} == broken
+    assert all(str(item.files[0]) in item.said for item in unreadable.items)
+    assert files_of(found(checked, "wrong suffix")) == {
+        (name,) for name in ("really-png.jpg", "really-jpeg.png", "really-webp.bmp", "really-gif.png", "moving-gif.png")
+    }
+    assert files_of(found(checked, "several pictures")) == {
+        (name,) for name in ("moving-gif.png", "moving.webp", "moving.png", "pages.tif")
+    }
+    assert files_of(found(checked, "cmyk")) == {("print.jpg",), ("print.tif",)}
+    assert files_of(found(checked, "deep")) == {("deep.png",), ("deep.tif",), ("floats-in-range.tif",)}
+    assert files_of(found(checked, "transparent")) == {("alpha.png",), ("alpha.webp",), ("grey-alpha.png",)}
+    assert files_of(found(checked, "odd names")) == {("two\nlines.png",), (os.fsdecode(b"latin-\xe9\xff.png"),)}
+    links = found(checked, "links")
+    assert links is not None and len(links.items) >= 3
+
+
+def test_check_prints_odd_names(
+    odd_data: tuple[Path, set[Path], set[Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root, broken, _ = odd_data
+    words = [str(root), "--preset", "paper", "--workers", "0", "--sheet", str(tmp_path / "sheet.png")]
+    check_command(words)
+    out = capfd.readouterr().out
+    assert r"two\nlines.png" in out and r"latin-\xe9\xff.png" in out
+    assert f"and {len(broken) - 20} more, which --json names" in out
+    check_command([*words, "--json"])
+    plain = json.loads(capfd.readouterr().out)
+    named = next(finding for finding in plain["findings"] if finding["kind"] == "unreadable")
+    assert {Path(item["files"][0]) for item in named["items"]} == broken
+
+
+def test_training_and_translation_go_through_odd_files(
+    odd_data: tuple[Path, set[Path], set[Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root, broken, fine = odd_data
+    count = len(broken) + len(fine)
+    settings = TINY | {"batch_size": 8, "max_steps": -(-count // 8), "runs": tmp_path}
+    train_command([str(root), "--preset", "paper", *flags(**settings)])
+    said = capfd.readouterr().err
+    assert said.startswith(f"Data: {count} images of train A (1x1 to 48x40) and 4 images of train B (40x40)")
+    for path in broken:
+        assert path.name.encode(errors="replace").decode() in said
+    assert f"{len(broken)} unreadable images were left out." in said
+    jobs = files.plan([root / "trainA"], tmp_path / "out")
+    done = list(files.run(Translator.load(tmp_path / "data"), jobs))
+    assert {each.job.source for each in done if each.problem} == broken
+    for each in done:
+        if each.problem is None:
+            assert read_header(each.job.target).size == read_header(each.job.source).size
+
+
+def test_rights(copy: Path) -> None:
+    file, folder = copy / "trainA" / "0000003.png", copy / "trainA" / "deep"
+    folder.mkdir()
+    file.chmod(0)
+    folder.chmod(0)
+    if os.access(file, os.R_OK):
+        pytest.skip("this user may read everything")
+    checked = check(copy)
+    folder.chmod(0o700)
+    assert files_of(found(checked, "unreadable")) == {(file.name,)}
+    assert files_of(found(checked, "closed folders")) == {(folder.name,)}
+
+
+@pytest.mark.parametrize("name", ["plain.jpg", "progressive.jpg"])
+def test_a_quick_look_at_a_jpeg_judges_as_a_full_one(tmp_path: Path, name: str) -> None:
+    big = Image.effect_noise((400, 300), 60).convert("RGB")
+    big.save(tmp_path / name, quality=80, progressive=name.startswith("p"))
+    content = (tmp_path / name).read_bytes()
+    assert min(read_image(tmp_path / name, at_least=64).size) == 75
+    verdicts = []
+    for end in range(2, len(content) + 1, len(content) // 40):
+        (tmp_path / name).write_bytes(content[:end])
+        said = []
+        for at_least in (None, 64):
+            try:
+                said.append(str(read_image(tmp_path / name, at_least=at_least).mode))
+            except UnreadableImage as error:
+                said.append(str(error))
+        assert said[0] == said[1]
+        verdicts.append(said[0])
+    assert len(set(verdicts)) > 1
+
+
+# What was planted is found, and nothing else.
+
+
+VARIANTS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "half.png": lambda image: image.resize((32, 32), Image.Resampling.BICUBIC),
+    "enlarged.png": lambda image: image.resize((150, 150), Image.Resampling.LANCZOS),
+    "brighter.png": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+    "flatter.png": lambda image: ImageEnhance.Contrast(image).enhance(0.8),
+    "compressed.jpg": lambda image: image,
+    "all.jpg": lambda image: ImageEnhance.Brightness(image.resize((50, 50))).enhance(1.1),
+}
+
+
+def test_copies_within_a_domain(copy: Path) -> None:
+    originals = sorted((copy / "trainB").iterdir())
+    shutil.copy(originals[0], copy / "trainB" / "copy.png")
+    expected = set()
+    for number, (name, change) in enumerate(VARIANTS.items(), 10):
+        change(Image.open(originals[number])).save(copy / "trainB" / name, quality=40)
+        expected.add((originals[number].name, name))
+    checked = check(copy)
+    assert files_of(found(checked, "duplicates")) == {(originals[0].name, "copy.png")}
+    assert files_of(found(checked, "near duplicates")) == expected
+    assert {finding.kind for finding in checked.findings} == {"duplicates", "near duplicates", "small"}
+
+
+def test_test_images_among_training_images(copy: Path) -> None:
+    shutil.copy(copy / "trainA" / "0000007.png", copy / "testA" / "leak.png")
+    Image.open(copy / "trainB" / "0000201.png").save(copy / "testB" / "other.jpg", quality=50)
+    leaks = found(check(copy), "leaks")
+    assert files_of(leaks) == {("leak.png", "0000007.png"), ("other.jpg", "0000201.png")}
+    assert leaks is not None and leaks.level == "warning"
+    assert leaks.text.startswith("1 of 11 images of test summer and 1 of 11 images of test winter are trained on")
+
+
+def copied(root: Path, change: Callable[[Image.Image], Image.Image]) -> Path:
+    """A data set whose B is A, changed."""
+    (root / "trainA").mkdir(parents=True)
+    (root / "trainB").mkdir()
+    for seed in range(24):
+        image = seasons.draw(seed, "summer", 64)
+        image.save(root / "trainA" / f"{seed}.png")
+        change(image).save(root / "trainB" / f"{seed}.jpg", quality=80)
+    return root
+
+
+def test_domains_that_are_copies_are_an_error(tmp_path: Path) -> None:
+    checked = check(copied(tmp_path / "same", lambda image: image.resize((80, 80))))
+    equal = found(checked, "equal domains")
+    assert checked.level == "error"
+    assert equal is not None and len(equal.items) == 24
+    assert found(checked, "recoloured domains") is None
+    with pytest.raises(SystemExit) as end:
+        check_command([str(tmp_path / "same"), "--preset", "small", "--json", "--workers", "0"])
+    assert end.value.code == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image: image.convert("L"), "in grey in train B"),
+        (lambda image: Image.merge("RGB", image.split()[::-1]), "in other colours"),
+    ],
+)
+def test_domains_of_the_same_scenes_are_pairs(
+    tmp_path: Path, change: Callable[[Image.Image], Image.Image], said: str
+) -> None:
+    checked = check(copied(tmp_path / "d", change))
+    pairs = found(checked, "recoloured domains")
+    assert pairs is not None and said in pairs.text and len(pairs.items) >= 20
+    assert "pix2pix" in pairs.advice
+    assert checked.level == "warning"  # for being few
+
+
+def test_one_image_in_both_domains(copy: Path) -> None:
+    shutil.copy(copy / "trainA" / "0000009.png", copy / "trainB" / "stray.png")
+    stray = found(check(copy), "in both domains")
+    assert stray is not None and stray.level == "warning"
+    assert [path.name for path in stray.items[0].files] in (["0000009.png", "stray.png"], ["stray.png", "0000009.png"])
+
+
+@pytest.mark.parametrize(
+    ("border", "quality"), [((0, 8), 75), ((12, 0), 90), ((6, 6), 95)], ids=["letterbox", "pillarbox", "frame"]
+)
+def test_bars(copy: Path, border: tuple[int, int], quality: int) -> None:
+    originals = sorted((copy / "trainA").iterdir())[:20]
+    for path in originals:
+        boxed = ImageOps.expand(Image.open(path), border, "black")
+        path.unlink()
+        boxed.save(path.with_suffix(".jpg"), quality=quality)
+    bars = found(check(copy), "bars")
+    assert bars is not None and bars.level == "warning"
+    assert files_of(bars) == {(path.with_suffix(".jpg").name,) for path in originals}
+
+
+def test_bars_are_measured() -> None:
+    picture = np.full((100, 80), 20.0, np.float32)
+    picture[10:95, :] = np.random.default_rng(0).uniform(60, 255, (85, 80))
+    assert find_bars(picture) == (0, 10, 0, 5)
+    assert find_bars(picture.T) == (10, 0, 5, 0)
+    framed = np.pad(picture[10:95], ((7, 7), (4, 6)), constant_values=255.0)
+    assert find_bars(framed) == (4, 7, 6, 7)
+    assert find_bars(np.full((9, 9), 3.0, np.float32)) == (0, 0, 0, 0)
+    assert find_bars(np.zeros((1, 1), np.float32)) == (0, 0, 0, 0)
+
+
+def test_plain_grounds_and_skies_are_no_bars() -> None:
+    thing = np.full((90, 90), 250.0, np.float32)
+    y, x = np.ogrid[-45:45, -45:45]
+    thing[(y / 20) ** 2 + (x / 35) ** 2 < 1] = 90
+    assert find_bars(thing) == (0, 0, 0, 0)
+    sky = np.linspace(100, 200, 90, dtype=np.float32)[:, None].repeat(90, 1)
+    assert find_bars(sky) == (0, 0, 0, 0)
+    one_bar = np.random.default_rng(0).uniform(0, 255, (90, 90)).astype(np.float32)
+    one_bar[:20] = 0
+    assert find_bars(one_bar) == (0, 0, 0, 0)
+
+
+def test_empty_faint_and_grey_images(copy: Path) -> None:
+    Image.new("RGB", (64, 64), "navy").save(copy / "trainA" / "navy.png")
+    values = np.random.default_rng(0).integers(100, 112, (64, 64, 1), dtype=np.uint8)
+    Image.fromarray(values.repeat(3, 2) * np.array([1, 2, 1], np.uint8)).save(copy / "trainA" / "faint.png")
+    seasons.draw(999, "summer", 64).convert("L").save(copy / "trainA" / "grey.png")
+    checked = check(copy)
+    assert files_of(found(checked, "one colour")) == {("navy.png",)}
+    assert files_of(found(checked, "faint")) == {("faint.png",)}
+    assert files_of(found(checked, "grey among colour")) == {("grey.png",)}
+
+
+def test_numbers_and_sizes(tmp_path: Path) -> None:
+    draw_images(tmp_path / "trainA", 44, 0, size=40)
+    draw_images(tmp_path / "trainB", 4, 2, size=700)
+    for path in (tmp_path / "trainB").iterdir():
+        Image.open(path).crop((0, 0, 700, 400)).save(path)
+    checked = check(tmp_path)
+    texts = {finding.kind: f"{finding.level}: {finding.text} {finding.advice}" for finding in checked.findings}
+    assert texts["few images"].startswith("warning: There are few images, 44 of train A and 4 of train B")
+    assert texts["imbalance"].startswith("warning: train A has 11 times as many images as train B")
+    assert texts["small"].startswith("warning: 44 of 44 images of train A are smaller than the 64 pixels")
+    assert "--crop-size 32" in texts["small"]
+    assert texts["large"].startswith("note: Images of train B have 400 pixels")
+    assert texts["squeezed"].startswith("note: Most images of train B are oblong")
+    assert "no test" in texts
+    assert checked.command.endswith("--preprocess scale_shortside_and_crop")
+    assert [finding.level for finding in checked.findings] == sorted(
+        (finding.level for finding in checked.findings), key=["error", "warning", "note"].index
+    )
+    part = checked.plain()["parts"][1]
+    assert (part["images"], part["median"], part["aspect"]) == (4, (700, 400), 1.75)
+
+
+def test_sizes_that_cannot_share_a_batch(tmp_path: Path) -> None:
+    draw_images(tmp_path / "trainA", 3, 0, size=40)
+    draw_images(tmp_path / "trainB", 3, 2, size=44)
+    sizes = found(check(tmp_path, preprocess="none", batch_size=2), "sizes")
+    assert sizes is not None and sizes.level == "error"
+    assert found(check(tmp_path, preprocess="none"), "sizes") is None
+
+
+def test_two_grey_domains_are_trained_with_one_channel(tmp_path: Path) -> None:
+    for domain, seeds in (("A", range(4)), ("B", range(10, 14))):
+        (tmp_path / f"train{domain}").mkdir()
+        for seed in seeds:
+            seasons.draw(seed, "summer", 64).convert("L").save(tmp_path / f"train{domain}" / f"{seed}.png")
+    assert check(tmp_path).command.endswith("--channels-a 1 --channels-b 1")
+
+
+def test_a_domain_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
+    draw_images(tmp_path / "trainA", 3, 0)
+    (tmp_path / "trainB").mkdir()
+    (tmp_path / "trainB" / "text.jpg").write_text("hello")
+    checked = check(tmp_path)
+    assert checked.level == "error" and checked.findings[0].kind == "unreadable"
+    assert contact_sheet(checked.parts).width > 600
+
+
+def test_files_of_other_kinds_are_named(copy: Path) -> None:
+    for name in ("a.gif", "b.HEIC", "notes.txt", ".hidden.gif"):
+        (copy / "trainA" / name).write_bytes(b"")
+    other = found(check(copy), "other files")
+    assert other is not None and other.level == "warning"
+    assert files_of(other) == {("a.gif",), ("b.HEIC",), ("notes.txt",)}
+    assert "Convert .gif, .heic" in other.advice
+
+
+def test_links_upwards_bring_no_other_domain(copy: Path) -> None:
+    (copy / "trainA" / "up").symlink_to(copy)
+    assert len(find_domains(copy).train.a) == 150
+    assert files_of(found(check(copy), "links")) == {("up",)}
+
+
+def test_pairs_side_by_side(tmp_path: Path) -> None:
+    for seed in range(3):
+        both = Image.new("RGB", (128, 64))
+        both.paste(seasons.draw(seed, "summer", 64), (0, 0))
+        both.paste(seasons.draw(seed, "winter", 64), (64, 0))
+        both.save(tmp_path / f"{seed}.png")
+    config = configure("paper", data=tmp_path, method="pix2pix", load_size=72, crop_size=64)
+    checked = check_data(config, find_pairs(tmp_path), workers=0)
+    assert [(part.name, part.total, part.looks[0].size) for part in checked.parts] == [
+        ("train A", 3, (64, 64)),
+        ("train B", 3, (64, 64)),
+    ]
+    assert {finding.kind for finding in checked.findings} == {"few images", "no test"}
+    assert look(Half(tmp_path / "0.png", "left")).digest != look(Half(tmp_path / "0.png", "right")).digest
+
+
+# The parts it is made of.
+
+
+def test_nearest_is_that_of_a_plain_search() -> None:
+    thumbs = list(np.random.default_rng(0).integers(0, 256, (1500, 16, 16, 3), dtype=np.uint8))
+    thumbs[7], thumbs[1200] = np.zeros_like(thumbs[7]), thumbs[3]
+    prints = fingerprints(thumbs)
+    grey = np.stack(thumbs).astype(float) @ [0.299, 0.587, 0.114]
+    plain = grey.copy()
+    for y in range(0, 16, 4):
+        for x in range(0, 16, 4):
+            plain[:, y : y + 4, x : x + 4] -= grey[:, y : y + 4, x : x + 4].mean((1, 2), keepdims=True)
+    plain = plain.reshape(1500, -1)
+    plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-9)
+    assert np.allclose(prints, plain, atol=1e-5)
+    product = plain @ plain.T
+    np.fill_diagonal(product, 0)
+    best, likeness = nearest(prints)
+    assert np.allclose(likeness, product.max(1), atol=1e-5)
+    assert (best[3], best[1200], likeness[7]) == (1200, 3, 0)
+    best, likeness = nearest(prints[:5], prints[5:])
+    assert np.allclose(likeness, product[:5, 5:].max(1), atol=1e-5)
+    assert nearest(prints[:1])[1].tolist() == nearest(prints[:1], prints[:0])[1].tolist() == [0]
+
+
+def test_groups() -> None:
+    assert groups([(5, 3), (1, 2), (3, 9), (8, 8)]) == [[1, 2], [3, 5, 9], [8]]
+    assert groups([]) == []
+
+
+def test_processes_see_what_one_sees(landscapes: Path) -> None:
+    sources = find_images(landscapes / "trainA")[:70]
+    for one, other in zip(look_at(sources, 0), look_at(sources, 2), strict=True):
+        assert (one.source, one.digest, one.contrast) == (other.source, other.digest, other.contrast)
+        assert np.array_equal(one.thumb, other.thumb)
+
+
+def test_a_process_that_dies_is_told(landscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "read_header", lambda source: os._exit(9))  # in the children, which are forks
+    with pytest.raises(UsageError, match="--workers is -1"):
+        list(look_at([], -1))
+    with pytest.raises(CycleGANError, match="died"):
+        list(look_at(find_images(landscapes / "trainA"), 2))
+
+
+def test_the_contact_sheet_shows_both_domains(landscapes: Path) -> None:
+    sheet = np.asarray(contact_sheet(check(landscapes).parts)).astype(int)
+    summer, winter = (half[80:] for half in np.split(sheet, 2, axis=1))
+    green = [int(((half[..., 1] - half[..., 2]) > 30).sum()) for half in (summer, winter)]
+    assert green[0] > 10 * green[1]
+
+
+def test_printable() -> None:
+    assert printable("a\nb" + os.fsdecode(b"\xff") + "é\U0001f984") == "a\\nb\\xffé\U0001f984"
+
+
+# What `train` says first.
+
+
+def test_train_begins_with_at_most_three_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    draw_images(tmp_path / "trainA", 3, 0)
+    draw_images(tmp_path / "trainB", 40, 2)
+    (tmp_path / "trainA" / "text.jpg").write_text("hello")
+    config = configure("paper", data=tmp_path, **{"load_size": 36, "crop_size": 32})
+    lines = fast_check(config, find_domains(tmp_path))
+    assert lines[0] == "Data: 4 images of train A (40x40) and 40 images of train B (40x40); an epoch has 40 steps."
+    assert lines[1].startswith("Warning: 1 of 4 images of train A cannot be read.")
+    assert lines[2].startswith("Warning: ") and lines[2].endswith("(1 more: see `cyclegan data check`.)")
+    assert len(lines) == 3
+
+
+def test_the_fast_part_looks_at_a_sample_only(tmp_path: Path) -> None:
+    for domain in "AB":
+        draw_images(tmp_path / f"train{domain}", 1, 0)
+        for number in range(6000):
+            os.link(tmp_path / f"train{domain}" / "00.png", tmp_path / f"train{domain}" / f"x{number}.png")
+    domains = find_domains(tmp_path)
+    lines = fast_check(configure("paper", data=tmp_path), domains)
+    assert lines[0].startswith("Data: 6001 images of train A")
+    assert "images of train A looked at" in lines[1]

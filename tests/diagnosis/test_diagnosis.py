@@ -1,0 +1,397 @@
+"""The doctor: its measures against closed forms, every illness in drawn evidence, real ones in sabotaged trainings."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from conftest import COMMAND, TINY, draw_images, tensors
+from cyclegan import diagnose
+from cyclegan.config.schema import Config
+from cyclegan.data.get import seasons
+from cyclegan.data.select import find_data
+from cyclegan.diagnosis import statistics as symptoms
+from cyclegan.diagnosis.checks import ILLNESSES, findings
+from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side, look
+from cyclegan.diagnosis.finding import graded
+from cyclegan.diagnosis.samples import samples_of, starting_size
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.evaluation.report.report import write_report
+from cyclegan.methods import build_method
+from cyclegan.training.loggers import Monitor
+from cyclegan.training.setup import configure
+from cyclegan.training.trainer import train
+
+SCENES = 16
+
+
+@cache
+def scenes(season: seasons.Season) -> Tensor:
+    """Scenes (16, 3, 64, 64) in [-1, 1]; those of both seasons are pairs."""
+    drawn = [torch.from_numpy(np.array(seasons.draw(seed, season))) for seed in range(SCENES)]
+    return torch.stack(drawn).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def logits(mean: float, deviation: float = 0.4) -> Tensor:
+    return mean + deviation * noise(SCENES, 1, 8, 8, seed=round(100 * mean))
+
+
+def side(**changes: Any) -> Side:
+    """A direction in which all is well: translations are the truth."""
+    summer, winter = scenes("summer"), scenes("winter")
+    whole = {
+        "direction": "AtoB",
+        "inputs": summer,
+        "targets": winter,
+        "truth": False,
+        "fakes": winter,
+        "back": {CLEAN: summer, "blur": 0.95 * summer, "noise": 0.97 * summer},
+        "seen": logits(0.6),
+        "unseen": logits(0.59),
+        "fake": logits(0.35),
+        "gradients": {"G_A": 12.0, "cycle_A": 5.0, "idt_A": 4.0},
+    }
+    return Side(**(whole | changes))
+
+
+def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None, **changes: Any) -> Evidence:
+    """A healthy training's, with changes."""
+    whole = {
+        "config": config or Config(),
+        "metrics": {"step": [10.0 * n for n in range(1, 41)], "G_A": [1 + 3 / n for n in range(1, 41)]},
+        "sides": (side(**(of_side or {})),),
+        "images": (400, 400),
+        "names": ("summer", "winter"),
+        "step": 1000,
+        "share": 1.0,
+        "growth": 1.02,
+        "layout": 0.57,
+    }
+    return Evidence(**(whole | changes))
+
+
+def pattern(strength: float) -> Tensor:
+    """A checkerboard (64, 64) whose levels of 255 deviate by so much."""
+    board = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 2.0 - 1
+    return board * strength / 127.5
+
+
+def changed(**settings: Any) -> Config:
+    return Config().with_settings(**settings)
+
+
+def ill() -> dict[str, Evidence]:
+    """One training for each illness, by its heading."""
+    summer, winter = scenes("summer"), scenes("winter")
+    turned = winter[:, [1, 2, 0]]
+    one = winter[:1].expand(SCENES, -1, -1, -1) + 0.02 * noise(SCENES, 3, 1, 1)
+    lost = {CLEAN: summer, "blur": summer.roll(1, 0), "noise": summer.roll(1, 0)}
+    leaps = {"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}
+    return {
+        "Learning rate too high": evidence(metrics=leaps, growth=3.0),
+        "Saturated outputs": evidence({"fakes": torch.where(winter.abs() > 0.4, winter.sign(), winter)}),
+        "Input ignored": evidence({"fakes": one}),
+        "Input copied": evidence({"fakes": summer + 0.02}),
+        "Discriminator has won": evidence(
+            {"seen": logits(1.0, 0.1), "unseen": logits(1.0, 0.1), "fake": logits(0, 0.1)}
+        ),
+        "Colours inverted": evidence({"targets": -winter, "fakes": -winter}),
+        "Channels permuted": evidence({"targets": turned, "fakes": turned}),
+        "Domains framed differently": evidence(layout=-0.1),
+        "Information hidden": evidence({"back": lost}),
+        "Discriminator overfits": evidence({"seen": logits(0.9), "unseen": logits(0.4), "fake": logits(0.3)}),
+        "Identity loss too strong": evidence({"gradients": {"G_A": 2.0, "cycle_A": 5.0, "idt_A": 40.0}}),
+        "Checkerboard": evidence({"fakes": winter + pattern(6)}),
+        "History too small": evidence(config=changed(pool_size=0)),
+        "History too large": evidence(config=changed(pool_size=2000)),
+        "Ended too early": evidence(step=300, share=0.3),
+    }
+
+
+def test_a_healthy_training_raises_no_alarm() -> None:
+    assert findings(evidence()) == []
+
+
+def test_each_illness_is_found_by_itself() -> None:
+    found = {illness: [f.illness for f in findings(training)] for illness, training in ill().items()}
+    assert found == {illness: [illness] for illness in found}
+    assert len(found) == len(ILLNESSES)
+
+
+def test_findings_say_what_is_seen_where_and_what_to_do() -> None:
+    (finding,) = findings(ill()["Input ignored"])
+    assert finding.certainty == "certain"
+    assert finding.direction == "summer to winter"
+    assert "differ by only" in finding.seen and "--lambda-a" in finding.advice
+    back = side(direction="BtoA", fakes=scenes("summer") + 0.01, inputs=scenes("summer"))
+    (finding,) = findings(evidence(sides=(back,)))
+    assert finding.direction == "winter to summer"
+
+
+def test_the_surest_come_first_and_causes_before_effects() -> None:
+    sick = {"fakes": scenes("winter").sign(), "gradients": {"G_A": 2.0, "idt_A": 9.0}}
+    found = findings(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, growth=3.0, step=80))
+    assert [f.certainty for f in found] == sorted(
+        (f.certainty for f in found), key=["certain", "likely", "perhaps"].index
+    )
+    assert [f.illness for f in found][:2] == ["Learning rate too high", "Saturated outputs"]
+    assert "Ended too early" not in {f.illness for f in found}  # it would not help to go on
+
+
+def test_what_the_truth_does_too_is_no_illness() -> None:
+    negative, turned = -scenes("winter"), scenes("winter")[:, [1, 2, 0]]
+    for right in (negative, turned):
+        assert findings(evidence({"targets": right, "fakes": right, "truth": True})) == []
+
+
+def test_methods_and_objectives_are_judged_by_what_they_are() -> None:
+    won = {"seen": logits(9, 0.1), "unseen": logits(9, 0.1), "fake": logits(-9, 0.1)}
+    for settings in ({"objective": "wgangp"}, {"method": "pix2pix"}):
+        assert findings(evidence(won, config=changed(**settings))) == []
+    assert [f.illness for f in findings(evidence(won, config=changed(method="cut")))] == ["Discriminator has won"]
+    one_way = {"back": {}}
+    assert findings(evidence(one_way, config=changed(method="cut", pool_size=0))) == []  # it has no history
+
+
+def test_a_training_at_work_is_not_told_that_it_has_ended() -> None:
+    early = ill()["Ended too early"]
+    assert [f.illness for f in findings(early)] == ["Ended too early"]
+    assert findings(early, at_work=True) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_images_are_no_ground_for_alarm(count: int) -> None:
+    few = side()
+    cut = {n: v[:count] for n, v in vars(few).items() if isinstance(v, Tensor)}
+    cut["back"] = {name: images[:count] for name, images in few.back.items()}  # type: ignore[assignment]
+    assert findings(evidence(sides=(dataclasses.replace(few, **cut),), images=(count, count))) == []
+
+
+def test_channels_may_differ() -> None:
+    grey = scenes("winter").mean(1, keepdim=True)
+    assert findings(evidence({"targets": grey, "fakes": grey})) == []
+
+
+def test_gap_is_how_far_values_were_moved() -> None:
+    winter = scenes("winter") * 0.5
+    assert symptoms.gap(winter, winter) == 0
+    assert symptoms.gap(winter, winter + 0.25) == pytest.approx(3 * 0.25, abs=1e-4)  # detail is what it was
+    assert symptoms.gap(winter.mean(1, keepdim=True), winter) < 0.02
+
+
+def test_variety_is_the_deviation_of_flat_images() -> None:
+    levels = torch.tensor([-0.5, 0.0, 0.25, 0.75])
+    flat = levels[:, None, None, None].expand(4, 3, 32, 32)
+    assert symptoms.variety(flat) == pytest.approx(float(np.std(levels.numpy(), ddof=1)), rel=1e-5)
+    assert symptoms.variety(flat[:1].repeat(4, 1, 1, 1)) == 0
+
+
+@given(scale=st.floats(0.1, 2), shift=st.floats(-1, 1))
+def test_agreement_does_not_ask_how_light_or_strong(scale: float, shift: float) -> None:
+    summer = scenes("summer")
+    assert symptoms.agreement(summer, summer * scale + shift) == pytest.approx(1, abs=1e-3)
+    assert symptoms.agreement(summer, -summer * scale + shift) == pytest.approx(-1, abs=1e-3)
+
+
+@given(order=st.permutations(range(3)))
+def test_channel_order_names_the_permutation(order: list[int]) -> None:
+    images = noise(6, 3, 48, 48).repeat_interleave(1, 1)
+    images = torch.nn.functional.interpolate(noise(6, 3, 8, 8), (48, 48))
+    moved = images[:, np.argsort(order)]  # channel `order[i]` of the result is channel i of the images
+    best, better = symptoms.channel_order(symptoms.colour_agreement(images, moved))
+    assert list(best) == order
+    assert (better > 0.5) == (order != [0, 1, 2])
+
+
+def test_saturation_counts_the_ends() -> None:
+    images = torch.zeros(2, 3, 10, 10)
+    images[:, :, 0], images[:, :, 1] = 1, -0.999
+    assert symptoms.saturation(images) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 4.0, 10.0])
+def test_checkerboard_measures_its_strength(strength: float) -> None:
+    winter = scenes("winter") * 0.8
+    assert symptoms.checkerboard(winter + pattern(strength)) == pytest.approx(strength, abs=0.5)
+    assert symptoms.checkerboard(winter.roll(1, 3) + pattern(strength)) == pytest.approx(strength, abs=0.5)
+
+
+def test_layouts_agree_by_place_and_not_by_colour() -> None:
+    summer, winter = scenes("summer"), scenes("winter")
+    assert symptoms.layout_agreement(summer, summer.flip(1)) == pytest.approx(1, abs=0.1)
+    alike, upside_down = symptoms.layout_agreement(summer, winter), symptoms.layout_agreement(summer, winter.flip(2))
+    assert alike is not None and upside_down is not None and upside_down < 0 < 0.4 < alike
+    assert symptoms.layout_agreement(noise(8, 3, 32, 32), noise(8, 3, 32, 32, seed=1)) is None
+
+
+def test_grades_rise_and_fall() -> None:
+    assert [graded(v, 1, 2, 3) for v in (0.9, 1, 2.5, 9)] == [None, "perhaps", "likely", "certain"]
+    assert [graded(v, 3, 2, 1) for v in (3.1, 3, 1.5, 0)] == [None, "perhaps", "likely", "certain"]
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "pix2pix", "cut", "colorization"])
+def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path: Path, method: str) -> None:
+    own: dict[str, Any] = {"generator": "resnet", "blocks": 4, "nce_layers": "0,4,8"} if method == "cut" else {}
+    if method == "pix2pix":
+        for domain in "AB":
+            draw_images(tmp_path / "pairs" / f"train{domain}", 3, 0)
+            draw_images(tmp_path / "pairs" / f"test{domain}", 2, 1)
+        own = {"data": tmp_path / "pairs"}
+    config = tiny(method=method, flip_equivariance=True, dropout=True, norm="batch", augment="diffaugment", **own)
+    trained = build_method(config, seed=0).train()
+    samples = samples_of(config, find_data(config), 2)
+    assert samples is not None and samples.unseen
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    drawn, random = trained.draw.getstate(), torch.get_rng_state()
+    sides = look(trained, trained.generators, samples)
+    assert [each.direction for each in sides] == list(trained.learned(config.loss))
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+    assert trained.draw.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
+    assert all(module.training for module in trained.modules())
+    assert all(p.grad is None for p in trained.parameters())
+    assert all(norm >= 0 for each in sides for norm in each.gradients.values())
+    assert all(each.fakes.shape == each.targets.shape for each in sides)
+
+
+def test_evidence_is_what_the_networks_say(tiny: Callable[..., Config]) -> None:
+    config = tiny()
+    method = build_method(config, seed=0).eval()
+    samples = samples_of(config, find_data(config), 2)
+    assert samples is not None
+    to_b, to_a = look(method, method.generators, samples)
+    x, y = samples.held_out["A"], samples.held_out["B"]
+    with torch.no_grad():
+        G, F, D_Y = (method.get_submodule(n) for n in ("generators.G", "generators.F", "discriminators.D_Y"))
+        assert torch.allclose(to_b.fakes, G(x), atol=1e-5)
+        assert torch.allclose(to_b.back[CLEAN], F(G(x)), atol=1e-4)
+        assert torch.allclose(to_b.fake, D_Y(G(x)), atol=1e-4)
+        assert to_b.unseen is not None and torch.allclose(to_b.unseen, D_Y(y), atol=1e-4)
+        assert torch.allclose(to_b.seen, D_Y(samples.train["B"][:2]), atol=1e-4)
+    few = samples.train["A"][:4]
+    cycle = 10 * (F(G(few)) - few).abs().mean()  # the gradient of a mean is the mean of gradients
+    gradient = torch.autograd.grad(cycle, list(G.parameters()))
+    assert to_b.gradients["cycle_A"] == pytest.approx(float(sum(g.square().sum() for g in gradient)) ** 0.5, rel=1e-3)
+    assert to_b.gradients["idt_B"] == 0 < to_a.gradients["idt_B"]
+
+
+class Heard(Monitor):
+    """Messages, by the step after which they came."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, str]] = []
+        self.step = 0
+
+    def tick(self, progress: Any) -> None:
+        self.step = progress.step
+
+    def message(self, text: str) -> None:
+        self.messages.append((self.step, text))
+
+
+def test_a_training_warns_once_of_what_is_seen_twice(tiny: Callable[..., Config]) -> None:
+    heard = Heard()
+    train(tiny(max_steps=5, measure_every=1, pool_size=2000), watch=[heard])
+    said = [(step, text) for step, text in heard.messages if text.startswith("History too large (likely): ")]
+    assert [step for step, _ in said] == [2]
+    assert "--pool-size to 50" in said[0][1]
+    quiet = Heard()
+    train(tiny(max_steps=5, measure_every=0, pool_size=2000), watch=[quiet])
+    assert not any("History" in text for _, text in quiet.messages)
+
+
+def test_visits_change_nothing_of_a_training(tiny: Callable[..., Config]) -> None:
+    visited, alone = (train(tiny(max_steps=4, measure_every=n, dropout=True, ema_decay=0.9)) for n in (1, 0))
+    a, b = tensors(visited), tensors(alone)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(scope="module")
+def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    return train(configure("paper", data=data, runs=runs, max_steps=3, pool_size=2000, **TINY))
+
+
+def command(*words: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_tells_all_of_it(short: Path, tmp_path: Path) -> None:
+    done = command("diagnose", short, "--json", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 and 5 images")
+    assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert {c["illness"] for c in found["complaints"]} == {c.illness for c in diagnose(short).complaints}
+
+
+def test_the_report_has_a_section_on_health(short: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(short, tmp_path / "run"))
+    page = write_report(run).path.read_text(encoding="utf-8")
+    assert "<h2>Health</h2>" in page and "History too large" in page
+    shutil.rmtree(run / "checkpoints")
+    assert "<h2>Health</h2>" not in write_report(run).path.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_examined_is_said(short: Path, tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="no run folder"):
+        diagnose(tmp_path)
+    run = Path(shutil.copytree(short, tmp_path / "run"))
+    config = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(config.replace(str(data), str(tmp_path / "gone")))
+    with pytest.raises(UsageError, match="gone"):
+        diagnose(run)
+    (run / "config.toml").write_text(config.replace("generator_width = 4", "generator_width = 8"))
+    with pytest.raises(CycleGANError):
+        diagnose(run)
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(UsageError, match="no checkpoint"):
+        diagnose(run)
+
+
+def test_weights_start_at_the_size_that_is_configured(tiny: Callable[..., Config]) -> None:
+    assert starting_size(tiny(init_gain=0.05)) == pytest.approx(0.05, rel=0.1)
+
+
+ON_PURPOSE = [
+    *(
+        "healthy",
+        "rate",
+        "saturated",
+        "collapse",
+        "copy",
+        "won",
+        "inverted",
+        "permuted",
+        "framing",
+        "hidden",
+        "overfit",
+    ),
+    *("identity", "checkerboard", "no-history", "large-history", "early"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ON_PURPOSE)
+def test_sabotaged_trainings_are_told_apart(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from sabotage import SABOTAGES, train_sabotaged
+
+    assert set(SABOTAGES) == set(ON_PURPOSE)
+    found = diagnose(train_sabotaged(name, 0, tmp_path)).complaints
+    meant = SABOTAGES[name].illness
+    assert (meant in {c.illness for c in found}) if meant else not found

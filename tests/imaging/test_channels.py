@@ -1,0 +1,286 @@
+"""Any channels, any depth: what is read is what was stored, results are stored like what they are made of."""
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from conftest import TINY
+from cyclegan import Translator
+from cyclegan.config.toml import from_toml
+from cyclegan.data.datasets import cropped, prepared
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.imaging.decode import Pixels, Reading, UnreadableImage, preview, read_header, read_pixels, write_pixels
+from cyclegan.imaging.image import dtype_for, resized, stored_as, to_tensor, to_values
+from cyclegan.methods import build_method
+from cyclegan.training.setup import configure
+from cyclegan.training.trainer import train
+from cyclegan.translation import files
+
+SIDE = st.integers(8, 14)  # the channels of a small array could be taken for its width
+KINDS = [  # suffix, type, range, channel counts that it holds
+    *((s, "uint8", None, (1, 3, 4)) for s in (".png", ".webp", ".tif", ".npy", ".npz")),
+    (".png", "uint8", None, (2,)),
+    (".bmp", "uint8", None, (1, 3)),
+    (".png", "uint16", None, (1,)),
+    *((s, "uint8", None, (2, 5, 7)) for s in (".tif", ".npy", ".npz")),
+    *((s, "uint16", None, (1, 2, 3, 4, 6)) for s in (".tif", ".npy", ".npz")),
+    *((s, "int16", (-1000.0, 2000.0), (1, 5)) for s in (".tif", ".npy")),
+    *((s, "float32", (-3.0, 5.0), (1, 3, 6)) for s in (".tif", ".npy", ".npz")),
+    *((s, "float64", None, (1, 4)) for s in (".tif", ".npy")),
+    (".npy", "float16", None, (3,)),
+]
+
+
+@pytest.mark.parametrize(("suffix", "dtype", "span", "counts"), KINDS, ids=lambda v: str(v))
+@settings(max_examples=8, deadline=None)
+@given(choice=st.data())
+def test_stored_values_come_back(
+    tmp_path_factory: pytest.TempPathFactory, choice: Any, suffix: str, dtype: str, span: Any, counts: tuple[int, ...]
+) -> None:
+    kind, channels = np.dtype(dtype), choice.draw(st.sampled_from(counts))
+    shape = choice.draw(st.tuples(SIDE, SIDE, st.just(channels)))
+    low, high = span or (0, 1 if kind.kind == "f" else np.iinfo(kind).max)
+    shares = choice.draw(arrays(np.float32, shape, elements=st.floats(0, 1, width=32)))
+    stored = low + shares.astype(np.float64) * (high - low)
+    stored = (stored if kind.kind == "f" else np.round(stored)).astype(kind)
+    folder, reading = tmp_path_factory.mktemp("trip"), Reading(channels, span)
+    np.save(folder / "first.npy", stored)
+    first = read_pixels(folder / "first.npy", reading)
+    write_pixels(first, folder / f"x{suffix}")
+    again = read_pixels(folder / f"x{suffix}", reading)
+    wanted = np.float32 if (suffix, dtype) == (".tif", "float16") else kind
+    assert again.dtype == wanted
+    step = (high - low) * 1e-6 + (1e-3 if dtype == "float16" else 0) if kind.kind == "f" else 0
+    assert np.abs(stored_as(again, again.dtype).astype(float) - stored).max() <= step
+    assert read_header(folder / f"x{suffix}").size == shape[1::-1]
+    assert preview(folder / f"x{suffix}", reading).mode == "RGB"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.sampled_from(["uint8", "uint16"]), st.integers(1, 6))
+def test_tensors_lose_nothing(data: Any, dtype: str, channels: int) -> None:
+    stored = data.draw(arrays(dtype, data.draw(st.tuples(st.just(channels), SIDE, SIDE))))
+    values = np.moveaxis(stored, 0, 2)
+    unit = values if dtype == "uint8" else (values / 65535).astype(np.float32)
+    back = to_values(to_tensor(unit), np.dtype(dtype))
+    assert np.array_equal(stored_as(Pixels(back, np.dtype(dtype)), np.dtype(dtype)), values)
+
+
+def test_16_bit_in_colour_as_png_with_imagecodecs_and_a_sentence_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imagecodecs")
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, 4), dtype=np.uint16)
+    deep = Pixels((values / 65535).astype(np.float32), np.dtype(np.uint16))
+    for channels in (2, 3, 4):
+        write_pixels(Pixels(deep.values[..., :channels], deep.dtype), tmp_path / "x.png")
+        again = read_pixels(tmp_path / "x.png", Reading(channels))
+        assert np.array_equal(stored_as(again, again.dtype), values[..., :channels])
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    assert read_pixels(tmp_path / "x.png", Reading(4)).dtype == np.uint8
+    with pytest.raises(CycleGANError, match=r"x\.png cannot be written: .*pip install 'cyclegan\[deep\]'"):
+        write_pixels(deep, tmp_path / "x.png")
+    write_pixels(deep, tmp_path / "x.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "x.tif"), values)
+
+
+def test_pages_and_planes_are_channels_if_there_are_as_many(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 60000, (5, 12, 16), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "last.tif", np.moveaxis(stack, 0, 2))  # as tifffile guesses: pages of 16 x 5
+    tifffile.imwrite(tmp_path / "planes.tif", stack, photometric="minisblack", planarconfig="separate")
+    for name in ("pages", "last", "planes"):
+        read = read_pixels(tmp_path / f"{name}.tif", Reading(5))
+        assert np.array_equal(stored_as(read, np.dtype(np.uint16)), np.moveaxis(stack, 0, 2)), name
+    first = read_pixels(tmp_path / "pages.tif", Reading(1))
+    assert np.array_equal(stored_as(first, np.dtype(np.uint16))[..., 0], stack[0])
+    with pytest.raises(UnreadableImage, match=r"planes\.tif has 5 channels and not the 3 channels that are wanted"):
+        read_pixels(tmp_path / "planes.tif", Reading(3))
+
+
+def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -> None:
+    last = np.random.default_rng(0).random((6, 8, 5)).astype(np.float32)
+    np.save(tmp_path / "first.npy", np.moveaxis(last, 2, 0))
+    np.savez(tmp_path / "one.npz", picture=last)
+    for name in ("first.npy", "one.npz"):
+        assert np.array_equal(read_pixels(tmp_path / name, Reading(5)).values, last)
+    assert read_header(tmp_path / "first.npy").size == (8, 6)
+    np.savez(tmp_path / "two.npz", a=last, b=last)
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    np.save(tmp_path / "complex.npy", np.ones((4, 4), complex))
+    np.save(tmp_path / "nan.npy", np.full((4, 4, 5), np.nan))
+    whole = (tmp_path / "first.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(whole[:200])
+    (tmp_path / "claims.npy").write_bytes(whole.replace(b"(5, 6, 8)", b"(5,6000000, 8)"))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:200])
+    for name, part in (
+        ("two.npz", r"must hold one array, the image, and holds 2 \(a, b\)"),
+        ("objects.npy", "Python objects"),
+        ("complex.npy", "type complex128"),
+        ("nan.npy", "not between 0 and 1; say which are with --range-a"),
+        ("cut.npy", "ends before the picture does"),
+        ("claims.npy", "damaged|claims"),
+        ("cut.npz", "damaged"),
+        ("first.npy", r"has the shape \(5, 6, 8\), without the 4 channels that are wanted"),
+    ):
+        with pytest.raises(UnreadableImage, match=part) as error:
+            read_pixels(tmp_path / name, Reading(4 if name == "first.npy" else 5))
+        assert str(error.value).startswith(f"{tmp_path / name} ") and "\n" not in str(error.value)
+
+
+def test_deep_images_are_resized_exactly() -> None:
+    """Against the filter's definition (Keys, a = -1/2), stretched by the scale, in float64."""
+    values = np.random.default_rng(0).random((23, 31, 2)).astype(np.float32)
+
+    def weights(before: int, after: int) -> np.ndarray:
+        scale = max(before / after, 1)
+        centre = (np.arange(after)[:, None] + 0.5) * before / after
+        x = np.abs((np.arange(before) + 0.5 - centre) / scale)
+        w = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+        return w / w.sum(1, keepdims=True)
+
+    expected = np.einsum("ih,hwc,jw->ijc", weights(23, 11), values.astype(float), weights(31, 40)).clip(0, 1)
+    assert np.abs(resized(values, (40, 11)) - expected).max() < 1e-6
+
+
+def test_the_8_bit_way_is_pillows(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    picture.save(tmp_path / "x.png")
+    config = configure("paper", **(TINY | {"data": "x", "flip": False}))
+    for channels, mode in ((3, "RGB"), (1, "L")):
+        expected = picture.convert(mode).resize((36, 36), Image.Resampling.BICUBIC)
+        values = prepared(tmp_path / "x.png", Reading(channels), config.data)
+        assert values.dtype == np.uint8
+        assert np.array_equal(values, np.atleast_3d(np.asarray(expected)))
+
+
+def test_alpha_is_laid_on_the_background_or_is_a_channel(tmp_path: Path) -> None:
+    values = np.zeros((4, 6, 4), np.uint8)
+    values[:, :3] = (10, 20, 30, 255)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    blue = read_pixels(tmp_path / "x.png", Reading(3, background="#0000ff"))
+    assert blue.values[0, 0].tolist() == [10, 20, 30]
+    assert blue.values[0, 5].tolist() == [0, 0, 255]
+    assert blue.alpha is not None and np.array_equal(blue.alpha, values[..., 3])
+    assert np.array_equal(read_pixels(tmp_path / "x.png", Reading(4)).values, values)
+    assert read_pixels(tmp_path / "x.png", Reading(2)).values.shape == (4, 6, 2)
+    deep = values.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "x.tif", deep, photometric="rgb", extrasamples=["unassalpha"])
+    on_blue = read_pixels(tmp_path / "x.tif", Reading(3, background="#0000ff"))
+    assert np.array_equal(np.round(on_blue.values * 255), blue.values)
+
+
+def test_types_hold_the_range_of_results() -> None:
+    for dtype, span, wanted in (
+        ("uint8", None, "uint8"), ("uint8", (0, 200), "uint8"), ("uint8", (0, 4095), "uint16"),
+        ("uint16", (-1000, 2000), "int16"), ("uint16", (0, 1), "float32"), ("uint8", (-1e6, 1), "float32"),
+        ("float64", (0, 4095), "float64"),
+    ):  # fmt: skip
+        assert dtype_for(np.dtype(dtype), span) == wanted
+
+
+def write_set(root: Path) -> Path:
+    """A: 16 bit whose values differ in their low bits alone; B: 5 channels of floats from -1000 to 2000."""
+    for folder, seeds in (("trainA", range(4)), ("trainB", range(4, 8)), ("testA", [8]), ("testB", [8])):
+        (root / folder).mkdir(parents=True)
+        for seed in seeds:
+            draw = np.random.default_rng(seed)
+            if folder.endswith("A"):
+                tifffile.imwrite(root / folder / f"{seed}.tif", draw.integers(30000, 30200, (40, 40), dtype=np.uint16))
+            else:
+                np.save(root / folder / f"{seed}.npy", draw.uniform(-1000, 2000, (5, 40, 40)).astype(np.float32))
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("deep")
+    data = write_set(folder / "data")
+    own = {"channels_a": 1, "channels_b": 5, "range_a": "0% 100%", "range_b": "-1000 2000", "max_steps": 2}
+    return data, train(configure("paper", **(TINY | own | {"data": data, "runs": folder, "name": "run"})))
+
+
+def test_ranges_found_are_kept_and_identity_is_off(trained: tuple[Path, Path]) -> None:
+    config = from_toml(trained[1] / "config.toml")
+    assert config.data.range_a == "30000 30199"
+    assert config.loss.lambda_identity == 0
+    assert len(list((trained[1] / "samples").glob("*.png"))) == 4
+
+
+def test_training_sees_the_low_bits(trained: tuple[Path, Path]) -> None:
+    data, run = trained
+    config = from_toml(run / "config.toml").data
+    values = prepared(data / "trainA" / "0.tif", Reading(1, (30000, 30199)), config)
+    assert values.dtype == np.float32
+    assert values.std() > 0.2
+    assert cropped(values, config, random.Random(0)).shape == (32, 32, 1)
+
+
+def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, run = trained
+    there, back = Translator.load(run), Translator.load(run, "BtoA")
+    (job,) = files.plan([data / "testB"], tmp_path / "b", channels=1)
+    assert [d.problem for d in files.run(back, [job])] == [None]
+    grey = np.load(job.target)
+    assert (grey.dtype, grey.shape) == (np.float32, (1, 40, 40))
+    assert 30000 <= grey.min() < grey.max() <= 30199
+    (job,) = files.plan([data / "testA"], tmp_path / "a", channels=5)
+    assert [d.problem for d in files.run(there, [job])] == [None]
+    five = tifffile.imread(job.target)
+    assert (five.dtype, five.shape) == (np.int16, (40, 40, 5))
+    assert -1000 <= five.min() < five.max() <= 2000
+    again = tifffile.imread(data / "testA" / "8.tif")
+    assert np.array_equal(there.translate(again), five)
+    assert there.translate(torch.zeros(1, 16, 16)).shape == (5, 16, 16)
+    with pytest.raises(UsageError, match="No picture has 5 channels"):
+        there.translate(Image.fromarray(again))
+    png = tmp_path / "grey.png"
+    Image.fromarray(again).save(png)
+    (job,) = files.plan([png], tmp_path / "c", channels=5)
+    assert job.target.name == "grey.tif"
+
+
+def test_alpha_is_put_back(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    generator = torch.nn.Identity()
+    translator = Translator(generator, (3, 3))
+    values = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    for dtype in (np.uint8, np.uint16):
+        stored = values.astype(dtype) * dtype(257 if dtype == np.uint16 else 1)
+        assert np.array_equal(translator.translate(stored)[..., 3], stored[..., 3])
+    Image.fromarray(values).save(tmp_path / "x.png")
+    for alpha, mode in (("keep", "RGBA"), ("black", "RGB")):
+        list(files.run(translator, [files.Job(tmp_path / "x.png", tmp_path / "y.png")], alpha=alpha))
+        with Image.open(tmp_path / "y.png") as result:
+            assert result.mode == mode
+            if mode == "RGB":
+                black = Image.new("RGBA", (8, 6), "black")
+                black.alpha_composite(Image.fromarray(values))
+                assert np.array_equal(np.asarray(result), np.asarray(black)[..., :3])
+            else:
+                assert np.array_equal(np.asarray(result)[..., 3], values[..., 3])
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
+def test_methods_take_unequal_channels(method: str) -> None:
+    settings_ = TINY | {"data": "x", "method": method, "channels_a": 4, "channels_b": 2, "generator": "resnet"}
+    method_ = build_method(configure("paper", **(settings_ | {"lambda_identity": 0.0})), 0)
+    batch = {"A": torch.rand(1, 4, 32, 32), "B": torch.rand(1, 2, 32, 32)}
+    images = method_.generate(batch)
+    assert images["B"].shape == (1, 2, 32, 32)
+    for terms in (method_.generators_loss(batch, images), method_.discriminators_loss(batch, images)):
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_formats_without_room_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written: \.jpg has no 5 channels; \.tif and \.npy have"):
+        write_pixels(Pixels(np.zeros((4, 4, 5), np.uint8)), tmp_path / "x.jpg")

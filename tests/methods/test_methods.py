@@ -1,0 +1,237 @@
+"""CycleGAN's losses against a plain float64 version, the history's rule, frozen sides, fused passes."""
+
+import random
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
+
+from cyclegan.config.schema import LossConfig, NetworkConfig
+from cyclegan.methods.cyclegan import CycleGAN
+from cyclegan.methods.history import ImageHistory
+from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
+from cyclegan.methods.method import together
+from cyclegan.networks import PatchGAN, ResNetGenerator
+
+TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=1, discriminator_width=4)
+
+
+def method(**loss: object) -> CycleGAN:
+    torch.manual_seed(0)
+    return CycleGAN(TINY, LossConfig(**loss), (3, 3)).double()  # type: ignore[arg-type]
+
+
+def batch(count: int = 2, size: int = 32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.rand(2, count, 3, size, size, generator=generator, dtype=torch.float64) * 2 - 1
+    return {"A": a, "B": b}
+
+
+def plain_objective(name: str, side: str, *logits: Tensor) -> Tensor:
+    """Each objective once more, straight from its paper."""
+    if name == "lsgan":
+        real = lambda d: ((d - 1) ** 2).mean()  # noqa: E731
+        return real(logits[0]) if side == "G" else 0.5 * (real(logits[0]) + (logits[1] ** 2).mean())
+    if name == "vanilla":
+        p = [torch.sigmoid(d) for d in logits]
+        if side == "G":
+            return binary_cross_entropy(p[0], torch.ones_like(p[0]))
+        fake = binary_cross_entropy(p[1], torch.zeros_like(p[1]))
+        return 0.5 * (binary_cross_entropy(p[0], torch.ones_like(p[0])) + fake)
+    if name == "minimax":
+        of_fake = torch.log(1 - torch.sigmoid(logits[-1])).mean()
+        return of_fake if side == "G" else -(torch.log(torch.sigmoid(logits[0])).mean() + of_fake)
+    if side == "G":
+        return -logits[0].mean()
+    if name == "wgangp":
+        return -(logits[0].mean() - logits[1].mean())
+    return 0.5 * ((1 - logits[0]).clamp(min=0).mean() + (1 + logits[1]).clamp(min=0).mean())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("identity", [0.0, 0.5])
+def test_generator_losses_and_gradients_against_the_plain_version(objective: str, identity: float) -> None:
+    ours = method(objective=objective, lambda_a=10.0, lambda_b=7.0, lambda_identity=identity)
+    G, F = ours.generators["G"], ours.generators["F"]
+    D_Y, D_X = ours.discriminators["D_Y"], ours.discriminators["D_X"]
+    x, y = batch()["A"], batch()["B"]
+    images = ours.generate(batch())
+    terms = ours.generators_loss(batch(), images)
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    got = [p.grad.clone() for p in ours.generators.parameters() if p.grad is not None]
+
+    ours.zero_grad()
+    plain = {
+        "G_A": plain_objective(objective, "G", D_Y(G(x))),
+        "G_B": plain_objective(objective, "G", D_X(F(y))),
+        "cycle_A": 10 * torch.mean(torch.abs(F(G(x)) - x)),
+        "cycle_B": 7 * torch.mean(torch.abs(G(F(y)) - y)),
+    }
+    if identity:
+        plain["idt_A"] = 0.5 * 7 * torch.mean(torch.abs(G(y) - y))
+        plain["idt_B"] = 0.5 * 10 * torch.mean(torch.abs(F(x) - x))
+    sum(plain.values()).backward()  # type: ignore[union-attr]
+    wanted = [p.grad for p in ours.generators.parameters() if p.grad is not None]
+
+    assert terms.keys() == plain.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(images["B"], G(x))
+
+
+@pytest.mark.parametrize("objective", ["lsgan", "vanilla", "minimax", "hinge"])
+def test_discriminator_losses_and_gradients_against_the_plain_version(objective: str) -> None:
+    ours = method(objective=objective, pool_size=0)
+    D_Y, D_X = ours.discriminators["D_Y"], ours.discriminators["D_X"]
+    real = batch()
+    fakes = {"A": real["B"].flip(-1) * 0.7, "B": real["A"].flip(-1) * 0.7}
+    terms = ours.discriminators_loss(real, fakes)
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    got = [p.grad.clone() for p in ours.discriminators.parameters() if p.grad is not None]
+    ours.zero_grad()
+    plain = {
+        "D_A": plain_objective(objective, "D", D_Y(real["B"]), D_Y(fakes["B"])),
+        "D_B": plain_objective(objective, "D", D_X(real["A"]), D_X(fakes["A"])),
+    }
+    sum(plain.values()).backward()  # type: ignore[union-attr]
+    for name, value in plain.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(got, [p.grad for p in ours.discriminators.parameters()], rtol=1e-7, atol=1e-10)
+
+
+def test_wgangp_adds_the_penalty() -> None:
+    ours = method(objective="wgangp", pool_size=0, lambda_gp=3.0)
+    real = batch()
+    torch.manual_seed(5)
+    terms = ours.discriminators_loss(real, {"A": real["B"], "B": real["A"]})
+    torch.manual_seed(5)
+    for name, D, r, f in (("D_A", "D_Y", "B", "A"), ("D_B", "D_X", "A", "B")):
+        critic = ours.discriminators[D]
+        penalty = gradient_penalty(critic, real[r], real[f])
+        expected = critic(real[f]).mean() - critic(real[r]).mean() + 3 * penalty
+        torch.testing.assert_close(terms[name], expected)
+
+
+def test_gradient_penalty_of_a_linear_critic_is_known() -> None:
+    """The gradient of a linear map is its weight, wherever it is taken."""
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(12, 1)).double()
+    real, fake = torch.rand(2, 5, 3, 2, 2, dtype=torch.float64)
+    expected = (critic[1].weight.norm() - 1) ** 2
+    torch.testing.assert_close(gradient_penalty(critic, real, fake), expected)
+
+
+def test_gradient_penalty_by_finite_differences() -> None:
+    torch.manual_seed(0)
+    critic = PatchGAN(width=2, layers=1, norm="none").double()
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    penalty = gradient_penalty(critic, image, image)  # both ends alike: the point between them is known
+    slopes = []
+    for i in range(image.numel()):
+        step = torch.zeros(image.numel(), dtype=torch.float64)
+        step[i] = 1e-6
+        step = step.reshape(image.shape)
+        slopes.append((critic(image + step).sum() - critic(image - step).sum()) / 2e-6)
+    expected = (torch.stack(slopes).norm() - 1) ** 2
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_perfect_pair_has_no_loss() -> None:
+    """Generators that copy, on equal domains, have no cycle and identity loss."""
+    ours = method()
+    ours.generators["G"] = ours.generators["F"] = nn.Identity()
+    terms = ours.generators_loss(batch(), ours.generate(batch()))
+    assert {n: terms[n].item() for n in ("cycle_A", "cycle_B", "idt_A", "idt_B")} == dict.fromkeys(
+        ("cycle_A", "cycle_B", "idt_A", "idt_B"), 0.0
+    )
+
+
+def test_frozen_discriminators_get_no_gradient_and_generators_none_from_the_judges() -> None:
+    ours = method()
+    ours.discriminators.requires_grad_(False)
+    images = ours.generate(batch())
+    terms = ours.generators_loss(batch(), images)
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is None for p in ours.discriminators.parameters())
+    assert all(p.grad is not None for p in ours.generators.parameters())
+    ours.zero_grad(set_to_none=True)
+    ours.discriminators.requires_grad_(True)
+    sum(ours.discriminators_loss(batch(), images).values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is None for p in ours.generators.parameters())
+    assert all(p.grad is not None for p in ours.discriminators.parameters())
+
+
+def test_one_pass_for_several_batches_equals_a_pass_each() -> None:
+    network = ResNetGenerator(width=4, blocks=2).double()
+    x, y = batch()["A"], batch()["B"]
+    calls: list[int] = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    fused = together(network, x, y)
+    assert len(calls) == 1
+    torch.testing.assert_close(fused, (network(x), network(y)), rtol=1e-12, atol=1e-12)
+
+
+def test_batch_norm_and_unlike_sizes_are_kept_apart() -> None:
+    mixing = ResNetGenerator(width=4, blocks=1, norm="batch").double()
+    x, y = batch()["A"], batch()["B"]
+    result = together(mixing, x, y)
+    torch.testing.assert_close(result, (mixing(x), mixing(y)))
+    alone = ResNetGenerator(width=4, blocks=1).double()
+    assert [r.shape[-1] for r in together(alone, x, y[..., :20])] == [32, 20]
+
+
+def test_history_fills_and_then_replaces_by_the_published_rule() -> None:
+    history = ImageHistory(5, random.Random(0))
+    first = torch.arange(5.0).reshape(5, 1, 1, 1)
+    assert torch.equal(history.exchange(first), first)
+    # The rule once more, naively: p for each image; above 1/2 a stored one comes back in exchange.
+    stored, draw = first.flatten().tolist(), random.Random(0)
+    for value in range(5, 200):
+        expected = float(value)
+        if draw.uniform(0, 1) > 0.5:
+            place = draw.randint(0, 4)
+            expected, stored[place] = stored[place], expected
+        assert history.exchange(torch.full((1, 1, 1, 1), float(value))).item() == expected
+    assert [i.item() for i in history.images] == stored
+
+
+def test_history_returns_a_stored_image_half_of_the_time() -> None:
+    history = ImageHistory(50, random.Random(3))
+    for i in range(50):
+        history.exchange(torch.full((1, 1, 1, 1), float(i)))
+    new = sum(history.exchange(torch.full((1, 1, 1, 1), 50.0 + i)).item() == 50 + i for i in range(4000))
+    assert new / 4000 == pytest.approx(0.5, abs=0.03)
+
+
+def test_history_of_size_0_passes_through_and_stored_images_are_copies() -> None:
+    fresh = torch.rand(3, 1, 2, 2)
+    assert ImageHistory(0, random.Random(0)).exchange(fresh) is fresh
+    history = ImageHistory(3, random.Random(0))
+    history.exchange(fresh)
+    before = [i.clone() for i in history.images]
+    fresh.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(history.images, before, strict=True))
+
+
+def test_fakes_of_b_draw_before_fakes_of_a() -> None:
+    ours = method(pool_size=1)
+    real = batch(count=1)
+    ours.discriminators_loss(real, {"A": real["A"], "B": real["B"]})
+    order: list[str] = []
+    for domain in ("A", "B"):
+        history = ours.histories[domain]
+        history.draw = random.Random(0)
+        history.exchange = lambda images, d=domain: order.append(d) or images  # type: ignore[method-assign,func-returns-value]
+    ours.discriminators_loss(real, {"A": real["A"], "B": real["B"]})
+    assert order == ["B", "A"]
+
+
+def test_pictures_show_input_translation_way_back_and_identity() -> None:
+    ours = method()
+    x = batch()["A"]
+    G, F = ours.generators["G"], ours.generators["F"]
+    seen = CycleGAN.pictures(ours.generators, x, "AtoB")
+    assert list(seen) == ["input", "translated", "and back", "identity"]
+    torch.testing.assert_close(seen["and back"], F(G(x)))
+    torch.testing.assert_close(seen["identity"], F(x))

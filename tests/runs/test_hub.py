@@ -1,0 +1,207 @@
+"""Models on the Hugging Face hub, by its own library and a stand-in of its server on this machine."""
+
+import base64
+import hashlib
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from conftest import TINY
+from cyclegan import CycleGANError, Translator, UsageError, configure, train
+from cyclegan.cli.main import COMMANDS
+from cyclegan.cli.options import call
+from cyclegan.runs.model import read_model, write_model
+from cyclegan.runs.publish import publish
+
+COMMIT = "1234567890123456789012345678901234567890"
+
+
+class Hub(ThreadingHTTPServer):
+    """As much of the hub as models need: repositories of small files, one commit deep."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.private: set[str] = set()
+        self.forbidden = False  # whether a token is asked for that nobody has
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def answer(self, content: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def missing(self) -> None:
+        self.answer({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)(?:/revision/\w+)?", path):
+            files = self.server.repositories.get(found[1])
+            if files is None:
+                return self.missing()
+            siblings = [{"rfilename": name} for name in files]
+            return self.answer({"id": found[1], "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})
+        if found := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/tree/\w+", path):
+            files = self.server.repositories.get(found[1], {})
+            return self.answer([{"type": "file", "path": n, "size": len(b), "oid": _oid(b)} for n, b in files.items()])
+        if found := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/\w+/(.+)", path):
+            content = self.server.repositories.get(found[1], {}).get(found[2])
+            if content is None:
+                return self.answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+            return self.answer(content, headers={"ETag": f'"{_oid(content)}"', "X-Repo-Commit": COMMIT})
+        return self.answer({"error": f"unknown: {path}"}, 404)
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.forbidden:
+            return self.answer({"error": "Invalid username or password."}, 401)
+        if self.path == "/api/repos/create":
+            wanted = json.loads(body)
+            name = f"{wanted.get('organization', 'me')}/{wanted['name']}"
+            self.server.repositories.setdefault(name, {})
+            if wanted.get("private") or wanted.get("visibility") == "private":
+                self.server.private.add(name)
+            return self.answer({"url": f"{self.server.address}/{name}", "id": name, "name": name})
+        if self.path == "/api/validate-yaml":
+            return self.answer({"errors": [], "warnings": []})
+        if re.match(r"/api/models/[^/]+/[^/]+/preupload/", self.path):
+            files = json.loads(body)["files"]
+            modes = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
+            return self.answer({"files": modes})
+        if found := re.match(r"/api/models/([^/]+/[^/]+)/commit/", self.path):
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    content = base64.b64decode(line["value"]["content"])
+                    self.server.repositories[found[1]][line["value"]["path"]] = content
+            address = f"{self.server.address}/{found[1]}/commit/{COMMIT}"
+            return self.answer({"commitUrl": address, "commitOid": COMMIT, "success": True})
+        return self.answer({"error": f"unknown: {self.path}"}, 404)
+
+
+def _oid(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    server = Hub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants._HF_DEFAULT_ENDPOINT, server.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_stand_in")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    return train(configure("paper", **TINY, data=data, runs=runs, max_steps=2, sample_every=1, name="red2blue"))
+
+
+def test_a_run_goes_to_the_hub_and_comes_back_the_same(trained: Path, hub: Hub) -> None:
+    before = Translator.load(trained, direction="BtoA")
+    assert before.push_to_hub("me/red2blue", private=True) == f"{hub.address}/me/red2blue"
+    files = hub.repositories["me/red2blue"]
+    assert sorted(files) == ["README.md", "config.json", "model.safetensors", "samples-AtoB.png", "samples-BtoA.png"]
+    assert hub.private == {"me/red2blue"}
+    after = Translator.from_pretrained("me/red2blue", direction="BtoA")
+    image = torch.rand(3, 24, 28) * 2 - 1
+    assert torch.equal(after.translate(image), before.translate(image))
+    revised = Translator.from_pretrained(f"me/red2blue@{COMMIT}", direction="BtoA")
+    assert torch.equal(revised.translate(image), before.translate(image))
+
+
+def test_the_card_tells_settings_data_quality_samples_and_use(trained: Path, hub: Hub, data: Path) -> None:
+    publish(trained, "me/red2blue")
+    card = hub.repositories["me/red2blue"]["README.md"].decode()
+    assert card.startswith("---\nlibrary_name: cyclegan\npipeline_tag: image-to-image\n")
+    for words in (
+        "7 images of red and 5 of blue",
+        "2 steps",
+        "red to blue: PSNR ",
+        "against truth on 3 test images",
+        "![AtoB](samples-AtoB.png)",
+        'from_pretrained("me/red2blue"',
+        "lambda_a = 10",
+        "It invents what it does not know",
+    ):
+        assert words in card
+    assert str(data.parent) not in card and str(trained.parent) not in card  # nobody's folders
+
+
+def test_a_model_folder_goes_as_it_is(trained: Path, hub: Hub, tmp_path: Path) -> None:
+    write_model(read_model(trained), tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("my own card")
+    publish(tmp_path / "model", "me/mine")
+    assert hub.repositories["me/mine"]["README.md"] == b"my own card"
+
+
+def test_the_command_publishes_and_translates(
+    trained: Path, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(COMMANDS["publish"], [str(trained), "me/red2blue"])
+    assert f"{hub.address}/me/red2blue has the model now." in capsys.readouterr().out
+    call(COMMANDS["translate"], ["hf:me/red2blue", str(data / "testA"), "-o", str(tmp_path / "out")])
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_what_was_fetched_is_kept_when_the_hub_is_gone(trained: Path, hub: Hub, tmp_path: Path) -> None:
+    publish(trained, "me/red2blue")
+    Translator.from_pretrained("me/red2blue")
+    hub.shutdown()
+    hub.server_close()
+    assert Translator.from_pretrained("me/red2blue").in_channels == 3
+    with pytest.raises(CycleGANError, match=r"^hf:me/other "):
+        Translator.from_pretrained("me/other")
+
+
+def test_what_is_wrong_is_said(trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CycleGANError, match=r"^hf:me/nothing is not on the hub, or not for you"):
+        Translator.from_pretrained("me/nothing")
+    hub.repositories["me/other"] = {"pytorch_model.bin": b"pickle", "config.json": b"{}"}
+    with pytest.raises(CycleGANError, match=r"^hf:me/other holds no model of this program"):
+        Translator.load("hf:me/other")
+    with pytest.raises(UsageError, match="is no model of the hub"):
+        Translator.load("hf:nobody")
+    with pytest.raises(UsageError, match="is no name for a model on the hub"):
+        publish(trained, "red2blue")
+    hub.forbidden = True
+    with pytest.raises(CycleGANError, match="log in with `hf auth login`"):
+        publish(trained, "me/red2blue")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r"pip install 'cyclegan\[hub\]'"):
+        Translator.load("hf:me/red2blue")
+
+
+def test_a_translator_of_no_folder_has_nothing_to_push() -> None:
+    with pytest.raises(UsageError, match="not loaded from a run or model"):
+        Translator(torch.nn.Identity(), (3, 3)).push_to_hub("me/nothing")

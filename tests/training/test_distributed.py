@@ -1,0 +1,152 @@
+"""Several processes on one machine: gradients, shares of the data, one writer, resume."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import TINY, flags, run, start, tensors
+from cyclegan.runs import checkpoint
+
+STEP = """
+import sys, torch
+from lightning_fabric import Fabric
+from cyclegan.training.setup import configure
+from cyclegan.training.step import Training
+
+torch.set_default_dtype(torch.float64)
+processes, out = int(sys.argv[1]), sys.argv[2]
+config = configure("paper", generator="resnet", generator_width=4, blocks=1, discriminator_width=4, pool_size=0,
+                   accelerator="cpu", batch_size=2 // processes)
+strategy = "ddp_find_unused_parameters_true" if processes > 1 else "auto"
+fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
+fabric.launch()
+training = Training(config, fabric)
+both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+x, y = (images.chunk(processes)[fabric.global_rank] for images in both)
+gradients = {}
+for side, optimiser in zip(("generators", "discriminators"), training.optimisers):
+    original = optimiser.step
+    def step(side=side, original=original):
+        for name, parameter in getattr(training.method, side).named_parameters():
+            gradients[f"{side}.{name}"] = parameter.grad.clone()
+        return original()
+    optimiser.step = step
+training.train_step([{"A": x, "B": y}])
+if fabric.is_global_zero:
+    from safetensors.torch import save_file
+    save_file({k: v.contiguous() for k, v in gradients.items()}, out)
+"""
+
+
+def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(STEP)
+    for processes in (1, 2):
+        result = subprocess.run(
+            [sys.executable, script, str(processes), tmp_path / f"{processes}.safetensors"],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert result.returncode == 0, result.stderr
+    one, two = (load_file(tmp_path / f"{n}.safetensors") for n in (1, 2))
+    assert one.keys() == two.keys()
+    assert len(one) > 20
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp_path: Path) -> None:
+    words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, dropout=True)]
+    straight = run(*words, "--name", "straight", "--max-steps", 8)
+    assert straight.returncode == 0, straight.stderr
+    assert straight.stderr.count("Run folder") == 1
+    # The budget of steps is part of the schedule, so that a part of a training is had by a constant rate.
+    parts = run(*words, "--name", "parts", "--max-steps", 4, "--schedule", "constant")
+    assert parts.returncode == 0, parts.stderr
+    whole = run(*words, "--name", "whole", "--max-steps", 8, "--schedule", "constant")
+    assert whole.returncode == 0, whole.stderr
+    resumed = run("resume", tmp_path / "parts", "--max-steps", 8)
+    assert resumed.returncode == 0, resumed.stderr
+    a, b = tensors(tmp_path / "whole"), tensors(tmp_path / "parts")
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert not torch.equal(a["process-0.history.A.0"], a["process-1.history.A.0"])
+    assert (tmp_path / "whole" / "metrics.csv").read_text().count("\n") == 9
+
+
+LEAVE = """
+import atexit, torch
+from cyclegan.training.setup import configure
+from cyclegan.training.distributed import launch
+
+atexit.register(lambda: print(torch.distributed.is_initialized()))  # runs after what is registered later
+launch(configure("paper", accelerator="cpu", devices=2))
+assert torch.distributed.is_initialized()
+"""
+
+
+def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
+    """Its threads would now and then abort a process that has done its work."""
+    script = tmp_path / "leave.py"
+    script.write_text(LEAVE)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.slow
+def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> None:
+    import cyclegan
+
+    module = Path(cyclegan.__file__).parent / "__main__.py"
+    bin_folder = Path(sys.executable).parent
+    words = [str(data), "--preset", "paper", *flags(**TINY, runs=tmp_path, max_steps=4)]
+    launchers = {
+        "torchrun": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "cyclegan"],
+        "fabric": [str(bin_folder / "fabric"), "run", "--accelerator", "cpu", "--devices", "2", str(module)],
+    }
+    for name, launcher in launchers.items():
+        result = subprocess.run(
+            [*launcher, "train", *words, "--name", name],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert result.returncode == 0, result.stderr
+        assert len(list((tmp_path / name / "checkpoints" / "latest").glob("process-*.safetensors"))) == 2
+
+
+def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> None:
+    import signal
+    import time
+
+    words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="stopped")]
+    process = start(*words, start_new_session=True)
+    file = tmp_path / "stopped" / "metrics.csv"
+    end = time.monotonic() + 120
+    while not (file.exists() and file.read_text().count("\n") > 3):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)  # to the first only: it tells the other
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "Go on with: cyclegan resume" in err
+    assert "Traceback" not in err
+    assert checkpoint.latest_of(tmp_path / "stopped") is not None
+
+
+def test_a_mistake_is_said_once_and_nobody_waits(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="taken")]
+    result = run(*words)
+    assert result.returncode == 2
+    assert result.stderr.count("taken exists; choose another --name") == 1
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,147 @@
+"""Monitors that show a training elsewhere: a real Visdom server that dies, Weights & Biases without a network."""
+
+import importlib.util
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cyclegan import resume, train
+from cyclegan.config.schema import Config
+from cyclegan.errors import UsageError
+from cyclegan.training import online_loggers as online
+from cyclegan.training.loggers import Monitor, Progress
+
+SERVER = """
+import sys
+from visdom.server.run_server import main
+sys.argv = ["visdom", "-port", sys.argv[1], "-env_path", sys.argv[2]]
+main()  # not download_scripts_and_run: nothing is fetched
+"""
+
+
+class Listener(Monitor):
+    """Keeps what is said, and acts at a step."""
+
+    def __init__(self, at: int = 0, act: Callable[[], None] = lambda: None):
+        self.messages: list[str] = []
+        self.at, self.act = at, act
+
+    def tick(self, progress: Progress) -> None:
+        if progress.step == self.at:
+            self.act()
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port), str(tmp_path / "visdom")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            assert time.monotonic() < end, "the server does not start"
+            time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}", process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+def test_visdom_shows_losses_and_samples_until_its_server(
+    tiny: Callable[..., Config],
+    server: tuple[str, subprocess.Popen[bytes]],
+    end: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    import visdom
+
+    monkeypatch.setattr(online, "PATIENCE", 2.0)
+
+    address, process = server
+    seen: list[set[str]] = []
+
+    def look_and_end() -> None:
+        client = visdom.Visdom(
+            server="http://127.0.0.1", port=int(address.rsplit(":", 1)[1]), env="shown", use_incoming_socket=False
+        )
+        seen.append({name for name in ("G", "D", "cycle", "idt", "AtoB", "BtoA") if client.win_exists(name)})
+        losses = json.loads(client.get_window_data("cycle"))["content"]["data"]
+        seen.append({line["name"] for line in losses})
+        assert losses[0]["x"] == [1, 2, 3, 4]
+        capfd.readouterr()
+        process.send_signal(end)
+
+    listener = Listener(5, look_and_end)
+    stopped = train(tiny(visdom=address, name="shown", max_steps=2, schedule="constant"))
+    run = resume(stopped, max_steps=9, sample_every=2, watch=[listener])
+    assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
+    assert seen[1] == {"cycle_A", "cycle_B"}
+    (warning,) = listener.messages
+    assert warning == f"Visdom failed (no server answers at {address}) and is left out; training goes on."
+    assert (run / "metrics.csv").read_text().count("\n") == 10
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
+    listener = Listener()
+    address = f"127.0.0.1:{free_port()}"
+    train(tiny(visdom=address, max_steps=3), watch=[listener])
+    assert listener.messages == [
+        f"Visdom failed (no server answers at http://{address}) and is left out; training goes on."
+    ]
+    out, err = capfd.readouterr()
+    assert out + err == ""
+
+
+def test_weights_and_biases_stay_in_the_run_folder_and_go_on_at_resume(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    listener = Listener()
+    run = train(tiny(wandb="project", max_steps=2, schedule="constant"), watch=[listener])
+    resume(run, max_steps=4, watch=[listener])
+    assert listener.messages == []
+    identity = json.loads((run / "wandb-run.json").read_text())["id"]
+    written = sorted(run.glob("wandb/offline-run-*/*.wandb"))
+    assert [path.name for path in written] == [f"run-{identity}.wandb"] * 2
+    content = b"".join(path.read_bytes() for path in written)
+    for name in (b"loss/G_A", b"loss/cycle_B", b"run/learning_rate", b"samples/AtoB", b"discriminator_width"):
+        assert name in content
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+@pytest.mark.parametrize("name", ["visdom", "wandb"])
+def test_a_missing_extra_is_named_before_anything_is_made(
+    tiny: Callable[..., Config], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *rest: None if n == name else find(n, *rest))
+    with pytest.raises(UsageError, match=rf'--{name} needs an extra: pip install "cyclegan\[{name}\]"'):
+        train(tiny(**{name: "x"}, max_steps=1))
+    assert not tiny().run.runs.exists()

@@ -1,0 +1,82 @@
+"""The learning rate at every epoch, and how budgets squeeze the schedule."""
+
+import dataclasses
+from itertools import pairwise
+
+import pytest
+import torch
+
+from cyclegan.config.schema import OptimiserConfig, RunConfig
+from cyclegan.training.schedule import progress, rate_factor, schedule_epoch
+
+PAPER = OptimiserConfig()
+
+
+def reference_rates(policy: str, epochs: int, config: OptimiserConfig) -> list[float]:
+    """The rate in each epoch by torch's own schedulers, stepped at the end of each epoch."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=1.0)
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    if policy == "linear":
+        n, decay = config.epochs, config.epochs_decay
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: 1 - max(0, k + 1 - n) / (decay + 1))
+    elif policy == "step":
+        scheduler = torch.optim.lr_scheduler.StepLR(optimiser, config.step_epochs, 0.1)
+    else:
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs, 0)
+    rates = []
+    for _ in range(epochs):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(("epoch", "factor"), [(1, 1), (100, 1), (101, 100 / 101), (200, 1 / 101)])
+def test_linear_decay_at_the_stated_epochs(epoch: int, factor: float) -> None:
+    assert rate_factor(epoch, PAPER) == pytest.approx(factor)
+
+
+def test_the_newer_variant_is_an_epoch_ahead_and_ends_at_zero() -> None:
+    newer = dataclasses.replace(PAPER, schedule_steps="epoch_start")
+    assert [rate_factor(e, newer) for e in (99, 100, 200)] == pytest.approx([1, 100 / 101, 0])
+
+
+@pytest.mark.parametrize("policy", ["linear", "step", "cosine"])
+def test_all_epochs_against_torch(policy: str) -> None:
+    config = dataclasses.replace(PAPER, schedule=policy, epochs=40, epochs_decay=20, step_epochs=7)
+    epochs = 60 if policy != "cosine" else 40
+    rates = [rate_factor(epoch, config) for epoch in range(1, epochs + 1)]
+    assert rates == pytest.approx(reference_rates(policy, epochs, config), abs=1e-9)
+
+
+def test_constant_stays() -> None:
+    assert rate_factor(200, dataclasses.replace(PAPER, schedule="constant")) == 1
+
+
+def test_progress_is_the_largest_share_of_any_budget() -> None:
+    def share(step: int, minutes: float, **run: float) -> float:
+        return progress(step, step / 10, minutes, optimiser=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
+
+    assert share(500, 9) == 0.25
+    assert share(500, 9, max_steps=1000) == 0.5
+    assert share(500, 9, max_minutes=10) == 0.9
+    assert share(500, 9, max_minutes=1e9) == 0.25
+    assert share(5000, 0) == 1
+
+
+def test_a_budget_holds_the_whole_schedule() -> None:
+    budget = RunConfig(max_steps=100)
+    factors = []
+    for step in range(100):
+        share = progress(step, step / 1000, 0, optimiser=PAPER, run=budget)
+        epoch = schedule_epoch(share, step / 1000, config=PAPER, run=budget)
+        factors.append(rate_factor(epoch, PAPER))
+    assert factors[:50] == [1] * 50
+    assert all(a > b for a, b in pairwise(factors[50:]))
+    assert factors[-1] < 0.03
+
+
+def test_without_a_budget_the_rate_changes_between_epochs_only() -> None:
+    epochs = [schedule_epoch(0.0, step / 4, config=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)]
+    assert epochs == [1, 1, 2, 2, 3]

@@ -1,0 +1,320 @@
+"""The loop: what it writes, what it says, what stops it and what does not."""
+
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import draw_images
+from cyclegan.config.schema import Config
+from cyclegan.config.toml import from_toml
+from cyclegan.data.datasets import Batches, UnpairedImages, cropped, prepared
+from cyclegan.data.layouts import find_domains
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.imaging.decode import Reading, UnreadableImage
+from cyclegan.methods.cyclegan import CycleGAN
+from cyclegan.runs import checkpoint
+from cyclegan.runs.sample_grids import GAP, HEADING, grid
+from cyclegan.training.loggers import Monitor, Monitors, Progress
+from cyclegan.training.step import Training
+from cyclegan.training.trainer import train
+
+
+class Listener(Monitor):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.rows: list[Mapping[str, float]] = []
+        self.rates: list[float] = []
+
+    def tick(self, progress: Progress) -> None:
+        self.rates.append(progress.learning_rate)
+
+    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+        self.rows.append(terms)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: Path) -> None:
+    config = tiny(max_steps=8, sample_every=4, tensorboard=True, checkpoint_epochs=1, ema_decay=0.9)
+    run = train(config)
+    assert run.name == "red2blue"
+    assert from_toml(run / "config.toml").data.data == data.resolve()
+    assert sorted(p.name for p in (run / "samples").iterdir()) == [
+        f"step-000000{step}-{direction}.png" for step in (1, 4, 8) for direction in ("AtoB", "BtoA")
+    ]
+    assert (run / "metrics.csv").read_text().splitlines()[0] == (
+        "step,epoch,share,minutes,images_per_second,memory,learning_rate,data_wait,G_A,G_B,cycle_A,cycle_B,idt_A,idt_B,D_A,D_B"
+    )
+    assert list((run / "tensorboard").iterdir())
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000007"]
+
+
+def test_runs_get_free_names_and_given_ones_are_never_reused(tiny: Callable[..., Config]) -> None:
+    assert [train(tiny(max_steps=1)).name for _ in range(2)] == ["red2blue", "red2blue-2"]
+    with pytest.raises(UsageError, match="exists; choose another --name, or go on with `cyclegan resume"):
+        train(tiny(name="red2blue"))
+
+
+def test_numbered_checkpoints_are_kept_to_the_chosen_number(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=28, checkpoint_epochs=1, keep=2))
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000021", "step-0000028"]
+
+
+def test_the_average_follows_its_formula(tiny: Callable[..., Config]) -> None:
+    config = tiny(ema_decay=0.5)
+    training = Training(config, Fabric(accelerator="cpu", devices=1))
+    batch = {"A": torch.rand(1, 3, 32, 32), "B": torch.rand(1, 3, 32, 32)}
+    name = "G.stem.1.weight"
+    expected = training.method.generators.state_dict()[name].clone()
+    for n in range(6):
+        training.train_step([batch])
+        now = training.method.generators.state_dict()[name]
+        decay = min(0.5, (1 + n) / (10 + n))
+        # The average of the first update is the weights themselves: there is nothing before them.
+        expected = now.clone() if n == 0 else decay * expected + (1 - decay) * now
+    torch.testing.assert_close(training.generators.state_dict()[name], expected)
+
+
+def test_accumulated_batches_are_one_larger_batch(tiny: Callable[..., Config]) -> None:
+    """Gradients of two batches of one, halved, are those of one batch of two."""
+    torch.manual_seed(0)
+    x, y = torch.rand(2, 2, 3, 32, 32)
+    weights = []
+    for parts in (1, 2):
+        training = Training(tiny(pool_size=0, learning_rate=1e-3), Fabric(accelerator="cpu", devices=1))
+        batches = [{"A": a, "B": b} for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True)]
+        training.train_step(batches)
+        weights.append(torch.cat([p.detach().flatten() for p in training.method.parameters()]))
+    # Adam's first step has the size of the rate whatever the gradient, so rounding shows where that is near zero.
+    torch.testing.assert_close(*weights, rtol=0, atol=2.5e-3)
+    assert (weights[0] - weights[1]).abs().median() < 1e-7
+
+
+def test_clipping_bounds_the_gradients(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(tiny(clip_norm=1e-3), Fabric(accelerator="cpu", devices=1))
+    norms = []
+    original = torch.optim.Adam.step
+
+    def spy(self: torch.optim.Adam, *args: Any, **kwargs: Any) -> Any:
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(torch.cat([g.flatten() for g in gradients]).norm().item())
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    training.train_step([{"A": torch.rand(1, 3, 32, 32), "B": torch.rand(1, 3, 32, 32)}])
+    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-3)
+
+
+def test_mixed_precision_trains(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=2, precision="bf16-mixed"))
+    assert checkpoint.latest_of(run) is not None
+
+
+def test_plateau_lowers_the_rate_when_nothing_improves(tiny: Callable[..., Config]) -> None:
+    config = tiny(schedule="plateau", learning_rate=1e-12, max_steps=64)  # 8 epochs of 7 steps without progress
+    listener = Listener()
+    train(config, watch=[listener])
+    assert listener.rates[0] == 1e-12
+    assert listener.rates[-1] == pytest.approx(2e-13)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = CycleGAN.generators_loss
+    calls = []
+
+    def poisoned(self: CycleGAN, batch: dict[str, torch.Tensor], images: dict[str, torch.Tensor]) -> Any:
+        calls.append(1)
+        terms = original(self, batch, images)
+        if len(calls) == 10:
+            terms["G_A"] = terms["G_A"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(CycleGAN, "generators_loss", poisoned)
+    with pytest.raises(CycleGANError, match=r"not? longer finite at step 10.*latest.*try a smaller --learning-rate"):
+        train(tiny(max_steps=20, checkpoint_epochs=1))
+    (latest,) = tiny().run.runs.glob("*/checkpoints/latest")
+    assert checkpoint.load(latest, 0).state["step"] == 7
+    assert all(t.isfinite().all() for t in load_file(latest / "weights.safetensors").values())
+
+
+def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = checkpoint._save
+    calls = []
+
+    def full(tensors: Any, path: Path) -> None:
+        calls.append(1)
+        if len(calls) > 4:  # the first checkpoint has three files
+            raise OSError(28, "No space left on device")
+        original(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "_save", full)
+    with pytest.raises(CycleGANError, match=r"No space left on device.*the one before it is kept"):
+        train(tiny(max_steps=20, checkpoint_epochs=1))
+    (folder,) = tiny().run.runs.glob("*/checkpoints")
+    assert checkpoint.load(folder / "latest", 0).state["step"] == 7
+    assert [p.name for p in folder.glob(".*")] == []
+
+
+@pytest.mark.parametrize("fails_at", ["start", "tick", "terms", "picture", "close"])
+def test_no_monitor_can_stop_a_training(tiny: Callable[..., Config], fails_at: str) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionRefusedError("nobody listens")
+
+    broken, listener = Monitor(), Listener()
+    setattr(broken, fails_at, fail)
+    run = train(tiny(max_steps=3), watch=[broken, listener])
+    assert checkpoint.latest_of(run) is not None
+    warned = [m for m in listener.messages if "nobody listens" in m]
+    assert len(warned) == 1
+    assert "training goes on" in warned[0]
+
+
+def test_metrics_that_cannot_be_written_are_a_warning(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    listener = Listener()
+    monitors = Monitors([__import__("cyclegan.training.loggers").training.loggers.MetricsFile(), listener])
+    monitors.start(tmp_path / "gone", 0)
+    monitors.terms(Progress(1, 1, 0.1, 0.1, 1.0, 0.1, 1e-4), {"G_A": 1.0})
+    assert "MetricsFile failed" in listener.messages[0]
+
+
+def test_broken_images_are_named_left_out_and_counted(tiny: Callable[..., Config], data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    (copy / "trainA" / "00.png").write_text("this is no image")
+    (copy / "trainB" / "half.png").write_bytes((copy / "trainB" / "00.png").read_bytes()[:300])
+    listener = Listener()
+    train(tiny(data=copy, max_steps=20), watch=[listener])
+    assert sum("00.png is no image" in m for m in listener.messages) == 1
+    assert sum("half.png is damaged" in m for m in listener.messages) == 1
+    assert listener.messages[-1] == "2 unreadable images were left out."
+    for workers in (0, 1):
+        with pytest.raises(UnreadableImage, match=r"00.png|half.png") as error:
+            train(tiny(data=copy, max_steps=20, strict=True, workers=workers))
+        assert "\n" not in str(error.value)
+
+
+def test_a_domain_without_any_readable_image_is_said(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    draw_images(tmp_path / "d" / "trainA", 2, 0)
+    (tmp_path / "d" / "trainB").mkdir()
+    for name in ("x.jpg", "y.jpg"):
+        (tmp_path / "d" / "trainB" / name).write_text("text")
+    with pytest.raises(UsageError, match="None of the 2 images"):
+        train(tiny(data=tmp_path / "d", max_steps=2))
+
+
+def test_sizes_the_network_cannot_take_and_unlike_batches(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 24x24 pixels, this one has 16x16"):
+        train(tiny(load_size=16, crop_size=16))
+    draw_images(tmp_path / "d" / "trainA", 2, 0, size=40)
+    draw_images(tmp_path / "d" / "trainB", 2, 0, size=40)
+    Image.new("RGB", (80, 60)).save(tmp_path / "d" / "trainA" / "large.png")
+    with pytest.raises(UsageError, match="different sizes cannot share a batch"):
+        train(tiny(data=tmp_path / "d", preprocess="none", batch_size=3))
+    train(tiny(data=tmp_path / "d", preprocess="none", batch_size=1, max_steps=3))
+
+
+def test_grey_domains_train(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(channels_a=1, lambda_identity=0.0, max_steps=2))
+    weights = load_file(run / "checkpoints" / "latest" / "weights.safetensors")
+    assert weights["generators.G.stem.1.weight"].shape[1] == 1
+    assert weights["generators.F.stem.1.weight"].shape[1] == 3
+
+
+def test_an_epoch_shows_every_image_once_in_a_seeded_order(tiny: Callable[..., Config], data: Path) -> None:
+    files = find_domains(data).train
+    dataset = UnpairedImages(files, tiny().data, seed=3)
+    assert len(dataset) == 7
+    orders = [[dataset.place(epoch, position).a for position in range(7)] for epoch in range(3)]
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert orders[0] != orders[1]
+    again = UnpairedImages(files, tiny().data, seed=3)
+    assert [again.place(1, p) for p in range(7)] == [dataset.place(1, p) for p in range(7)]
+
+
+def test_partners_are_drawn_uniformly(tiny: Callable[..., Config], data: Path) -> None:
+    dataset = UnpairedImages(find_domains(data).train, tiny().data, seed=0)
+    partners = [dataset.place(epoch, p).b for epoch in range(500) for p in range(7)]
+    counts = np.bincount(partners, minlength=5)
+    assert counts.min() > 0.85 * 700
+    assert counts.max() < 1.15 * 700
+
+
+def test_serial_batches_fix_the_pairs(tiny: Callable[..., Config], data: Path) -> None:
+    dataset = UnpairedImages(find_domains(data).train, tiny(serial_batches=True).data, seed=0)
+    assert [(dataset.place(e, p).a, dataset.place(e, p).b) for e in (0, 9) for p in (0, 5, 6)] == [
+        (0, 0), (5, 0), (6, 1), (0, 0), (5, 0), (6, 1),
+    ]  # fmt: skip
+
+
+def test_batches_of_several_processes_are_those_of_one() -> None:
+    def first(batches: Batches, count: int) -> list[list[tuple[int, int]]]:
+        return [keys for keys, _ in zip(batches, range(count), strict=False)]
+
+    one = first(Batches(7, 4), 6)
+    two = [first(Batches(7, 2, process=p, processes=2), 6) for p in (0, 1)]
+    assert one == [a + b for a, b in zip(*two, strict=True)]
+    assert first(Batches(7, 4, first=3), 3) == one[3:]
+    assert {position for keys in one[:2] for _, position in keys} == set(range(7))
+
+
+@pytest.mark.parametrize(
+    ("policy", "size"),
+    [
+        ("resize_and_crop", (24, 24)),
+        ("crop", (24, 24)),
+        ("scale_width", (32, 48)),
+        ("scale_width_and_crop", (24, 24)),
+        ("scale_shortside", (32, 48)),
+        ("scale_shortside_and_crop", (24, 24)),
+        ("none", (40, 60)),
+    ],
+)
+def test_preprocessing_policies(
+    tiny: Callable[..., Config], tmp_path: Path, policy: str, size: tuple[int, int]
+) -> None:
+    config = tiny(preprocess=policy, load_size=32, crop_size=24).data
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
+    noise.save(tmp_path / "large.png")
+    noise.resize((10, 15)).save(tmp_path / "small.png")
+    assert cropped(prepared(tmp_path / "large.png", Reading(), config), config, random.Random(0)).shape == (
+        *size[::-1],
+        3,
+    )
+    if policy.endswith("crop"):
+        assert cropped(prepared(tmp_path / "small.png", Reading(1), config), config, random.Random(0)).shape == (
+            24,
+            24,
+            1,
+        )
+
+
+def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
+    pixels = np.zeros((24, 24, 3), np.uint8)
+    pixels[0, 0] = 255
+    config = tiny(preprocess="none").data
+    flipped = sum(cropped(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
+    assert 160 < flipped < 240
+
+
+def test_sample_grids_have_headings_and_cells_in_place() -> None:
+    columns = {"input": torch.ones(2, 3, 32, 32), "translated": -torch.ones(2, 3, 32, 32)}
+    sheet = np.asarray(grid(columns))
+    assert sheet.shape == (HEADING + 2 * 96 + GAP, 2 * 96 + GAP, 3)
+    assert (sheet[HEADING : HEADING + 96, 96 + GAP :] == 0).all()
+    assert sheet[:HEADING].min() < 128  # something is written there

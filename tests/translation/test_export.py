@@ -1,0 +1,261 @@
+"""Exports: what each runtime makes of images of any size, what the files say of themselves, what is refused."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import TINY, draw_images
+from cyclegan import CycleGANError, Translator, UsageError
+from cyclegan.cli.export import export as command
+from cyclegan.config.schema import Config
+from cyclegan.methods import METHODS
+from cyclegan.networks import build_generator
+from cyclegan.runs.model import Model, settings_of, write_model
+from cyclegan.training.setup import configure
+from cyclegan.translation.export import web as export_web
+from cyclegan.translation.export.export import Order, Report, export, pictures_in
+
+FIXED = (20, 28)  # height and width; graphs of one size are made quickly
+
+pytest.importorskip("onnx")
+
+
+def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Path:
+    """A model folder of one generator with random weights."""
+    config: Config = configure("paper", **({"data": "x", "method": method} | TINY | networks))  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    images = config.data.channels_a, config.data.channels_b
+    channels = METHODS[method].generator_channels(images)
+    weights = build_generator(config.networks, *channels).state_dict()
+    write_model(
+        Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures") / "in"
+    draw_images(folder, 3, tint=1, size=26)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "resnet")
+
+
+@pytest.fixture(scope="module")
+def onnx(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file for any size."""
+    out = tmp_path_factory.mktemp("onnx") / "g.onnx"
+    export(model, out, Order("onnx"), pictures_in(pictures))
+    return out
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 20, 32), (1, 3, 37, 21), (1, 3, 5, 66), (3, 3, 1, 2)])
+def test_onnx_takes_batches_and_sizes_that_it_has_not_seen(model: Path, onnx: Path, shape: tuple[int, ...]) -> None:
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    expected = Translator.load(model).translate(images)
+    torch.testing.assert_close(Translator.load(onnx).translate(images), expected, rtol=0, atol=1e-4)
+
+
+def test_an_export_says_what_it_is(onnx: Path) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx)
+    words = session.get_modelmeta().custom_metadata_map
+    assert words["direction"] == "AtoB"
+    assert words["source"] == "made by a test"
+    assert (words["in_channels"], words["value_range"], words["fixed_size"]) == ("3", "-1 to 1", "any")
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    with pytest.raises(UsageError, match="translates AtoB only, not BtoA"):
+        Translator.load(onnx, "BtoA")
+
+
+def test_an_export_reads_and_writes_values_in_the_ranges_of_its_model(tmp_path: Path) -> None:
+    data = {"channels_a": 2, "channels_b": 1, "range_a": "0 4095", "range_b": "-10 10"}
+    model = make_model(tmp_path / "model", **data)
+    (tmp_path / "in").mkdir()
+    values = np.random.default_rng(0).integers(0, 4096, (*FIXED, 2)).astype(np.uint16)
+    np.save(tmp_path / "in" / "x.npy", values)
+    export(model, tmp_path / "g.onnx", Order("onnx", fixed_size=FIXED), pictures_in(tmp_path / "in"))
+    by_model, by_export = (Translator.load(tmp_path / name).translate(values) for name in ("model", "g.onnx"))
+    assert by_model.dtype == by_export.dtype
+    np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
+
+
+def test_pictures_translate_with_an_export_as_with_the_model(model: Path, onnx: Path, pictures: Path) -> None:
+    image = Image.open(next(pictures.iterdir())).resize((31, 19))
+    by_model, by_export = (np.asarray(Translator.load(path).translate(image)) for path in (model, onnx))
+    assert np.abs(by_model.astype(int) - by_export).max() <= 1
+
+
+@pytest.mark.parametrize("order", [Order("openvino", fixed_size=FIXED), Order("torch-export", fixed_size=FIXED)])
+def test_other_formats_of_one_size(order: Order, model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / ("g.xml" if order.to == "openvino" else "g.pt2")
+    report = export(model, out, order, pictures_in(pictures))
+    assert report.images == 3
+    assert report.largest < 1e-3
+    names = {"g.xml", "g.bin"} if order.to == "openvino" else {"g.pt2"}
+    assert {file.name for file in tmp_path.iterdir()} == names
+    assert report.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
+    if order.to == "torch-export":
+        said = {"cyclegan": ""}
+        torch.export.load(out, extra_files=said)
+        assert json.loads(said["cyclegan"])["direction"] == "AtoB"
+        with pytest.raises(UsageError, match="may hold any code"):
+            Translator.load(out)
+        return
+    batch = torch.rand(2, 3, *FIXED)
+    torch.testing.assert_close(
+        Translator.load(out).translate(batch), Translator.load(model).translate(batch), rtol=0, atol=1e-4
+    )
+    with pytest.raises(UsageError, match="images of 28x20 pixels only"):
+        Translator.load(out).translate(torch.rand(3, 20, 20))
+
+
+def test_int8_says_what_it_loses(model: Path, pictures: Path, tmp_path: Path) -> None:
+    order = Order("onnx", "int8", FIXED, least_psnr=5)
+    report = export(model, tmp_path / "g.onnx", order, pictures_in(pictures))
+    import onnx as library
+
+    operations = {node.op_type for node in library.load(tmp_path / "g.onnx").graph.node}
+    assert "QuantizeLinear" in operations
+    assert 1e-4 < report.mean < 0.2
+    assert Translator.load(tmp_path / "g.onnx").translate(torch.rand(3, *FIXED)).shape == (3, *FIXED)
+
+
+def test_halves_of_a_model_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
+    whole = export(model, tmp_path / "whole", Order("safetensors"), pictures_in(pictures))
+    half = export(model, tmp_path / "half", Order("safetensors", "float16"), pictures_in(pictures))
+    assert whole.largest == 0
+    assert 0 < half.mean < 1e-2
+    assert half.bytes < 0.7 * whole.bytes
+    assert (tmp_path / "half" / "README.md").is_file()
+    assert Translator.load(tmp_path / "half").translate(torch.rand(3, 8, 8)).shape == (3, 8, 8)
+
+
+def test_what_deviates_is_not_left_in_place(model: Path, pictures: Path, tmp_path: Path) -> None:
+    for overwrite in (False, True):
+        with pytest.raises(CycleGANError, match=r"PSNR .* dB, and 300 dB is the least") as raised:
+            export(
+                model,
+                tmp_path / "g",
+                Order("safetensors", "float16", least_psnr=300),
+                pictures_in(pictures),
+                overwrite=overwrite,
+            )
+        assert raised.value.exit_code == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: Path) -> None:
+    images = pictures_in(pictures)
+    (tmp_path / "there.onnx").write_text("something of the user's")
+    for name, order, sentence in (
+        ("g.pt2", Order("torch-export", "int8"), "--int8 is for onnx, openvino and web"),
+        ("g", Order("safetensors", fixed_size=FIXED), "--fixed-size is not for safetensors"),
+        ("g.pb", Order("onnx"), "must end in .onnx"),
+        ("there.onnx", Order("onnx"), "exists; choose another -o"),
+        ("gone/g.onnx", Order("onnx"), "does not exist; make it first"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            export(model, tmp_path / name, order, images)
+    (tmp_path / "g.bin").write_text("something of the user's")
+    with pytest.raises(UsageError, match=r"g\.bin exists; .* replace it with --overwrite"):
+        export(model, tmp_path / "g.xml", Order("openvino"), images)
+    for to in ("safetensors", "web"):
+        with pytest.raises(UsageError, match="something else, and is not replaced"):
+            export(model, pictures, Order(to), images, overwrite=True)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"cannot be opened|was not written by"):
+        Translator.load(_strange_onnx(tmp_path / "strange.onnx"))
+    with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
+        Translator.load(tmp_path / "there.onnx")
+    with pytest.raises(UsageError, match="does not know its data; give some images"):
+        command([str(model), "--to", "onnx", "-o", str(tmp_path / "g.onnx")])
+    for words in (["--half", "--int8"], ["--fixed-size", "256"]):
+        with pytest.raises(UsageError, match=r"choose one|must be HxW"):
+            command([str(model), "--to", "onnx", *words])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
+
+
+def _strange_onnx(path: Path) -> Path:
+    """A valid file of another program."""
+    import onnx
+
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["y"])], "g", value[:1], value[1:])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), path)
+    return path
+
+
+def test_a_missing_library_is_named(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UsageError, match=r"needs onnxruntime, .* pip install 'cyclegan\[export\]'"):
+        Translator.load(onnx)
+
+
+def test_the_command_reports(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "half"
+    command([str(model), "--to", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
+    said = capsys.readouterr().out
+    assert "On 3 images, beside PyTorch: largest difference" in said
+    assert "of PyTorch's time" in said
+    assert f"Translate with: cyclegan translate {out} INPUT" in said
+
+
+def test_a_runtime_of_the_page_that_was_changed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runtime.tgz").write_bytes(b"something else")
+    with pytest.raises(UsageError, match=r"is not onnxruntime-web-.* as published"):
+        export_web.runtime_archive(tmp_path / "runtime.tgz")
+    with pytest.raises(UsageError, match="is not onnxruntime-web-"):
+        export_web.runtime_archive(tmp_path / "gone.tgz")
+
+
+GENERATORS = {
+    "resnet_9blocks": {"generator": "resnet_9blocks"},
+    "resnet_6blocks, batch": {"generator": "resnet_6blocks", "norm": "batch"},
+    "antialias": {"antialias": True},
+    "light": {"generator": "resnet_light"},
+    "unet_64, batch, dropout": {"generator": "unet_64", "norm": "batch", "dropout": True, "dropout_at_test": True},
+    "unet_128": {"generator": "unet_128"},
+    "unet_256": {"generator": "unet_256", "norm": "batch"},
+    "colorization": {"method": "colorization", "generator": "unet_64", "norm": "batch"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_generator_in_every_runtime(name: str, pictures: Path, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model", **({"generator_width": 4} | GENERATORS[name]))  # type: ignore[arg-type]
+    for to, out in (("onnx", "g.onnx"), ("openvino", "g.xml"), ("torch-export", "g.pt2")):
+        report: Report = export(folder, tmp_path / out, Order(to), pictures_in(pictures))  # type: ignore[arg-type]
+        assert report.largest < 1e-3
+    for shape in ((2, 3, 64, 129), (1, 3, 7, 300)):
+        images = torch.rand(shape) * 2 - 1
+        by_onnx, by_openvino = (Translator.load(tmp_path / out).translate(images) for out in ("g.onnx", "g.xml"))
+        torch.testing.assert_close(by_onnx, by_openvino, rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_page_translates_in_a_browser_from_its_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
+    from page_in_browser import chromium, translated_by_page
+
+    if chromium() is None:
+        pytest.skip("no Chromium here")
+    try:
+        archive = export_web.runtime_archive()
+    except CycleGANError:
+        pytest.skip("the browser's runtime cannot be fetched here")
+    export(model, tmp_path / "page", Order("web", web_runtime=archive), pictures_in(pictures))
+    picture = sorted(pictures.iterdir())[0]
+    found = np.asarray(translated_by_page(tmp_path / "page", picture, tmp_path / "page.png")).astype(int)
+    expected = np.asarray(Translator.load(model).translate(Image.open(picture).convert("RGB")))
+    assert np.abs(found - expected).max() <= 1

@@ -1,0 +1,328 @@
+"""Images of any size in bounded memory: in bands exactly, in windows approximately, and whole where that fits."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+from cyclegan import Translator
+from cyclegan.config.schema import Config
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods import METHODS
+from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, UNetGenerator, build_generator, winograd
+from cyclegan.networks.layers import Dropout, initialise
+from cyclegan.runs.model import Model, write_model
+from cyclegan.translation.streaming import blend
+from cyclegan.translation.streaming import lazy_rows as rows
+from cyclegan.translation.streaming.executor import Walk, in_bands, statistics, translated
+from cyclegan.translation.streaming.lazy_rows import Kept, Source
+from cyclegan.translation.streaming.memory import in_bytes
+
+ResNet = partial(ResNetGenerator, width=4, blocks=2)
+UNet = partial(UNetGenerator, levels=6, width=4)
+GENERATORS: dict[str, Callable[[], nn.Module]] = {
+    "plain": ResNet,
+    "light": partial(ResNet, block=SeparableResidualBlock),
+    "antialiased": partial(ResNet, antialias=True),
+    "batch norm, with noise": partial(ResNet, norm="batch", dropout=True),
+    "no norm": partial(ResNet, norm="none"),
+    "U-Net": partial(UNet, norm="instance"),
+    "U-Net of pix2pix, with noise": partial(UNet, norm="batch", dropout=True),
+    "U-Net without norm": partial(UNet, norm="none"),
+}
+
+
+def generator(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    network = make()
+    initialise(network, "normal", 0.02)
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.noise_seed = 3
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight)
+            nn.init.uniform_(module.bias)
+    return network.eval()
+
+
+def source(image: Tensor) -> Source:
+    return Source(*image.shape, lambda first, end: image[None, :, first:end])
+
+
+def banded(network: nn.Module, image: Tensor, budget: int) -> Tensor:
+    """The result in bands, or whole where the budget is too small for any; told band by band."""
+    result, told = torch.full_like(image, torch.nan), []
+
+    def write(first: int, band: Tensor) -> None:
+        result[:, first : first + band.shape[2]] = band[0]
+
+    with torch.no_grad():
+        in_bands(lambda walk: translated(network, source(image), walk), budget, write, lambda *now: told.append(now))
+    assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+    return result
+
+
+def whole(network: nn.Module, image: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(image[None])[0]
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(4, 150),  # in fewer pixels nothing varies, and normalising magnifies the rounding
+    width=st.integers(4, 100),
+    budget=st.sampled_from([1 << 20, 1 << 21, 1 << 23, 1 << 26]),
+)
+def test_any_size_and_budget_gives_the_whole_images_result(kind: str, height: int, width: int, budget: int) -> None:
+    network = generator(GENERATORS[kind])
+    image = torch.rand(3, height, width) * 2 - 1
+    torch.testing.assert_close(banded(network, image, budget), whole(network, image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(257, 301), (1000, 37), (1536, 2048)])
+@pytest.mark.parametrize("kind", ["plain", "U-Net of pix2pix, with noise"])
+def test_large_and_narrow_images(height: int, width: int, kind: str) -> None:
+    network = generator(GENERATORS[kind])
+    image = torch.rand(3, height, width) * 2 - 1
+    torch.testing.assert_close(banded(network, image, 40 << 20), whole(network, image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fast", "tolerance"), [(False, 1e-5), (True, 1e-4)])  # Winograd's way rounds more
+def test_the_papers_width(fast: bool, tolerance: float) -> None:
+    network = generator(partial(ResNetGenerator, blocks=2))
+    winograd.allow(network, fast)
+    image = torch.rand(3, 257, 129) * 2 - 1
+    expected = whole(network, image)
+    for budget in (1 << 25, 1 << 28):
+        torch.testing.assert_close(banded(network, image, budget), expected, rtol=0, atol=tolerance)
+
+
+def test_statistics_are_sound_for_a_large_mean() -> None:
+    """A mean of 10,000 beside a deviation of 1: naive sums of squares in single precision would be lost."""
+    array = torch.randn(2, 64, 50) + 10_000
+    mean, variance = statistics(source(array), iter([(0, 20), (20, 21), (21, 64)]))
+    torch.testing.assert_close(mean, array.double().mean((1, 2)), rtol=1e-14, atol=0)
+    torch.testing.assert_close(variance, array.double().var((1, 2), correction=0), rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_kept_arrays_come_back_as_they_were(on_disk: bool) -> None:
+    array = torch.randn(5, 23, 7)
+    kept = Kept(source(array), iter([(0, 8), (8, 20), (20, 23)]), on_disk)
+    for first, end in ((0, 23), (3, 4), (20, 23)):
+        assert torch.equal(kept.rows(first, end)[0], array[:, first:end])
+
+
+def test_what_cannot_be_walked_is_named() -> None:
+    with pytest.raises(UsageError, match="MaxPool2d cannot be walked"):
+        Walk(1 << 20).through(nn.MaxPool2d(2), source(torch.rand(3, 8, 8)))
+    with pytest.raises(UsageError, match="Flatten cannot be walked"):
+        banded(nn.Flatten(), torch.rand(3, 8, 8), 1 << 20)
+
+
+def test_too_little_memory_or_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network, image = generator(GENERATORS["plain"]), torch.rand(3, 64, 64)
+    with pytest.raises(UsageError, match=r"memory .* \d+ MiB more are needed"):
+        banded(network, image, 1 << 12)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(CycleGANError, match=rf"{tmp_path} has no room for 1.0 GiB"):
+        rows._scratch_file(1 << 30)
+
+
+def test_sizes_of_memory_in_words() -> None:
+    for text, size in (("2GiB", 2 << 30), ("1.5g", 3 << 29), ("800 MB", 800_000_000), ("64K", 65536), ("77", 77)):
+        assert in_bytes(text) == size
+    for text in ("much", "-1G", "0", "3X", ""):
+        with pytest.raises(UsageError, match="is no size of memory"):
+            in_bytes(text)
+
+
+# Windows
+
+
+@settings(deadline=None)
+@given(length=st.integers(1, 2000), side=st.integers(8, 600))
+def test_windows_cover_a_length_and_their_weights_are_one(length: int, side: int) -> None:
+    side = min(length, side)
+    begins = blend.starts(length, side)
+    sums = torch.zeros(length)
+    for begin, weights in zip(begins, blend.fades(length, side, begins), strict=True):
+        sums[begin : begin + side] += weights
+    torch.testing.assert_close(sums, torch.ones(length))
+    assert begins[0] == 0
+    assert begins[-1] == length - side
+    assert all(b - a <= side - side // blend.OVERLAP for a, b in pairwise(begins))
+
+
+def blended(translate: Callable[[Tensor], Tensor], image: Tensor, side: int) -> tuple[Tensor, blend.Overlaps]:
+    result, overlaps, told = torch.full_like(image, torch.nan), blend.Overlaps(), []
+
+    def write(first: int, band: Tensor) -> None:
+        result[:, first : first + band.shape[1]] = band
+
+    blend.in_windows(translate, source(image), side, write, lambda *now: told.append(now), overlaps)
+    assert told == [(number, overlaps.windows) for number in range(1, overlaps.windows + 1)]
+    return result, overlaps
+
+
+@pytest.mark.parametrize("size", [(60, 85), (33, 32), (200, 20), (32, 32)])
+def test_windows_of_what_is_local_are_exact(size: tuple[int, int]) -> None:
+    image = torch.rand(3, *size)
+    result, overlaps = blended(lambda window: window * 2 - 1, image, 32)
+    torch.testing.assert_close(result, image * 2 - 1)
+    assert overlaps.largest == 0
+
+
+def test_windows_that_differ_are_faded_and_the_difference_is_measured() -> None:
+    """Each window becomes its number: in the overlaps they differ by known amounts."""
+    numbers = iter(range(100))
+    result, overlaps = blended(lambda window: torch.full_like(window, next(numbers) / 127.5), torch.rand(3, 28, 16), 16)
+    assert overlaps.windows == 2
+    assert overlaps.count == 3 * 4 * 16
+    assert overlaps.mean == pytest.approx(1)
+    assert overlaps.largest == pytest.approx(1)
+    column = result[0, :, 0] * 127.5
+    assert torch.all(column[:12] == 0)
+    assert torch.all(column[16:] == 1)
+    assert torch.all(column.diff()[11:16] > 0)
+
+
+# Whole, in bands or in windows, as the memory allows
+
+
+def picture(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def translator(method: str = "cyclegan", channels: tuple[int, int] = (3, 3), memory: int | None = None) -> Translator:
+    network = generator(partial(ResNetGenerator, *channels, width=8, blocks=1))
+    return Translator(network, (3, 3), method=METHODS[method], memory=memory)
+
+
+@pytest.fixture
+def tight(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A limit of memory of which nothing is in use yet."""
+    monkeypatch.setattr("cyclegan.translation.streaming.large_images.budget", lambda limit, device: limit or 1 << 40)
+    return 30 << 20
+
+
+@pytest.mark.parametrize(("method", "channels"), [("cyclegan", (3, 3)), ("colorization", (1, 2))])
+def test_the_translator_gives_the_same_picture_with_little_memory(
+    method: str, channels: tuple[int, int], tight: int
+) -> None:
+    image, told = picture(601, 702), []
+    free, bound = translator(method, channels), translator(method, channels, tight)
+    bound.any_size.progress = lambda *now: told.append(now)
+    differences = np.asarray(free.translate(image)).astype(int) - np.asarray(bound.translate(image))
+    assert told
+    assert told[-1][0] == told[-1][1]
+    assert np.abs(differences).max() <= 1  # where a value lies between two levels
+    assert np.abs(differences).mean() < 0.01
+
+
+def test_scratch_memory_is_given_back_for_an_image_that_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "cyclegan.translation.streaming.large_images.budget",
+        lambda limit, device: 0 if winograd.scratch.buffers else 1 << 40,
+    )
+    winograd.scratch.take("whole", (10,), torch.float32)
+    assert translator().any_size.fits(64, 64)
+
+
+def test_tensors_and_batches_are_walked_as_well(tight: int) -> None:
+    batch = torch.rand(2, 3, 400, 500) * 2 - 1
+    told = []
+    bound = translator(memory=tight)
+    bound.any_size.progress = lambda *now: told.append(now)
+    # Whole images go by Winograd's way, which rounds more.
+    torch.testing.assert_close(bound.translate(batch), translator().translate(batch), rtol=0, atol=1e-4)
+    assert told
+
+
+def test_blended_pictures_are_near_and_say_how_near(tight: int) -> None:
+    image = picture(702, 601)
+    bound = translator(memory=tight)
+    bound.any_size.blend = True
+    result = np.asarray(bound.translate(image)).astype(int)
+    overlaps = bound.any_size.overlaps
+    assert overlaps.windows > 1
+    assert 0 < overlaps.mean < overlaps.largest
+    away = np.abs(result - np.asarray(translator().translate(image)))
+    assert 0 < away.mean() < 4 * overlaps.mean
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    config = Config().with_settings(generator="resnet", generator_width=8, blocks=1)
+    network = build_generator(config.networks, 3, 3)
+    weights = {f"generators.G.{name}": value for name, value in network.state_dict().items()}
+    settings = {"networks": {"generator": "resnet", "generator_width": 8, "blocks": 1}}
+    write_model(Model(settings | {"loss": {"method": "cyclegan"}}, weights, "drawn"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_command_says_what_memory_it_needs_and_how_far_windows_are_apart(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cyclegan.cli.translate import translate
+
+    picture(1000, 900).save(tmp_path / "in.png")
+    words = [str(model), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--overwrite"]
+    for way in ([], ["--blend"]):
+        with pytest.raises(UsageError, match="MiB more are needed"):
+            translate([*words, "--memory", "1MiB", *way])
+    with pytest.raises(UsageError, match="'lots' is no size"):
+        translate([*words, "--memory", "lots"])
+    with monkeypatch.context() as context:
+        context.setattr("cyclegan.translation.streaming.large_images.budget", lambda limit, device: limit)
+        translate([*words, "--memory", "60MiB", "--blend"])
+    assert "windows were blended; where they overlap they differ by" in capsys.readouterr().out
+    translate(words)
+    assert capsys.readouterr().out.splitlines() == [f"1 of 1 images translated to {tmp_path / 'out.png'}"]
+
+
+PEAK = "\nimport sys; print(*[l.split()[1] for l in open('/proc/self/status') if 'VmHWM' in l], file=sys.stderr)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_whole_passes_take_what_was_estimated() -> None:
+    """In a process of its own; the estimate may be too high by half, but not too low."""
+    script = (
+        "import torch\nfrom cyclegan.networks import ResNetGenerator\n"
+        "from cyclegan.translation.streaming.memory import whole_pass\n"
+        "def peak(): return int([l.split()[1] for l in open('/proc/self/status') if 'VmHWM' in l][0]) * 1024\n"
+        "network, image = ResNetGenerator(width=32, blocks=1).eval(), torch.zeros(1, 3, 768, 768)\n"
+        "estimate, before = whole_pass(network, 3, torch.device('cpu')) * 768**2, peak()\n"
+        "with torch.inference_mode(): network(image)\n"
+        "print((peak() - before) / estimate)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0.6 < float(done.stdout) <= 1.02
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_sixteen_megapixels_take_less_than_the_memory_given(model: Path, tmp_path: Path) -> None:
+    picture(4096, 4096).save(tmp_path / "in.png")
+    script = "from cyclegan.cli.main import main\ntry: main()\nfinally:" + PEAK.replace("\n", " ")
+    words = ["translate", model, tmp_path / "in.png", "-o", tmp_path / "out.png", "--memory", "700MiB"]
+    done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stderr.split()[-1]) < 700 * 1024

@@ -1,0 +1,184 @@
+"""A trained run at work: the Python interface, folders of files, and what the command says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from conftest import TINY, run
+from cyclegan import Translator, UsageError
+from cyclegan.config.schema import Config
+from cyclegan.imaging.decode import read_image, to_image, to_tensor
+from cyclegan.networks import build_generator
+from cyclegan.training.setup import configure
+from cyclegan.training.trainer import train
+from cyclegan.translation import files
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = configure("paper", **(TINY | {"data": data, "runs": tmp_path_factory.mktemp("runs"), "max_steps": 3}))
+    return train(config.with_settings(ema_decay=0.9, init_gain=0.3))
+
+
+def picture(width: int = 37, height: int = 21, mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+def test_any_kind_of_image_comes_back_as_it_came(trained: Path) -> None:
+    translator = Translator.load(trained)
+    image = picture()
+    by_picture = translator.translate(image)
+    assert by_picture.size == image.size
+    by_array = translator.translate(np.asarray(image))
+    assert np.array_equal(by_array, np.asarray(by_picture))
+    by_floats = translator.translate(np.asarray(image) / 255)
+    assert by_floats.dtype == np.float64
+    assert np.abs(by_floats * 255 - np.asarray(by_picture)).max() <= 0.5 + 1e-3  # floats are not rounded to 8 bit
+    tensor = to_tensor(image)
+    by_tensor = translator.translate(tensor)
+    assert np.array_equal(np.asarray(to_image(by_tensor)), np.asarray(by_picture))
+    assert translator.translate(tensor[None]).shape == (1, *tensor.shape)
+    assert [i.size for i in translator.translate([image, image.rotate(90, expand=True)])] == [(37, 21), (21, 37)]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
+def test_pictures_of_any_mode_translate(trained: Path, mode: str) -> None:
+    image = picture().convert("I").convert("I;16") if mode == "I;16" else picture(mode=mode)
+    assert Translator.load(trained).translate(image).mode == ("RGBA" if mode == "RGBA" else "RGB")
+
+
+def test_size_scales_the_shorter_side(trained: Path) -> None:
+    translator = Translator.load(trained)
+    assert translator.translate(picture(60, 40), size=20).size == (30, 20)
+    assert translator.translate(torch.rand(3, 40, 60), size=20).shape == (3, 20, 30)
+
+
+def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: Path) -> None:
+    config = configure("paper", **(TINY | {"data": "x"}))
+    x = to_tensor(picture())
+    for direction, name in (("AtoB", "G"), ("BtoA", "F")):
+        averaged = load_file(trained / "checkpoints" / "latest" / "ema.safetensors")
+        generator = build_generator(config.networks, 3, 3)
+        prefix = f"{name}."
+        generator.load_state_dict({k.removeprefix(prefix): v for k, v in averaged.items() if k.startswith(prefix)})
+        with torch.no_grad():
+            expected = generator(x[None])[0]
+        y = Translator.load(trained, direction).translate(x)
+        torch.testing.assert_close(y, expected, rtol=0, atol=5e-5)  # the rewritten generator rounds otherwise
+
+
+def test_a_numbered_checkpoint_loads_by_itself(trained: Path) -> None:
+    folder = trained / "checkpoints" / "latest"
+    x = torch.rand(3, 16, 16)
+    assert torch.equal(Translator.load(folder).translate(x), Translator.load(trained).translate(x))
+
+
+def test_what_is_no_image_is_said(trained: Path) -> None:
+    translator = Translator.load(trained)
+    for nonsense in ("a path", np.zeros((2, 2, 2, 2)), np.zeros((4, 4), np.int64), torch.zeros(5, 8, 8)):
+        with pytest.raises(UsageError, match=r"cannot be translated|is no image"):
+            translator.translate(nonsense)  # type: ignore[call-overload]
+
+
+def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="gone does not exist"):
+        Translator.load(tmp_path / "gone")
+    with pytest.raises(UsageError, match="neither a run folder nor a checkpoint"):
+        Translator.load(tmp_path)
+    (tmp_path / "config.toml").write_text((trained / "config.toml").read_text())
+    with pytest.raises(UsageError, match="no checkpoint yet"):
+        Translator.load(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_said(trained: Path) -> None:
+    for device in ("abacus", "cuda:9"):
+        with pytest.raises(UsageError, match="There is no device"):
+            Translator.load(trained, device=device)
+
+
+def test_damaged_weights_are_said(trained: Path, tmp_path: Path) -> None:
+    from cyclegan.errors import CycleGANError
+
+    folder = trained / "checkpoints" / "latest"
+    for name in ("config.toml", "state.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "ema.safetensors").write_bytes((folder / "ema.safetensors").read_bytes()[:500])
+    with pytest.raises(CycleGANError, match="cannot be loaded"):
+        Translator.load(tmp_path)
+    save_file({"G.other": torch.zeros(1)}, tmp_path / "ema.safetensors")
+    with pytest.raises(CycleGANError, match="cannot be loaded"):
+        Translator.load(tmp_path)
+
+
+def test_trees_are_kept_and_files_and_patterns_taken(tmp_path: Path) -> None:
+    for name in ("in/a.png", "in/deep/b.jpg", "c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture().save(tmp_path / name)
+    out = tmp_path / "out"
+    targets = [job.target for job in files.plan([tmp_path / "in", tmp_path / "c.png"], out)]
+    assert targets == [out / "a.png", out / "deep" / "b.jpg", out / "c.png"]
+    assert [j.target for j in files.plan([tmp_path / "in" / "*.png"], out)] == [out / "a.png"]
+    assert [j.target for j in files.plan([tmp_path / "c.png"], tmp_path / "d.jpg")] == [tmp_path / "d.jpg"]
+
+
+def test_plans_that_would_lose_something_are_refused(tmp_path: Path) -> None:
+    for name in ("in/a.png", "two/a.png", "out/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture().save(tmp_path / name)
+    for inputs, out, sentence in (
+        (["in"], "out", "out/a.png exists; choose another -o, or replace with --overwrite"),
+        (["in", "two"], "new", "would both become"),
+        (["in"], "in", "replaced by its own translation"),
+        (["gone*"], "new", "no file matches"),
+        (["in/deep"], "new", "does not exist"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            files.plan([tmp_path / i for i in inputs], tmp_path / out)
+    with pytest.raises(UsageError, match="replaced by its own"):
+        files.plan([tmp_path / "in"], tmp_path / "in", overwrite=True)
+    assert len(files.plan([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 1
+
+
+def test_the_command_translates_a_folder_and_tells_what_it_could_not(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    picture().save(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.jpg").write_text("this is a text")
+    result = run("translate", trained, tmp_path / "in", "-o", tmp_path / "out", "--side-by-side")
+    assert result.returncode == 1
+    assert "bad.jpg is no image" in result.stderr
+    assert "1 of 2 images translated" in result.stdout
+    assert "Traceback" not in result.stderr
+    pair = read_image(tmp_path / "out" / "good.png")
+    assert pair.size == (74, 21)
+    assert np.array_equal(np.asarray(pair)[:, :37], np.asarray(picture()))
+    again = run("translate", trained, tmp_path / "in", "-o", tmp_path / "out")
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+
+
+def test_both_directions_and_sizes_by_the_command(trained: Path, tmp_path: Path, tiny: Callable[..., Config]) -> None:
+    picture(48, 32).save(tmp_path / "x.png")
+    out = tmp_path / "y.png"
+    result = run("translate", trained, tmp_path / "x.png", "-o", out, "--direction", "BtoA", "--size", 16)
+    assert result.returncode == 0, result.stderr
+    expected = Translator.load(trained, "BtoA").translate(picture(48, 32), size=16)
+    assert np.abs(np.asarray(read_image(out)).astype(int) - np.asarray(expected)).max() <= 1
+    assert run("translate", trained, tmp_path / "x.png", "-o", out, "--size", "big").returncode == 2
+
+
+def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(UsageError, match=r"notes.txt is no image .*; images end in .bmp"):
+        files.plan([tmp_path / "notes.txt"], tmp_path / "out")
+    translator = Translator.load(trained)
+    for channels in (2, 5):
+        with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* is no image"):
+            translator.translate(np.zeros((8, 8, channels), np.uint8))
+    with pytest.raises(UsageError, match="There is no device 'meta'"):
+        Translator.load(trained, device="meta")
