@@ -19,7 +19,7 @@ SIZE = 256
 
 
 def draw(job: tuple[Path, int]) -> None:
-    """A picture unlike all others: random colours at three scales, and some grain."""
+    """A picture unlike all others: random colors at three scales, and some grain."""
     folder, number = job
     draw = np.random.default_rng(number)
     values = draw.integers(0, 24, (SIZE, SIZE, 3)).astype(np.float32)

@@ -19,7 +19,7 @@ CURVES = {  # of trainings, by the names of their sabotages
     "won": "Discriminator has won",
     "overfit": "Discriminator overfits",
     "collapse": "Input ignored",
-    "inverted": "Colours inverted",
+    "inverted": "Colors inverted",
     "rate": "Learning rate too high",
 }
 PANELS = {  # what is drawn, and up to which height
@@ -27,7 +27,7 @@ PANELS = {  # what is drawn, and up to which height
     "Discriminators": (("D_A", "D_B"), 0.5),
     "Cycle": (("cycle_A", "cycle_B"), 0.4),
 }
-COLOURS = ("#1f6f8b", "#b8562a")
+COLORS = ("#1f6f8b", "#b8562a")
 PICTURES = {
     "healthy": "healthy",
     "early": "ended too early",
@@ -35,7 +35,7 @@ PICTURES = {
     "collapse": "input ignored",
     "saturated": "saturated",
     "checkerboard": "checkerboard",
-    "inverted": "colours inverted",
+    "inverted": "colors inverted",
     "permuted": "channels permuted",
     "framing": "framed differently",
     "hidden": "information hidden",
@@ -46,7 +46,7 @@ CELL, GAP, LABEL, SHOWN = 96, 4, 148, (0, 5, 10)
 
 
 def draw_curves(runs: Path, seed: int = 0) -> Figure:
-    """A row for each training, a column for each kind of loss, without its weight; unusually high scales are grey."""
+    """A row for each training, a column for each kind of loss, without its weight; unusually high scales are gray."""
     figure = Figure(figsize=(9.6, 1.75 * len(CURVES)), layout="constrained", dpi=110)
     axes = figure.subplots(len(CURVES), len(PANELS), squeeze=False)
     for row, (name, words) in zip(axes, CURVES.items(), strict=True):
@@ -63,9 +63,9 @@ def draw_curves(runs: Path, seed: int = 0) -> Figure:
 
 
 def _draw(panel: Axes, steps: Sequence[float], curves: Sequence[Sequence[float]], height: float) -> None:
-    for values, colour in zip(curves, COLOURS, strict=True):
-        panel.plot(steps, values, color=colour, linewidth=0.7, alpha=0.35)
-        panel.plot(steps, smoothed(values), color=colour, linewidth=1.6)
+    for values, color in zip(curves, COLORS, strict=True):
+        panel.plot(steps, values, color=color, linewidth=0.7, alpha=0.35)
+        panel.plot(steps, smoothed(values), color=color, linewidth=1.6)
     settled = [sorted(values[len(values) // 5 :]) for values in curves]
     usual = max(values[-1 - len(values) // 10] for values in settled)
     panel.set_ylim(0, height if usual < 1.5 * height else None)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, UnpairedImages, make_loader, prepared
 from cyclegan.data.layouts import Domain
-from cyclegan.imaging.decode import COLOUR
+from cyclegan.imaging.decode import COLOR
 from cyclegan.training.setup import configure
 
 KINDS = {
@@ -40,7 +40,7 @@ Feed = Iterator[dict[str, Any]]
 
 
 def draw(folder: Path, number: int, width: int, height: int, suffix: str) -> Path:
-    """Colours at many scales and the grain of a sensor."""
+    """Colors at many scales and the grain of a sensor."""
     draw = np.random.default_rng(number)
     values = draw.normal(0, 5, (height, width, 3)).astype(np.float32)
     for side in (4, 8, 16, 32, 64, 128):
@@ -52,7 +52,7 @@ def draw(folder: Path, number: int, width: int, height: int, suffix: str) -> Pat
 
 
 class Textbook(Dataset[dict[str, torch.Tensor]]):
-    """A and B as tutorials load them: open, resize, crop, mirror, normalise."""
+    """A and B as tutorials load them: open, resize, crop, mirror, normalize."""
 
     def __init__(self, a: tuple[Path, ...], b: tuple[Path, ...]):
         self.a, self.b = a, b
@@ -122,7 +122,7 @@ def rates(ways: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[
 def drafts_difference(files: tuple[Path, ...]) -> str:
     """How far prepared images differ with and without draft decoding, in levels of 255."""
     whole, draft = (configure("paper", draft=each).data for each in (False, True))
-    differences = [np.abs(prepared(f, COLOUR, draft).astype(int) - prepared(f, COLOUR, whole)) for f in files[:8]]
+    differences = [np.abs(prepared(f, COLOR, draft).astype(int) - prepared(f, COLOR, whole)) for f in files[:8]]
     return f"{np.mean(differences):.2f} on average, {np.max(differences)} at most"
 
 

@@ -2,7 +2,7 @@
 
 ``python benchmarks/inference.py`` gives all the same weights and images and runs them in turn, so that a drifting
 machine slows all alike. Each is timed after a run of its own, since the threads of the one before it wait busily for a
-while, and its data is in the cache. What is compared are medians, and the median ratio of neighbouring runs to ours.
+while, and its data is in the cache. What is compared are medians, and the median ratio of neighboring runs to ours.
 Runtimes that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
 """
 
@@ -48,7 +48,7 @@ def compiled(network: nn.Module, size: int, threads: int) -> Run:
 
 
 def onnx_runtime(network: nn.Module, size: int, threads: int) -> Run:
-    """ONNX Runtime with all its optimisations."""
+    """ONNX Runtime with all its optimizations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -48,7 +48,7 @@ SABOTAGES = {
         "adversarial loss × 0.02", "Discriminator has won", 300, settings={"lambda_gan": 0.02, "lambda_identity": 0.0}
     ),
     "inverted": Sabotage(
-        "winter as negatives, no identity", "Colours inverted", 500, "inverted", {"lambda_identity": 0.0}
+        "winter as negatives, no identity", "Colors inverted", 500, "inverted", {"lambda_identity": 0.0}
     ),
     "permuted": Sabotage(
         "winter's channels in turn, no identity", "Channels permuted", 700, "permuted", {"lambda_identity": 0.0}

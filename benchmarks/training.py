@@ -46,9 +46,9 @@ class Textbook:
         for generator in (self.G, self.F):
             winograd.allow(generator, False)
         self.D_Y, self.D_X = (build_discriminator(networks, 3) for _ in range(2))
-        rate, betas = config.optimiser.learning_rate, (config.optimiser.beta1, config.optimiser.beta2)
-        self.g_optimiser = torch.optim.Adam(itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas)
-        self.d_optimiser = torch.optim.Adam(itertools.chain(self.D_Y.parameters(), self.D_X.parameters()), rate, betas)
+        rate, betas = config.optimizer.learning_rate, (config.optimizer.beta1, config.optimizer.beta2)
+        self.g_optimizer = torch.optim.Adam(itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas)
+        self.d_optimizer = torch.optim.Adam(itertools.chain(self.D_Y.parameters(), self.D_X.parameters()), rate, betas)
         draw = random.Random(0)
         self.pool_y, self.pool_x = ImageHistory(50, draw), ImageHistory(50, draw)
 
@@ -64,17 +64,17 @@ class Textbook:
         loss = mse(judged_y, torch.ones_like(judged_y)) + mse(judged_x, torch.ones_like(judged_x))
         loss = loss + 10 * l1(back_x, x) + 10 * l1(back_y, y)
         loss = loss + 5 * l1(G(y), y) + 5 * l1(F(x), x)
-        self.g_optimiser.zero_grad()
+        self.g_optimizer.zero_grad()
         loss.backward()
-        self.g_optimiser.step()
+        self.g_optimizer.step()
         for p in itertools.chain(D_Y.parameters(), D_X.parameters()):
             p.requires_grad_(True)
-        self.d_optimiser.zero_grad()
+        self.d_optimizer.zero_grad()
         for D, real, fake in ((D_Y, y, self.pool_y.exchange(fake_y)), (D_X, x, self.pool_x.exchange(fake_x))):
             on_real, on_fake = D(real), D(fake)
             d_loss = mse(on_real, torch.ones_like(on_real)) + mse(on_fake, torch.zeros_like(on_fake))
             (d_loss / 2).backward()
-        self.d_optimiser.step()
+        self.d_optimizer.step()
 
 
 def textbook_step(config: Config) -> Callable[[], None]:
@@ -118,7 +118,7 @@ def timed(steps: Steps, times: int) -> dict[str, list[float]]:
 
 
 def say(heading: str, seconds: dict[str, list[float]], memory: dict[str, float]) -> None:
-    """Print medians, peak memory, and the median ratio of neighbouring steps to the first of them."""
+    """Print medians, peak memory, and the median ratio of neighboring steps to the first of them."""
     first, *others = seconds
     for name, times in seconds.items():
         median = statistics.median(times)

@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
 
 
 def draw_images(folder: Path, count: int, tint: int, size: int = 40) -> None:
-    """Noise around a colour; equal names and seeds in two folders make pairs."""
+    """Noise around a color; equal names and seeds in two folders make pairs."""
     folder.mkdir(parents=True)
     for number in range(count):
         noise = np.random.default_rng(number).integers(0, 120, (size, size, 3), dtype=np.uint8)
@@ -65,7 +65,7 @@ def tiny(data: Path, tmp_path: Path) -> Callable[..., Config]:
 
 
 def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
-    """All that a checkpoint holds: weights, average, optimisers, histories and random states."""
+    """All that a checkpoint holds: weights, average, optimizers, histories and random states."""
     folder = checkpoint.latest_of(run_folder)
     assert folder is not None
     return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}

@@ -34,8 +34,8 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(width: int, height: int, pixels: bytes = b"", depth: int = 8, colour: int = 0) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+def png(width: int, height: int, pixels: bytes = b"", depth: int = 8, color: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -107,8 +107,8 @@ def odd() -> Iterator[tuple[str, bytes]]:
     alpha = Image.fromarray(NOISE[..., 0])
     yield "alpha.png", encoded("PNG", Image.merge("RGBA", [*PICTURE.split(), alpha]))
     yield "alpha.webp", encoded("WEBP", Image.merge("RGBA", [*PICTURE.split(), alpha]))
-    yield "grey-alpha.png", encoded("PNG", Image.merge("LA", [alpha, alpha]))
-    yield "grey.jpg", encoded("JPEG", alpha)
+    yield "gray-alpha.png", encoded("PNG", Image.merge("LA", [alpha, alpha]))
+    yield "gray.jpg", encoded("JPEG", alpha)
     turned = Image.Exif()
     turned[0x0112] = 6
     yield "turned.jpg", encoded("JPEG", exif=turned)

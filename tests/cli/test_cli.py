@@ -101,11 +101,11 @@ def test_channel_counts_that_do_not_fit(data: Path) -> None:
     assert "set --channels-a and --channels-b alike" in said
 
 
-def test_grey_files_in_one_domain_train_as_colour(tmp_path: Path) -> None:
+def test_gray_files_in_one_domain_train_as_color(tmp_path: Path) -> None:
     draw_images(tmp_path / "d" / "trainB", 2, 0)
     (tmp_path / "d" / "trainA").mkdir()
-    grey = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    Image.fromarray(grey).save(tmp_path / "d" / "trainA" / "grey.png")
+    gray = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    Image.fromarray(gray).save(tmp_path / "d" / "trainA" / "gray.png")
     assert train(tmp_path / "d", "--runs", tmp_path / "runs").returncode == 0
 
 

@@ -76,7 +76,7 @@ def test_every_setting_in_the_file_stands_under_its_meaning() -> None:
         ({"range_a": "5 5"}, "--range-a is '5 5'; it must be two rising numbers"),
         ({"range_b": "1% 99"}, "--range-b is '1% 99'; it must be"),
         ({"range_b": "-1% 50%"}, "--range-b"),
-        ({"background": "#12345"}, "--background is '#12345'; it must be white, black or a colour"),
+        ({"background": "#12345"}, "--background is '#12345'; it must be white, black or a color"),
         ({"epochs": 0, "epochs_decay": 0}, "nothing to train"),
         ({"a": "x"}, "--a needs --b beside it"),
         ({"data": "x", "a": "y", "b": "z"}, "not both"),

@@ -127,7 +127,7 @@ POLICIES = ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "s
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("paired", [False, True])
 def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, paired: bool) -> None:
-    """Colour and grey, side by side in one file."""
+    """Color and gray, side by side in one file."""
     values = np.random.default_rng(0).integers(0, 256, (45, 2 * 61, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "pair.jpg")
     config = configure(
@@ -341,8 +341,8 @@ def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Confi
 
 
 def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    Image.fromarray(colours).resize((640, 480), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
+    colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(colors).resize((640, 480), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
     whole = DataConfig(load_size=72, crop_size=64)
     drafted = configure("small", load_size=72, crop_size=64).data
     assert drafted.draft

@@ -101,7 +101,7 @@ def test_check_names_every_broken_file(odd_data: tuple[Path, set[Path], set[Path
     }
     assert files_of(found(checked, "cmyk")) == {("print.jpg",), ("print.tif",)}
     assert files_of(found(checked, "deep")) == {("deep.png",), ("deep.tif",), ("floats-in-range.tif",)}
-    assert files_of(found(checked, "transparent")) == {("alpha.png",), ("alpha.webp",), ("grey-alpha.png",)}
+    assert files_of(found(checked, "transparent")) == {("alpha.png",), ("alpha.webp",), ("gray-alpha.png",)}
     assert files_of(found(checked, "odd names")) == {("two\nlines.png",), (os.fsdecode(b"latin-\xe9\xff.png"),)}
     links = found(checked, "links")
     assert links is not None and len(links.items) >= 3
@@ -226,7 +226,7 @@ def test_domains_that_are_copies_are_an_error(tmp_path: Path) -> None:
     equal = found(checked, "equal domains")
     assert checked.level == "error"
     assert equal is not None and len(equal.items) == 24
-    assert found(checked, "recoloured domains") is None
+    assert found(checked, "recolored domains") is None
     with pytest.raises(SystemExit) as end:
         check_command([str(tmp_path / "same"), "--preset", "small", "--json", "--workers", "0"])
     assert end.value.code == 1
@@ -235,15 +235,15 @@ def test_domains_that_are_copies_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda image: image.convert("L"), "in grey in train B"),
-        (lambda image: Image.merge("RGB", image.split()[::-1]), "in other colours"),
+        (lambda image: image.convert("L"), "in gray in train B"),
+        (lambda image: Image.merge("RGB", image.split()[::-1]), "in other colors"),
     ],
 )
 def test_domains_of_the_same_scenes_are_pairs(
     tmp_path: Path, change: Callable[[Image.Image], Image.Image], said: str
 ) -> None:
     checked = check(copied(tmp_path / "d", change))
-    pairs = found(checked, "recoloured domains")
+    pairs = found(checked, "recolored domains")
     assert pairs is not None and said in pairs.text and len(pairs.items) >= 20
     assert "pix2pix" in pairs.advice
     assert checked.level == "warning"  # for being few
@@ -293,15 +293,15 @@ def test_plain_grounds_and_skies_are_no_bars() -> None:
     assert find_bars(one_bar) == (0, 0, 0, 0)
 
 
-def test_empty_faint_and_grey_images(copy: Path) -> None:
+def test_empty_faint_and_gray_images(copy: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(copy / "trainA" / "navy.png")
     values = np.random.default_rng(0).integers(100, 112, (64, 64, 1), dtype=np.uint8)
     Image.fromarray(values.repeat(3, 2) * np.array([1, 2, 1], np.uint8)).save(copy / "trainA" / "faint.png")
-    seasons.draw(999, "summer", 64).convert("L").save(copy / "trainA" / "grey.png")
+    seasons.draw(999, "summer", 64).convert("L").save(copy / "trainA" / "gray.png")
     checked = check(copy)
-    assert files_of(found(checked, "one colour")) == {("navy.png",)}
+    assert files_of(found(checked, "one color")) == {("navy.png",)}
     assert files_of(found(checked, "faint")) == {("faint.png",)}
-    assert files_of(found(checked, "grey among colour")) == {("grey.png",)}
+    assert files_of(found(checked, "gray among color")) == {("gray.png",)}
 
 
 def test_numbers_and_sizes(tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_sizes_that_cannot_share_a_batch(tmp_path: Path) -> None:
     assert found(check(tmp_path, preprocess="none"), "sizes") is None
 
 
-def test_two_grey_domains_are_trained_with_one_channel(tmp_path: Path) -> None:
+def test_two_gray_domains_are_trained_with_one_channel(tmp_path: Path) -> None:
     for domain, seeds in (("A", range(4)), ("B", range(10, 14))):
         (tmp_path / f"train{domain}").mkdir()
         for seed in seeds:
@@ -389,11 +389,11 @@ def test_nearest_is_that_of_a_plain_search() -> None:
     thumbs = list(np.random.default_rng(0).integers(0, 256, (1500, 16, 16, 3), dtype=np.uint8))
     thumbs[7], thumbs[1200] = np.zeros_like(thumbs[7]), thumbs[3]
     prints = fingerprints(thumbs)
-    grey = np.stack(thumbs).astype(float) @ [0.299, 0.587, 0.114]
-    plain = grey.copy()
+    gray = np.stack(thumbs).astype(float) @ [0.299, 0.587, 0.114]
+    plain = gray.copy()
     for y in range(0, 16, 4):
         for x in range(0, 16, 4):
-            plain[:, y : y + 4, x : x + 4] -= grey[:, y : y + 4, x : x + 4].mean((1, 2), keepdims=True)
+            plain[:, y : y + 4, x : x + 4] -= gray[:, y : y + 4, x : x + 4].mean((1, 2), keepdims=True)
     plain = plain.reshape(1500, -1)
     plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-9)
     assert np.allclose(prints, plain, atol=1e-5)

@@ -44,15 +44,15 @@ class Site:
     """A server on this machine: for each path, how it behaves at the first request, the second, and at all others."""
 
     content: bytes
-    behaviour: dict[str, list[str]] = field(default_factory=dict)
+    behavior: dict[str, list[str]] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     port: int = 0
     etag: str = '"one"'
 
-    def at(self, *behaviour: str) -> str:
+    def at(self, *behavior: str) -> str:
         """A new address that behaves so."""
-        path = f"/{len(self.behaviour)}.zip"
-        self.behaviour[path] = list(behaviour)
+        path = f"/{len(self.behavior)}.zip"
+        self.behavior[path] = list(behavior)
         return f"http://127.0.0.1:{self.port}{path}"
 
     def ranges(self) -> list[str | None]:
@@ -68,8 +68,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.site.requests.append((self.path, self.headers.get("Range")))
-        behaviour = self.site.behaviour[self.path]
-        name, _, argument = (behaviour.pop(0) if len(behaviour) > 1 else behaviour[0]).partition(" ")
+        behavior = self.site.behavior[self.path]
+        name, _, argument = (behavior.pop(0) if len(behavior) > 1 else behavior[0]).partition(" ")
         getattr(self, f"be_{name}")(*argument.split())
 
     def head(self, status: int, length: int | None, **headers: str) -> None:
@@ -235,15 +235,15 @@ def test_many_cuts_are_no_reason_to_give_up_while_bytes_come(site: Site, tmp_pat
     assert len(site.requests) == 9 > QUICK.tries
 
 
-@pytest.mark.parametrize("behaviour", ["good 0.5 0 -", "chunked 0.5"])
-def test_without_a_mark_of_the_version_it_begins_anew(site: Site, tmp_path: Path, behaviour: str) -> None:
-    obtain(tmp_path / "data", site.at(behaviour, behaviour.replace("0.5", "1")))
+@pytest.mark.parametrize("behavior", ["good 0.5 0 -", "chunked 0.5"])
+def test_without_a_mark_of_the_version_it_begins_anew(site: Site, tmp_path: Path, behavior: str) -> None:
+    obtain(tmp_path / "data", site.at(behavior, behavior.replace("0.5", "1")))
     assert site.ranges() == [None, None]
 
 
 def test_a_file_that_changed_between_two_tries_begins_anew(site: Site, tmp_path: Path) -> None:
     refused(tmp_path / "data", address := site.at("good 0.5", "status 503"))
-    site.etag, site.behaviour["/0.zip"] = '"two"', ["good"]
+    site.etag, site.behavior["/0.zip"] = '"two"', ["good"]
     assert obtain(tmp_path / "data", address).holds.startswith("3 and 2")
     assert site.ranges()[-1] == f"bytes={len(site.content) // 2}-"
 
@@ -298,7 +298,7 @@ def test_the_next_address_is_taken(site: Site, tmp_path: Path) -> None:
     addresses = [
         site.at(each) for each in ("status 404", "page", "good 1 -500", "status 500", "redirect /4.zip", "good")
     ]
-    site.behaviour["/4.zip"] = ["redirect /5.zip"]
+    site.behavior["/4.zip"] = ["redirect /5.zip"]
     assert obtain(tmp_path / "data", *addresses).holds
     paths = [path for path, _ in site.requests]
     assert paths == ["/0.zip", "/1.zip", "/2.zip", *["/3.zip"] * 3, "/4.zip", "/5.zip"]
@@ -307,7 +307,7 @@ def test_the_next_address_is_taken(site: Site, tmp_path: Path) -> None:
 def test_what_one_address_gave_is_not_gone_on_with_from_another(site: Site, tmp_path: Path) -> None:
     first, second = site.at("good 0.5", "status 404"), site.at("status 404")
     assert "are kept in" in refused(tmp_path / "data", first, second)
-    site.behaviour["/1.zip"] = ["good"]
+    site.behavior["/1.zip"] = ["good"]
     obtain(tmp_path / "data", second)
     assert site.ranges()[-1] is None
 

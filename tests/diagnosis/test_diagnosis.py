@@ -110,7 +110,7 @@ def ill() -> dict[str, Evidence]:
         "Discriminator has won": evidence(
             {"seen": logits(1.0, 0.1), "unseen": logits(1.0, 0.1), "fake": logits(0, 0.1)}
         ),
-        "Colours inverted": evidence({"targets": -winter, "fakes": -winter}),
+        "Colors inverted": evidence({"targets": -winter, "fakes": -winter}),
         "Channels permuted": evidence({"targets": turned, "fakes": turned}),
         "Domains framed differently": evidence(layout=-0.1),
         "Information hidden": evidence({"back": lost}),
@@ -183,8 +183,8 @@ def test_few_images_are_no_ground_for_alarm(count: int) -> None:
 
 
 def test_channels_may_differ() -> None:
-    grey = scenes("winter").mean(1, keepdim=True)
-    assert findings(evidence({"targets": grey, "fakes": grey})) == []
+    gray = scenes("winter").mean(1, keepdim=True)
+    assert findings(evidence({"targets": gray, "fakes": gray})) == []
 
 
 def test_gap_is_how_far_values_were_moved() -> None:
@@ -213,7 +213,7 @@ def test_channel_order_names_the_permutation(order: list[int]) -> None:
     images = noise(6, 3, 48, 48).repeat_interleave(1, 1)
     images = torch.nn.functional.interpolate(noise(6, 3, 8, 8), (48, 48))
     moved = images[:, np.argsort(order)]  # channel `order[i]` of the result is channel i of the images
-    best, better = symptoms.channel_order(symptoms.colour_agreement(images, moved))
+    best, better = symptoms.channel_order(symptoms.color_agreement(images, moved))
     assert list(best) == order
     assert (better > 0.5) == (order != [0, 1, 2])
 
@@ -231,7 +231,7 @@ def test_checkerboard_measures_its_strength(strength: float) -> None:
     assert symptoms.checkerboard(winter.roll(1, 3) + pattern(strength)) == pytest.approx(strength, abs=0.5)
 
 
-def test_layouts_agree_by_place_and_not_by_colour() -> None:
+def test_layouts_agree_by_place_and_not_by_color() -> None:
     summer, winter = scenes("summer"), scenes("winter")
     assert symptoms.layout_agreement(summer, summer.flip(1)) == pytest.approx(1, abs=0.1)
     alike, upside_down = symptoms.layout_agreement(summer, winter), symptoms.layout_agreement(summer, winter.flip(2))

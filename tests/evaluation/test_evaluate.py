@@ -21,7 +21,7 @@ from cyclegan.evaluation.evaluate import Generators, Networks, evaluate, measure
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.evaluation.test_sets import gather
 from cyclegan.imaging.decode import read_image
-from cyclegan.imaging.image import COLOUR, to_tensor
+from cyclegan.imaging.image import COLOR, to_tensor
 from cyclegan.metrics import features
 from cyclegan.metrics.similarity import psnr
 from cyclegan.runs import results as figures
@@ -55,7 +55,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
 def test_every_kind_of_figure_with_baseline_interval_and_count(run: Path, data: Path) -> None:
     there, back = evaluate(run)
     assert (there.direction, back.direction, there.size, there.step) == ("AtoB", "BtoA", 32, 8)
-    expected = {"psnr", "ssim", "l1", "swd", "swd 16", "density", "coverage", "colours", "cycle", "edges"}
+    expected = {"psnr", "ssim", "l1", "swd", "swd 16", "density", "coverage", "colors", "cycle", "edges"}
     assert expected | {"structure", "nearest", "copies", "survives JPEG", "survives 8 bits"} <= there.figures.keys()
     translator = Translator.load(run, "AtoB")
     scores = []
@@ -78,8 +78,8 @@ class Same(nn.Module):
 
 def test_a_generator_that_copies_its_input(data: Path) -> None:
     same = Translator(Same(), (3, 3))
-    found = measure(Generators(same, same), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), Networks())
-    for key in ("psnr", "ssim", "l1", "swd", "colours"):
+    found = measure(Generators(same, same), gather(find_domains(data), False, (COLOR, COLOR), 32, 10), Networks())
+    for key in ("psnr", "ssim", "l1", "swd", "colors"):
         assert found[key].value == pytest.approx(found[key].untranslated, rel=1e-3), key
     assert found["edges"].value == pytest.approx(1, abs=1e-3)
     assert found["structure"].value == pytest.approx(1, abs=1e-3)
@@ -93,9 +93,9 @@ class Negative(nn.Module):
         return -x
 
 
-def test_inverted_colours_keep_edges_but_not_structure(data: Path) -> None:
+def test_inverted_colors_keep_edges_but_not_structure(data: Path) -> None:
     negative = Translator(Negative(), (3, 3))
-    found = measure(Generators(negative, None), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), Networks())
+    found = measure(Generators(negative, None), gather(find_domains(data), False, (COLOR, COLOR), 32, 10), Networks())
     assert found["edges"].value == pytest.approx(1, abs=1e-2)
     assert found["structure"].value < -0.7
     assert "cycle" not in found
@@ -247,7 +247,7 @@ def test_files_of_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_fid_and_kid_by_given_features(data: Path) -> None:
     judges = Networks(inception=lambda images: images.mean((2, 3)), lpips=lambda a, b: (a - b).abs().mean((1, 2, 3)))
     same = Translator(Same(), (3, 3))
-    found = measure(Generators(same, None), gather(find_domains(data), False, (COLOUR, COLOUR), 32, 10), judges)
+    found = measure(Generators(same, None), gather(find_domains(data), False, (COLOR, COLOR), 32, 10), judges)
     assert found["fid"].value == pytest.approx(found["fid"].untranslated, rel=1e-2)
     assert found["kid"].value > found["kid"].real  # type: ignore[operator]
     assert found["lpips"].value == pytest.approx(found["l1"].value, rel=1e-3)

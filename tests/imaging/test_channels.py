@@ -76,7 +76,7 @@ def test_tensors_lose_nothing(data: Any, dtype: str, channels: int) -> None:
     assert np.array_equal(stored_as(Pixels(back, np.dtype(dtype)), np.dtype(dtype)), values)
 
 
-def test_16_bit_in_colour_as_png_with_imagecodecs_and_a_sentence_without(
+def test_16_bit_in_color_as_png_with_imagecodecs_and_a_sentence_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("imagecodecs")
@@ -144,8 +144,8 @@ def test_deep_images_are_resized_exactly() -> None:
 
     def weights(before: int, after: int) -> np.ndarray:
         scale = max(before / after, 1)
-        centre = (np.arange(after)[:, None] + 0.5) * before / after
-        x = np.abs((np.arange(before) + 0.5 - centre) / scale)
+        center = (np.arange(after)[:, None] + 0.5) * before / after
+        x = np.abs((np.arange(before) + 0.5 - center) / scale)
         w = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
         return w / w.sum(1, keepdims=True)
 
@@ -231,9 +231,9 @@ def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_pat
     there, back = Translator.load(run), Translator.load(run, "BtoA")
     (job,) = files.plan([data / "testB"], tmp_path / "b", channels=1)
     assert [d.problem for d in files.run(back, [job])] == [None]
-    grey = np.load(job.target)
-    assert (grey.dtype, grey.shape) == (np.float32, (1, 40, 40))
-    assert 30000 <= grey.min() < grey.max() <= 30199
+    gray = np.load(job.target)
+    assert (gray.dtype, gray.shape) == (np.float32, (1, 40, 40))
+    assert 30000 <= gray.min() < gray.max() <= 30199
     (job,) = files.plan([data / "testA"], tmp_path / "a", channels=5)
     assert [d.problem for d in files.run(there, [job])] == [None]
     five = tifffile.imread(job.target)
@@ -244,10 +244,10 @@ def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_pat
     assert there.translate(torch.zeros(1, 16, 16)).shape == (5, 16, 16)
     with pytest.raises(UsageError, match="No picture has 5 channels"):
         there.translate(Image.fromarray(again))
-    png = tmp_path / "grey.png"
+    png = tmp_path / "gray.png"
     Image.fromarray(again).save(png)
     (job,) = files.plan([png], tmp_path / "c", channels=5)
-    assert job.target.name == "grey.tif"
+    assert job.target.name == "gray.tif"
 
 
 def test_alpha_is_put_back(trained: tuple[Path, Path], tmp_path: Path) -> None:

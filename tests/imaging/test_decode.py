@@ -22,7 +22,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging import source as sources
 from cyclegan.imaging.decode import UnreadableImage, check_header, read_image, to_image, to_tensor, write_image
 
-COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+COLORS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 def pixels(path: Path, channels: int = 3) -> np.ndarray:
@@ -32,8 +32,8 @@ def pixels(path: Path, channels: int = 3) -> np.ndarray:
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".webp", ".PNG"])
 def test_lossless_files_come_back_as_they_were(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"deep/er{suffix}"
-    write_image(Image.fromarray(COLOURS), file)
-    assert np.array_equal(pixels(file), COLOURS)
+    write_image(Image.fromarray(COLORS), file)
+    assert np.array_equal(pixels(file), COLORS)
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 
 
@@ -72,7 +72,7 @@ def test_tensors_are_clamped_and_rounded_not_truncated() -> None:
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.webp", "deep.tif", "late.png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_stand_upright(tmp_path: Path, orientation: int, name: str) -> None:
-    upright = Image.fromarray(COLOURS)
+    upright = Image.fromarray(COLORS)
     T = Image.Transpose
     turns = {
         2: [T.FLIP_LEFT_RIGHT], 3: [T.ROTATE_180], 4: [T.FLIP_TOP_BOTTOM], 5: [T.TRANSPOSE], 6: [T.ROTATE_90],
@@ -94,7 +94,7 @@ def test_pictures_stand_upright(tmp_path: Path, orientation: int, name: str) -> 
         start = content.index(b"eXIf") - 4
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         (tmp_path / name).write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
-    assert np.array_equal(pixels(tmp_path / name), COLOURS)
+    assert np.array_equal(pixels(tmp_path / name), COLORS)
     assert check_header(tmp_path / name) == upright.size
 
 
@@ -115,31 +115,31 @@ def test_jpegs_stand_upright(tmp_path: Path, orientation: int) -> None:
 
 
 def test_a_header_is_read_without_decoding(tmp_path: Path) -> None:
-    write_image(Image.fromarray(COLOURS), tmp_path / "x.png")
+    write_image(Image.fromarray(COLORS), tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(content[: content.index(b"IDAT") + 4])
     assert check_header(tmp_path / "x.png") == (9, 6)
     exif = b"Exif\0\0broken"
-    Image.fromarray(COLOURS).save(tmp_path / "exif.jpg", exif=exif)
+    Image.fromarray(COLORS).save(tmp_path / "exif.jpg", exif=exif)
     assert check_header(tmp_path / "exif.jpg") == read_image(tmp_path / "exif.jpg").size == (9, 6)
 
 
-def test_grey_and_one_bit(tmp_path: Path) -> None:
-    grey = COLOURS[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(pixels(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
-    assert np.array_equal(pixels(tmp_path / "grey.png", 1), grey)
-    Image.fromarray(grey > 127).save(tmp_path / "bit.png")
-    assert np.array_equal(pixels(tmp_path / "bit.png", 1), (grey > 127) * 255)
+def test_gray_and_one_bit(tmp_path: Path) -> None:
+    gray = COLORS[..., 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    assert np.array_equal(pixels(tmp_path / "gray.png"), np.stack([gray] * 3, -1))
+    assert np.array_equal(pixels(tmp_path / "gray.png", 1), gray)
+    Image.fromarray(gray > 127).save(tmp_path / "bit.png")
+    assert np.array_equal(pixels(tmp_path / "bit.png", 1), (gray > 127) * 255)
 
 
-def test_hidden_colours_of_transparent_parts_do_not_leak(tmp_path: Path) -> None:
+def test_hidden_colors_of_transparent_parts_do_not_leak(tmp_path: Path) -> None:
     alpha = np.zeros((6, 9, 1), np.uint8)
     alpha[:, :4] = 255
-    Image.fromarray(np.concatenate([COLOURS, alpha], -1)).save(tmp_path / "rgba.png")
-    Image.fromarray(np.concatenate([COLOURS[..., :1], alpha], -1)).save(tmp_path / "la.png")
+    Image.fromarray(np.concatenate([COLORS, alpha], -1)).save(tmp_path / "rgba.png")
+    Image.fromarray(np.concatenate([COLORS[..., :1], alpha], -1)).save(tmp_path / "la.png")
     seen = pixels(tmp_path / "rgba.png")
-    assert np.array_equal(seen[:, :4], COLOURS[:, :4])
+    assert np.array_equal(seen[:, :4], COLORS[:, :4])
     assert (seen[:, 4:] == 255).all()
     assert (pixels(tmp_path / "la.png", 1)[:, 4:] == 255).all()
 
@@ -166,41 +166,41 @@ def test_cmyk_is_not_inverted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
+def test_16_bit_gray_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
     deep = np.array([[0, 257, 30_000, 65_535]], np.uint16)
     Image.fromarray(deep).save(tmp_path / f"x.{suffix}")
     assert pixels(tmp_path / f"x.{suffix}", 1).tolist() == [[0, 1, 117, 255]]
 
 
-def test_16_bit_big_endian_and_colour_tiffs(tmp_path: Path) -> None:
-    deep = (COLOURS.astype(np.uint16)) * 257
+def test_16_bit_big_endian_and_color_tiffs(tmp_path: Path) -> None:
+    deep = (COLORS.astype(np.uint16)) * 257
     tifffile.imwrite(tmp_path / "big.tif", deep[..., 0].astype(">u2"), byteorder=">")
-    assert np.array_equal(pixels(tmp_path / "big.tif", 1), COLOURS[..., 0])
-    tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
-    assert np.array_equal(pixels(tmp_path / "colour.tif"), COLOURS)
-    assert check_header(tmp_path / "colour.tif") == (9, 6)
+    assert np.array_equal(pixels(tmp_path / "big.tif", 1), COLORS[..., 0])
+    tifffile.imwrite(tmp_path / "color.tif", deep, photometric="rgb")
+    assert np.array_equal(pixels(tmp_path / "color.tif"), COLORS)
+    assert check_header(tmp_path / "color.tif") == (9, 6)
     tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate")
-    assert np.array_equal(pixels(tmp_path / "planes.tif"), COLOURS)
+    assert np.array_equal(pixels(tmp_path / "planes.tif"), COLORS)
 
 
-def png_16(values: np.ndarray, colour_type: int) -> bytes:
-    """A PNG of 16 bit, which Pillow cannot write in colour."""
+def png_16(values: np.ndarray, color_type: int) -> bytes:
+    """A PNG of 16 bit, which Pillow cannot write in color."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("colour_type", "bands"), [(2, 3), (6, 4), (4, 2)])
-def test_16_bit_colour_and_alpha_pngs(tmp_path: Path, colour_type: int, bands: int) -> None:
+@pytest.mark.parametrize(("color_type", "bands"), [(2, 3), (6, 4), (4, 2)])
+def test_16_bit_color_and_alpha_pngs(tmp_path: Path, color_type: int, bands: int) -> None:
     deep = np.full((6, 9, bands), 65_535, np.uint16)
-    colours = 3 if bands > 2 else 1
-    deep[..., :colours] = COLOURS[..., :colours] * np.uint16(257)
-    (tmp_path / "x.png").write_bytes(png_16(deep, colour_type))
-    wanted = COLOURS if bands > 2 else np.repeat(COLOURS[..., :1], 3, -1)
+    colors = 3 if bands > 2 else 1
+    deep[..., :colors] = COLORS[..., :colors] * np.uint16(257)
+    (tmp_path / "x.png").write_bytes(png_16(deep, color_type))
+    wanted = COLORS if bands > 2 else np.repeat(COLORS[..., :1], 3, -1)
     assert np.array_equal(pixels(tmp_path / "x.png"), wanted)
 
 
@@ -212,8 +212,8 @@ def test_16_bit_tiffs_with_alpha_and_other_channels(tmp_path: Path, extra: str |
     tifffile.imwrite(tmp_path / "x.tif", deep, photometric="rgb", extrasamples=kinds)
     seen = pixels(tmp_path / "x.tif")[0].tolist()
     assert seen == [[255, 1, 0], [255] * 3 if extra else [0] * 3]
-    grey = np.array([[[514, 65_535], [0, 0]]], np.uint16)
-    tifffile.imwrite(tmp_path / "la.tif", grey, photometric="minisblack", extrasamples=["unassalpha"])
+    gray = np.array([[[514, 65_535], [0, 0]]], np.uint16)
+    tifffile.imwrite(tmp_path / "la.tif", gray, photometric="minisblack", extrasamples=["unassalpha"])
     assert pixels(tmp_path / "la.tif", 1).tolist() == [[2, 255]]
 
 
@@ -238,11 +238,11 @@ def test_tiffs_of_other_depths_and_meanings(tmp_path: Path) -> None:
 
 def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs")  # to write them
-    for photometric, values in (("rgb", COLOURS), ("miniswhite", COLOURS[..., 0])):
+    for photometric, values in (("rgb", COLORS), ("miniswhite", COLORS[..., 0])):
         deep = values.astype(np.uint16) * 257
         tifffile.imwrite(tmp_path / f"{photometric}.tif", deep, photometric=photometric, compression="lzw")
     tifffile.imwrite(
-        tmp_path / "jxl.tif", COLOURS, photometric="rgb", compression="jpegxl", compressionargs={"lossless": True}
+        tmp_path / "jxl.tif", COLORS, photometric="rgb", compression="jpegxl", compressionargs={"lossless": True}
     )
     script = """if True:
         import sys; sys.modules["imagecodecs"] = None
@@ -256,9 +256,9 @@ def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> N
                 print(type(error).__name__, error)
     """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    rgb, grey, jxl = done.stdout.splitlines()
-    assert bytes.fromhex(rgb) == COLOURS.tobytes()
-    assert bytes.fromhex(grey) == np.repeat(255 - COLOURS[..., :1], 3, -1).tobytes()
+    rgb, gray, jxl = done.stdout.splitlines()
+    assert bytes.fromhex(rgb) == COLORS.tobytes()
+    assert bytes.fromhex(gray) == np.repeat(255 - COLORS[..., :1], 3, -1).tobytes()
     assert jxl.startswith("UnreadableImage jxl.tif is ")
     assert done.stderr == ""
 
@@ -272,14 +272,14 @@ def test_floats_are_taken_from_0_to_1_and_others_refused(tmp_path: Path) -> None
 
 
 def test_animations_give_their_first_picture(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     for name in ("x.webp", "gif.png", "x.tif"):
         kind = "GIF" if name == "gif.png" else None
         frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:], lossless=True)
         assert pixels(tmp_path / name)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_colours_of_another_space_become_srgb(tmp_path: Path) -> None:
+def test_colors_of_another_space_become_srgb(tmp_path: Path) -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     swapped = bytes(profile.replace(b"rXYZ", b"tmp!", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tmp!", b"bXYZ", 1))
     swapped = swapped.replace("sRGB".encode("utf-16-be"), "xRGB".encode("utf-16-be"))
@@ -291,12 +291,12 @@ def test_colours_of_another_space_become_srgb(tmp_path: Path) -> None:
 
 
 def test_profiles_are_applied_and_broken_ones_ignored(tmp_path: Path) -> None:
-    image = Image.fromarray(COLOURS)
+    image = Image.fromarray(COLORS)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.save(tmp_path / "srgb.png", icc_profile=srgb)
     image.save(tmp_path / "broken.png", icc_profile=b"no profile at all")
-    assert np.abs(pixels(tmp_path / "srgb.png") - COLOURS).max() <= 1
-    assert np.array_equal(pixels(tmp_path / "broken.png"), COLOURS)
+    assert np.abs(pixels(tmp_path / "srgb.png") - COLORS).max() <= 1
+    assert np.array_equal(pixels(tmp_path / "broken.png"), COLORS)
 
 
 def claiming(side: int, png: bytes) -> bytes:
@@ -305,7 +305,7 @@ def claiming(side: int, png: bytes) -> bytes:
     return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
 
 
-GOOD_HEADERS = {"half.png", "half.jpg", "half-grey.tif"}
+GOOD_HEADERS = {"half.png", "half.jpg", "half-gray.tif"}
 
 
 def bad_files(folder: Path) -> dict[str, str]:
@@ -324,7 +324,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "head.png": (png.getvalue()[:20], ""),
         "bomb.png": (bomb, "60000 x 60000 pixels"),
         "hollow.png": (hollow, "20000 x 20000 pixels"),
-        "half-grey.tif": (tif.getvalue()[: len(tif.getvalue()) // 2], "damaged"),
+        "half-gray.tif": (tif.getvalue()[: len(tif.getvalue()) // 2], "damaged"),
         "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image"),
         "half.tif": (b"II*\x00\x08\x00\x00\x00\x01\x00", ""),
     }
@@ -366,7 +366,7 @@ def test_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    write_image(Image.fromarray(COLOURS), tmp_path / "x.png")
+    write_image(Image.fromarray(COLORS), tmp_path / "x.png")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UnreadableImage, match=r"x\.png may not be read; check its permissions\.$"):
         read_image(tmp_path / "x.png")
@@ -376,7 +376,7 @@ def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("x.png", "x.jpg", "x.tif"):
-        write_image(Image.fromarray(COLOURS), tmp_path / name)
+        write_image(Image.fromarray(COLORS), tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
     monkeypatch.setattr(sources, "SUSPECT_PIXELS", 10)
     for name in ("x.png", "x.jpg", "x.tif"):
@@ -394,7 +394,7 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
         whole = io.BytesIO()
         exif = Image.Exif()
         exif[0x0112] = 6
-        Image.fromarray(COLOURS).resize((60, 40)).save(
+        Image.fromarray(COLORS).resize((60, 40)).save(
             whole, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix), exif=exif
         )
         for number in range(25):
@@ -419,10 +419,10 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
 
 def test_results_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"x.xyz has no image suffix"):
-        write_image(Image.fromarray(COLOURS), tmp_path / "x.xyz")
+        write_image(Image.fromarray(COLORS), tmp_path / "x.xyz")
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(CycleGANError, match="cannot be written"):
-        write_image(Image.fromarray(COLOURS), tmp_path / "taken" / "x.png")
+        write_image(Image.fromarray(COLORS), tmp_path / "taken" / "x.png")
     with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written: JPEG has at most 65500"):
         write_image(Image.new("L", (65_501, 1)), tmp_path / "x.jpg")
     with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written"):
@@ -437,5 +437,5 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Image.Image, "save", fill)
     with pytest.raises(CycleGANError, match=r"x\.png cannot be written: No space left on device\.$"):
-        write_image(Image.fromarray(COLOURS), tmp_path / "x.png")
+        write_image(Image.fromarray(COLORS), tmp_path / "x.png")
     assert not list(tmp_path.iterdir())

@@ -23,18 +23,18 @@ def images(channels: int = 3, count: int = 2, side: int = 16) -> Tensor:
     return torch.rand(count, channels, side, side, dtype=torch.float64) * 2 - 1
 
 
-def test_colour_changes_are_what_their_formulas_say() -> None:
+def test_color_changes_are_what_their_formulas_say() -> None:
     x, draw = images(), torch.tensor([0.1, 0.8], dtype=torch.float64)
     plain = x.numpy()
     for n, u in enumerate(draw.tolist()):
         np.testing.assert_allclose(aug.brightness(x, draw)[n].numpy(), plain[n] + u - 0.5)
-        grey = plain[n].mean(0, keepdims=True)
-        np.testing.assert_allclose(aug.saturation(x, draw)[n].numpy(), grey + (plain[n] - grey) * 2 * u, atol=1e-12)
+        gray = plain[n].mean(0, keepdims=True)
+        np.testing.assert_allclose(aug.saturation(x, draw)[n].numpy(), gray + (plain[n] - gray) * 2 * u, atol=1e-12)
         mean = plain[n].mean()
         np.testing.assert_allclose(aug.contrast(x, draw)[n].numpy(), mean + (plain[n] - mean) * (u + 0.5), atol=1e-12)
 
 
-def test_grey_images_have_no_saturation() -> None:
+def test_gray_images_have_no_saturation() -> None:
     x = images(channels=1)
     torch.testing.assert_close(aug.saturation(x, torch.tensor([0.0, 0.9], dtype=torch.float64)), x)
 
@@ -83,7 +83,7 @@ def test_probability_none_changes_nothing_and_draws_what_it_must() -> None:
 def test_stacked_images_move_together() -> None:
     x = images()
     both = aug.Augmentation(("color", "translation", "cutout"), (3, 3))(torch.cat([x, x], 1))
-    assert not torch.equal(both[:, :3], both[:, 3:])  # colours of each by itself
+    assert not torch.equal(both[:, :3], both[:, 3:])  # colors of each by itself
     apart = aug.Augmentation(("translation", "cutout"), (3, 3))(torch.cat([x, x], 1))
     assert torch.equal(apart[:, :3], apart[:, 3:])
 
@@ -143,7 +143,7 @@ def test_every_method_trains_with_ada_and_records_its_probability(
 
 def test_wrong_settings_are_named(tiny: Callable[..., Config]) -> None:
     for settings, said in (
-        ({"augment_policy": "colour"}, "--augment-policy is 'colour'; it must be some of color,translation,cutout"),
+        ({"augment_policy": "color"}, "--augment-policy is 'color'; it must be some of color,translation,cutout"),
         ({"augment_policy": "color,color"}, "--augment-policy is"),
         ({"ada_target": 1.0}, "--ada-target is 1.0"),
         ({"augment": "ada", "objective": "wgangp"}, "--augment ada needs to know"),

@@ -1,4 +1,4 @@
-"""pix2pix and colourisation: losses, pairs on disk, test behaviour, resume, and a tiny run from data to report."""
+"""pix2pix and colorisation: losses, pairs on disk, test behavior, resume, and a tiny run from data to report."""
 
 import os
 import signal
@@ -143,10 +143,10 @@ def test_the_two_parts_of_the_discriminators_side_make_the_whole(objective: str)
     assert gan.fake(fake + 0.01) != gan.fake(fake)
 
 
-colours = st.tuples(*[st.integers(0, 255)] * 3)
+colors = st.tuples(*[st.integers(0, 255)] * 3)
 
 
-@given(st.lists(colours, min_size=1, max_size=20))
+@given(st.lists(colors, min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_lab_and_back_against_scikit_image(pixels: list[tuple[int, int, int]]) -> None:
     rgb = torch.tensor(pixels, dtype=torch.float32).T[None, :, :, None] / 127.5 - 1
@@ -165,9 +165,9 @@ def test_any_lab_gives_a_picture(pixels: list[tuple[float, float, float]]) -> No
     assert rgb.abs().max() <= 1 + 1e-6
 
 
-def test_greys_have_no_colour() -> None:
-    grey = torch.linspace(-1, 1, 256).expand(1, 3, 1, 256)
-    lab = rgb_to_lab(grey)
+def test_grays_have_no_color() -> None:
+    gray = torch.linspace(-1, 1, 256).expand(1, 3, 1, 256)
+    lab = rgb_to_lab(gray)
     assert lab[:, 1:].abs().max() < 1e-4
     assert (lab[0, 0, 0, 0].item(), lab[0, 0, 0, -1].item()) == pytest.approx((0, 100), abs=1e-4)
 
@@ -266,7 +266,7 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
     assert isinstance(strict[0, 1]["error"], UnreadableImage)
 
 
-def test_a_picture_to_be_coloured_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
+def test_a_picture_to_be_colored_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     read: list[object] = []
     monkeypatch.setattr(
         "cyclegan.data.datasets.read_pixels", lambda path, *args, **_: read.append(path) or read_pixels(path, *args)
@@ -314,18 +314,18 @@ def test_half_of_the_channels_are_dropped_and_the_rest_doubled() -> None:
     assert torch.equal(kept[0], kept[1])
 
 
-def test_colours_come_and_the_lightness_stays() -> None:
+def test_colors_come_and_the_lightness_stays() -> None:
     torch.manual_seed(0)
     network = build_generator(NETWORKS, 1, 2).eval()
     picture = torch.rand(1, 3, 50, 70) * 1.2 - 0.6
     with torch.no_grad():
-        coloured = Colorization.image_to_image(network, picture)
-        from_grey = Colorization.image_to_image(network, Colorization.seen(picture))
-    assert coloured.shape == picture.shape
-    torch.testing.assert_close(coloured, from_grey, rtol=0, atol=1e-4)
-    torch.testing.assert_close(rgb_to_lab(coloured)[:, 0], rgb_to_lab(picture)[:, 0], rtol=0, atol=1e-2)
+        colored = Colorization.image_to_image(network, picture)
+        from_gray = Colorization.image_to_image(network, Colorization.seen(picture))
+    assert colored.shape == picture.shape
+    torch.testing.assert_close(colored, from_gray, rtol=0, atol=1e-4)
+    torch.testing.assert_close(rgb_to_lab(colored)[:, 0], rgb_to_lab(picture)[:, 0], rtol=0, atol=1e-2)
     assert Colorization.seen(picture).std(1).max() < 1e-4
-    assert coloured.std(1).mean() > 1e-4
+    assert colored.std(1).mean() > 1e-4
 
 
 class StopAt(Monitor):
@@ -373,26 +373,26 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
     assert first.size == image.size
 
 
-def test_colourisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
+def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
     run = train(
         configure("paper", **SMALL | {"method": "colorization"}, data=pairs, runs=tmp_path, max_steps=4, sample_every=2)
     )
     written = write_report(run)
-    assert [sentence[:20] for sentence in written.sentences] == ["grey to colour: PSNR"]
+    assert [sentence[:20] for sentence in written.sentences] == ["gray to color: PSNR"]
     page = written.path.read_text(encoding="utf-8")
-    assert "Grey turned into colour: pix2pix in the colour space Lab learned it from 6 pictures, in" in page
-    assert "the picture in grey, coloured, truth" in page
+    assert "Gray turned into color: pix2pix in the color space Lab learned it from 6 pictures, in" in page
+    assert "the picture in gray, colored, truth" in page
 
     translator = Translator.load(run)
-    colour = read_image(pairs / "testB" / "00.png")
-    grey = shown(translator.seen(read_pixels(pairs / "testB" / "00.png")))
-    coloured = translator.translate(colour)
-    assert (coloured.mode, coloured.size) == ("RGB", colour.size)
-    assert coloured != grey
-    assert translator.translate(colour.convert("L")).mode == "RGB"
-    for first, second in ((coloured, colour), (grey, colour)):
+    color = read_image(pairs / "testB" / "00.png")
+    gray = shown(translator.seen(read_pixels(pairs / "testB" / "00.png")))
+    colored = translator.translate(color)
+    assert (colored.mode, colored.size) == ("RGB", color.size)
+    assert colored != gray
+    assert translator.translate(color.convert("L")).mode == "RGB"
+    for first, second in ((colored, color), (gray, color)):
         lightness = [rgb_to_lab(to_tensor(image)[None])[:, 0] for image in (first, second)]
-        assert (lightness[0] - lightness[1]).abs().median() < 0.5  # roundings; some colours are out of sRGB's range
+        assert (lightness[0] - lightness[1]).abs().median() < 0.5  # roundings; some colors are out of sRGB's range
 
 
 def test_paired_seasons_show_the_same_scenes_and_unpaired_ones_as_before(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_settings_of_pix2pix_and_what_cannot_be(tmp_path: Path) -> None:
     configure("paper", method="colorization", a=tmp_path)
     for wrong, sentence in (
         ({"method": "colorization", "a": tmp_path, "b": tmp_path}, "give DATA or --a alone, without --b"),
-        ({"method": "colorization", "channels_a": 1}, "takes colour pictures"),
+        ({"method": "colorization", "channels_a": 1}, "takes color pictures"),
         ({"method": "pix2pix", "a": tmp_path}, "--a needs --b beside it"),
         ({"direction": "BtoA"}, "--direction is for --method pix2pix"),
     ):

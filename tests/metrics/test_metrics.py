@@ -139,7 +139,7 @@ def test_descriptors_are_patches_of_their_level() -> None:
         assert all(any(torch.equal(row, window) for window in windows) for row in rows)
 
 
-def test_image_distance_sees_colour_and_is_zero_for_the_same() -> None:
+def test_image_distance_sees_color_and_is_zero_for_the_same() -> None:
     a = pictures(0, 8, 64)
     assert patches.image_distance(a, a) == 0
     assert patches.image_distance(a.flip(1), a) > patches.image_distance(pictures(1, 8, 64), a) / 2 > 0
@@ -171,10 +171,10 @@ def test_edges_are_those_of_a_sobel_filter() -> None:
     assert content.edge_agreement(image, torch.zeros_like(image)).item() == 0
 
 
-def test_colour_distance_of_shifted_colours() -> None:
+def test_color_distance_of_shifted_colors() -> None:
     a = pictures(0) * 0.5
     shift = torch.tensor([0.1, -0.2, 0.3])[:, None, None]
-    assert content.colour_distance(a + shift, a) == pytest.approx(127.5 * math.sqrt(0.14), rel=1e-5)
+    assert content.color_distance(a + shift, a) == pytest.approx(127.5 * math.sqrt(0.14), rel=1e-5)
 
 
 def test_survival_is_the_share_between_chance_and_clean() -> None:
@@ -203,7 +203,7 @@ def test_information_hidden_below_a_level_does_not_survive_eight_bits() -> None:
     assert clean.mean() < 1e-4
     assert (
         cycle.survival(clean, cycle.cycle_errors(secret, back["8"]), chance) < 0.3
-    )  # grey is a better guess than another image
+    )  # gray is a better guess than another image
 
 
 def test_paired_difference_against_the_normal_one() -> None:

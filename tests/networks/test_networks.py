@@ -1,4 +1,4 @@
-"""Architectures: sizes, shapes, receptive fields, initialisation, any input size."""
+"""Architectures: sizes, shapes, receptive fields, initialization, any input size."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.networks import DISCRIMINATORS, GENERATORS, PatchGAN, build_discriminator, build_generator
-from cyclegan.networks.layers import initialise, reflect_to_multiple
+from cyclegan.networks.layers import initialize, reflect_to_multiple
 
 
 def parameters(network: nn.Module) -> int:
@@ -105,10 +105,10 @@ def test_an_image_too_small_for_a_patch_is_refused() -> None:
 
 
 @pytest.mark.parametrize("init", ["normal", "xavier", "kaiming", "orthogonal"])
-def test_initialisations_have_the_spread_they_name(init: str) -> None:
+def test_initializations_have_the_spread_they_name(init: str) -> None:
     torch.manual_seed(0)
     layer, norm = nn.Conv2d(64, 64, 3), nn.BatchNorm2d(4096)
-    initialise(nn.ModuleList([layer, norm]), init, 0.02)  # type: ignore[arg-type]
+    initialize(nn.ModuleList([layer, norm]), init, 0.02)  # type: ignore[arg-type]
     fan = 64 * 9
     expected = {
         "normal": 0.02,

@@ -28,7 +28,7 @@ from cyclegan.cli.translate import Translate
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
-from cyclegan.networks.reference_weights import Network, described, from_reference, recognise, to_reference
+from cyclegan.networks.reference_weights import Network, described, from_reference, recognize, to_reference
 from cyclegan.runs import model as model_folder
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.reference_files import export_model, import_model
@@ -276,7 +276,7 @@ def test_hand_made_weights_compute_what_a_plain_version_computes(case: str) -> N
     torch.manual_seed(0)
     make, plain, size, settings = CASES[case]
     theirs, x = make(), torch.rand(1, 3, size, size) * 2 - 1
-    network = recognise(theirs)
+    network = recognize(theirs)
     assert network.settings.items() >= settings.items()
     ours = built(network)
     ours.load_state_dict(from_reference(theirs, network))
@@ -324,7 +324,7 @@ def test_there_and_back_is_bit_equal(part: Any, config: NetworkConfig) -> None:
             to_reference(ours, network)
         return
     theirs = to_reference(ours, network)
-    again = recognise(theirs)
+    again = recognize(theirs)
     assert (again.in_channels, again.out_channels) == (3, 1)
     back = from_reference(theirs, again)
     assert back.keys() == ours.keys()
@@ -338,15 +338,15 @@ def test_old_files_and_data_parallel_ones_are_the_same() -> None:
         theirs[f"model.{place}.running_var"] = torch.ones(channels)
         theirs[f"model.{place}.num_batches_tracked"] = torch.tensor(0)
     old = {f"module.{name}": value for name, value in theirs.items()}
-    network = recognise(old)
-    assert network == recognise(made_patchgan())
+    network = recognize(old)
+    assert network == recognize(made_patchgan())
     assert torch.equal(from_reference(old, network)["body.8.bias"], theirs["model.8.bias"])
 
 
 def test_batch_norms_without_a_count_of_batches_load() -> None:
     theirs = made_pixel()
     del theirs["net.3.num_batches_tracked"]
-    assert from_reference(theirs, recognise(theirs))["body.3.num_batches_tracked"] == 0
+    assert from_reference(theirs, recognize(theirs))["body.3.num_batches_tracked"] == 0
 
 
 def test_without_norm_there_are_no_biases_to_write() -> None:
@@ -369,11 +369,11 @@ def test_what_has_no_place_is_named() -> None:
         theirs = made_blurred_resnet()
         change(theirs)
         with pytest.raises(UsageError, match=sentence):
-            recognise(theirs)
+            recognize(theirs)
     with pytest.raises(UsageError, match=r"no generator or discriminator of the reference: fc\.weight"):
-        recognise({"fc.weight": torch.zeros(2, 2)})
+        recognize({"fc.weight": torch.zeros(2, 2)})
     with pytest.raises(UsageError, match="one of 6"):
-        recognise(made_unet(6))
+        recognize(made_unet(6))
 
 
 def save(folder: Path, **states: State) -> Path:

@@ -29,13 +29,13 @@ training = Training(config, fabric)
 both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
 x, y = (images.chunk(processes)[fabric.global_rank] for images in both)
 gradients = {}
-for side, optimiser in zip(("generators", "discriminators"), training.optimisers):
-    original = optimiser.step
+for side, optimizer in zip(("generators", "discriminators"), training.optimizers):
+    original = optimizer.step
     def step(side=side, original=original):
         for name, parameter in getattr(training.method, side).named_parameters():
             gradients[f"{side}.{name}"] = parameter.grad.clone()
         return original()
-    optimiser.step = step
+    optimizer.step = step
 training.train_step([{"A": x, "B": y}])
 if fabric.is_global_zero:
     from safetensors.torch import save_file

@@ -6,28 +6,28 @@ from itertools import pairwise
 import pytest
 import torch
 
-from cyclegan.config.schema import OptimiserConfig, RunConfig
+from cyclegan.config.schema import OptimizerConfig, RunConfig
 from cyclegan.training.schedule import progress, rate_factor, schedule_epoch
 
-PAPER = OptimiserConfig()
+PAPER = OptimizerConfig()
 
 
-def reference_rates(policy: str, epochs: int, config: OptimiserConfig) -> list[float]:
+def reference_rates(policy: str, epochs: int, config: OptimizerConfig) -> list[float]:
     """The rate in each epoch by torch's own schedulers, stepped at the end of each epoch."""
     parameter = torch.nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.SGD([parameter], lr=1.0)
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
     scheduler: torch.optim.lr_scheduler.LRScheduler
     if policy == "linear":
         n, decay = config.epochs, config.epochs_decay
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: 1 - max(0, k + 1 - n) / (decay + 1))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 - max(0, k + 1 - n) / (decay + 1))
     elif policy == "step":
-        scheduler = torch.optim.lr_scheduler.StepLR(optimiser, config.step_epochs, 0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, config.step_epochs, 0.1)
     else:
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs, 0)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs, 0)
     rates = []
     for _ in range(epochs):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
         scheduler.step()
     return rates
 
@@ -56,7 +56,7 @@ def test_constant_stays() -> None:
 
 def test_progress_is_the_largest_share_of_any_budget() -> None:
     def share(step: int, minutes: float, **run: float) -> float:
-        return progress(step, step / 10, minutes, optimiser=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
+        return progress(step, step / 10, minutes, optimizer=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
 
     assert share(500, 9) == 0.25
     assert share(500, 9, max_steps=1000) == 0.5
@@ -69,7 +69,7 @@ def test_a_budget_holds_the_whole_schedule() -> None:
     budget = RunConfig(max_steps=100)
     factors = []
     for step in range(100):
-        share = progress(step, step / 1000, 0, optimiser=PAPER, run=budget)
+        share = progress(step, step / 1000, 0, optimizer=PAPER, run=budget)
         epoch = schedule_epoch(share, step / 1000, config=PAPER, run=budget)
         factors.append(rate_factor(epoch, PAPER))
     assert factors[:50] == [1] * 50

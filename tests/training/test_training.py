@@ -229,7 +229,7 @@ def test_sizes_the_network_cannot_take_and_unlike_batches(tiny: Callable[..., Co
     train(tiny(data=tmp_path / "d", preprocess="none", batch_size=1, max_steps=3))
 
 
-def test_grey_domains_train(tiny: Callable[..., Config]) -> None:
+def test_gray_domains_train(tiny: Callable[..., Config]) -> None:
     run = train(tiny(channels_a=1, lambda_identity=0.0, max_steps=2))
     weights = load_file(run / "checkpoints" / "latest" / "weights.safetensors")
     assert weights["generators.G.stem.1.weight"].shape[1] == 1

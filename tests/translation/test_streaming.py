@@ -21,7 +21,7 @@ from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, UNetGenerator, build_generator, winograd
-from cyclegan.networks.layers import Dropout, initialise
+from cyclegan.networks.layers import Dropout, initialize
 from cyclegan.runs.model import Model, write_model
 from cyclegan.translation.streaming import blend
 from cyclegan.translation.streaming import lazy_rows as rows
@@ -46,7 +46,7 @@ GENERATORS: dict[str, Callable[[], nn.Module]] = {
 def generator(make: Callable[[], nn.Module]) -> nn.Module:
     torch.manual_seed(0)
     network = make()
-    initialise(network, "normal", 0.02)
+    initialize(network, "normal", 0.02)
     for module in network.modules():
         if isinstance(module, Dropout):
             module.noise_seed = 3
@@ -81,7 +81,7 @@ def whole(network: nn.Module, image: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", GENERATORS)
 @settings(max_examples=12, deadline=None)
 @given(
-    height=st.integers(4, 150),  # in fewer pixels nothing varies, and normalising magnifies the rounding
+    height=st.integers(4, 150),  # in fewer pixels nothing varies, and normalizing magnifies the rounding
     width=st.integers(4, 100),
     budget=st.sampled_from([1 << 20, 1 << 21, 1 << 23, 1 << 26]),
 )

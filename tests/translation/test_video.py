@@ -127,40 +127,40 @@ def test_pictures_come_through_unchanged_but_for_the_coding(tmp_path: Path) -> N
 
 
 def corners(path: Path) -> tuple[np.ndarray[Any, Any], int, int]:
-    """The colours of a video's corners (2, 2, 3) as its pixels are stored, and its tags of range and matrix."""
+    """The colors of a video's corners (2, 2, 3) as its pixels are stored, and its tags of range and matrix."""
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
         inner = [frame.to_ndarray(format="rgb24").astype(int)[y, x] for y in (5, -6) for x in (5, -6)]
         return np.reshape(inner, (2, 2, 3)), int(frame.color_range), int(frame.colorspace)
 
 
-def film_corners(path: Path, codec: str, colour_range: int, matrix: int) -> None:
+def film_corners(path: Path, codec: str, color_range: int, matrix: int) -> None:
     """Red and green above blue and white, stored in a range (1 limited, 2 full) by a matrix (1 BT.709, 6 BT.601)."""
-    colours = np.array([[[220, 30, 30], [30, 220, 40]], [[20, 30, 230], [250, 250, 250]]], np.uint8)
+    colors = np.array([[[220, 30, 30], [30, 220, 40]], [[20, 30, 230], [250, 250, 250]]], np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE, options={"crf": "4"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.color_range, stream.codec_context.colorspace = colour_range, matrix
+        stream.codec_context.color_range, stream.codec_context.colorspace = color_range, matrix
         for number in range(2):
-            drawn = av.VideoFrame.from_ndarray(colours.repeat(24, 0).repeat(32, 1), format="rgb24")
-            frame = drawn.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=colour_range)
-            frame.color_range, frame.colorspace = colour_range, matrix
+            drawn = av.VideoFrame.from_ndarray(colors.repeat(24, 0).repeat(32, 1), format="rgb24")
+            frame = drawn.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=color_range)
+            frame.color_range, frame.colorspace = color_range, matrix
             frame.pts, frame.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libvpx-vp9", ".webm")])
-@pytest.mark.parametrize("colour_range", [1, 2])
+@pytest.mark.parametrize("color_range", [1, 2])
 @pytest.mark.parametrize("matrix", [1, 6])
-def test_colours_stay_in_every_range_and_matrix(
-    tmp_path: Path, codec: str, suffix: str, colour_range: int, matrix: int
+def test_colors_stay_in_every_range_and_matrix(
+    tmp_path: Path, codec: str, suffix: str, color_range: int, matrix: int
 ) -> None:
     given, made = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    film_corners(given, codec, colour_range, matrix)
+    film_corners(given, codec, color_range, matrix)
     translate_video(Translator(torch.nn.Identity(), (3, 3), "cpu"), given, made)
     (before, *tags), (after, *tags_after) = corners(given), corners(made)
-    assert tags == tags_after == [colour_range, matrix]
+    assert tags == tags_after == [color_range, matrix]
     assert np.abs(after - before).max() <= 6
 
 
@@ -262,7 +262,7 @@ def test_animations_keep_their_times_and_loops(translator: Translator, tmp_path:
         ):
             expected = np.asarray(translator.translate(before.convert("RGB"))).astype(int)
             difference = np.abs(np.asarray(after.convert("RGB")) - expected).mean()
-            assert difference < (25 if suffix == ".gif" else 1)  # 256 colours
+            assert difference < (25 if suffix == ".gif" else 1)  # 256 colors
             assert round(after.info["duration"]) == time_of
 
 

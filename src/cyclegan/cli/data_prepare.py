@@ -37,7 +37,7 @@ class Prepare:
     size: Annotated[Optional[str], Doc("Resize: pixels of the shorter side, such as 286, or 256x256.")] = None
     format: Annotated[Optional[Literal["png", "jpg", "webp", "tif"]], Doc("Convert to this format.")] = None
     crops: Annotated[Optional[int], Doc("Cut into squares of so many pixels a side, which cover everything.")] = None
-    overlap: Annotated[int, Doc("Pixels that neighbouring squares share.")] = 0
+    overlap: Annotated[int, Doc("Pixels that neighboring squares share.")] = 0
     every: Annotated[int, Doc("Of a video take every so many-th frame.")] = 10
     join: Annotated[bool, Doc("Join pairs of equal names to files side by side, A at the left.")] = False
     halve: Annotated[bool, Doc("Split files side by side into two folders.")] = False

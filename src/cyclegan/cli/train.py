@@ -80,7 +80,7 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
         from cyclegan.training.setup import look_around
 
         settings, why = look_around(given)
-        if given.run.max_steps is not None or (given.optimiser.epochs, given.optimiser.epochs_decay) != (100, 100):
+        if given.run.max_steps is not None or (given.optimizer.epochs, given.optimizer.epochs_decay) != (100, 100):
             settings.pop("max_minutes", None)  # another budget was given
         if is_first_process():
             print(why, file=sys.stderr)

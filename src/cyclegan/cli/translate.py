@@ -14,7 +14,7 @@ from typing_extensions import Doc
 from cyclegan.cli.options import parse
 from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.value_range import COLOUR_FORM, parse_colour
+from cyclegan.imaging.value_range import COLOR_FORM, parse_color
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -110,9 +110,9 @@ def _bar_of_parts(progress: "Progress", parts: str) -> Callable[[int, int], None
 
 def _require_alpha(text: str) -> None:
     try:
-        _ = text == "keep" or parse_colour(text)
+        _ = text == "keep" or parse_color(text)
     except ValueError:
-        raise UsageError(f"--alpha is {text!r}; it must be keep, {COLOUR_FORM}.") from None
+        raise UsageError(f"--alpha is {text!r}; it must be keep, {COLOR_FORM}.") from None
 
 
 def _size(text: str) -> int | Literal["keep"]:
@@ -179,7 +179,7 @@ def _raw(translator: "Translator", options: "Translate") -> None:
     if not (source == "-" or source.startswith(CAMERA)) or str(options.out) != "-":
         raise UsageError("--raw takes frames from standard input or a camera to standard output; write - -o -.")
     if (translator.in_channels, translator.out_channels) != (3, 3):
-        raise UsageError("--raw is for generators of colour images.")
+        raise UsageError("--raw is for generators of color images.")
     width, height, stopped = int(found[1]), int(found[2]), 0
     try:
         if source == "-":

@@ -46,7 +46,7 @@ class DataConfig:
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
-    channels_a: Annotated[int, Doc("Channels of A: 3 colour, 1 grey, 4 and 2 the same with alpha; or any others.")] = 3
+    channels_a: Annotated[int, Doc("Channels of A: 3 color, 1 gray, 4 and 2 the same with alpha; or any others.")] = 3
     channels_b: Annotated[int, Doc("Channels of B.")] = 3
     range_a: Annotated[
         Optional[str],
@@ -87,22 +87,22 @@ class NetworkConfig:
     discriminator: Annotated[DiscriminatorName, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[int, Doc("Channels of the discriminator's first layer [C].")] = 64
     discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
-    norm: Annotated[Norm, Doc("Normalisation in all networks [C].")] = "instance"
+    norm: Annotated[Norm, Doc("Normalization in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout 1/2 in the generators [R: off].")] = False
     dropout_at_test: Annotated[bool, Doc("Dropout stays on in translation, as pix2pix's noise [P 3.1].")] = False
     antialias: Annotated[
         bool, Doc("Blur where ResNets and PatchGANs halve or double the resolution; no checkerboard [CUT].")
     ] = False
     init: Annotated[Init, Doc("How weights start [C: normal].")] = "normal"
-    init_gain: Annotated[float, Doc("Standard deviation or gain of the initialisation [C].")] = 0.02
+    init_gain: Annotated[float, Doc("Standard deviation or gain of the initialization [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start with the networks of this model or run instead.")] = None
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is optimised."""
+    """What is optimized."""
 
-    method: Annotated[MethodName, Doc("What is optimised; brings its own paper's settings along.")] = "cyclegan"
+    method: Annotated[MethodName, Doc("What is optimized; brings its own paper's settings along.")] = "cyclegan"
     objective: Annotated[Objective, Doc("Adversarial objective; least squares is the paper's [C 4].")] = "lsgan"
     lambda_gan: Annotated[float, Doc("Weight of the adversarial loss in the generators' loss [C eq. 3].")] = 1.0
     lambda_a: Annotated[float, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
@@ -136,8 +136,8 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    """How it is optimised."""
+class OptimizerConfig:
+    """How it is optimized."""
 
     learning_rate: Annotated[float, Doc("Initial learning rate of Adam [C].")] = 2e-4
     beta1: Annotated[float, Doc("Adam's first momentum [C].")] = 0.5
@@ -151,7 +151,7 @@ class OptimiserConfig:
         Doc("'epoch_start' is one epoch ahead, as newer versions of [R]: the last one trains at rate 0."),
     ] = "epoch_end"
     accumulate: Annotated[int, Doc("Batches whose gradients are added up for one step.")] = 1
-    clip_norm: Annotated[Optional[float], Doc("Largest norm of all gradients of one optimiser.")] = None
+    clip_norm: Annotated[Optional[float], Doc("Largest norm of all gradients of one optimizer.")] = None
     ema_decay: Annotated[float, Doc("Averaging of the generators' weights per step; 0 turns it off.")] = 0.0
 
 
@@ -203,7 +203,7 @@ class Config:
     data: Annotated[DataConfig, _said_by(DataConfig)] = field(default_factory=DataConfig)
     networks: Annotated[NetworkConfig, _said_by(NetworkConfig)] = field(default_factory=NetworkConfig)
     loss: Annotated[LossConfig, _said_by(LossConfig)] = field(default_factory=LossConfig)
-    optimiser: Annotated[OptimiserConfig, _said_by(OptimiserConfig)] = field(default_factory=OptimiserConfig)
+    optimizer: Annotated[OptimizerConfig, _said_by(OptimizerConfig)] = field(default_factory=OptimizerConfig)
     run: Annotated[RunConfig, _said_by(RunConfig)] = field(default_factory=RunConfig)
 
     def with_settings(self, **settings: Any) -> "Config":

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclegan.config.schema import Config, DataConfig
 from cyclegan.errors import UsageError
-from cyclegan.imaging.value_range import COLOUR_FORM, RANGE_FORM, parse_colour, parse_range
+from cyclegan.imaging.value_range import COLOR_FORM, RANGE_FORM, parse_color, parse_range
 
 AT_LEAST = {
     "channels_a": 1, "channels_b": 1, "batch_size": 1, "load_size": 8, "crop_size": 8, "max_images": 1, "workers": 0,
@@ -32,8 +32,8 @@ def validated(config: Config) -> Config:
 
 
 def _contradictions(config: Config) -> Iterator[str]:
-    data, networks, loss, optimiser, run = (getattr(config, f.name) for f in dataclasses.fields(config))
-    for section in (data, networks, loss, optimiser, run):
+    data, networks, loss, optimizer, run = (getattr(config, f.name) for f in dataclasses.fields(config))
+    for section in (data, networks, loss, optimizer, run):
         yield from _wrong_types(section)
     if data.data is not None and (data.a or data.b):
         yield "Give either one folder DATA or the two folders --a and --b, not both."
@@ -41,7 +41,7 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield from _no_pictures(data)
     elif (data.a is None) != (data.b is None):
         yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
-    values = {k: v for s in (data, networks, loss, optimiser, run) for k, v in vars(s).items()}
+    values = {k: v for s in (data, networks, loss, optimizer, run) for k, v in vars(s).items()}
     for name, least in AT_LEAST.items():
         if values[name] is not None and values[name] < least:
             yield f"--{_flag(name)} is {values[name]}; it must be at least {least}."
@@ -75,7 +75,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     layers = [int(n) if n.strip().isdigit() else -1 for n in loss.nce_layers.split(",")]
     if min(layers) < 0 or layers != sorted(set(layers)):
         yield f"--nce-layers is {loss.nce_layers!r}; it must be rising numbers from 0 on, such as 0,4,8."
-    if optimiser.epochs + optimiser.epochs_decay < 1:
+    if optimizer.epochs + optimizer.epochs_decay < 1:
         yield "--epochs and --epochs-decay are both 0; there is nothing to train."
     if run.patience and not run.measure_every:
         yield "--patience counts measurements, and --measure-every 0 makes none; give both or neither."
@@ -84,24 +84,24 @@ def _contradictions(config: Config) -> Iterator[str]:
 
 
 def _unclear_pixels(data: DataConfig) -> Iterator[str]:
-    """Ranges and colours that are none."""
+    """Ranges and colors that are none."""
     for name, text in (("range_a", data.range_a), ("range_b", data.range_b)):
         try:
             _ = text is None or parse_range(text)
         except ValueError:
             yield f"--{_flag(name)} is {text!r}; it must be {RANGE_FORM}."
     try:
-        parse_colour(data.background)
+        parse_color(data.background)
     except ValueError:
-        yield f"--background is {data.background!r}; it must be {COLOUR_FORM}."
+        yield f"--background is {data.background!r}; it must be {COLOR_FORM}."
 
 
 def _no_pictures(data: DataConfig) -> Iterator[str]:
-    """What colourisation cannot learn from."""
+    """What colorisation cannot learn from."""
     if data.b is not None:
         yield "--method colorization learns from one folder of pictures; give DATA or --a alone, without --b."
     if (data.channels_a, data.channels_b) != (3, 3):
-        yield "--method colorization takes colour pictures, grey ones among them; leave --channels-a and -b at 3."
+        yield "--method colorization takes color pictures, gray ones among them; leave --channels-a and -b at 3."
 
 
 def _wrong_types(section: Any) -> Iterator[str]:

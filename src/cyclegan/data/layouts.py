@@ -100,15 +100,15 @@ def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None =
 
 
 def find_pictures(folder: Path | None) -> Domains:
-    """One folder of pictures, as pairs of a picture with itself: A is seen in grey, and B in colour.
+    """One folder of pictures, as pairs of a picture with itself: A is seen in gray, and B in color.
 
     They are in trainA (or as `find_domains` finds A), in "train", or in the folder itself; those to test on are in
     testA or "test", and may be missing. Raises `UsageError`.
     """
     if folder is None:
-        raise UsageError("No data was given; give one folder of colour pictures.")
+        raise UsageError("No data was given; give one folder of color pictures.")
     train, test = _splits(folder, "A")
-    return Domains(Domain(train, train, paired=True), Domain(test, test, paired=True), ("grey", "colour"))
+    return Domains(Domain(train, train, paired=True), Domain(test, test, paired=True), ("gray", "color"))
 
 
 def paired_by_name(domain: Domain) -> list[tuple[Source, Source]]:

@@ -25,7 +25,7 @@ def fixed_images(
 ) -> list[Tensor]:
     """The first `count` rows that can be read, as one (N, C, size, size) for each column; none if there are none.
 
-    A row is an image, or an image and its truth. They are scaled, and cut at the centre.
+    A row is an image, or an image and its truth. They are scaled, and cut at the center.
     """
     read: list[list[Tensor]] = []
     for row in rows:

@@ -1,7 +1,7 @@
 """All that can be wrong with a training: fifteen illnesses, each by what it shows, how sure that is, and what helps.
 
 Their bounds were set on healthy and sabotaged trainings on the built-in data set, and tried on others; the table of how
-often each is recognised stands in docs/reading-the-curves.md.
+often each is recognized stands in docs/reading-the-curves.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ ILLNESSES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     in_images.input_ignored,
     in_images.input_copied,
     in_training.discriminator_won,
-    in_images.colours_inverted,
+    in_images.colors_inverted,
     in_images.channels_permuted,
     in_images.framed_differently,
     in_images.information_hidden,

@@ -65,7 +65,7 @@ def input_copied(evidence: Evidence) -> Iterator[Finding]:
                 "Input copied",
                 sure,
                 way(evidence, side),
-                f"In colour and detail, the translations have moved by {kept:.0%} of the way from the input's domain "
+                f"In color and detail, the translations have moved by {kept:.0%} of the way from the input's domain "
                 "to the target's; layout and light are the input's own.",
                 f"Lower what holds the generator to its input: {_holds(evidence)}. If the discriminator has won, too, "
                 "that comes first.",
@@ -81,7 +81,7 @@ def _holds(evidence: Evidence) -> str:
     return f"--lambda-l1 (now {loss.lambda_l1:g})"
 
 
-def colours_inverted(evidence: Evidence) -> Iterator[Finding]:
+def colors_inverted(evidence: Evidence) -> Iterator[Finding]:
     """What is light in the input is dark in the translation."""
     if evidence.layout is not None and evidence.layout < MOVED[1]:
         return  # light and dark are at other places, which is another illness
@@ -92,7 +92,7 @@ def colours_inverted(evidence: Evidence) -> Iterator[Finding]:
         sure = graded(agrees, -0.2, -0.35, -0.45)
         if sure:
             yield Finding(
-                "Colours inverted",
+                "Colors inverted",
                 sure,
                 way(evidence, side),
                 f"Light and dark are exchanged: the luminances of input and translation correlate by {agrees:.2f}.",
@@ -102,13 +102,13 @@ def colours_inverted(evidence: Evidence) -> Iterator[Finding]:
 
 
 def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
-    """The colours of the translation follow those of the input in another order."""
+    """The colors of the translation follow those of the input in another order."""
     for side in evidence.sides:
         if not 2 <= side.inputs.shape[1] == side.fakes.shape[1] <= symptoms.MOST_CHANNELS or not _reaches_target(side):
             continue
-        agreements = symptoms.colour_agreement(side.inputs, side.fakes)
+        agreements = symptoms.color_agreement(side.inputs, side.fakes)
         order, better = symptoms.channel_order(agreements)
-        asked = side.truth and order == symptoms.channel_order(symptoms.colour_agreement(side.inputs, side.targets))[0]
+        asked = side.truth and order == symptoms.channel_order(symptoms.color_agreement(side.inputs, side.targets))[0]
         follows = float(agreements[range(len(order)), order].mean()) > 0.1
         sure = graded(better, 0.3, 0.4, 0.5)
         if sure and follows and not asked and symptoms.agreement(side.inputs, side.fakes) > 0:
@@ -118,7 +118,7 @@ def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
                 sure,
                 way(evidence, side),
                 f"The translation's {', '.join(letters[i] for i in order)} follow the input's {', '.join(letters)} "
-                "better than the channels of the same colours do.",
+                "better than the channels of the same colors do.",
                 "Look whether one domain was written in the order BGR, as OpenCV does. If not, start again with the "
                 "identity loss (--lambda-identity 0.5), which rules this out, or another --seed.",
             )

@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from cyclegan.metrics.content import LEVELS, edges, luminance
 
-COARSE = 16  # cells of a side, in which layout and colour are compared
+COARSE = 16  # cells of a side, in which layout and color are compared
 PLACES = 8  # cells of a side, in which domains are compared
 VALUES = 5_000  # of each channel and set, whose distribution is compared
 PERIOD = 4  # pixels; generators enlarge twice by two
@@ -17,7 +17,7 @@ MOST_CHANNELS = 4  # whose order may be asked for
 
 
 def gap(images: Tensor, others: Tensor) -> float:
-    """How far two sets of images are apart in colour and detail, in units of the range [-1, 1]; 0 for equal sets.
+    """How far two sets of images are apart in color and detail, in units of the range [-1, 1]; 0 for equal sets.
 
     The one-dimensional Wasserstein distance of the values of each channel and of two bands of detail, summed. Sets with
     unlike channels are compared by their luminance.
@@ -28,9 +28,9 @@ def gap(images: Tensor, others: Tensor) -> float:
 
 
 def _values(images: Tensor) -> list[Tensor]:
-    grey = luminance(images)
-    fine, coarse = _blurred(grey, 2), _blurred(grey, 4)
-    return [*images.unbind(1), grey - fine, fine - coarse]
+    gray = luminance(images)
+    fine, coarse = _blurred(gray, 2), _blurred(gray, 4)
+    return [*images.unbind(1), gray - fine, fine - coarse]
 
 
 def _blurred(images: Tensor, factor: int) -> Tensor:
@@ -58,8 +58,8 @@ def agreement(inputs: Tensor, fakes: Tensor) -> float:
     return float(_correlation(a, b).median())
 
 
-def colour_agreement(inputs: Tensor, fakes: Tensor) -> Tensor:
-    """(C, C): median correlation of each channel of the input, less its grey, with each one of the translation."""
+def color_agreement(inputs: Tensor, fakes: Tensor) -> Tensor:
+    """(C, C): median correlation of each channel of the input, less its gray, with each one of the translation."""
     a, b = (_chroma(each) for each in (inputs, fakes))
     rows = [torch.stack([_correlation(x, y).median() for y in b.unbind(1)]) for x in a.unbind(1)]
     return torch.stack(rows)
@@ -73,7 +73,7 @@ def _chroma(images: Tensor) -> Tensor:
 def channel_order(agreements: Tensor) -> tuple[tuple[int, ...], float]:
     """Which channel of the translation follows each channel of the input best, and how much better than its own does.
 
-    `agreements` are those of `colour_agreement`; the second figure is a mean over the channels, 0 in their own order.
+    `agreements` are those of `color_agreement`; the second figure is a mean over the channels, 0 in their own order.
     """
     channels = range(len(agreements))
     means: Callable[[tuple[int, ...]], float] = lambda order: float(agreements[channels, order].mean())  # noqa: E731
@@ -97,9 +97,9 @@ def checkerboard(images: Tensor) -> float:
     What is left of a checkerboard after [Odena et al. 2016] when all cells of 4x4 pixels of an image are laid on top
     of each other, less what chance leaves there.
     """
-    grey = luminance(images)
-    height, width = (side // PERIOD * PERIOD for side in grey.shape[-2:])
-    detail = (grey - _blurred(grey, 2 * PERIOD))[..., :height, :width]
+    gray = luminance(images)
+    height, width = (side // PERIOD * PERIOD for side in gray.shape[-2:])
+    detail = (gray - _blurred(gray, 2 * PERIOD))[..., :height, :width]
     rows, columns = height // PERIOD, width // PERIOD
     cells = detail.reshape(-1, rows, PERIOD, columns, PERIOD).transpose(2, 3).flatten(1, 2)  # N, cells, 4, 4
     kept = cells.mean(1).var((-2, -1), correction=0)  # of the mean cell

@@ -29,7 +29,7 @@ def learning_rate_too_high(evidence: Evidence) -> Iterator[Finding]:
             "",
             f"The adversarial losses leap to {leap:.0f} times their usual height, and the generators' weights have "
             f"grown to {evidence.growth:.1f} times their size.",
-            f"Start again with a lower --learning-rate than {evidence.config.optimiser.learning_rate:g} "
+            f"Start again with a lower --learning-rate than {evidence.config.optimizer.learning_rate:g} "
             "(the paper's is 0.0002), or with --clip-norm 1.",
         )
 
@@ -107,9 +107,9 @@ def identity_too_strong(evidence: Evidence) -> Iterator[Finding]:
                 "Identity loss too strong",
                 sure,
                 way(evidence, side),
-                f"The identity loss pulls at the generator {much}; colours will stay too near to the input's.",
+                f"The identity loss pulls at the generator {much}; colors will stay too near to the input's.",
                 f"Lower --lambda-identity (now {evidence.config.loss.lambda_identity:g}; the paper takes 0.5, or 0 "
-                "where colours are to change), or raise --lambda-gan if that is below 1.",
+                "where colors are to change), or raise --lambda-gan if that is below 1.",
             )
 
 
@@ -130,7 +130,7 @@ def history_too_small(evidence: Evidence) -> Iterator[Finding]:
 def history_too_large(evidence: Evidence) -> Iterator[Finding]:
     """The history is not even full for most of the training."""
     loss, data = evidence.config.loss, evidence.config.data
-    made = evidence.step * data.batch_size * evidence.config.optimiser.accumulate / max(evidence.share, 0.01)
+    made = evidence.step * data.batch_size * evidence.config.optimizer.accumulate / max(evidence.share, 0.01)
     if loss.method == "cyclegan" and loss.pool_size > max(PAPERS_HISTORY, made / 2):
         yield Finding(
             "History too large",
@@ -144,8 +144,8 @@ def history_too_large(evidence: Evidence) -> Iterator[Finding]:
 
 def ended_too_early(evidence: Evidence) -> Iterator[Finding]:
     """Few images were seen, or the schedule is not at its end."""
-    data, optimiser = evidence.config.data, evidence.config.optimiser
-    images = evidence.step * data.batch_size * optimiser.accumulate
+    data, optimizer = evidence.config.data, evidence.config.optimizer
+    images = evidence.step * data.batch_size * optimizer.accumulate
     weights = evidence.config.loss.lambda_a, evidence.config.loss.lambda_b
     cyclic = all(side.back for side in evidence.sides) and min(weights) > 0
     if cyclic:  # the way back is learned last

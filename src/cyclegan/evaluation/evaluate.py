@@ -226,7 +226,7 @@ def _apart(images: Tensor, target: Tensor, described: Sequence[Tensor], judges: 
 
 
 def like(images: Tensor, channels: int) -> Tensor:
-    """Images (N, C, H, W) with another number of channels: the same grey in all of them."""
+    """Images (N, C, H, W) with another number of channels: the same gray in all of them."""
     return images if images.shape[1] == channels else images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
 
 
@@ -260,8 +260,8 @@ class Distances:
 
 
 def distances(judges: Networks) -> list[Distances]:
-    """The distances between sets that there are: of networks' features, and of colours."""
-    found = [Distances(lambda images: images, {"colours": content.colour_distance})]
+    """The distances between sets that there are: of networks' features, and of colors."""
+    found = [Distances(lambda images: images, {"colors": content.color_distance})]
     if judges.efficientnet is not None:
         network = judges.efficientnet
         found.append(Distances(lambda i: features.in_batches(network, i), {"kid_efficientnet": kernel_distance}))
@@ -335,7 +335,7 @@ def _patch_values(a: patches.Descriptors, b: patches.Descriptors) -> dict[str, f
     """The distance of each level, and means over the levels; density and coverage of a few patches of each image."""
     found = {f"swd {side}": patches.level_distance(a[side], b[side]) for side in a}
     few = {side: max(1, MOST_PATCHES // len(a[side])) for side in a}
-    rows = [[patches.standardised(each[side][:, : few[side]], b[side]) for each in (b, a)] for side in a]
+    rows = [[patches.standardized(each[side][:, : few[side]], b[side]) for each in (b, a)] for side in a]
     density, coverage = np.mean([density_coverage(real, fake) for real, fake in rows], axis=0)
     return found | {"swd": float(np.mean([*found.values()])), "density": float(density), "coverage": float(coverage)}
 

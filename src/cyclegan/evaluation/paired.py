@@ -86,7 +86,7 @@ def _scores(translator: Translator, pairs: Sequence[tuple[Source, Source]], size
 
 
 def _alike(values: Array, channels: int) -> Array:
-    """Values in another number of channels, for want of a translation: grey as colour, or the mean in every one."""
+    """Values in another number of channels, for want of a translation: gray as color, or the mean in every one."""
     if values.shape[2] == channels:
         return values
     unit = values / np.float32(255) if values.dtype == np.uint8 else values

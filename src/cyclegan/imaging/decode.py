@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from cyclegan.imaging.encode import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.imaging.image import (
-    COLOUR,
+    COLOR,
     MODES,
     UINT8,
     Array,
@@ -37,10 +37,10 @@ from cyclegan.imaging.image import (
 from cyclegan.imaging.npy import decode_array, header_of_array, is_array
 from cyclegan.imaging.source import Half, Header, Source, Unfit, UnreadableImage, opened, require_sane, wanted
 from cyclegan.imaging.tiff import TURNS, decode_tiff, header_of_tiff, is_tiff, turned
-from cyclegan.imaging.value_range import parse_colour
+from cyclegan.imaging.value_range import parse_color
 
 __all__ = [
-    "COLOUR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage",
+    "COLOR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage",
     "check_header", "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored",
     "shown", "to_image", "to_tensor", "write_image", "write_pixels",
 ]  # fmt: skip
@@ -54,7 +54,7 @@ _DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"BM": BmpImageFile,
     b"GIF8": GifImageFile,
 }
-DEEP_PNG = find_spec("imagecodecs") is not None  # whether PNG of 16 bit in colour is read in full depth
+DEEP_PNG = find_spec("imagecodecs") is not None  # whether PNG of 16 bit in color is read in full depth
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 # What decoders murmur about odd metadata is not for the terminal. Filtered once, since `catch_warnings` is not safe
@@ -64,13 +64,13 @@ for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-def read_pixels(source: Source, reading: Reading = COLOUR, *, at_least: int | None = None) -> Pixels:
+def read_pixels(source: Source, reading: Reading = COLOR, *, at_least: int | None = None) -> Pixels:
     """Decode a file, or half of one, in the channels and the range that are wanted, upright by its EXIF orientation.
 
-    Pictures of 8 bit keep it; deeper ones come in float32. Grey and colour become each other, transparent parts take
-    the background's colour unless 2 or 4 channels are wanted, the last of which is alpha then; other numbers of
+    Pictures of 8 bit keep it; deeper ones come in float32. Gray and color become each other, transparent parts take
+    the background's color unless 2 or 4 channels are wanted, the last of which is alpha then; other numbers of
     channels must be the file's. An embedded RGB profile is applied, in 8 bit; of an animation or several pages the
-    first is taken, but of a TIFF with as many grey pages as channels, all. With `at_least`, a large JPEG is decoded
+    first is taken, but of a TIFF with as many gray pages as channels, all. With `at_least`, a large JPEG is decoded
     at 1/2, 1/4 or 1/8 of its size, which is quick, if its sides keep so many pixels. Files have at most `MOST_PIXELS`,
     and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises `UnreadableImage`.
     """
@@ -88,9 +88,9 @@ def read_pixels(source: Source, reading: Reading = COLOUR, *, at_least: int | No
 
 
 def read_stored(source: Source, channels: int) -> Array:
-    """The values of grey, colour or other channels as they are stored, (H, W, C) of any type of numbers.
+    """The values of gray, color or other channels as they are stored, (H, W, C) of any type of numbers.
 
-    Of what has grey or colour in 8 bit, they come in `channels`. Raises `UnreadableImage`.
+    Of what has gray or color in 8 bit, they come in `channels`. Raises `UnreadableImage`.
     """
     with opened(source.path if isinstance(source, Half) else source) as file:
         decoded, _ = _decoded(file, channels, None)
@@ -106,8 +106,8 @@ def read_image(source: Source, channels: int = 3, *, at_least: int | None = None
     return shown(read_pixels(source, Reading(channels), at_least=at_least))
 
 
-def preview(source: Source, reading: Reading = COLOUR, *, at_least: int | None = None) -> Image.Image:
-    """An image as it is read, to look at: in colour, whatever its channels. Raises `UnreadableImage`."""
+def preview(source: Source, reading: Reading = COLOR, *, at_least: int | None = None) -> Image.Image:
+    """An image as it is read, to look at: in color, whatever its channels. Raises `UnreadableImage`."""
     if reading.channels in MODES and not _holds_array(source):
         with suppress(UnreadableImage):  # some have channels of another meaning
             return shown(read_pixels(source, reading._replace(channels=3), at_least=at_least))
@@ -139,14 +139,14 @@ def read_header(path: Source) -> Header:
         return replace(header, size=header.size[::-1]) if orientation in (5, 6, 7, 8) else header
 
 
-def pixels_of(image: Image.Image, reading: Reading = COLOUR) -> Pixels:
+def pixels_of(image: Image.Image, reading: Reading = COLOR) -> Pixels:
     """A picture of any mode as pixels. Raises `ValueError` when it does not fit."""
     if image.mode.startswith("I") or image.mode == "F":
         return to_pixels(_deep(image), reading)
     has_alpha = image.mode in _ALPHA or "transparency" in image.info
     if reading.span is not None:
-        colours = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-        values = np.atleast_3d(np.asarray(image.convert("RGBA").convert(colours + "A" * has_alpha)))
+        colors = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+        values = np.atleast_3d(np.asarray(image.convert("RGBA").convert(colors + "A" * has_alpha)))
         return to_pixels(Stored(values, 8, "straight" if has_alpha else ""), reading)
     if reading.channels not in MODES:
         raise Unfit(f"has {len(image.getbands())} channels and not the {wanted(reading.channels)}")
@@ -165,8 +165,8 @@ def in_eight_bits(image: Image.Image, channels: int = 3, background: str = "whit
     if image.mode.startswith("I") or image.mode == "F":
         return shown(to_pixels(_deep(image), Reading(channels, background=background)))
     if image.mode in _ALPHA or "transparency" in image.info:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colours.size, parse_colour(background)), colours)
+        colors = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colors.size, parse_color(background)), colors)
     return image if image.mode == MODES[channels] else image.convert("RGB").convert(MODES[channels])
 
 
@@ -186,7 +186,7 @@ def _start(file: IO[bytes]) -> bytes:
 
 
 def _decoded(file: IO[bytes], channels: int, at_least: int | None) -> tuple[Image.Image | Stored, bytes | None]:
-    """Pixels, upright, and the colour profile."""
+    """Pixels, upright, and the color profile."""
     start = _start(file)
     if is_array(start):
         values, first = decode_array(file, channels)
@@ -221,7 +221,7 @@ def _decode(file: IO[bytes], at_least: int | None) -> tuple[Image.Image | Stored
     """As `_decoded`, of a file that is neither array nor TIFF."""
     image = _identify(file)
     orientation, profile = _orientation(image, file), image.info.get("icc_profile")
-    if (deep := _deep_colours(image, file)) is not None:
+    if (deep := _deep_colors(image, file)) is not None:
         return replace(deep, values=turned(deep.values, orientation)), profile
     if at_least is not None:
         image.draft(None, (at_least, at_least))
@@ -229,8 +229,8 @@ def _decode(file: IO[bytes], at_least: int | None) -> tuple[Image.Image | Stored
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image, profile
 
 
-def _deep_colours(image: ImageFile, file: IO[bytes]) -> Stored | None:
-    """A PNG of 16 bit in colour or with alpha, which Pillow reads in 8 bit; None for others, or without imagecodecs."""
+def _deep_colors(image: ImageFile, file: IO[bytes]) -> Stored | None:
+    """A PNG of 16 bit in color or with alpha, which Pillow reads in 8 bit; None for others, or without imagecodecs."""
     if not isinstance(image, PngImageFile) or "transparency" in image.info:
         return None
     file.seek(24)
@@ -267,7 +267,7 @@ def _exif_chunk(file: IO[bytes]) -> bytes | None:
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an RGB profile to a colour image; the result is "RGB" then."""
+    """Apply an RGB profile to a color image; the result is "RGB" then."""
     if Image.getmodebase(image.mode) == "L" or (foreign := _other_space(profile)) is None:
         return image
     return _converted(image, foreign)

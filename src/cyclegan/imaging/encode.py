@@ -28,7 +28,7 @@ def holds(suffix: str, channels: int) -> bool:
 def write_image(image: Image.Image, path: Path) -> None:
     """Encode a picture by the path's suffix, under a temporary name first; missing folders are made.
 
-    JPEG has quality 95 and full colour resolution; WebP is lossless. Raises `UsageError` for a suffix that is no
+    JPEG has quality 95 and full color resolution; WebP is lossless. Raises `UsageError` for a suffix that is no
     image's, and `CycleGANError` when the format or the disk does not take it.
     """
     _require_suffix(path)
@@ -83,10 +83,10 @@ def _write_array(values: Array, path: Path, channels_first: bool) -> None:
 
 
 def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
-    """In tifffile's words, deflated; the channels beyond grey or colour are alpha or nothing in particular."""
-    colours = 3 if values.shape[2] in (3, 4) else 1
-    extra = ["unassalpha" if has_alpha else "unspecified"] * (values.shape[2] - colours)
-    kind: dict[str, Any] = {"photometric": "rgb" if colours == 3 else "minisblack", "extrasamples": extra or None}
+    """In tifffile's words, deflated; the channels beyond gray or color are alpha or nothing in particular."""
+    colors = 3 if values.shape[2] in (3, 4) else 1
+    extra = ["unassalpha" if has_alpha else "unspecified"] * (values.shape[2] - colors)
+    kind: dict[str, Any] = {"photometric": "rgb" if colors == 3 else "minisblack", "extrasamples": extra or None}
     values = values[..., 0] if values.shape[2] == 1 else values
     kind |= {"planarconfig": "contig"} if values.ndim == 3 else {}
     place(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
@@ -97,7 +97,7 @@ def _write_deep_png(values: Array, path: Path) -> None:
         from imagecodecs import png_encode
     except ImportError:
         raise CycleGANError(
-            f"{path} cannot be written: PNG of 16 bit in colour needs `pip install 'cyclegan[deep]'`; .tif does not."
+            f"{path} cannot be written: PNG of 16 bit in color needs `pip install 'cyclegan[deep]'`; .tif does not."
         ) from None
     place(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
 

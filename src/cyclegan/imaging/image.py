@@ -15,13 +15,13 @@ from torch import Tensor
 
 from cyclegan.errors import UsageError
 from cyclegan.imaging.source import Unfit, wanted
-from cyclegan.imaging.value_range import Span, parse_colour
+from cyclegan.imaging.value_range import Span, parse_color
 
 Array = np.ndarray[Any, Any]
 Alpha = Literal["", "straight", "premultiplied"]
 
 COARSEST = 16  # steps; with fewer between black and white, whole numbers are no images
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow turns colours into grey
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow turns colors into gray
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 UINT8 = np.dtype(np.uint8)
 
@@ -34,7 +34,7 @@ class Reading(NamedTuple):
     background: str = "white"  # what transparent parts are laid on
 
 
-COLOUR = Reading()  # three channels, in the range of their type
+COLOR = Reading()  # three channels, in the range of their type
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Stored:
     bits: int = 16  # that whole numbers use
     alpha: Alpha = ""  # what the last channel is
     inverted: bool = False  # white is 0
-    picture: bool = True  # grey or colour, which may become the other; else channels are what they are
+    picture: bool = True  # gray or color, which may become the other; else channels are what they are
     channels_first: bool = False
 
 
@@ -83,8 +83,8 @@ def to_pixels(stored: Stored, reading: Reading) -> Pixels:
     values, dtype = stored.values, stored.values.dtype.newbyteorder("=")
     plain = dtype == np.uint8 and reading.span is None and not stored.alpha and values.shape[2] == reading.channels
     if not plain:
-        colours = values.shape[2] - bool(stored.alpha)
-        seen, alpha = in_unit(values[..., :colours], stored.bits, reading.span), values[..., colours:]
+        colors = values.shape[2] - bool(stored.alpha)
+        seen, alpha = in_unit(values[..., :colors], stored.bits, reading.span), values[..., colors:]
         alpha = in_unit(alpha, stored.bits) if stored.alpha else alpha
         if stored.alpha == "premultiplied":
             seen = np.where(alpha > 0, seen / np.maximum(alpha, 1e-6), 0).clip(0, 1)
@@ -119,24 +119,24 @@ def in_unit(values: Array, bits: int = 16, span: Span | None = None) -> Array:
 
 
 def in_channels(values: Array, has_alpha: bool, reading: Reading) -> tuple[Array, Array | None]:
-    """Grey or colour, (H, W, C) in [0, 1] with alpha or not, in 1 to 4 channels; 2 and 4 have alpha as their last.
+    """Gray or color, (H, W, C) in [0, 1] with alpha or not, in 1 to 4 channels; 2 and 4 have alpha as their last.
 
-    Without room for alpha, colours are laid on the background, and alpha is returned beside them. Raises `Unfit`.
+    Without room for alpha, colors are laid on the background, and alpha is returned beside them. Raises `Unfit`.
     """
-    channels, colours = reading.channels, values.shape[2] - has_alpha
-    if channels not in MODES or colours not in (1, 3):
+    channels, colors = reading.channels, values.shape[2] - has_alpha
+    if channels not in MODES or colors not in (1, 3):
         if values.shape[2] == channels:
             return values, None
         raise Unfit(f"has {values.shape[2]} channels and not the {wanted(channels)}")
     alpha = values[..., -1:] if has_alpha else np.ones_like(values[..., :1])
-    values = values[..., :colours]
+    values = values[..., :colors]
     if channels in (1, 3) and has_alpha:
-        ground = np.array(parse_colour(reading.background), np.float32) / 255
-        ground = ground if colours == 3 else (ground @ LUMA).reshape(1)
+        ground = np.array(parse_color(reading.background), np.float32) / 255
+        ground = ground if colors == 3 else (ground @ LUMA).reshape(1)
         values = values * alpha + ground * (1 - alpha)
-    if channels <= 2 < colours:
+    if channels <= 2 < colors:
         values = (values @ LUMA)[..., None]
-    elif channels >= 3 > colours:
+    elif channels >= 3 > colors:
         values = np.repeat(values, 3, 2)
     if channels in (2, 4):
         return np.concatenate([values, alpha], 2), None
@@ -205,7 +205,7 @@ def dtype_for(dtype: np.dtype[Any], span: Span | None) -> np.dtype[Any]:
 
 
 def each_band(values: Array, change: Callable[[Image.Image], Image.Image]) -> Array:
-    """Apply a change of pictures to values (H, W, C): to 8 bit colours at once as Pillow does, else band by band."""
+    """Apply a change of pictures to values (H, W, C): to 8 bit colors at once as Pillow does, else band by band."""
     if values.dtype == np.uint8 and values.shape[2] == 3:
         return np.asarray(change(Image.fromarray(values)))
     bands = [change(Image.fromarray(np.ascontiguousarray(values[..., i]))) for i in range(values.shape[2])]
@@ -221,7 +221,7 @@ def resized(values: Array, size: tuple[int, int]) -> Array:
 
 
 def fitted(values: Array, side: int) -> Array:
-    """Values (H, W, C) scaled to a square, and cut at the centre."""
+    """Values (H, W, C) scaled to a square, and cut at the center."""
     return each_band(values, lambda band: ImageOps.fit(band, (side, side), Image.Resampling.BICUBIC))
 
 

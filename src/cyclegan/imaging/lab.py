@@ -1,12 +1,12 @@
 """sRGB pictures to CIE L*a*b* (1976) and back, on tensors; white is D65, seen by the 2 degree observer.
 
-L runs from 0 to 100; a (green to red) and b (blue to yellow) are 0 for greys and stay within 110 of it in sRGB.
+L runs from 0 to 100; a (green to red) and b (blue to yellow) are 0 for grays and stay within 110 of it in sRGB.
 """
 
 import torch
 from torch import Tensor
 
-# ITU-R BT.709: linear sRGB to XYZ. The rows' sums are the white point, so that greys have no colour at all.
+# ITU-R BT.709: linear sRGB to XYZ. The rows' sums are the white point, so that grays have no color at all.
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _FROM_XYZ = tuple(map(tuple, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).tolist()))
 _WHITE = tuple(sum(row) for row in _TO_XYZ)
@@ -22,7 +22,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """L, a, b as (N, 3, H, W) to sRGB in [-1, 1]; colours that sRGB does not have are cut to its range."""
+    """L, a, b as (N, 3, H, W) to sRGB in [-1, 1]; colors that sRGB does not have are cut to its range."""
     lightness, a, b = lab.unbind(1)
     y = (lightness + 16) / 116
     xyz = [_curve_back(part) * white for part, white in zip((y + a / 500, y, y - b / 200), _WHITE, strict=True)]

@@ -1,6 +1,6 @@
 """Which images show the same: a perceptual hash of 256 numbers, compared by matrix products.
 
-The hash is a picture of 16x16 grey pixels without its coarse part, scaled to length 1; two of them are compared by
+The hash is a picture of 16x16 gray pixels without its coarse part, scaled to length 1; two of them are compared by
 their correlation. Unlike a hash of signs, which noise decides wherever a picture is smooth, it keeps amounts.
 Resizing, compression and changes of brightness leave a correlation of 0.95 and more; the nearest of 1,200 landscapes
 of `seasons`, which are all built alike, have 0.79.
@@ -21,7 +21,7 @@ THUMB = 16  # pixels; width and height of the thumbnail kept of each image
 ALIKE = 0.92  # correlation from which two pictures are taken to show the same
 COARSE = 4  # pixels of 16; what is as large as this does not count
 FAINTEST = 0.75  # levels of 255; with less detail there is nothing to compare
-RECOLOURED = 12.0  # levels of 255 by which the differences between colour channels then differ
+RECOLORED = 12.0  # levels of 255 by which the differences between color channels then differ
 BATCH = 1024  # pictures of which fingerprints are taken at once
 BLOCK = 2**20  # numbers of a product that are held at once
 
@@ -30,8 +30,8 @@ def fingerprints(thumbs: Sequence[Pixels]) -> Floats:
     """(N, 16, 16, 3) to (N, 256) of length 1; zeros for pictures without detail, which are like nothing."""
     prints = np.zeros((len(thumbs), THUMB * THUMB), np.float32)
     for start in range(0, len(thumbs), BATCH):
-        colours = np.asarray(thumbs[start : start + BATCH], dtype=np.float32)
-        blocks = (colours @ LUMA).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
+        colors = np.asarray(thumbs[start : start + BATCH], dtype=np.float32)
+        blocks = (colors @ LUMA).reshape(-1, THUMB // COARSE, COARSE, THUMB // COARSE, COARSE)
         detail = (blocks - blocks.mean((2, 4), keepdims=True)).reshape(-1, THUMB * THUMB)
         length = np.linalg.norm(detail, axis=1, keepdims=True)
         prints[start : start + BATCH] = np.where(length > FAINTEST * THUMB, detail / np.maximum(length, 1e-6), 0)
@@ -72,7 +72,7 @@ def groups(links: Iterable[tuple[int, int]]) -> list[list[int]]:
     return list(found.values())
 
 
-def recoloured(a: Pixels, b: Pixels) -> bool:
-    """Whether two pictures (16, 16, 3) of the same have different colours, their brightness aside."""
+def recolored(a: Pixels, b: Pixels) -> bool:
+    """Whether two pictures (16, 16, 3) of the same have different colors, their brightness aside."""
     difference = np.diff(a.astype(np.float32)) - np.diff(b.astype(np.float32))
-    return bool(np.abs(difference).mean() > RECOLOURED)
+    return bool(np.abs(difference).mean() > RECOLORED)

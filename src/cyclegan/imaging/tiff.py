@@ -49,9 +49,9 @@ def header_of_tiff(file: IO[bytes]) -> tuple[Header, int]:
 
 
 def decode_tiff(file: IO[bytes], channels: int) -> tuple[Image.Image | Stored, bytes | None]:
-    """Pixels, upright, and the colour profile: by tifffile if deep, large or of odd channels, else by Pillow.
+    """Pixels, upright, and the color profile: by tifffile if deep, large or of odd channels, else by Pillow.
 
-    Grey pages or planes, as many as channels are wanted, are the channels; otherwise the first page is the picture.
+    Gray pages or planes, as many as channels are wanted, are the channels; otherwise the first page is the picture.
     """
     with tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages[0]
@@ -89,14 +89,14 @@ def _size(page: Any, file: IO[bytes]) -> tuple[tuple[int, int], int]:
 
 
 def _is_odd(page: Any) -> bool:
-    """Whether the channels are others than grey or colour with or without alpha; Pillow would refuse, or guess."""
-    colours = Image.getmodebands(_MODES[page.photometric])
-    extra = page.samplesperpixel - colours
+    """Whether the channels are others than gray or color with or without alpha; Pillow would refuse, or guess."""
+    colors = Image.getmodebands(_MODES[page.photometric])
+    extra = page.samplesperpixel - colors
     return extra > 1 or (extra == 1 and page.extrasamples[:1] not in ((1,), (2,)))
 
 
 def _planes(tiff: Any, page: Any, channels: int, file: IO[bytes]) -> Stored | None:
-    """The channels, where they are grey pages or the axes of an array that was saved whole; else None."""
+    """The channels, where they are gray pages or the axes of an array that was saved whole; else None."""
     if channels == 1 or page.samplesperpixel != 1 or page.photometric not in (0, 1):
         return None
     with suppress(IndexError):
@@ -117,22 +117,22 @@ def _print(stored: Stored) -> Image.Image:
 
 
 def _stored(values: np.ndarray[Any, Any], page: Any, orientation: int, channels: int) -> Stored:
-    """Values of a page, grey, colour or CMYK with or without alpha, or of more channels if so many are wanted."""
-    colours = Image.getmodebands(_MODES[page.photometric])
+    """Values of a page, gray, color or CMYK with or without alpha, or of more channels if so many are wanted."""
+    colors = Image.getmodebands(_MODES[page.photometric])
     if values.ndim == 3 and page.planarconfig == 2:
         values = np.moveaxis(values, 0, -1)  # planes one after the other
     values = np.atleast_3d(values)
-    if values.ndim != 3 or values.shape[2] < colours:
-        raise Unfit(f"has the shape {values.shape}, which is that of no grey or colour image")
+    if values.ndim != 3 or values.shape[2] < colors:
+        raise Unfit(f"has the shape {values.shape}, which is that of no gray or color image")
     values, held, bits = turned(values, orientation), values.shape[2], page.bitspersample
     if page.photometric == 5:
         return Stored(values[..., :4], bits, picture=False)
     alpha = _ALPHAS.get(page.extrasamples[0], "") if page.extrasamples else ""
     inverted = page.photometric == 0
-    if alpha and (held == colours + 1 or channels <= 4):
-        return Stored(values[..., : colours + 1], bits, alpha, inverted)
+    if alpha and (held == colors + 1 or channels <= 4):
+        return Stored(values[..., : colors + 1], bits, alpha, inverted)
     if held == channels:
         return Stored(values, bits, inverted=inverted, picture=False)
-    if held > colours and (colours == 1 or channels > 3):
+    if held > colors and (colors == 1 or channels > 3):
         raise Unfit(f"has {held} channels and not the {wanted(channels)}")
-    return Stored(values[..., :colours], bits, inverted=inverted)
+    return Stored(values[..., :colors], bits, inverted=inverted)

@@ -1,4 +1,4 @@
-"""What settings say of pixels in words: the range of their values, and colours."""
+"""What settings say of pixels in words: the range of their values, and colors."""
 
 import math
 import re
@@ -7,8 +7,8 @@ from typing import NamedTuple
 Span = tuple[float, float]  # the stored values that are taken for black and for white
 
 RANGE_FORM = "two rising numbers such as '0 4095', or shares of all values such as '1% 99%'"
-COLOUR_FORM = "white, black or a colour such as #8090a0"
-_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+COLOR_FORM = "white, black or a color such as #8090a0"
+_COLORS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 
 class Range(NamedTuple):
@@ -42,11 +42,11 @@ def span_of(text: str | None) -> Span | None:
     return (found.low, found.high) if found is not None and not found.percentiles else None
 
 
-def parse_colour(text: str) -> tuple[int, int, int]:
-    """Red, green and blue, 0 to 255. Raises `ValueError` unless it is of `COLOUR_FORM`."""
-    if text in _COLOURS:
-        return _COLOURS[text]
+def parse_color(text: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255. Raises `ValueError` unless it is of `COLOR_FORM`."""
+    if text in _COLORS:
+        return _COLORS[text]
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f"{text!r} is no colour")
+        raise ValueError(f"{text!r} is no color")
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue

@@ -21,7 +21,7 @@ def library() -> Any:
 
 
 def upright(frame: Any) -> np.ndarray[Any, Any]:
-    """A frame's colours (H, W, 3) of 8 bit as players show it; its rotation is in degrees against the clock."""
+    """A frame's colors (H, W, 3) of 8 bit as players show it; its rotation is in degrees against the clock."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90))
 
 

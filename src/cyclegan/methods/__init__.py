@@ -1,4 +1,4 @@
-"""What is optimised: one file a method. A method knows nothing of files, devices or logging."""
+"""What is optimized: one file a method. A method knows nothing of files, devices or logging."""
 
 from cyclegan.config.schema import Config
 from cyclegan.methods.colorization import Colorization

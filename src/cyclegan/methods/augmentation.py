@@ -24,9 +24,9 @@ def brightness(images: Tensor, draw: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor, draw: Tensor) -> Tensor:
-    """Colours 0 to 2 times as far from the mean over the channels; a single channel stays as it is [DA]."""
-    grey = images.mean(1, keepdim=True)
-    return grey + (images - grey) * (2 * _each(draw, images))
+    """Colors 0 to 2 times as far from the mean over the channels; a single channel stays as it is [DA]."""
+    gray = images.mean(1, keepdim=True)
+    return gray + (images - gray) * (2 * _each(draw, images))
 
 
 def contrast(images: Tensor, draw: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def color(images: Tensor) -> Tensor:
 
 
 def translation(images: Tensor) -> Tensor:
-    """Each image shifted by at most an eighth of its sides; what comes in is 0, mid-grey [DA]."""
+    """Each image shifted by at most an eighth of its sides; what comes in is 0, mid-gray [DA]."""
     down, right = (torch.randint(-reach, reach + 1, (len(images),)).tolist() for reach in _shares(images, SHIFT))
     return torch.cat([shifted(images[i : i + 1], y, x) for i, (y, x) in enumerate(zip(down, right, strict=True))])
 
@@ -73,7 +73,7 @@ class Augmentation(nn.Module):
 
     DiffAugment is p = 1. In ADA `watch` moves p: up while the discriminator is surer of real images than `target`,
     down while it is less sure; from 0 to 1 it takes `images` images at least. `stacked` are the channels of images
-    that the discriminator sees on top of each other: they are changed alike, colours in each by itself.
+    that the discriminator sees on top of each other: they are changed alike, colors in each by itself.
     """
 
     p: Tensor

@@ -1,7 +1,7 @@
-"""Colourisation: pix2pix from lightness to colour, in the space Lab [P 4, "BW -> color"; R].
+"""Colorisation: pix2pix from lightness to color, in the space Lab [P 4, "BW -> color"; R].
 
-x is a picture's lightness L, y its colours a and b. To everything outside, the method takes pictures and gives
-pictures: what it is given may be grey or coloured, only its lightness is looked at, and kept.
+x is a picture's lightness L, y its colors a and b. To everything outside, the method takes pictures and gives
+pictures: what it is given may be gray or colored, only its lightness is looked at, and kept.
 """
 
 from typing import ClassVar
@@ -39,14 +39,14 @@ class Colorization(Pix2Pix):
 
     @classmethod
     def from_generator(cls, images: Tensor, made: Tensor) -> Tensor:
-        """Pictures of the same lightness in the generator's colours."""
+        """Pictures of the same lightness in the generator's colors."""
         return join(split(images)[0], made)
 
     @classmethod
     def seen(cls, images: Tensor) -> Tensor:
-        """The pictures without their colours."""
-        lightness, colours = split(images)
-        return join(lightness, torch.zeros_like(colours))
+        """The pictures without their colors."""
+        lightness, colors = split(images)
+        return join(lightness, torch.zeros_like(colors))
 
 
 def split(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,6 +55,6 @@ def split(rgb: Tensor) -> tuple[Tensor, Tensor]:
     return lab[:, :1] / L_MIDDLE - 1, lab[:, 1:] / AB_MOST
 
 
-def join(lightness: Tensor, colours: Tensor) -> Tensor:
+def join(lightness: Tensor, colors: Tensor) -> Tensor:
     """L and ab as of `split` to pictures (N, 3, H, W) in [-1, 1]."""
-    return lab_to_rgb(torch.cat([(lightness + 1) * L_MIDDLE, colours.to(lightness) * AB_MOST], 1))
+    return lab_to_rgb(torch.cat([(lightness + 1) * L_MIDDLE, colors.to(lightness) * AB_MOST], 1))

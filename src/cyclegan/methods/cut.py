@@ -1,6 +1,6 @@
 """CUT: contrastive learning for unpaired translation, one way only (Park et al., ECCV 2020) [CUT].
 
-One generator G: x -> y and one discriminator. In place of a way back, each patch of G(x) must be recognisable, among
+One generator G: x -> y and one discriminator. In place of a way back, each patch of G(x) must be recognizable, among
 the patches of x, as the one at its own place: that is PatchNCE. FastCUT is the same with other settings. Loss terms
 carry the names that users of the authors' repository know.
 """
@@ -17,7 +17,7 @@ from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together
 from cyclegan.networks import ResNetGenerator, build_discriminator, build_generator
-from cyclegan.networks.layers import initialise
+from cyclegan.networks.layers import initialize
 
 PATCHES = 256  # of each layer of the encoder [CUT 3]
 PROJECTED = 256  # dimensions in which patches are compared
@@ -40,7 +40,7 @@ class CUT(Method):
         self.generators = nn.ModuleDict({"G": G})
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, channels[1])})
         self.projections = nn.ModuleList(_projection(c) for c in _feature_channels(G, channels[0], self.layers))
-        initialise(self.projections, networks.init, networks.init_gain)
+        initialize(self.projections, networks.init, networks.init_gain)
 
     def generators_side(self) -> Iterator[nn.Parameter]:
         """G and the projections learn together."""

@@ -15,7 +15,7 @@ from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
 Images = dict[str, Tensor]  # what the generators made of a batch; "A" and "B" are the fakes of that domain
 Case = tuple[str, Tensor, Tensor]  # a discriminator's name, and real and generated images as it sees them
-Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is optimised
+Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is optimized
 
 
 class Method(nn.Module):

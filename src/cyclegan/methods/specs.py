@@ -121,16 +121,16 @@ METHOD_WORDS: dict[str, MethodWords] = {
         citation=PIX2PIX_CITATION,
     ),
     "colorization": MethodWords(
-        name="Colourisation",
-        learner="pix2pix in the colour space Lab",
+        name="Colorisation",
+        learner="pix2pix in the color space Lab",
         back="",
         images=lambda n, names: counted(n[0], "picture"),
         kept=lambda n: f"{n[0]:,}",
         losses=_conditional_and_l1,
         curves="The L1 loss should fall.",
-        cells="the picture in grey, coloured",
-        truth="The test pictures are in colour, so the truth is known. They took no part in training. “Untranslated” "
-        "compares the picture in grey with the one in colour: what doing nothing would score.",
+        cells="the picture in gray, colored",
+        truth="The test pictures are in color, so the truth is known. They took no part in training. “Untranslated” "
+        "compares the picture in gray with the one in color: what doing nothing would score.",
         citation=PIX2PIX_CITATION,
     ),
     "cut": CUT,

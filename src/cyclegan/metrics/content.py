@@ -1,4 +1,4 @@
-"""What a translation keeps of its input: edges and shapes; and whether it takes on the target's colours."""
+"""What a translation keeps of its input: edges and shapes; and whether it takes on the target's colors."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from cyclegan.metrics import similarity
 from cyclegan.metrics.distributions import frechet_distance
 
 LUMINANCE = (0.299, 0.587, 0.114)
-PIXELS = 100  # of each image, for its colours
+PIXELS = 100  # of each image, for its colors
 LEVELS = 127.5  # of 255 in 1 of images in [-1, 1]
 
 
@@ -42,15 +42,15 @@ def structure_agreement(a: Tensor, b: Tensor) -> Tensor:
     return torch.tensor([similarity.structure(x, y) for x, y in pairs])
 
 
-def colour_distance(images: Tensor, target: Tensor) -> float:
-    """How far the colours of two sets of images (N, C, H, W) in [-1, 1] are apart, in levels of 255; 0 or more.
+def color_distance(images: Tensor, target: Tensor) -> float:
+    """How far the colors of two sets of images (N, C, H, W) in [-1, 1] are apart, in levels of 255; 0 or more.
 
     The 2-Wasserstein distance of gaussians with the mean and covariance of a hundred pixels of each image.
     """
-    return LEVELS * frechet_distance(_colours(images), _colours(target)) ** 0.5
+    return LEVELS * frechet_distance(_colors(images), _colors(target)) ** 0.5
 
 
-def _colours(images: Tensor) -> Tensor:
+def _colors(images: Tensor) -> Tensor:
     """A hundred pixels of each image, evenly spread, as rows (N * 100, C)."""
     flat = images.flatten(2)
     at = torch.linspace(0, flat.shape[2] - 1, min(PIXELS, flat.shape[2])).round().long()

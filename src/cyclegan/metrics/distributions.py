@@ -44,21 +44,21 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return float(within_a + within_b - 2 * ab.mean())
 
 
-def density_coverage(real: Tensor, fake: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
+def density_coverage(real: Tensor, fake: Tensor, neighbors: int = NEIGHBOURS) -> tuple[float, float]:
     """Fidelity and diversity of fakes (M, D) beside real ones (N, D) (Naeem et al. 2020, eq. 4 and 5).
 
     Each real row has a ball that reaches to its k-th nearest other real row. Density counts in how many balls a fake
     lies, divided by k: about 1 for equal distributions, and 0 or more. Coverage is the share of balls that hold a
     fake: 1 - 2^-k at best expected for equal distributions of equal size, from 0 to 1. Raises `ValueError` for
-    fewer rows than neighbours + 1.
+    fewer rows than neighbors + 1.
     """
     real, fake = _features(real, fake)
-    if len(real) <= neighbours:
-        raise ValueError(f"more than {neighbours} real features are needed, not {len(real)}")
+    if len(real) <= neighbors:
+        raise ValueError(f"more than {neighbors} real features are needed, not {len(real)}")
     within = torch.cdist(real, real)
-    radius = within.kthvalue(neighbours + 1).values  # the nearest is the row itself
+    radius = within.kthvalue(neighbors + 1).values  # the nearest is the row itself
     inside = torch.cdist(real, fake) < radius[:, None]
-    return float(inside.sum() / (neighbours * len(fake))), float(inside.any(1).double().mean())
+    return float(inside.sum() / (neighbors * len(fake))), float(inside.any(1).double().mean())
 
 
 def _features(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

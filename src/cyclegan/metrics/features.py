@@ -22,12 +22,12 @@ _LEVELS, _MIDDLE, _SPREAD = 127.5, 127.0, 128.0
 
 
 def in_batches(features: Features, images: Tensor) -> Tensor:
-    """Features (N, D) of images (N, C, H, W) in [-1, 1]; a single channel is shown as grey."""
+    """Features (N, D) of images (N, C, H, W) in [-1, 1]; a single channel is shown as gray."""
     with torch.inference_mode():
-        return torch.cat([features(coloured(part)) for part in torch.split(images, BATCH)]).clone()
+        return torch.cat([features(colored(part)) for part in torch.split(images, BATCH)]).clone()
 
 
-def coloured(images: Tensor) -> Tensor:
+def colored(images: Tensor) -> Tensor:
     """Images (N, C, H, W) with three channels."""
     return images if images.shape[1] == 3 else images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
@@ -141,7 +141,7 @@ def lpips() -> Callable[[Tensor, Tensor], Tensor]:
 
     def distances(a: Tensor, b: Tensor) -> Tensor:
         with torch.inference_mode():
-            parts = zip(torch.split(coloured(a), BATCH), torch.split(coloured(b), BATCH), strict=True)
+            parts = zip(torch.split(colored(a), BATCH), torch.split(colored(b), BATCH), strict=True)
             return torch.cat([network(x, y).flatten() for x, y in parts]).clone()
 
     return distances

@@ -59,10 +59,10 @@ def descriptors(images: Tensor, seed: int = 0, patches: int = PATCHES) -> Descri
     return found
 
 
-def standardised(found: Tensor, reference: Tensor) -> Tensor:
+def standardized(found: Tensor, reference: Tensor) -> Tensor:
     """Descriptors (N, patches, C * 49) as rows (N * patches, C * 49), in deviations of the reference's channels.
 
-    The paper standardises each set by itself, which hides a difference of colour or contrast. Here it shall count.
+    The paper standardizes each set by itself, which hides a difference of color or contrast. Here it shall count.
     """
     return (_by_channel(found) - _mean(reference)).div(_deviation(reference)).flatten(1)
 
@@ -95,7 +95,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: int = DIRECTIONS, seed:
 
 def level_distance(found: Tensor, reference: Tensor) -> float:
     """Times a thousand, the sliced Wasserstein distance of one level's descriptors from those of as many images."""
-    return SCALE * sliced_wasserstein(standardised(found, reference), standardised(reference, reference))
+    return SCALE * sliced_wasserstein(standardized(found, reference), standardized(reference, reference))
 
 
 def image_distance(images: Tensor, reference: Tensor) -> float:

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from cyclegan.config.schema import NetworkConfig
-from cyclegan.networks.layers import Dropout, initialise
+from cyclegan.networks.layers import Dropout, initialize
 from cyclegan.networks.patchgan import PatchGAN, PixelGAN
 from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock
 from cyclegan.networks.unet import UNetGenerator
@@ -47,7 +47,7 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
     """The configured generator, (N, in_channels, H, W) to (N, out_channels, H, W), with weights drawn anew."""
     make = GENERATORS[config.generator](config)
     network = make(in_channels, out_channels, width=config.generator_width, norm=config.norm, dropout=config.dropout)
-    initialise(network, config.init, config.init_gain)
+    initialize(network, config.init, config.init_gain)
     if config.dropout_at_test:
         for seed, layer in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
             layer.noise_seed = seed
@@ -58,5 +58,5 @@ def build_discriminator(config: NetworkConfig, in_channels: int) -> nn.Module:
     """The configured discriminator, (N, in_channels, H, W) to (N, 1, h, w) logits, with weights drawn anew."""
     make = DISCRIMINATORS[config.discriminator](config)
     network = make(in_channels, width=config.discriminator_width, norm=config.norm)
-    initialise(network, config.init, config.init_gain)
+    initialize(network, config.init, config.init_gain)
     return network

@@ -1,4 +1,4 @@
-"""What all networks are made of: normalisation, initialisation, and padding to a size an architecture allows."""
+"""What all networks are made of: normalization, initialization, and padding to a size an architecture allows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -63,7 +63,7 @@ def needs_bias(norm: str) -> bool:
     return norm != "batch"
 
 
-def initialise(network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float) -> None:
+def initialize(network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float) -> None:
     """Draw all weights anew: convolutions by `init`, biases 0, affine norms N(1, `gain`) and 0 [R].
 
     `gain` is the standard deviation of ``normal`` and the gain of ``xavier`` and ``orthogonal``.

@@ -51,7 +51,7 @@ class PatchGAN(nn.Module):
 
 
 class PixelGAN(nn.Module):
-    """The 1x1 PatchGAN: judges each pixel's colour alone [P 4.4]. (N, in_channels, H, W) to (N, 1, H, W) logits."""
+    """The 1x1 PatchGAN: judges each pixel's color alone [P 4.4]. (N, in_channels, H, W) to (N, 1, H, W) logits."""
 
     def __init__(self, in_channels: int = 3, *, width: int = 64, norm: str = "instance"):
         super().__init__()

@@ -51,7 +51,7 @@ class Network:
         return ", ".join([*words, f"norm {said['norm']}", *(n for n in ("dropout", "antialias") if said.get(n))])
 
 
-def recognise(tensors: Tensors) -> Network:
+def recognize(tensors: Tensors) -> Network:
     """The network that a state dict of the reference holds.
 
     Raises `UsageError`, naming tensors, when they are none of its generators and discriminators.

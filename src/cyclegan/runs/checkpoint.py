@@ -1,7 +1,7 @@
 """Checkpoints: folders of safetensors and one JSON file, each there whole or not at all.
 
 A checkpoint holds ``config.toml``, ``weights.safetensors`` (all networks), ``ema.safetensors`` (averaged generators,
-if averaging is on), ``optimisers.safetensors``, one ``process-N.safetensors`` for each process (its history of images
+if averaging is on), ``optimizers.safetensors``, one ``process-N.safetensors`` for each process (its history of images
 and its random state) and ``state.json`` with the numbers.
 """
 
@@ -31,7 +31,7 @@ class Checkpoint:
     config_toml: str
     weights: dict[str, Tensor]
     ema: dict[str, Tensor] | None
-    optimisers: dict[str, Tensor]
+    optimizers: dict[str, Tensor]
     processes: list[dict[str, Tensor]]
     state: dict[str, Any] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     _save(checkpoint.weights, folder / "weights.safetensors")
     if checkpoint.ema is not None:
         _save(checkpoint.ema, folder / "ema.safetensors")
-    _save(checkpoint.optimisers, folder / "optimisers.safetensors")
+    _save(checkpoint.optimizers, folder / "optimizers.safetensors")
     for number, process in enumerate(checkpoint.processes):
         _save(process, folder / f"process-{number}.safetensors")
     (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
@@ -126,7 +126,7 @@ def load(folder: Path, process: int) -> Checkpoint:
             config_toml=(folder / "config.toml").read_text(encoding="utf-8"),
             weights=load_file(folder / "weights.safetensors"),
             ema=load_file(ema) if ema.exists() else None,
-            optimisers=load_file(folder / "optimisers.safetensors"),
+            optimizers=load_file(folder / "optimizers.safetensors"),
             processes=[load_file(folder / f"process-{process}.safetensors")] if process < state["processes"] else [],
             state=state,
         )
@@ -144,7 +144,7 @@ StateDict = dict[str, Any]
 
 
 def flatten(states: Sequence[StateDict]) -> tuple[dict[str, Tensor], list[Any]]:
-    """State dicts to tensors named "optimiser.parameter.quantity" and the parameter groups."""
+    """State dicts to tensors named "optimizer.parameter.quantity" and the parameter groups."""
     tensors = {
         f"{number}.{parameter}.{quantity}": value
         for number, state in enumerate(states)

@@ -27,7 +27,7 @@ from cyclegan.system.atomic import exchange
 FORMAT, VERSION = "cyclegan-model", 1
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 
-IMAGES = {1: "grey images", 2: "grey images with alpha", 3: "colour images", 4: "colour images with alpha"}
+IMAGES = {1: "gray images", 2: "gray images with alpha", 3: "color images", 4: "color images with alpha"}
 PIXELS = ("range_a", "range_b", "background")  # of the data, not of the networks
 HOW_WEIGHTS_START = ("init", "init_gain", "init_from")  # no matter once there are weights
 

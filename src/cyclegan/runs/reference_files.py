@@ -22,7 +22,7 @@ from cyclegan.networks.reference_weights import (
     from_reference,
     projections_from_reference,
     projections_to_reference,
-    recognise,
+    recognize,
     to_reference,
 )
 from cyclegan.runs.model import Model
@@ -56,7 +56,7 @@ class Files:
 
 
 def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
-    """The model in a file or folder of the reference, and sentences about what was recognised.
+    """The model in a file or folder of the reference, and sentences about what was recognized.
 
     A file holds one generator; a folder (``checkpoints/NAME`` there) what there is of an epoch. Files are ``.pth``,
     of which nothing but tensors is loaded, or ``.safetensors``. Raises `UsageError` for what is not the reference's,
@@ -65,7 +65,7 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     files = find_files(source, epoch)
     tensors = {name: load_tensors(path) for name, path in files.paths.items()}
     patches = tensors.pop("F", None)  # what CUT compares patches with; not a network of images
-    networks = {name: _recognised(name, files.paths[name], tensors[name]) for name in tensors}
+    networks = {name: _recognized(name, files.paths[name], tensors[name]) for name in tensors}
     said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()] + files.left_out
     method = _method(networks)
     agreed = _settings(networks, files)
@@ -92,10 +92,10 @@ def _within(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{place}.{name}": value for name, value in tensors.items()}
 
 
-def _recognised(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
+def _recognized(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
     """What is in a file that is named as a generator's or a discriminator's."""
     try:
-        network = recognise(tensors)
+        network = recognize(tensors)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     if network.part[0].upper() != name[0]:

@@ -36,7 +36,7 @@ METRICS: dict[str, Metric] = {
     "kid_efficientnet": Metric("KD, EfficientNet-Lite0", SETS, "lower", 3),
     "kid": Metric("KID × 1000", SETS, "lower", 2),
     "fid": Metric("FID", SETS, "lower", 1),
-    "colours": Metric("colours, levels of 255", SETS, "lower", 1),
+    "colors": Metric("colors, levels of 255", SETS, "lower", 1),
     "cycle": Metric("cycle error, L1", CYCLE, "lower", 4),
     "survives 8 bits": Metric("survives 8 bits", CYCLE, "higher", 2),
     "survives blur": Metric("survives blur", CYCLE, "higher", 2),

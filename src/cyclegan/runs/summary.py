@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimiserConfig
+from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimizerConfig
 from cyclegan.data.layouts import Domain, Domains
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods import METHODS
@@ -48,7 +48,7 @@ def facts(
         (f"Generator{several}", _generators(config.networks, parameters)),
         (f"Discriminator{several}", _discriminators(config.networks)),
         ("Losses", METHOD_WORDS[config.loss.method].losses(config.loss)),
-        ("Optimiser", _optimiser(config.optimiser, config.data.batch_size)),
+        ("Optimizer", _optimizer(config.optimizer, config.data.batch_size)),
     ]
     return [(heading, words) for heading, words in found if words]
 
@@ -131,17 +131,17 @@ def _discriminators(networks: NetworkConfig) -> str:
     return f"{kinds[networks.discriminator]}, width {networks.discriminator_width}"
 
 
-def _optimiser(optimiser: OptimiserConfig, batch: int) -> str:
+def _optimizer(optimizer: OptimizerConfig, batch: int) -> str:
     rates = {
         "linear": "constant, then falling linearly to zero",
-        "step": f"a tenth after every {optimiser.step_epochs} epochs",
+        "step": f"a tenth after every {optimizer.step_epochs} epochs",
         "plateau": "falling when the loss stalls",
         "cosine": "falling as a cosine",
         "constant": "constant",
     }
-    words = f"Adam, learning rate {optimiser.learning_rate:g}, {rates[optimiser.schedule]}; batches of {batch}"
-    averaged = f"; generators averaged over steps ({optimiser.ema_decay:g})"
-    return words + (averaged if optimiser.ema_decay else "")
+    words = f"Adam, learning rate {optimizer.learning_rate:g}, {rates[optimizer.schedule]}; batches of {batch}"
+    averaged = f"; generators averaged over steps ({optimizer.ema_decay:g})"
+    return words + (averaged if optimizer.ema_decay else "")
 
 
 def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None) -> str:

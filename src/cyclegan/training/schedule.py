@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cyclegan.config.schema import OptimiserConfig, RunConfig
+from cyclegan.config.schema import OptimizerConfig, RunConfig
 
 
-def progress(step: int, epochs: float, minutes: float, *, optimiser: OptimiserConfig, run: RunConfig) -> float:
+def progress(step: int, epochs: float, minutes: float, *, optimizer: OptimizerConfig, run: RunConfig) -> float:
     """Share of the training that is done, 0 to 1: the largest among epochs, steps and minutes."""
-    shares = [epochs / (optimiser.epochs + optimiser.epochs_decay)]
+    shares = [epochs / (optimizer.epochs + optimizer.epochs_decay)]
     if run.max_steps is not None:
         shares.append(step / run.max_steps)
     if run.max_minutes is not None:
@@ -18,7 +18,7 @@ def progress(step: int, epochs: float, minutes: float, *, optimiser: OptimiserCo
     return min(1.0, max(shares))
 
 
-def schedule_epoch(share: float, epochs: float, *, config: OptimiserConfig, run: RunConfig) -> float:
+def schedule_epoch(share: float, epochs: float, *, config: OptimizerConfig, run: RunConfig) -> float:
     """The epoch, from 1, whose learning rate holds: the real one, or with a budget the one the budget stands for.
 
     A budget of steps or minutes is a whole training in little, its decay included, and moves through the
@@ -29,7 +29,7 @@ def schedule_epoch(share: float, epochs: float, *, config: OptimiserConfig, run:
     return 1.0 + share * (config.epochs + config.epochs_decay)
 
 
-def rate_factor(epoch: float, config: OptimiserConfig) -> float:
+def rate_factor(epoch: float, config: OptimizerConfig) -> float:
     """The learning rate at an epoch, from 1, as a share of the initial one ("plateau" is decided elsewhere: 1).
 
     "linear": 1 - max(0, e - n)/(n_decay + 1), never zero in epochs 1 to n + n_decay [R, older versions];

@@ -17,13 +17,13 @@ from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
-from cyclegan.runs import checkpoint as optimiser_state
+from cyclegan.runs import checkpoint as optimizer_state
 from cyclegan.runs.checkpoint import Checkpoint
 from cyclegan.training.schedule import rate_factor, schedule_epoch
 
 
 class Training:
-    """The state of a training: networks, optimisers, average, and how far it is."""
+    """The state of a training: networks, optimizers, average, and how far it is."""
 
     def __init__(self, config: Config, fabric: Fabric):
         self.config, self.fabric = config, fabric
@@ -31,15 +31,15 @@ class Training:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.allow(self.method, config.run.winograd)
         self.module: Any = fabric.setup_module(self.method)
-        decay = config.optimiser.ema_decay
+        decay = config.optimizer.ema_decay
         self.average = Average(self.method.generators, decay) if decay else None
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
-        self.optimisers: list[Any] = [
+        self.optimizers: list[Any] = [
             fabric.setup_optimizers(self._adam(side))
             for side in (self.method.generators_side(), self.method.discriminators.parameters())
         ]
-        self.plateau = ReduceLROnPlateau(self.optimisers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
+        self.plateau = ReduceLROnPlateau(self.optimizers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
         self.step = 0
         self.minutes = 0.0
@@ -54,7 +54,7 @@ class Training:
         self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and count of steps
 
     def _adam(self, side: Iterator[nn.Parameter]) -> torch.optim.Adam:
-        settings = self.config.optimiser
+        settings = self.config.optimizer
         # The fused step is faster, but unscales 16-bit gradients itself, after they should have been clipped.
         fused = self.fabric.device.type in ("cpu", "cuda") and self.config.run.precision != "16-mixed"
         return torch.optim.Adam(
@@ -110,14 +110,14 @@ class Training:
         return epochs + (self.step - step) / (self.steps_per_epoch or 1)
 
     def set_rate(self, share: float) -> float:
-        """Set both optimisers' learning rate for the coming step and return it."""
-        optimiser, run = self.config.optimiser, self.config.run
-        if optimiser.schedule == "plateau":
-            rate = self.optimisers[0].param_groups[0]["lr"]
+        """Set both optimizers' learning rate for the coming step and return it."""
+        optimizer, run = self.config.optimizer, self.config.run
+        if optimizer.schedule == "plateau":
+            rate = self.optimizers[0].param_groups[0]["lr"]
         else:
-            epoch = schedule_epoch(share, self.epochs(), config=optimiser, run=run)
-            rate = optimiser.learning_rate * rate_factor(epoch, optimiser)
-        for each in self.optimisers:
+            epoch = schedule_epoch(share, self.epochs(), config=optimizer, run=run)
+            rate = optimizer.learning_rate * rate_factor(epoch, optimizer)
+        for each in self.optimizers:
             for group in each.param_groups:
                 group["lr"] = rate
         return float(rate)
@@ -152,7 +152,7 @@ class Training:
             self.fabric.backward(total(terms) / len(batches))
             seen.append(_detached(terms))
             made.append(_detached(image))
-        self._apply(self.optimisers[0])
+        self._apply(self.optimizers[0])
         self.method.discriminators.requires_grad_(True)
         if self.average is not None:
             self.average.update(self.method.generators)
@@ -164,7 +164,7 @@ class Training:
             terms = self.module.discriminators_loss(batch, image)
             self.fabric.backward(total(terms) / len(batches))
             seen.append(_detached(terms))
-        self._apply(self.optimisers[1])
+        self._apply(self.optimizers[1])
         return seen
 
     def _with_sync_at_last(self, batches: Sequence[Batch], images: Iterable[Images]) -> Iterator[tuple[Batch, Images]]:
@@ -174,12 +174,12 @@ class Training:
             with self.fabric.no_backward_sync(self.module, enabled=number < len(batches)):
                 yield batch, next(images)
 
-    def _apply(self, optimiser: Any) -> None:
-        norm = self.config.optimiser.clip_norm
+    def _apply(self, optimizer: Any) -> None:
+        norm = self.config.optimizer.clip_norm
         if norm is not None:
-            self.fabric.clip_gradients(self.module, optimiser, max_norm=norm, error_if_nonfinite=False)
-        optimiser.step()
-        optimiser.zero_grad()
+            self.fabric.clip_gradients(self.module, optimizer, max_norm=norm, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
 
     def settle(self) -> bool:
         """Bring the latest steps' terms, averaged over the processes, to `pending`. False if one is not finite.
@@ -199,7 +199,7 @@ class Training:
         self.settle()
         total, steps = self.epoch_loss
         self.epoch_loss = [0.0, 0.0]
-        if self.config.optimiser.schedule == "plateau" and math.isfinite(total):
+        if self.config.optimizer.schedule == "plateau" and math.isfinite(total):
             self.plateau.step(total / steps)
 
     def judge(self, score: float) -> bool:
@@ -220,12 +220,12 @@ class Training:
         parts = self._gathered(mine)
         if not self.fabric.is_global_zero:
             return None
-        tensors, groups = optimiser_state.flatten([o.state_dict() for o in self.optimisers])
+        tensors, groups = optimizer_state.flatten([o.state_dict() for o in self.optimizers])
         return Checkpoint(
             config_toml=to_toml(self.config),
             weights=self.method.state_dict(),
             ema=None if self.average is None else self.average.generators.state_dict(),
-            optimisers=tensors,
+            optimizers=tensors,
             processes=[part[0] for part in parts],
             state={
                 "step": self.step,
@@ -239,7 +239,7 @@ class Training:
                 "best": [self.best, self.best_step, self.not_better],
                 "epoch_loss": self.epoch_loss,
                 "plateau": {k: v for k, v in self.plateau.state_dict().items() if isinstance(v, int | float)},
-                "optimisers": groups,
+                "optimizers": groups,
                 "precision": self.fabric.strategy.precision.state_dict(),
             },
         )
@@ -252,7 +252,7 @@ class Training:
             self.average.generators.load_state_dict(saved.ema)
             self.average.updates = state["averaged"]
         for each, values in zip(
-            self.optimisers, optimiser_state.unflatten(saved.optimisers, state["optimisers"]), strict=True
+            self.optimizers, optimizer_state.unflatten(saved.optimizers, state["optimizers"]), strict=True
         ):
             each.load_state_dict(values)
         self.step, self.minutes = state["step"], state["minutes"]

@@ -156,20 +156,20 @@ class Loop:
     ):
         self.training, self.folder, self.monitors = training, run, monitors
         self.config, self.fabric = training.config, training.fabric
-        data, optimiser = self.config.data, self.config.optimiser
+        data, optimizer = self.config.data, self.config.optimizer
         dataset = make_dataset(self.config, domains.train, cache)
         batches = Batches(
             len(dataset), data.batch_size, process=self.fabric.global_rank, processes=self.fabric.world_size
         )
-        self.steps_per_epoch = -(-batches.per_epoch // optimiser.accumulate)
+        self.steps_per_epoch = -(-batches.per_epoch // optimizer.accumulate)
         if training.count_epochs_by(self.steps_per_epoch):
             monitors.message(
                 f"An epoch has {self.steps_per_epoch} steps now, since images or processes are others than before; "
                 f"the training goes on after {training.epochs():.1f} epochs."
             )
         epochs, self.since = training.origin
-        batches.first = round(epochs * batches.per_epoch) + (training.step - self.since) * optimiser.accumulate
-        self.images_per_step = 2 * data.batch_size * optimiser.accumulate * self.fabric.world_size
+        batches.first = round(epochs * batches.per_epoch) + (training.step - self.since) * optimizer.accumulate
+        self.images_per_step = 2 * data.batch_size * optimizer.accumulate * self.fabric.world_size
         self.broken: dict[str, str] = {}  # unreadable images of all processes, and what is to be said of them
         self.unread: dict[str, str] = {}  # those of this process that are not yet said
         self.advised: set[str] = set()  # matters on which advice was given
@@ -196,7 +196,7 @@ class Loop:
         with StopRequests(say=self.fabric.is_global_zero) as stop, closing(self.batches):
             while (share := self._share()) < 1 and not self._stalled():
                 rate = training.set_rate(share)
-                training.train_step([self._next_batch() for _ in range(self.config.optimiser.accumulate)])
+                training.train_step([self._next_batch() for _ in range(self.config.optimizer.accumulate)])
                 stopping, saving = self._agree(stop.received, clock.since_save() >= settings.save_minutes)
 
                 step = training.step
@@ -236,7 +236,7 @@ class Loop:
             self.training.step,
             self.training.epochs(),
             self.training.minutes,
-            optimiser=self.config.optimiser,
+            optimizer=self.config.optimizer,
             run=self.config.run,
         )
 

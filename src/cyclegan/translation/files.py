@@ -102,7 +102,7 @@ def run(
     """Do the jobs in their order; an unreadable or too large image is told in its `Done` and does not end the rest.
 
     `side_by_side` writes input and result beside each other, in 8 bit. `alpha` is "keep" to put it back where the
-    file can hold it, or the colour that transparent parts are laid on. Raises `CycleGANError` when results cannot be
+    file can hold it, or the color that transparent parts are laid on. Raises `CycleGANError` when results cannot be
     written.
     """
     reading = translator.reading if alpha == "keep" else translator.reading._replace(background=alpha)

@@ -1,7 +1,7 @@
-"""Less flicker in video: normalisation by statistics that are smoothed from frame to frame.
+"""Less flicker in video: normalization by statistics that are smoothed from frame to frame.
 
-A generator normalises each frame by its own mean and variance, so that a thing that enters at one side changes the
-colours at the other. Smoothing them exponentially over time takes most of that away; moving things stay as they are.
+A generator normalizes each frame by its own mean and variance, so that a thing that enters at one side changes the
+colors at the other. Smoothing them exponentially over time takes most of that away; moving things stay as they are.
 """
 
 import copy
@@ -47,7 +47,7 @@ def smoothed(translator: Translator, share: float) -> Translator:
     generator = copy.deepcopy(translator.generator)
     norms = [(m, n, c) for m in generator.modules() for n, c in m.named_children() if isinstance(c, NORMS)]
     if not norms:
-        raise UsageError("--smooth needs a generator that normalises each image by itself, and no export.")
+        raise UsageError("--smooth needs a generator that normalizes each image by itself, and no export.")
     for module, name, norm in norms:
         setattr(module, name, SmoothedNorm(norm, share))
     settings = translator.reading.span, translator.writing.span

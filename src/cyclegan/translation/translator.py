@@ -170,7 +170,7 @@ class Translator:
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
     def seen(self, pixels: Pixels) -> Pixels:
-        """What the generator gets to see of an image: all of it, but for colourisation, which sees it in grey."""
+        """What the generator gets to see of an image: all of it, but for colorisation, which sees it in gray."""
         seen = self.method.seen(to_tensor(pixels.values)[None])[0]
         return replace(pixels, values=to_values(seen, pixels.dtype, pixels.span))
 
@@ -181,7 +181,7 @@ class Translator:
             raise UsageError(f"The picture of mode {image.mode} {error}.") from None
 
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
-        """Grey, colour and colour with alpha for networks of grey or colour, else as many channels as they have."""
+        """Gray, color and color with alpha for networks of gray or color, else as many channels as they have."""
         bits, last = 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
         if self.reading.span is None and array.dtype.kind == "f":
             array = array.clip(0, 1)

@@ -1,4 +1,4 @@
-"""Video through a translator: its timing, sound and colour tags stay (extra `video`)."""
+"""Video through a translator: its timing, sound and color tags stay (extra `video`)."""
 
 import os
 import sys
@@ -167,7 +167,7 @@ class _Copy:
         rate = self.pictures.average_rate or self.pictures.base_rate or 25
         out = self.made.add_stream(self.codec, rate=rate, options=self.options)
         out.width, out.height = width, height
-        out.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"  # half the colours need even sides
+        out.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"  # half the colors need even sides
         out.codec_context.time_base = self.pictures.time_base  # so that uneven times stay as they are
         for tag in TAGS:
             setattr(out.codec_context, tag, getattr(self.pictures.codec_context, tag))

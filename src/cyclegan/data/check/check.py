@@ -78,8 +78,8 @@ def check_data(
         ]
     )
     two = [part for part in parts if part.split == "train" and part.readable]
-    all_grey = len(two) == 2 and all(look.grey for part in two for look in part.readable)
-    return Check(tuple(parts), findings, outlook(parts, config), recommended(words, findings, all_grey))
+    all_gray = len(two) == 2 and all(look.gray for part in two for look in part.readable)
+    return Check(tuple(parts), findings, outlook(parts, config), recommended(words, findings, all_gray))
 
 
 def _plan(domains: Domains) -> list[tuple[Split, int, Sequence[Source]]]:

@@ -28,7 +28,7 @@ def watch_looks(looks: Iterator[Look], total: int) -> Iterable[Look]:
 
 
 def show_check(check: Check, console: Console | None = None) -> None:
-    """Print all there is to say, with colours on a terminal and plainly elsewhere."""
+    """Print all there is to say, with colors on a terminal and plainly elsewhere."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDE)
     console.print(_table(check))
     for finding in check.findings:

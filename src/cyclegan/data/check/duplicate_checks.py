@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cyclegan.data.check.findings import Cases, Finding, Item, Level, Part
 from cyclegan.data.check.inspect import Look
-from cyclegan.imaging.perceptual_hash import ALIKE, Floats, fingerprints, groups, nearest, recoloured
+from cyclegan.imaging.perceptual_hash import ALIKE, Floats, fingerprints, groups, nearest, recolored
 
 FEW = 0.02  # share of copies within a part up to which they do no harm
 NAMED = 4  # images of a group that are named to people
@@ -28,10 +28,10 @@ class Match(NamedTuple):
     other: Look
 
     @property
-    def recoloured(self) -> bool:
-        """Whether their colours differ."""
+    def recolored(self) -> bool:
+        """Whether their colors differ."""
         assert self.one.thumb is not None and self.other.thumb is not None
-        return recoloured(self.one.thumb, self.other.thumb)
+        return recolored(self.one.thumb, self.other.thumb)
 
     def item(self) -> Item:
         """As a case of a finding."""
@@ -121,7 +121,7 @@ def _leaks(train: Sequence[Gallery], test: Sequence[Gallery]) -> Iterator[Findin
 def _across(a: Gallery, b: Gallery) -> Iterator[Finding]:
     small, large = sorted((a, b), key=lambda gallery: len(gallery.looks))
     matches = _matches(small, large)
-    same, other = ([match.item() for match in matches if match.recoloured == so] for so in (False, True))
+    same, other = ([match.item() for match in matches if match.recolored == so] for so in (False, True))
     if same:
         found = Cases([(small.part, same)])
         if found.share >= MOST and small.part.split == "train":
@@ -131,9 +131,9 @@ def _across(a: Gallery, b: Gallery) -> Iterator[Finding]:
             text = f"are images of {large.part.name}, too."
             yield found.finding("warning", "in both domains", text, "Decide for each to which domain it belongs.")
     if other:
-        grey = [each.part.name for each in (a, b) if all(look.grey for look in each.looks)]
-        how = f"in grey in {grey[0]}" if len(grey) == 1 else "in other colours"
+        gray = [each.part.name for each in (a, b) if all(look.gray for look in each.looks)]
+        how = f"in gray in {gray[0]}" if len(gray) == 1 else "in other colors"
         text = f"show what images of {large.part.name} show, {how}: they are pairs."
-        alone = ", --method colorization from the coloured ones alone" if grey else ""
+        alone = ", --method colorization from the colored ones alone" if gray else ""
         advice = f"--method pix2pix learns faster from pairs{alone}."
-        yield Cases([(small.part, other)]).finding("note", "recoloured domains", text, advice)
+        yield Cases([(small.part, other)]).finding("note", "recolored domains", text, advice)

@@ -17,7 +17,7 @@ OTHER_PICTURES = frozenset(
     (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
      ".dcm", ".dng", ".nef", ".cr2")
 )  # fmt: skip
-ONE_COLOUR, FAINT = 2.0, 6.0  # levels of 255: standard deviation of the luminance
+ONE_COLOR, FAINT = 2.0, 6.0  # levels of 255: standard deviation of the luminance
 MANY = 0.05  # share of a part's images from which something odd is no longer a note only
 MOSTLY = 0.9  # share of a part's images from which it is of one kind
 
@@ -51,7 +51,7 @@ ODD: dict[str, tuple[Callable[[Look], bool], Callable[[Look], str] | None, str, 
     "several pictures": (
         lambda look: look.header is not None and look.header.several,
         None,
-        "hold several pictures (frames or pages), of which the first is taken, unless grey pages are the channels.",
+        "hold several pictures (frames or pages), of which the first is taken, unless gray pages are the channels.",
         "Save the others as files of their own if they shall count.",
     ),
     "deep": (
@@ -64,13 +64,13 @@ ODD: dict[str, tuple[Callable[[Look], bool], Callable[[Look], str] | None, str, 
         lambda look: _mode(look).upper().endswith("A"),
         None,
         "can be transparent; transparent parts become white.",
-        "Choose another colour with --background, or learn transparency with 4 channels.",
+        "Choose another color with --background, or learn transparency with 4 channels.",
     ),
     "cmyk": (
         lambda look: _mode(look) == "CMYK",
         None,
-        "are in CMYK, the colours of print, which become RGB roughly.",
-        "Convert them by their colour profiles if colours matter.",
+        "are in CMYK, the colors of print, which become RGB roughly.",
+        "Convert them by their color profiles if colors matter.",
     ),
     "odd names": (
         lambda look: not str(look.path).isprintable(),
@@ -96,19 +96,19 @@ def in_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
     """What small pictures of the images show."""
     bars = cases(parts, lambda look: look.bars, lambda look: f"{look.bars:.0%} of it")
     if bars.share:
-        text = "have bars or a frame of one colour at their edges, which networks learn to draw."
+        text = "have bars or a frame of one color at their edges, which networks learn to draw."
         yield bars.finding(_level(bars), "bars", text, "Cut them off.")
-    empty = cases(parts, lambda look: look.contrast < ONE_COLOUR)
+    empty = cases(parts, lambda look: look.contrast < ONE_COLOR)
     if empty.share:
-        yield empty.finding("warning", "one colour", "show one colour and nothing else.", "Remove them.")
-    faint = cases(parts, lambda look: ONE_COLOUR <= look.contrast < FAINT)
+        yield empty.finding("warning", "one color", "show one color and nothing else.", "Remove them.")
+    faint = cases(parts, lambda look: ONE_COLOR <= look.contrast < FAINT)
     if faint.share:
         yield faint.finding("note", "faint", "have hardly any contrast.", "Look whether they are meant to be so.")
-    mixed = [part for part in parts if sum(look.grey for look in part.readable) < MOSTLY * len(part.readable)]
-    grey = cases(mixed, lambda look: look.grey)
-    if grey.share:
-        text = "have no colour, unlike the others."
-        yield grey.finding(_level(grey), "grey among colour", text, "Keep one kind, or networks mix the two.")
+    mixed = [part for part in parts if sum(look.gray for look in part.readable) < MOSTLY * len(part.readable)]
+    gray = cases(mixed, lambda look: look.gray)
+    if gray.share:
+        text = "have no color, unlike the others."
+        yield gray.finding(_level(gray), "gray among color", text, "Keep one kind, or networks mix the two.")
 
 
 def _level(found: Cases) -> Level:

@@ -94,17 +94,17 @@ def _median(values: Iterable[float]) -> float:
 
 
 def steps_an_epoch(parts: Sequence[Part], config: Config) -> int:
-    """Optimiser steps for all images of the larger domain [R], on one process."""
+    """Optimizer steps for all images of the larger domain [R], on one process."""
     images = max(part.total for part in parts if part.split == "train")
     batches = -(-min(images, config.data.max_images or images) // config.data.batch_size)
-    return -(-batches // config.optimiser.accumulate)
+    return -(-batches // config.optimizer.accumulate)
 
 
 def outlook(parts: Sequence[Part], config: Config) -> tuple[str, str]:
     """What training does with these images, in two sentences."""
-    data, run, optimiser = config.data, config.run, config.optimiser
+    data, run, optimizer = config.data, config.run, config.optimizer
     how = POLICIES[data.preprocess].format(load=data.load_size, crop=data.crop_size)
-    steps, epochs = steps_an_epoch(parts, config), optimiser.epochs + optimiser.epochs_decay
+    steps, epochs = steps_an_epoch(parts, config), optimizer.epochs + optimizer.epochs_decay
     budget = f"{epochs} epochs make {epochs * steps:,}"
     if run.max_minutes is not None:
         budget = f"training takes {run.max_minutes:g} minutes, unless you give a budget"
@@ -114,9 +114,9 @@ def outlook(parts: Sequence[Part], config: Config) -> tuple[str, str]:
     )
 
 
-def recommended(words: Sequence[str], findings: Sequence[Finding], all_grey: bool) -> str:
+def recommended(words: Sequence[str], findings: Sequence[Finding], all_gray: bool) -> str:
     """The command to train with: the user's own words behind `cyclegan train`, and what the findings ask for."""
     found = {finding.kind for finding in findings}
     squeezed = ["--preprocess", "scale_shortside_and_crop"] if "squeezed" in found else []
-    grey = ["--channels-a", "1", "--channels-b", "1"] if all_grey else []
-    return shlex.join(["cyclegan", "train", *words, *squeezed, *grey])
+    gray = ["--channels-a", "1", "--channels-b", "1"] if all_gray else []
+    return shlex.join(["cyclegan", "train", *words, *squeezed, *gray])

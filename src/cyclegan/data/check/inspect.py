@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import COLOUR, Half, Header, Reading, Source, UnreadableImage, preview, read_header
+from cyclegan.imaging.decode import COLOR, Half, Header, Reading, Source, UnreadableImage, preview, read_header
 from cyclegan.imaging.image import LUMA
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, Pixels
 from cyclegan.system.machine import processors
@@ -25,7 +25,7 @@ ALONE = 64  # fewer files are looked at in this process
 TOLERANCE = 12  # levels of 255 within which a surface counts as uniform, JPEG's noise in mind
 SHARP = 24  # levels by which a picture begins at the edge of a bar
 THINNEST_BAR = 0.02  # of the picture's width or height
-GREY = 8  # levels that the channels of a picture without colour may differ by, JPEG's noise in mind
+GRAY = 8  # levels that the channels of a picture without color may differ by, JPEG's noise in mind
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Look:
     """What is known of one image. Without `header` it cannot be read; what stands below `header` is of the pixels."""
 
     source: Source
-    reading: Reading = COLOUR
+    reading: Reading = COLOR
     problem: str = ""  # one sentence; empty when the image is good
     header: Header | None = None
     digest: bytes = b""  # equal for files of equal bytes
     thumb: Pixels | None = None  # (16, 16, 3), of what is inside the bars
     bars: float = 0.0  # share of the picture that uniform bars at opposite sides take
     contrast: float = 0.0  # standard deviation of the luminance, in levels of 255
-    grey: bool = False  # no colour, however it is stored
+    gray: bool = False  # no color, however it is stored
 
     @property
     def path(self) -> Path:
@@ -53,7 +53,7 @@ class Look:
         return self.header.size if self.header is not None else (0, 0)
 
 
-def look(source: Source, pixels: bool = True, reading: Reading = COLOUR) -> Look:
+def look(source: Source, pixels: bool = True, reading: Reading = COLOR) -> Look:
     """Look at one file, at the header alone unless `pixels`. It raises nothing about what files hold."""
     try:
         seen = Look(source, reading, header=read_header(source))
@@ -72,7 +72,7 @@ def look_at(
     workers = processors() if workers is None else workers
     if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be at least 0.")
-    ways = readings if readings is not None else repeat(COLOUR)
+    ways = readings if readings is not None else repeat(COLOR)
     if workers == 0 or len(sources) < ALONE:
         yield from map(look, sources, repeat(True), ways)
         return
@@ -105,7 +105,7 @@ def _seen(known: Look, image: Image.Image) -> Look:
         thumb=thumb,
         bars=1 - inside.size / values.size,
         contrast=float(luminance[within].std()),
-        grey=bool((channels.max(2) - channels.min(2)).max() <= GREY),
+        gray=bool((channels.max(2) - channels.min(2)).max() <= GRAY),
     )
 
 
@@ -131,7 +131,7 @@ def find_bars(luminance: Floats) -> Bars:
     """The bars of a letterbox, a pillarbox or a frame in a picture (H, W), 0 to 255.
 
     They are uniform, alike at opposite sides, and the picture begins sharply beside them: neither skies nor the plain
-    ground of a photographed thing are taken for bars. Colours are left aside, since JPEG smears them over edges.
+    ground of a photographed thing are taken for bars. Colors are left aside, since JPEG smears them over edges.
     """
     top, bottom = _opposite(luminance)
     left, right = _opposite(luminance[top : len(luminance) - bottom].T)

@@ -1,7 +1,7 @@
 """The built-in data set: landscapes drawn from a seed, each in summer and in winter.
 
-What is seen of a scene in one season tells what it is in the other: roofs keep a band of their colour under the
-snow, crowns keep their shade under the frost. So there is a truth for every translation, and it can be learnt.
+What is seen of a scene in one season tells what it is in the other: roofs keep a band of their color under the
+snow, crowns keep their shade under the frost. So there is a truth for every translation, and it can be learned.
 """
 
 import math
@@ -20,7 +20,7 @@ from cyclegan.data.layouts import NAMES
 from cyclegan.errors import CycleGANError, UsageError
 
 Season = Literal["summer", "winter"]
-Colour = tuple[float, float, float]  # red, green, blue, 0 to 255
+Color = tuple[float, float, float]  # red, green, blue, 0 to 255
 Points = list[tuple[float, float]]  # in the unit square, y downwards
 
 OVERSAMPLING = 4
@@ -29,22 +29,22 @@ FIRST_TEST_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of a season; pairs run from one end to the other (top to bottom, far to near, dark to light)."""
+    """The colors of a season; pairs run from one end to the other (top to bottom, far to near, dark to light)."""
 
-    sky: tuple[Colour, Colour]
-    warm: Colour  # of the horizon, late in the day
-    sun: Colour
-    ridge: tuple[Colour, Colour]
-    ridge_light: tuple[Colour, Colour]
-    hill: tuple[Colour, Colour]
-    hill_light: Colour
-    water: tuple[Colour, Colour]
-    path: Colour
-    fir: tuple[Colour, Colour]
-    crown: tuple[Colour, Colour]
-    crown_light: Colour
-    roof_cover: Colour | None
-    window: Colour
+    sky: tuple[Color, Color]
+    warm: Color  # of the horizon, late in the day
+    sun: Color
+    ridge: tuple[Color, Color]
+    ridge_light: tuple[Color, Color]
+    hill: tuple[Color, Color]
+    hill_light: Color
+    water: tuple[Color, Color]
+    path: Color
+    fir: tuple[Color, Color]
+    crown: tuple[Color, Color]
+    crown_light: Color
+    roof_cover: Color | None
+    window: Color
 
 
 SUMMER = Palette(
@@ -82,11 +82,11 @@ WINTER = Palette(
 )
 
 PALETTES: dict[str, Palette] = {"summer": SUMMER, "winter": WINTER}
-WALLS: tuple[Colour, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (222, 188, 116))
-ROOFS: tuple[Colour, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
+WALLS: tuple[Color, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (222, 188, 116))
+ROOFS: tuple[Color, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
+def mix(a: Color, b: Color, share: float) -> Color:
     """From `a` (0) to `b` (1)."""
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
@@ -99,45 +99,45 @@ class Canvas:
         self.image = Image.new("RGB", (self.side, self.side))
         self.pen = ImageDraw.Draw(self.image)
 
-    def polygon(self, points: Sequence[tuple[float, float]], colour: Colour) -> None:
+    def polygon(self, points: Sequence[tuple[float, float]], color: Color) -> None:
         """Fill a polygon."""
-        self.pen.polygon([(x * self.side, y * self.side) for x, y in points], fill=_bytes(colour))
+        self.pen.polygon([(x * self.side, y * self.side) for x, y in points], fill=_bytes(color))
 
-    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+    def disc(self, x: float, y: float, radius: float, color: Color) -> None:
         """Fill a circle."""
         s = self.side
         box = ((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s)
-        self.pen.ellipse(box, fill=_bytes(colour))
+        self.pen.ellipse(box, fill=_bytes(color))
 
-    def line(self, points: Sequence[tuple[float, float]], width: float, colour: Colour) -> None:
+    def line(self, points: Sequence[tuple[float, float]], width: float, color: Color) -> None:
         """Draw a line with round joints."""
         scaled = [(x * self.side, y * self.side) for x, y in points]
-        self.pen.line(scaled, fill=_bytes(colour), width=max(1, round(width * self.side)), joint="curve")
+        self.pen.line(scaled, fill=_bytes(color), width=max(1, round(width * self.side)), joint="curve")
 
-    def shaded(self, points: Sequence[tuple[float, float]], top: Colour, bottom: Colour) -> None:
+    def shaded(self, points: Sequence[tuple[float, float]], top: Color, bottom: Color) -> None:
         """Fill a polygon with a vertical gradient from its highest to its lowest point."""
         mask = Image.new("L", self.image.size)
         ImageDraw.Draw(mask).polygon([(x * self.side, y * self.side) for x, y in points], fill=255)
         first, last = min(y for _, y in points), max(y for _, y in points)
         self.image.paste(_gradient(self.side, first, last, top, bottom), (0, 0), mask)
 
-    def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
-        """Blend a colour over everything so far, fading with the distance from a point."""
+    def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
+        """Blend a color over everything so far, fading with the distance from a point."""
         at = (np.arange(self.side) + 0.5) / self.side
         distance = ((at[None, :] - x) ** 2 + (at[:, None] - y) ** 2) / radius**2
         mask = np.round(255 * strength * np.exp(-distance)).astype(np.uint8)
-        self.image.paste(_bytes(colour), (0, 0, self.side, self.side), Image.fromarray(mask))
+        self.image.paste(_bytes(color), (0, 0, self.side, self.side), Image.fromarray(mask))
 
     def reduced(self) -> Image.Image:
         """The picture in the size that was asked for."""
         return self.image.reduce(OVERSAMPLING)
 
 
-def _bytes(colour: Colour) -> tuple[int, int, int]:
-    return round(colour[0]), round(colour[1]), round(colour[2])
+def _bytes(color: Color) -> tuple[int, int, int]:
+    return round(color[0]), round(color[1]), round(color[2])
 
 
-def _gradient(side: int, first: float, last: float, top: Colour, bottom: Colour) -> Image.Image:
+def _gradient(side: int, first: float, last: float, top: Color, bottom: Color) -> Image.Image:
     share = np.clip(((np.arange(side) + 0.5) / side - first) / max(last - first, 1e-9), 0, 1)[:, None]
     column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
     return Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize((side, side), Image.Resampling.NEAREST)
@@ -211,7 +211,7 @@ class Landscape:
             self.canvas.shaded(ground(line), mix(dark, haze, 0.1), mix(dark, haze, 0.75))
             self.facets(line, mix(light, haze, 0.15 + 0.2 * (1 - near)))
 
-    def facets(self, line: Points, light: Colour) -> None:
+    def facets(self, line: Points, light: Color) -> None:
         """The lit side of every peak: from the summit down to the right."""
         for i in range(2, len(line) - 2):
             x, y = line[i]
@@ -239,8 +239,8 @@ class Landscape:
         for number in range(3):
             near = number / 2
             line = outline(c, self.horizon + 0.06 + 0.17 * number, 0.018 + 0.012 * near, 2, sharp=False)
-            ground_colour = mix(*p.hill, near)
-            self.canvas.shaded(ground(line), mix(ground_colour, p.hill_light, 0.55), ground_colour)
+            ground_color = mix(*p.hill, near)
+            self.canvas.shaded(ground(line), mix(ground_color, p.hill_light, 0.55), ground_color)
             if number == 1 and extra == "lake":
                 self.lake(line)
             if number == 2 and extra == "path":
@@ -278,7 +278,7 @@ class Landscape:
             kinds[kind](x, height_at(line, x) + down, scale * c.uniform(0.85, 1.2))
 
     def fir(self, x: float, y: float, scale: float) -> None:
-        """Three tiers, light at the left and dark at the right; in winter the frost is in the colours."""
+        """Three tiers, light at the left and dark at the right; in winter the frost is in the colors."""
         light, dark = self.palette.fir
         shade = self.choose.uniform(0, 1)
         width, height = 0.045 * scale, 0.17 * scale
@@ -286,9 +286,9 @@ class Landscape:
         for tier in range(3):
             top, low = y - height + 0.045 * tier * scale, y - height + (0.075 + 0.042 * tier) * scale
             half = width * (0.55 + 0.225 * tier)
-            colour = mix(light, dark, 0.6 * shade)
-            self.canvas.polygon([(x, top), (x + half, low), (x - half, low)], mix(colour, dark, 0.6))
-            self.canvas.polygon([(x, top), (x, low), (x - half, low)], colour)
+            color = mix(light, dark, 0.6 * shade)
+            self.canvas.polygon([(x, top), (x + half, low), (x - half, low)], mix(color, dark, 0.6))
+            self.canvas.polygon([(x, top), (x, low), (x - half, low)], color)
             self.snow_on_tier(x, top, low, half)
 
     def snow_on_tier(self, x: float, top: float, low: float, half: float) -> None:
@@ -303,13 +303,13 @@ class Landscape:
     def leafy(self, x: float, y: float, scale: float) -> None:
         """A trunk and a crown of a few discs, lit from above left; the shade of its leaves shows in the frost too."""
         p, c = self.palette, self.choose
-        colour = mix(*p.crown, c.uniform(0, 1))
+        color = mix(*p.crown, c.uniform(0, 1))
         self.canvas.polygon(_box(x, y, 0.014 * scale, 0.07 * scale), (92, 64, 46))
         discs = [(c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)]
         for dark in (True, False):
             for dx, dy, radius in discs:
                 shift = 0 if dark else 0.011
-                tone = mix(colour, (20, 40, 40), 0.22) if dark else mix(colour, p.crown_light, 0.25)
+                tone = mix(color, (20, 40, 40), 0.22) if dark else mix(color, p.crown_light, 0.25)
                 self.canvas.disc(
                     x + (dx - shift) * scale,
                     y + (dy - 0.10 - shift) * scale,
@@ -318,7 +318,7 @@ class Landscape:
                 )
 
     def house(self, x: float, y: float, scale: float) -> None:
-        """A front with a gable roof; snow leaves a band of the roof's colour at the eaves."""
+        """A front with a gable roof; snow leaves a band of the roof's color at the eaves."""
         p, c = self.palette, self.choose
         wall, roof = c.choice(WALLS), c.choice(ROOFS)
         half, height, rise = 0.06 * scale, 0.06 * scale, 0.055 * scale

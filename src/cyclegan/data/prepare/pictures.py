@@ -11,7 +11,7 @@ from cyclegan.imaging.encode import holds
 from cyclegan.imaging.image import Pixels, Reading, shown
 from cyclegan.imaging.source import Unfit
 
-CHANNELS = {"L": 1, "1": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGBA": 4, "RGBa": 4}  # of modes; colour of all others
+CHANNELS = {"L": 1, "1": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGBA": 4, "RGBa": 4}  # of modes; color of all others
 SIGMA = 2.0  # pixels; of the blur before edges are looked for
 
 
@@ -43,7 +43,7 @@ def read(source: Source, suffix: str) -> Pixels:
 
 
 def joined(a: Pixels, b: Pixels) -> Pixels:
-    """Both side by side, in the size of the first, as colours of 8 bit."""
+    """Both side by side, in the size of the first, as colors of 8 bit."""
     pictures = [shown(each).convert("RGB") for each in (a, b.resized(a.size))]
     return Pixels(np.concatenate([np.asarray(each) for each in pictures], 1))
 
@@ -54,8 +54,8 @@ def edges(image: Pixels) -> Pixels:
         from skimage.feature import canny
     except ImportError:
         raise UsageError("--edges needs scikit-image: pip install 'cyclegan[edges]'.") from None
-    grey = np.asarray(shown(image).convert("L"), np.float32) / 255
-    found = canny(grey, SIGMA)  # type: ignore[no-untyped-call]
+    gray = np.asarray(shown(image).convert("L"), np.float32) / 255
+    found = canny(gray, SIGMA)  # type: ignore[no-untyped-call]
     return Pixels(np.where(found, 0, 255).astype(np.uint8)[..., None])
 
 

@@ -1,4 +1,4 @@
-"""Loss curves as SVG that takes its colours from the page it stands in."""
+"""Loss curves as SVG that takes its colors from the page it stands in."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 NOT_LOSSES = ("step", "epoch", "share", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
 MOST_POINTS = 600  # of a curve; more cannot be seen
-# matplotlib knows no CSS variables: it draws in these colours, which are replaced in the finished SVG.
+# matplotlib knows no CSS variables: it draws in these colors, which are replaced in the finished SVG.
 _STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
 _TEXT, _GRID, _FIRST, _SECOND = _STAND_INS
 
@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One group of losses: its heading, the label and colour variable of each curve, and the picture as SVG."""
+    """One group of losses: its heading, the label and color variable of each curve, and the picture as SVG."""
 
     heading: str
     legend: tuple[tuple[str, str], ...]
@@ -71,11 +71,11 @@ def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str
     figure = Figure(figsize=(5.2, 2.5), layout="constrained")
     axes = figure.add_subplot()
     every = -(-len(steps) // MOST_POINTS)
-    for values, colour in zip(curves, (_FIRST, _SECOND), strict=False):
+    for values, color in zip(curves, (_FIRST, _SECOND), strict=False):
         if len(values) >= 20:
-            axes.plot(steps[::every], values[::every], color=colour, linewidth=0.8, alpha=0.4)
+            axes.plot(steps[::every], values[::every], color=color, linewidth=0.8, alpha=0.4)
         line = smoothed(values) if len(values) >= 20 else np.asarray(values)
-        axes.plot(steps[::every], line[::every], color=colour, linewidth=1.8, solid_capstyle="round")
+        axes.plot(steps[::every], line[::every], color=color, linewidth=1.8, solid_capstyle="round")
     highest = max(float(np.quantile(values, 0.99)) for values in curves)
     lowest = min(min(values) for values in curves)
     axes.set_ylim(min(0.0, lowest), highest * 1.08 if highest > 0 else None)  # a spike would flatten all else
@@ -93,7 +93,7 @@ def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str
 
 
 def _inline(figure: Figure, prefix: str, heading: str) -> str:
-    """The figure as an <svg> element for HTML: no prologue, no metadata, names of its own, the page's colours."""
+    """The figure as an <svg> element for HTML: no prologue, no metadata, names of its own, the page's colors."""
     text = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -106,6 +106,6 @@ def _inline(figure: Figure, prefix: str, heading: str) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
     svg = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", svg)
-    for stand_in, colour in _STAND_INS.items():
-        svg = svg.replace(stand_in, colour)
+    for stand_in, color in _STAND_INS.items():
+        svg = svg.replace(stand_in, color)
     return svg

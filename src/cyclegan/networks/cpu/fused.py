@@ -1,6 +1,6 @@
 """Images between two convolutions: what is pointwise waits, and is done on the way into the next convolution's memory.
 
-A normalisation, a ReLU, the sum of a residual block and the border that a convolution needs would each walk over the
+A normalization, a ReLU, the sum of a residual block and the border that a convolution needs would each walk over the
 image once more, and each into new memory, which costs more than what is computed in it.
 """
 

@@ -71,7 +71,7 @@ class DirectConv:
 
 
 class ImageNorm:
-    """The normalisation of one image by its own statistics: one scale and one shift for each channel."""
+    """The normalization of one image by its own statistics: one scale and one shift for each channel."""
 
     def __init__(self, norm: nn.InstanceNorm2d | BatchNorm):
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps

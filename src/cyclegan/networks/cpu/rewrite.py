@@ -5,8 +5,8 @@ Where the time is saved, and where that is written:
 - 3x3 convolutions of stride 1 go by Winograd's F(6x8, 3x3) or the like, strip by strip in the cache (`tiles`).
 - Images are walked one at a time with channels last, in memory that is used again: new memory costs more than most of
   what is computed in it (`DirectConv`).
-- Normalisation, ReLU, residual sum and border are done in one pass, on the way into the next convolution's memory
-  (`pending`). Of a normalisation only the statistics are taken where it stands (`ImageNorm`), and biases before it,
+- Normalization, ReLU, residual sum and border are done in one pass, on the way into the next convolution's memory
+  (`pending`). Of a normalization only the statistics are taken where it stands (`ImageNorm`), and biases before it,
   which it takes away again, are left out.
 - The last convolution, whose few outputs leave vector units idle, does all rows of its kernel at once
   (`FewOutputsConv`).

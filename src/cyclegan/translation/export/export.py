@@ -237,9 +237,9 @@ def _make(
     graph = path if order.to == "onnx" else path.with_name("graph.onnx")
     writers.write_onnx(program, description, graph)
     if order.precision == "int8":
-        from cyclegan.translation.export.int8 import quantise
+        from cyclegan.translation.export.int8 import quantize
 
-        quantise(graph, calibration)
+        quantize(graph, calibration)
     if order.to == "web":
         write_page(graph, description, runtime_archive(order.web_runtime), path)
         return formats.open_export(graph, "cpu")

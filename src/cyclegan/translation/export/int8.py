@@ -1,4 +1,4 @@
-"""Convolutions in 8 bit integers, with ranges measured on images, by ONNX Runtime's own quantisation."""
+"""Convolutions in 8 bit integers, with ranges measured on images, by ONNX Runtime's own quantization."""
 
 import logging
 import warnings
@@ -11,7 +11,7 @@ from torch import Tensor
 from cyclegan.translation.exported import INPUT, library
 
 
-def quantise(path: Path, images: Sequence[Tensor]) -> None:
+def quantize(path: Path, images: Sequence[Tensor]) -> None:
     """Turn an ONNX file's convolutions into 8 bit ones, in place; `images` (1, C, H, W) tell the range of values.
 
     Weights are scaled by output channel, values by layer. Norms, transposed convolutions and the last convolution,

@@ -47,7 +47,7 @@ def runtime_archive(from_file: Path | None = None) -> Path:
 def write_page(graph: Path, description: Description, archive: Path, folder: Path) -> None:
     """Write the page's folder, with an ONNX file and the runtime in it. Raises `UsageError` for odd channels."""
     if not {description.in_channels, description.out_channels} <= {1, 3}:
-        raise UsageError("The page shows grey and colour images only, and this model has other channels.")
+        raise UsageError("The page shows gray and color images only, and this model has other channels.")
     folder.mkdir()
     page = resources.files("cyclegan.translation.export") / "web_page"
     for name in PAGE:

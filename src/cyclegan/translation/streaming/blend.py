@@ -1,6 +1,6 @@
 """Images of any size in overlapping windows, each translated alone: cheaper than the walk, and approximate.
 
-Instance norm sees each window's own mean and variance, so neighbours differ where they overlap. They are faded into
+Instance norm sees each window's own mean and variance, so neighbors differ where they overlap. They are faded into
 one another there, and the difference is measured: it says how far the result may be from that of the whole image.
 """
 
@@ -93,7 +93,7 @@ def starts(length: int, side: int) -> list[int]:
 
 
 def fades(length: int, side: int, begins: list[int]) -> Tensor:
-    """The weights (windows, side) of each window along a length: cosines towards neighbours, of sum 1 everywhere."""
+    """The weights (windows, side) of each window along a length: cosines toward neighbors, of sum 1 everywhere."""
     position = torch.arange(side) + 0.5
     weights = torch.ones(len(begins), side)
     for number, (one, other) in enumerate(pairwise(begins)):

@@ -1,8 +1,8 @@
 """Images of any size through a generator in bounded memory, with the result of the whole image.
 
-A generator with instance norm looks at the whole image: each normalisation needs the mean and variance over all pixels.
-Cutting an image into tiles and translating each alone therefore changes colours and shows seams. Here the network is
-walked stage by stage instead: what lies between two normalisations is computed band by band of rows, each with the
+A generator with instance norm looks at the whole image: each normalization needs the mean and variance over all pixels.
+Cutting an image into tiles and translating each alone therefore changes colors and shows seams. Here the network is
+walked stage by stage instead: what lies between two normalizations is computed band by band of rows, each with the
 rows around it that its convolutions need, while mean and variance are gathered over all bands; then the next stage
 begins. What stages hand over is kept in memory or, beyond a budget, in a temporary file. Large arrays that are cheaper
 to compute again than to keep are computed again.
@@ -67,7 +67,7 @@ class Walk:
             left, right, top, bottom = module.padding
             return Mirrored(below, top, bottom, left, right)
         if isinstance(module, nn.InstanceNorm2d | BatchNorm):
-            return self._normalised(below, module)
+            return self._normalized(below, module)
         if isinstance(module, Dropout) and module.noise_seed is not None:
             return Dropped(below, module)
         if isinstance(module, nn.Dropout | nn.Identity):
@@ -114,7 +114,7 @@ class Walk:
         size = 4 * array.channels * array.height * array.width
         return Kept(array, bands, on_disk=size > self.memory * KEPT_SHARE)
 
-    def _normalised(self, array: Rows, norm: nn.InstanceNorm2d | BatchNorm) -> Rows:
+    def _normalized(self, array: Rows, norm: nn.InstanceNorm2d | BatchNorm) -> Rows:
         """The image's own statistics applied, in translation those of batch norm as well."""
         if array.height < self.full_height:  # at full resolution arrays are largest, and cheapest to compute again
             array = self._kept(array)
@@ -135,9 +135,9 @@ def statistics(array: Rows, bands: Bands) -> tuple[Tensor, Tensor]:
     for first, end in bands:
         for chunk in torch.split(array.rows(first, end)[0], rows, 1):
             values = (chunk if chunk.is_cuda else chunk.cpu()).flatten(1).double()  # not all GPUs have doubles
-            n, centre = values.shape[1], values.mean(1)
-            values -= centre[:, None]
-            within, shift = torch.linalg.vecdot(values, values).cpu(), centre.cpu() - mean
+            n, center = values.shape[1], values.mean(1)
+            values -= center[:, None]
+            within, shift = torch.linalg.vecdot(values, values).cpu(), center.cpu() - mean
             squares = squares + within + shift.square() * count * n / (count + n)
             mean = mean + shift * n / (count + n)
             count += n

@@ -63,7 +63,7 @@ function draw(picture, canvas) {
   return scale < 1;
 }
 
-// Pixels to planes (C, H, W) in [-1, 1]; grey by the weights of ITU-R BT.601.
+// Pixels to planes (C, H, W) in [-1, 1]; gray by the weights of ITU-R BT.601.
 function toPlanes(canvas, channels) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const count = canvas.width * canvas.height;
