@@ -1,4 +1,4 @@
-"""How well the doctor tells illnesses apart: sabotaged trainings, three seeds of each, and what it finds in them.
+"""How well the doctor tells issues apart: sabotaged trainings, three seeds of each, and what it finds in them.
 
 ``python benchmarks/diagnosis.py`` trains them all, which takes about an hour on one core, and writes the table, the
 curves and the pictures of ``docs/reading-the-curves.md``. Stop it whenever you like: started again, it goes on
@@ -22,7 +22,7 @@ BEGIN, END = "<!-- diagnoses: begin -->", "<!-- diagnoses: end -->"
 
 @dataclass(frozen=True)
 class Result:
-    """What was found in one training: how sure of each illness, by its heading."""
+    """What was found in one training: how sure of each issue, by its heading."""
 
     variant: str
     seed: int
@@ -42,8 +42,8 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
 
     def measure(variant: str, seed: int) -> Result:
-        complaints = diagnose(train_sabotaged(variant, seed, chosen.out)).complaints
-        found = {complaint.illness: str(complaint.certainty) for complaint in complaints}
+        issues = diagnose(train_sabotaged(variant, seed, chosen.out)).issues
+        found = {issue.issue: str(issue.certainty) for issue in issues}
         print(f"{variant}, seed {seed}: {found}", flush=True)
         return Result(variant, seed, SABOTAGES[variant].steps, found)
 
@@ -58,21 +58,21 @@ def main() -> None:
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
         draw_curves(chosen.out / "runs").savefig(DOCS.with_name("curves.png"))
-        draw_pictures(chosen.out / "runs").save(DOCS.with_name("illnesses.jpg"), quality=88)
+        draw_pictures(chosen.out / "runs").save(DOCS.with_name("issues.jpg"), quality=88)
 
 
 def rows(results: Sequence[Result]) -> list[str]:
-    """The table in Markdown: a row for each sabotage, a column for each illness by its number."""
+    """The table in Markdown: a row for each sabotage, a column for each issue by its number."""
     names = [name for name in SABOTAGES if any(r.variant == name for r in results)]
-    illnesses = [s.illness for s in SABOTAGES.values() if s.illness]
-    lines = ["| What was done | Meant to be found as | " + " | ".join(str(n + 1) for n in range(len(illnesses))) + " |"]
-    lines.append("| --- | --- |" + " ---: |" * len(illnesses))
+    issues = [s.issue for s in SABOTAGES.values() if s.issue]
+    lines = ["| What was done | Meant to be found as | " + " | ".join(str(n + 1) for n in range(len(issues))) + " |"]
+    lines.append("| --- | --- |" + " ---: |" * len(issues))
     for name in names:
         own = [r for r in results if r.variant == name]
-        count = Counter(illness for r in own for illness in r.found)
-        meant = SABOTAGES[name].illness
-        cells = [(f"**{count[i]}**" if i == meant else f"{count[i]}") if count[i] else "·" for i in illnesses]
-        number = f"{illnesses.index(meant) + 1}. {meant}" if meant else "–"
+        count = Counter(issue for r in own for issue in r.found)
+        meant = SABOTAGES[name].issue
+        cells = [(f"**{count[i]}**" if i == meant else f"{count[i]}") if count[i] else "·" for i in issues]
+        number = f"{issues.index(meant) + 1}. {meant}" if meant else "–"
         lines.append(f"| {SABOTAGES[name].words} | {number} | {' | '.join(cells)} |")
     return lines
 

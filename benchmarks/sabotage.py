@@ -25,7 +25,7 @@ class Sabotage:
     """What is done, in words, the heading under which the doctor is to find it ("" for nothing), and how."""
 
     words: str
-    illness: str
+    issue: str
     steps: int
     data: str = "seasons"
     settings: dict[str, Any] = field(default_factory=dict)

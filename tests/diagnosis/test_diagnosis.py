@@ -1,4 +1,4 @@
-"""The doctor: its measures against closed forms, every illness in drawn evidence, real ones in sabotaged trainings."""
+"""The doctor: its measures against closed forms, every issue in drawn evidence, real ones in sabotaged trainings."""
 
 import dataclasses
 import json
@@ -21,11 +21,11 @@ from cyclegan import diagnose
 from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.data.select import find_data
-from cyclegan.diagnosis import statistics as symptoms
-from cyclegan.diagnosis.checks import ILLNESSES, findings
-from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side, look
+from cyclegan.diagnosis import statistics as stats
+from cyclegan.diagnosis.checks import CHECKS, run_checks
+from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence, collect_evidence
 from cyclegan.diagnosis.finding import graded
-from cyclegan.diagnosis.samples import samples_of, starting_size
+from cyclegan.diagnosis.samples import initial_weight_rms, read_samples
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.methods import build_method
@@ -51,7 +51,7 @@ def logits(mean: float, deviation: float = 0.4) -> Tensor:
     return mean + deviation * noise(SCENES, 1, 8, 8, seed=round(100 * mean))
 
 
-def side(**changes: Any) -> Side:
+def side(**changes: Any) -> DirectionEvidence:
     """A direction in which all is well: translations are the truth."""
     summer, winter = scenes("summer"), scenes("winter")
     whole = {
@@ -66,7 +66,7 @@ def side(**changes: Any) -> Side:
         "fake": logits(0.35),
         "gradients": {"G_A": 12.0, "cycle_A": 5.0, "idt_A": 4.0},
     }
-    return Side(**(whole | changes))
+    return DirectionEvidence(**(whole | changes))
 
 
 def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None, **changes: Any) -> Evidence:
@@ -96,7 +96,7 @@ def changed(**settings: Any) -> Config:
 
 
 def ill() -> dict[str, Evidence]:
-    """One training for each illness, by its heading."""
+    """One training for each issue, by its heading."""
     summer, winter = scenes("summer"), scenes("winter")
     turned = winter[:, [1, 2, 0]]
     one = winter[:1].expand(SCENES, -1, -1, -1) + 0.02 * noise(SCENES, 3, 1, 1)
@@ -124,54 +124,54 @@ def ill() -> dict[str, Evidence]:
 
 
 def test_a_healthy_training_raises_no_alarm() -> None:
-    assert findings(evidence()) == []
+    assert run_checks(evidence()) == []
 
 
 def test_each_illness_is_found_by_itself() -> None:
-    found = {illness: [f.illness for f in findings(training)] for illness, training in ill().items()}
-    assert found == {illness: [illness] for illness in found}
-    assert len(found) == len(ILLNESSES)
+    found = {issue: [f.issue for f in run_checks(training)] for issue, training in ill().items()}
+    assert found == {issue: [issue] for issue in found}
+    assert len(found) == len(CHECKS)
 
 
 def test_findings_say_what_is_seen_where_and_what_to_do() -> None:
-    (finding,) = findings(ill()["Input ignored"])
+    (finding,) = run_checks(ill()["Input ignored"])
     assert finding.certainty == "certain"
     assert finding.direction == "summer to winter"
     assert "differ by only" in finding.seen and "--lambda-a" in finding.advice
     back = side(direction="BtoA", fakes=scenes("summer") + 0.01, inputs=scenes("summer"))
-    (finding,) = findings(evidence(sides=(back,)))
+    (finding,) = run_checks(evidence(sides=(back,)))
     assert finding.direction == "winter to summer"
 
 
 def test_the_surest_come_first_and_causes_before_effects() -> None:
     sick = {"fakes": scenes("winter").sign(), "gradients": {"G_A": 2.0, "idt_A": 9.0}}
-    found = findings(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, growth=3.0, step=80))
+    found = run_checks(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, growth=3.0, step=80))
     assert [f.certainty for f in found] == sorted(
         (f.certainty for f in found), key=["certain", "likely", "perhaps"].index
     )
-    assert [f.illness for f in found][:2] == ["Learning rate too high", "Saturated outputs"]
-    assert "Ended too early" not in {f.illness for f in found}  # it would not help to go on
+    assert [f.issue for f in found][:2] == ["Learning rate too high", "Saturated outputs"]
+    assert "Ended too early" not in {f.issue for f in found}  # it would not help to go on
 
 
 def test_what_the_truth_does_too_is_no_illness() -> None:
     negative, turned = -scenes("winter"), scenes("winter")[:, [1, 2, 0]]
     for right in (negative, turned):
-        assert findings(evidence({"targets": right, "fakes": right, "truth": True})) == []
+        assert run_checks(evidence({"targets": right, "fakes": right, "truth": True})) == []
 
 
 def test_methods_and_objectives_are_judged_by_what_they_are() -> None:
     won = {"seen": logits(9, 0.1), "unseen": logits(9, 0.1), "fake": logits(-9, 0.1)}
     for settings in ({"objective": "wgangp"}, {"method": "pix2pix"}):
-        assert findings(evidence(won, config=changed(**settings))) == []
-    assert [f.illness for f in findings(evidence(won, config=changed(method="cut")))] == ["Discriminator has won"]
+        assert run_checks(evidence(won, config=changed(**settings))) == []
+    assert [f.issue for f in run_checks(evidence(won, config=changed(method="cut")))] == ["Discriminator has won"]
     one_way = {"back": {}}
-    assert findings(evidence(one_way, config=changed(method="cut", pool_size=0))) == []  # it has no history
+    assert run_checks(evidence(one_way, config=changed(method="cut", pool_size=0))) == []  # it has no history
 
 
 def test_a_training_at_work_is_not_told_that_it_has_ended() -> None:
     early = ill()["Ended too early"]
-    assert [f.illness for f in findings(early)] == ["Ended too early"]
-    assert findings(early, at_work=True) == []
+    assert [f.issue for f in run_checks(early)] == ["Ended too early"]
+    assert run_checks(early, in_progress=True) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -179,33 +179,33 @@ def test_few_images_are_no_ground_for_alarm(count: int) -> None:
     few = side()
     cut = {n: v[:count] for n, v in vars(few).items() if isinstance(v, Tensor)}
     cut["back"] = {name: images[:count] for name, images in few.back.items()}  # type: ignore[assignment]
-    assert findings(evidence(sides=(dataclasses.replace(few, **cut),), images=(count, count))) == []
+    assert run_checks(evidence(sides=(dataclasses.replace(few, **cut),), images=(count, count))) == []
 
 
 def test_channels_may_differ() -> None:
     gray = scenes("winter").mean(1, keepdim=True)
-    assert findings(evidence({"targets": gray, "fakes": gray})) == []
+    assert run_checks(evidence({"targets": gray, "fakes": gray})) == []
 
 
 def test_gap_is_how_far_values_were_moved() -> None:
     winter = scenes("winter") * 0.5
-    assert symptoms.gap(winter, winter) == 0
-    assert symptoms.gap(winter, winter + 0.25) == pytest.approx(3 * 0.25, abs=1e-4)  # detail is what it was
-    assert symptoms.gap(winter.mean(1, keepdim=True), winter) < 0.02
+    assert stats.gap(winter, winter) == 0
+    assert stats.gap(winter, winter + 0.25) == pytest.approx(3 * 0.25, abs=1e-4)  # detail is what it was
+    assert stats.gap(winter.mean(1, keepdim=True), winter) < 0.02
 
 
 def test_variety_is_the_deviation_of_flat_images() -> None:
     levels = torch.tensor([-0.5, 0.0, 0.25, 0.75])
     flat = levels[:, None, None, None].expand(4, 3, 32, 32)
-    assert symptoms.variety(flat) == pytest.approx(float(np.std(levels.numpy(), ddof=1)), rel=1e-5)
-    assert symptoms.variety(flat[:1].repeat(4, 1, 1, 1)) == 0
+    assert stats.variety(flat) == pytest.approx(float(np.std(levels.numpy(), ddof=1)), rel=1e-5)
+    assert stats.variety(flat[:1].repeat(4, 1, 1, 1)) == 0
 
 
 @given(scale=st.floats(0.1, 2), shift=st.floats(-1, 1))
 def test_agreement_does_not_ask_how_light_or_strong(scale: float, shift: float) -> None:
     summer = scenes("summer")
-    assert symptoms.agreement(summer, summer * scale + shift) == pytest.approx(1, abs=1e-3)
-    assert symptoms.agreement(summer, -summer * scale + shift) == pytest.approx(-1, abs=1e-3)
+    assert stats.agreement(summer, summer * scale + shift) == pytest.approx(1, abs=1e-3)
+    assert stats.agreement(summer, -summer * scale + shift) == pytest.approx(-1, abs=1e-3)
 
 
 @given(order=st.permutations(range(3)))
@@ -213,7 +213,7 @@ def test_channel_order_names_the_permutation(order: list[int]) -> None:
     images = noise(6, 3, 48, 48).repeat_interleave(1, 1)
     images = torch.nn.functional.interpolate(noise(6, 3, 8, 8), (48, 48))
     moved = images[:, np.argsort(order)]  # channel `order[i]` of the result is channel i of the images
-    best, better = symptoms.channel_order(symptoms.color_agreement(images, moved))
+    best, better = stats.channel_order(stats.color_agreement(images, moved))
     assert list(best) == order
     assert (better > 0.5) == (order != [0, 1, 2])
 
@@ -221,22 +221,22 @@ def test_channel_order_names_the_permutation(order: list[int]) -> None:
 def test_saturation_counts_the_ends() -> None:
     images = torch.zeros(2, 3, 10, 10)
     images[:, :, 0], images[:, :, 1] = 1, -0.999
-    assert symptoms.saturation(images) == pytest.approx(0.2)
+    assert stats.saturation(images) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0, 4.0, 10.0])
 def test_checkerboard_measures_its_strength(strength: float) -> None:
     winter = scenes("winter") * 0.8
-    assert symptoms.checkerboard(winter + pattern(strength)) == pytest.approx(strength, abs=0.5)
-    assert symptoms.checkerboard(winter.roll(1, 3) + pattern(strength)) == pytest.approx(strength, abs=0.5)
+    assert stats.checkerboard(winter + pattern(strength)) == pytest.approx(strength, abs=0.5)
+    assert stats.checkerboard(winter.roll(1, 3) + pattern(strength)) == pytest.approx(strength, abs=0.5)
 
 
 def test_layouts_agree_by_place_and_not_by_color() -> None:
     summer, winter = scenes("summer"), scenes("winter")
-    assert symptoms.layout_agreement(summer, summer.flip(1)) == pytest.approx(1, abs=0.1)
-    alike, upside_down = symptoms.layout_agreement(summer, winter), symptoms.layout_agreement(summer, winter.flip(2))
+    assert stats.layout_agreement(summer, summer.flip(1)) == pytest.approx(1, abs=0.1)
+    alike, upside_down = stats.layout_agreement(summer, winter), stats.layout_agreement(summer, winter.flip(2))
     assert alike is not None and upside_down is not None and upside_down < 0 < 0.4 < alike
-    assert symptoms.layout_agreement(noise(8, 3, 32, 32), noise(8, 3, 32, 32, seed=1)) is None
+    assert stats.layout_agreement(noise(8, 3, 32, 32), noise(8, 3, 32, 32, seed=1)) is None
 
 
 def test_grades_rise_and_fall() -> None:
@@ -254,11 +254,11 @@ def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path
         own = {"data": tmp_path / "pairs"}
     config = tiny(method=method, flip_equivariance=True, dropout=True, norm="batch", augment="diffaugment", **own)
     trained = build_method(config, seed=0).train()
-    samples = samples_of(config, find_data(config), 2)
+    samples = read_samples(config, find_data(config), 2)
     assert samples is not None and samples.unseen
     before = {name: value.clone() for name, value in trained.state_dict().items()}
     drawn, random = trained.draw.getstate(), torch.get_rng_state()
-    sides = look(trained, trained.generators, samples)
+    sides = collect_evidence(trained, trained.generators, samples)
     assert [each.direction for each in sides] == list(trained.learned(config.loss))
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     assert trained.draw.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
@@ -271,9 +271,9 @@ def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path
 def test_evidence_is_what_the_networks_say(tiny: Callable[..., Config]) -> None:
     config = tiny()
     method = build_method(config, seed=0).eval()
-    samples = samples_of(config, find_data(config), 2)
+    samples = read_samples(config, find_data(config), 2)
     assert samples is not None
-    to_b, to_a = look(method, method.generators, samples)
+    to_b, to_a = collect_evidence(method, method.generators, samples)
     x, y = samples.held_out["A"], samples.held_out["B"]
     with torch.no_grad():
         G, F, D_Y = (method.get_submodule(n) for n in ("generators.G", "generators.F", "discriminators.D_Y"))
@@ -336,7 +336,7 @@ def test_the_command_tells_all_of_it(short: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 and 5 images")
     assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
-    assert {c["illness"] for c in found["complaints"]} == {c.illness for c in diagnose(short).complaints}
+    assert {c["issue"] for c in found["issues"]} == {c.issue for c in diagnose(short).issues}
 
 
 def test_the_report_has_a_section_on_health(short: Path, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_what_cannot_be_examined_is_said(short: Path, tmp_path: Path, data: Path
 
 
 def test_weights_start_at_the_size_that_is_configured(tiny: Callable[..., Config]) -> None:
-    assert starting_size(tiny(init_gain=0.05)) == pytest.approx(0.05, rel=0.1)
+    assert initial_weight_rms(tiny(init_gain=0.05)) == pytest.approx(0.05, rel=0.1)
 
 
 ON_PURPOSE = [
@@ -392,6 +392,6 @@ def test_sabotaged_trainings_are_told_apart(name: str, tmp_path: Path, monkeypat
     from sabotage import SABOTAGES, train_sabotaged
 
     assert set(SABOTAGES) == set(ON_PURPOSE)
-    found = diagnose(train_sabotaged(name, 0, tmp_path)).complaints
-    meant = SABOTAGES[name].illness
-    assert (meant in {c.illness for c in found}) if meant else not found
+    found = diagnose(train_sabotaged(name, 0, tmp_path)).issues
+    meant = SABOTAGES[name].issue
+    assert (meant in {c.issue for c in found}) if meant else not found

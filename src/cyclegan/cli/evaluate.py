@@ -144,13 +144,13 @@ def diagnose(arguments: list[str]) -> None:
 
     diagnosis = examine(options.run)
     console = Console(highlight=False, markup=False)
-    console.print(diagnosis.looked_at)
-    for complaint in diagnosis.complaints:
-        console.print(f"\n{complaint.illness} ({complaint.certainty})", style="bold")
-        for direction, seen in complaint.seen:
+    console.print(diagnosis.summary)
+    for issue in diagnosis.issues:
+        console.print(f"\n{issue.issue} ({issue.certainty})", style="bold")
+        for direction, seen in issue.seen:
             console.print(Padding(f"{direction}: {seen}" if direction else seen, (0, 0, 0, 2)))
-        console.print(Padding(f"→ {complaint.advice}", (0, 0, 0, 2)))
-    if not diagnosis.complaints:
+        console.print(Padding(f"→ {issue.advice}", (0, 0, 0, 2)))
+    if not diagnosis.issues:
         console.print(f"\n{NOTHING_FOUND} {NO_PROOF.format(options.run)}")
     if options.json is not None:
         figures.write_plain(asdict(diagnosis), options.json)

@@ -1,4 +1,4 @@
-"""All that can be wrong with a training: fifteen illnesses, each by what it shows, how sure that is, and what helps.
+"""All that can be wrong with a training: fifteen issues, each by what it shows, how sure that is, and what helps.
 
 Their bounds were set on healthy and sabotaged trainings on the built-in data set, and tried on others; the table of how
 often each is recognized stands in docs/reading-the-curves.md.
@@ -12,7 +12,7 @@ from cyclegan.diagnosis.evidence import Evidence
 from cyclegan.diagnosis.finding import CERTAINTIES, Finding
 
 # Causes before what they bring about.
-ILLNESSES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     in_training.learning_rate_too_high,
     in_images.saturated,
     in_images.input_ignored,
@@ -31,14 +31,14 @@ ILLNESSES: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
 )
 
 
-def findings(evidence: Evidence, *, at_work: bool = False) -> list[Finding]:
-    """All illnesses that show, the surest first; of equally sure ones, causes before what they bring about.
+def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding]:
+    """All issues that show, the surest first; of equally sure ones, causes before what they bring about.
 
-    Whether it ended too early is not asked of a training `at_work`, nor of one with a certain illness, since it would
+    Whether it ended too early is not asked of a training `in_progress`, nor of one with a certain issue, since it would
     not help to go on.
     """
-    found = [finding for look_for in ILLNESSES for finding in look_for(evidence)]
-    others = [finding for finding in found if finding.illness != in_training.TOO_EARLY]
-    if at_work or any(finding.certainty == "certain" for finding in others):
+    found = [finding for look_for in CHECKS for finding in look_for(evidence)]
+    others = [finding for finding in found if finding.issue != in_training.TOO_EARLY]
+    if in_progress or any(finding.certainty == "certain" for finding in others):
         found = others
     return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan.data.select import find_data
-from cyclegan.diagnosis.checks import ILLNESSES, findings
-from cyclegan.diagnosis.evidence import Evidence, look, weight_size
+from cyclegan.diagnosis.checks import CHECKS, run_checks
+from cyclegan.diagnosis.evidence import Evidence, collect_evidence, weight_rms
 from cyclegan.diagnosis.finding import Certainty, Finding
-from cyclegan.diagnosis.samples import HELD_OUT, samples_of, starting_size
+from cyclegan.diagnosis.samples import HELD_OUT, initial_weight_rms, read_samples
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
 from cyclegan.methods import build_method
@@ -24,10 +24,10 @@ NO_PROOF = "That is no proof of quality, which is measured by: cyclegan evaluate
 
 
 @dataclass(frozen=True)
-class Complaint:
-    """One illness: how sure it is, what shows it in which direction, and what to do."""
+class Issue:
+    """One issue: how sure it is, what shows it in which direction, and what to do."""
 
-    illness: str
+    issue: str
     certainty: Certainty
     seen: tuple[tuple[str, str], ...]  # direction ("" for the whole training), and what is seen
     advice: str
@@ -37,8 +37,8 @@ class Complaint:
 class Diagnosis:
     """What was looked at, in a sentence, and all that was found, the surest first."""
 
-    looked_at: str
-    complaints: tuple[Complaint, ...]
+    summary: str
+    issues: tuple[Issue, ...]
 
 
 def diagnose(run: str | Path) -> Diagnosis:
@@ -50,16 +50,16 @@ def diagnose(run: str | Path) -> Diagnosis:
     evidence = examine(Path(run))
     done = f"{counted(evidence.step, 'step')} ({evidence.share:.0%} of the schedule)"
     a, b = evidence.images
-    looked_at = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(ILLNESSES)} things that go wrong."
-    return Diagnosis(looked_at, tuple(_complaints(findings(evidence))))
+    summary = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(CHECKS)} things that go wrong."
+    return Diagnosis(summary, tuple(_issues(run_checks(evidence))))
 
 
-def _complaints(found: Sequence[Finding]) -> Iterator[Complaint]:
-    """Findings of one illness, of both directions, as one."""
-    for illness in dict.fromkeys(finding.illness for finding in found):
-        same = [finding for finding in found if finding.illness == illness]
+def _issues(found: Sequence[Finding]) -> Iterator[Issue]:
+    """Findings of one issue, of both directions, as one."""
+    for issue in dict.fromkeys(finding.issue for finding in found):
+        same = [finding for finding in found if finding.issue == issue]
         seen = tuple((finding.direction, finding.seen) for finding in same)
-        yield Complaint(illness, same[0].certainty, seen, same[0].advice)
+        yield Issue(issue, same[0].certainty, seen, same[0].advice)
 
 
 def examine(run: Path) -> Evidence:
@@ -73,18 +73,18 @@ def examine(run: Path) -> Evidence:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CycleGANError(f"The weights in {run} do not fit its config.toml ({reason}).") from None
-    samples = samples_of(config, domains, HELD_OUT)
+    samples = read_samples(config, domains, HELD_OUT)
     if samples is None:
         raise CycleGANError(f"None of the training images of {run} can be read; there is nothing to look at.")
     metrics, done = read_metrics(run / "metrics.csv"), progress(run)
     return Evidence(
         config=config,
         metrics=metrics,
-        sides=look(method, method.generators, samples),
+        sides=collect_evidence(method, method.generators, samples),
         images=(len(domains.train.a), len(domains.train.b)),
         names=domains.names,
         step=done[0] if done else 0,
         share=metrics.get("share", [1.0])[-1],  # of a training too short for a row, the whole
-        growth=weight_size(method) / starting_size(config),
+        growth=weight_rms(method) / initial_weight_rms(config),
         layout=layout_agreement(samples.train["A"], samples.train["B"]),
     )

@@ -32,7 +32,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Side:
+class DirectionEvidence:
     """One direction. Images are (N, C, H, W) in [-1, 1]; logits are as the discriminator gives them."""
 
     direction: Direction
@@ -53,7 +53,7 @@ class Evidence:
 
     config: Config
     metrics: Mapping[str, list[float]]  # columns of metrics.csv
-    sides: tuple[Side, ...]
+    sides: tuple[DirectionEvidence, ...]
     images: tuple[int, int]  # in training, of A and of B
     names: tuple[str, str]  # of the domains
     step: int
@@ -62,7 +62,9 @@ class Evidence:
     layout: float | None  # agreement of the domains' layouts; None where they have none
 
 
-def look(method: Method, generators: nn.ModuleDict, samples: Samples, *, thorough: bool = True) -> tuple[Side, ...]:
+def collect_evidence(
+    method: Method, generators: nn.ModuleDict, samples: Samples, *, thorough: bool = True
+) -> tuple[DirectionEvidence, ...]:
     """What the networks do with the samples, for each direction that was learned. Leaves the method as it was.
 
     `generators` are those that translate: the trained ones, or their average. A look that is not `thorough` leaves out
@@ -72,7 +74,7 @@ def look(method: Method, generators: nn.ModuleDict, samples: Samples, *, thoroug
         return tuple(_sides(method, generators, samples, thorough))
 
 
-def weight_size(method: Method) -> float:
+def weight_rms(method: Method) -> float:
     """Root mean square of the weights of the generators' convolutions."""
     weights = [p.detach().float().flatten() for p in method.generators.parameters() if p.ndim == 4]
     return float(torch.cat(weights).square().mean().sqrt())
@@ -95,7 +97,7 @@ def _at_rest(method: Method, generators: nn.ModuleDict) -> Iterator[None]:
         generators.train(averaged)
 
 
-def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough: bool) -> Iterator[Side]:
+def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough: bool) -> Iterator[DirectionEvidence]:
     directions = method.learned(method.settings)
     ways: dict[Direction, nn.Module] = {d: generators[method.directions[d]] for d in directions}
     held_out, train = samples.held_out, samples.train
@@ -114,7 +116,7 @@ def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough
         )
         name, real, fake = cases[direction]
         D = method.discriminators[name]
-        yield Side(
+        yield DirectionEvidence(
             direction=direction,
             inputs=method.seen(inputs),
             targets=held_out[direction[-1]],

@@ -1,9 +1,9 @@
-"""What the doctor finds: an illness, how sure that is, what shows it, and what helps."""
+"""What the doctor finds: an issue, how sure that is, what shows it, and what helps."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclegan.diagnosis.evidence import Evidence, Side
+from cyclegan.diagnosis.evidence import DirectionEvidence, Evidence
 
 Certainty = Literal["perhaps", "likely", "certain"]
 CERTAINTIES: tuple[Certainty, ...] = ("perhaps", "likely", "certain")
@@ -11,9 +11,9 @@ CERTAINTIES: tuple[Certainty, ...] = ("perhaps", "likely", "certain")
 
 @dataclass(frozen=True)
 class Finding:
-    """An illness that was found: what shows it, in which direction ("summer to winter", or ""), and what helps."""
+    """An issue that was found: what shows it, in which direction ("summer to winter", or ""), and what helps."""
 
-    illness: str
+    issue: str
     certainty: Certainty
     direction: str
     seen: str
@@ -31,7 +31,7 @@ def graded(value: float, perhaps: float, likely: float, certain: float) -> Certa
     return reached[-1] if reached else None
 
 
-def way(evidence: Evidence, side: Side) -> str:
+def way(evidence: Evidence, side: DirectionEvidence) -> str:
     """A direction by the domains' names."""
     source, target = evidence.names if side.direction == "AtoB" else evidence.names[::-1]
     return f"{source} to {target}"

@@ -1,10 +1,10 @@
-"""Illnesses that show in images: in what the generators make, and in what they are given."""
+"""Issues that show in images: in what the generators make, and in what they are given."""
 
 import statistics
 from collections.abc import Iterator
 
-from cyclegan.diagnosis import statistics as symptoms
-from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side
+from cyclegan.diagnosis import statistics as stats
+from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.metrics import cycle
 
@@ -16,8 +16,8 @@ FEW_FOR_LAYOUT = 16  # images of a domain, with fewer of which their mean layout
 def saturated(evidence: Evidence) -> Iterator[Finding]:
     """Many values stand at the end of their range, where tanh has no slope."""
     for side in evidence.sides:
-        share = symptoms.saturation(side.fakes)
-        sure = graded(share - symptoms.saturation(side.targets), 0.1, 0.2, 0.4)
+        share = stats.saturation(side.fakes)
+        sure = graded(share - stats.saturation(side.targets), 0.1, 0.2, 0.4)
         if sure:
             yield Finding(
                 "Saturated outputs",
@@ -35,8 +35,8 @@ def input_ignored(evidence: Evidence) -> Iterator[Finding]:
     for side in evidence.sides:
         if len(side.fakes) < FEW:
             continue
-        usual = max(0.01, min(symptoms.variety(side.inputs), symptoms.variety(side.targets)))
-        share = symptoms.variety(side.fakes) / usual
+        usual = max(0.01, min(stats.variety(side.inputs), stats.variety(side.targets)))
+        share = stats.variety(side.fakes) / usual
         sure = graded(share, 0.4, 0.3, 0.2)
         if sure:
             yield Finding(
@@ -55,10 +55,10 @@ def input_copied(evidence: Evidence) -> Iterator[Finding]:
     for side in evidence.sides:
         if len(side.fakes) < FEW or side.inputs.shape != side.fakes.shape:
             continue
-        apart = symptoms.gap(side.inputs, side.targets)
-        chance = symptoms.gap(side.targets[::2], side.targets[1::2])
-        kept = symptoms.gap(side.fakes, side.inputs) / max(apart, 1e-6)
-        alike = symptoms.agreement(side.inputs, side.fakes) > 0.85
+        apart = stats.gap(side.inputs, side.targets)
+        chance = stats.gap(side.targets[::2], side.targets[1::2])
+        kept = stats.gap(side.fakes, side.inputs) / max(apart, 1e-6)
+        alike = stats.agreement(side.inputs, side.fakes) > 0.85
         sure = graded(kept, 0.4, 0.33, 0.25) if alike and apart > 2 * chance else None
         if sure:
             yield Finding(
@@ -84,10 +84,10 @@ def _holds(evidence: Evidence) -> str:
 def colors_inverted(evidence: Evidence) -> Iterator[Finding]:
     """What is light in the input is dark in the translation."""
     if evidence.layout is not None and evidence.layout < MOVED[1]:
-        return  # light and dark are at other places, which is another illness
+        return  # light and dark are at other places, which is another issue
     for side in evidence.sides:
-        agrees = symptoms.agreement(side.inputs, side.fakes)
-        if not _reaches_target(side) or (side.truth and agrees > symptoms.agreement(side.inputs, side.targets) - 0.4):
+        agrees = stats.agreement(side.inputs, side.fakes)
+        if not _reaches_target(side) or (side.truth and agrees > stats.agreement(side.inputs, side.targets) - 0.4):
             continue
         sure = graded(agrees, -0.2, -0.35, -0.45)
         if sure:
@@ -104,14 +104,14 @@ def colors_inverted(evidence: Evidence) -> Iterator[Finding]:
 def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
     """The colors of the translation follow those of the input in another order."""
     for side in evidence.sides:
-        if not 2 <= side.inputs.shape[1] == side.fakes.shape[1] <= symptoms.MOST_CHANNELS or not _reaches_target(side):
+        if not 2 <= side.inputs.shape[1] == side.fakes.shape[1] <= stats.MOST_CHANNELS or not _reaches_target(side):
             continue
-        agreements = symptoms.color_agreement(side.inputs, side.fakes)
-        order, better = symptoms.channel_order(agreements)
-        asked = side.truth and order == symptoms.channel_order(symptoms.color_agreement(side.inputs, side.targets))[0]
+        agreements = stats.color_agreement(side.inputs, side.fakes)
+        order, better = stats.channel_order(agreements)
+        asked = side.truth and order == stats.channel_order(stats.color_agreement(side.inputs, side.targets))[0]
         follows = float(agreements[range(len(order)), order].mean()) > 0.1
         sure = graded(better, 0.3, 0.4, 0.5)
-        if sure and follows and not asked and symptoms.agreement(side.inputs, side.fakes) > 0:
+        if sure and follows and not asked and stats.agreement(side.inputs, side.fakes) > 0:
             letters = "RGBA"[: len(order)]
             yield Finding(
                 "Channels permuted",
@@ -124,9 +124,9 @@ def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _reaches_target(side: Side) -> bool:
+def _reaches_target(side: DirectionEvidence) -> bool:
     """Whether translations look like the target at all, so that it is worth asking how they came about."""
-    return symptoms.gap(side.fakes, side.targets) < 0.35 * symptoms.gap(side.inputs, side.targets)
+    return stats.gap(side.fakes, side.targets) < 0.35 * stats.gap(side.inputs, side.targets)
 
 
 def information_hidden(evidence: Evidence) -> Iterator[Finding]:
@@ -159,8 +159,8 @@ def information_hidden(evidence: Evidence) -> Iterator[Finding]:
 def checkerboard(evidence: Evidence) -> Iterator[Finding]:
     """A pattern repeats every few pixels (Odena et al. 2016)."""
     for side in evidence.sides:
-        strength = symptoms.checkerboard(side.fakes)
-        sure = graded(strength - symptoms.checkerboard(side.targets), 2.0, 3.0, 5.0)
+        strength = stats.checkerboard(side.fakes)
+        sure = graded(strength - stats.checkerboard(side.targets), 2.0, 3.0, 5.0)
         if sure:
             antialiased = evidence.config.networks.antialias
             yield Finding(

@@ -8,23 +8,23 @@ from cyclegan.config.schema import Config
 from cyclegan.data.datasets import readings
 from cyclegan.data.layouts import Domain, Domains, paired_by_name
 from cyclegan.data.samples import fixed_images, spread
-from cyclegan.diagnosis.evidence import Samples, weight_size
+from cyclegan.diagnosis.evidence import Samples, weight_rms
 from cyclegan.imaging.decode import Source
 from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch
 
 TRAIN, HELD_OUT = 64, 16  # images of each domain that an examination looks at; only the latter are translated
-HELD_OUT_AT_WORK = 8  # during a training, which should not wait for it
+HELD_OUT_IN_TRAINING = 8  # during a training, which should not wait for it
 
 
-def starting_size(config: Config) -> float:
+def initial_weight_rms(config: Config) -> float:
     """The size of the generators' weights as a training with this configuration draws them."""
     with torch.random.fork_rng([]):
         torch.manual_seed(config.run.seed)
-        return weight_size(build_method(config, seed=0))
+        return weight_rms(build_method(config, seed=0))
 
 
-def samples_of(config: Config, domains: Domains, held_out: int) -> Samples | None:
+def read_samples(config: Config, domains: Domains, held_out: int) -> Samples | None:
     """Images of both domains to look at, `held_out` of them to translate; None when none can be read."""
     train, test = (_batch(config, d, n) for d, n in ((domains.train, TRAIN), (domains.test, held_out)))
     if not train:

@@ -1,4 +1,4 @@
-"""Illnesses that show in how the networks learn: in losses, weights, gradients and what discriminators say."""
+"""Issues that show in how the networks learn: in losses, weights, gradients and what discriminators say."""
 
 import math
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from cyclegan.diagnosis.evidence import CLEAN, Evidence, Side
+from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.methods import METHODS
 from cyclegan.methods.losses import OBJECTIVES
@@ -165,7 +165,7 @@ def ended_too_early(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _way_back(side: Side) -> float:
+def _way_back(side: DirectionEvidence) -> float:
     """The cycle's error beside that of another image's reconstruction: 1 when nothing comes back."""
     chance = float(cycle.chance_errors(side.inputs, side.back[CLEAN]).mean())
     return float(cycle.cycle_errors(side.inputs, side.back[CLEAN]).mean()) / max(chance, 1e-6)

@@ -16,13 +16,14 @@ from cyclegan.data.datasets import Batches, make_loader, readings
 from cyclegan.data.layouts import Domains
 from cyclegan.data.samples import fixed_images
 from cyclegan.data.select import find_training_data, make_dataset, preload, rows_to_show
+from cyclegan.diagnosis.diagnostics import Diagnostics
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import lock, new_run_folder, read_run, write_config
+from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.sample_grids import grid
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
-from cyclegan.training.diagnostics import Doctor
 from cyclegan.training.distributed import each_for_itself, launch, on_first_process, together
 from cyclegan.training.loggers import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
 from cyclegan.training.online_loggers import online_monitors, require_extras
@@ -178,7 +179,9 @@ class Loop:
         self.quality = on_first_process(
             self.fabric, lambda: Quality(self.config, domains, training.method.learned(self.config.loss))
         )
-        self.doctor = Doctor(self.config, domains) if self.quality.every and self.fabric.is_global_zero else None
+        self.diagnostics = (
+            Diagnostics(self.config, domains) if self.quality.every and self.fabric.is_global_zero else None
+        )
         if data.preload and self._share() < 1:
             behind = self.fabric.global_rank / self.fabric.world_size
             monitors.message(preload(dataset, behind, monitors.preloaded))
@@ -309,16 +312,19 @@ class Loop:
         method, generators = type(self.training.method), self.training.generators
         values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
         self.monitors.quality(progress, values)
-        for sentence in on_first_process(self.fabric, lambda: self._consult_doctor(progress)):
+        for sentence in on_first_process(self.fabric, lambda: self._run_diagnostics(progress)):
             self.monitors.message(sentence)
         if self.training.judge(self.quality.score(values)):
             self._require_finite()
             saved = self.training.checkpoint()
             on_first_process(self.fabric, lambda: self._write_best(saved))
 
-    def _consult_doctor(self, progress: Progress) -> list[str]:
-        assert self.doctor is not None, "the first process has one wherever quality is measured"
-        return self.doctor.visit(self.training, self.folder, progress)
+    def _run_diagnostics(self, progress: Progress) -> list[str]:
+        assert self.diagnostics is not None, "the first process has one wherever quality is measured"
+        method, generators = self.training.method, self.training.generators
+        metrics = read_metrics(self.folder / "metrics.csv")
+        with self.fabric.autocast():
+            return self.diagnostics.check(method, generators, metrics, step=progress.step, progress=progress.share)
 
     def _write_best(self, saved: checkpoints.Checkpoint | None) -> None:
         assert saved is not None, "the first process has the checkpoint"
