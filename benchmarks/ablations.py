@@ -25,7 +25,7 @@ from cyclegan.data.layouts import find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.imaging.decode import read_image, to_tensor
 from cyclegan.runs import checkpoint
-from cyclegan.runs.sample_grids import grid
+from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.setup import Surroundings, automatic
 from results import measure_missing, run_program, spread
 
@@ -95,7 +95,7 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     """Train a variant and compare its translations of the test scenes with the truth."""
     run = train_variant(folder, variant, seed, steps)
-    latest = checkpoint.latest_of(run)
+    latest = checkpoint.latest_checkpoint(run)
     assert latest is not None, "a training that has ended has saved"
     pairs = paired_by_name(find_domains(folder / "seasons").test)
     quality = {
@@ -133,7 +133,7 @@ def picture(folder: Path, seed: int, steps: int) -> Image.Image:
         variant.short: Translator.load(run_folder(folder, name, seed, steps), "AtoB", "cpu").translate(summers)
         for name, variant in VARIANTS.items()
     }
-    return grid({"summer": summers, **made, "true winter": winters})
+    return sample_grid({"summer": summers, **made, "true winter": winters})
 
 
 def between_markers(page: str, content: str) -> str:

@@ -12,11 +12,19 @@ import torch
 
 from cyclegan.data.get.seasons import draw
 from cyclegan.networks import build_generator
-from cyclegan.runs.model import Model, settings_of, write_model
+from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
-from cyclegan.translation.export.export import Order, Precision, To, export, pictures_in, pictures_of, suffix
+from cyclegan.translation.export.export import (
+    ExportSpec,
+    Format,
+    Precision,
+    export,
+    images_in_folder,
+    images_of_run,
+    suffix,
+)
 
-EXPORTS: tuple[tuple[To, Precision], ...] = (
+EXPORTS: tuple[tuple[Format, Precision], ...] = (
     ("onnx", "float32"),
     ("onnx", "float16"),
     ("onnx", "int8"),
@@ -35,7 +43,7 @@ def random_model(folder: Path, generator: str) -> Path:
     config = configure("paper", data="unused", generator=generator)
     torch.manual_seed(0)
     weights = build_generator(config.networks, 3, 3).state_dict()
-    write_model(Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "random"), folder)
+    write_model(Model(model_settings(config), {f"generators.G.{k}": v for k, v in weights.items()}, "random"), folder)
     return folder
 
 
@@ -60,16 +68,16 @@ def main() -> None:
         folder = Path(temporary)
         source = options.run or random_model(folder / "model", options.generator)
         images = (
-            pictures_of(source, "AtoB")
+            images_of_run(source, "AtoB")
             if options.run
-            else pictures_in(drawn_images(folder / "images", options.size, options.images))
+            else images_in_folder(drawn_images(folder / "images", options.size, options.images))
         )
         print("| export | size, MiB | time beside PyTorch | largest difference | mean | PSNR, dB |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for to, precision in EXPORTS:
             if options.formats and to not in options.formats:
                 continue
-            order = Order(to, precision, least_psnr=0)
+            order = ExportSpec(to, precision, min_psnr=0)
             report = export(source, folder / f"export{suffix(order)}", order, images)
             print(
                 f"| {to}, {precision} | {report.bytes / 2**20:.1f} | {report.ratio:.2f} | {report.largest:.1g} "

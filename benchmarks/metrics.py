@@ -41,7 +41,7 @@ def trained(name: str, data: Path, folder: Path) -> Path:
             resume(run, max_steps=steps, watch=[TerminalDisplay()])
         else:
             train(_config(name, data, run, steps), watch=[TerminalDisplay()])
-        checkpoint.keep_numbered(run / "checkpoints", steps, keep=0)
+        checkpoint.keep_numbered_copy(run / "checkpoints", steps, keep=0)
     return run
 
 

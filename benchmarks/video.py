@@ -20,7 +20,7 @@ from cyclegan import Translator
 from cyclegan.data.get import seasons
 from cyclegan.imaging.decode import read_pixels, write_pixels
 from cyclegan.translation import files
-from cyclegan.translation.temporal import smoothed
+from cyclegan.translation.temporal import with_temporal_smoothing
 from results import run_program
 
 SIDE, FRAMES, SETTLED = 128, 40, 8
@@ -59,7 +59,7 @@ def overlap(translator: Translator) -> float:
             for job in files.plan([root / "in"], root / f"apart{number}"):
                 write_pixels(translator.translate(read_pixels(job.source), SIZE), job.target)
             between = time.perf_counter()
-            list(files.run(translator, files.plan([root / "in"], root / f"together{number}"), size=SIZE))
+            list(files.translate(translator, files.plan([root / "in"], root / f"together{number}"), size=SIZE))
             ratios.append((time.perf_counter() - between) / (between - start))
     return float(np.median(ratios))
 
@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     translator = Translator.load(parser.parse_args().run, device="cpu")
     for noise in (0, 4):
-        damped = ", ".join(f"{flicker(smoothed(translator, s), noise):.2f} with {s}" for s in (0.5, 0.9, 0.97))
+        damped = ", ".join(
+            f"{flicker(with_temporal_smoothing(translator, s), noise):.2f} with {s}" for s in (0.5, 0.9, 0.97)
+        )
         print(f"Flicker with noise {noise}: {flicker(translator, noise):.2f} without smoothing, {damped}")
     print(f"A folder of {IMAGES} images of 1600x1200 to {SIZE}: {overlap(translator):.2f} of the time one by one")
 

@@ -12,7 +12,7 @@ from PIL import Image
 from cyclegan import Translator
 from cyclegan.data.get import seasons
 from cyclegan.imaging.decode import to_tensor
-from cyclegan.runs.sample_grids import grid
+from cyclegan.runs.sample_grids import sample_grid
 
 HERE = Path(__file__).parent
 CELL, GAP = 300, 6
@@ -48,7 +48,7 @@ def draw_demo(run: Path) -> Image.Image:
         "translated ": made["summer"],
         "true summer": scenes["summer"],
     }
-    return grid({heading: torch.stack([to_tensor(i) for i in images]) for heading, images in columns.items()})
+    return sample_grid({heading: torch.stack([to_tensor(i) for i in images]) for heading, images in columns.items()})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from cyclegan import Config
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods import METHODS
 from cyclegan.methods.method import Batch, Images, Method, Terms
-from cyclegan.runs.sample_grids import grid
+from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.step import Training
 from digits import NOISE, PIXELS, SIDE, Digits
 
@@ -118,7 +118,7 @@ def parse(description: str, picture: str, arguments: list[str] | None) -> argpar
 def save(columns: dict[str, Tensor], path: Path) -> None:
     """Write the columns as one picture, and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid(columns).convert("L").save(path, optimize=True)
+    sample_grid(columns).convert("L").save(path, optimize=True)
     print(f"Picture: {path}")
 
 

@@ -66,7 +66,7 @@ def tiny(data: Path, tmp_path: Path) -> Callable[..., Config]:
 
 def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
     """All that a checkpoint holds: weights, average, optimizers, histories and random states."""
-    folder = checkpoint.latest_of(run_folder)
+    folder = checkpoint.latest_checkpoint(run_folder)
     assert folder is not None
     return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
 

@@ -135,7 +135,7 @@ def test_training_and_translation_go_through_odd_files(
         assert path.name.encode(errors="replace").decode() in said
     assert f"{len(broken)} unreadable images were left out." in said
     jobs = files.plan([root / "trainA"], tmp_path / "out")
-    done = list(files.run(Translator.load(tmp_path / "data"), jobs))
+    done = list(files.translate(Translator.load(tmp_path / "data"), jobs))
     assert {each.job.source for each in done if each.problem} == broken
     for each in done:
         if each.problem is None:

@@ -230,12 +230,12 @@ def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_pat
     data, run = trained
     there, back = Translator.load(run), Translator.load(run, "BtoA")
     (job,) = files.plan([data / "testB"], tmp_path / "b", channels=1)
-    assert [d.problem for d in files.run(back, [job])] == [None]
+    assert [d.problem for d in files.translate(back, [job])] == [None]
     gray = np.load(job.target)
     assert (gray.dtype, gray.shape) == (np.float32, (1, 40, 40))
     assert 30000 <= gray.min() < gray.max() <= 30199
     (job,) = files.plan([data / "testA"], tmp_path / "a", channels=5)
-    assert [d.problem for d in files.run(there, [job])] == [None]
+    assert [d.problem for d in files.translate(there, [job])] == [None]
     five = tifffile.imread(job.target)
     assert (five.dtype, five.shape) == (np.int16, (40, 40, 5))
     assert -1000 <= five.min() < five.max() <= 2000
@@ -259,7 +259,7 @@ def test_alpha_is_put_back(trained: tuple[Path, Path], tmp_path: Path) -> None:
         assert np.array_equal(translator.translate(stored)[..., 3], stored[..., 3])
     Image.fromarray(values).save(tmp_path / "x.png")
     for alpha, mode in (("keep", "RGBA"), ("black", "RGB")):
-        list(files.run(translator, [files.Job(tmp_path / "x.png", tmp_path / "y.png")], alpha=alpha))
+        list(files.translate(translator, [files.Job(tmp_path / "x.png", tmp_path / "y.png")], alpha=alpha))
         with Image.open(tmp_path / "y.png") as result:
             assert result.mode == mode
             if mode == "RGB":

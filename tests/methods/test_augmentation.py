@@ -102,7 +102,7 @@ def test_ada_follows_how_sure_the_discriminator_is() -> None:
     assert float(seen.p) == 0
 
 
-def settings_of(method: str) -> dict[str, Any]:
+def model_settings(method: str) -> dict[str, Any]:
     return {"method": method} | ({"nce_layers": "0,2"} if method == "cut" else {})
 
 
@@ -110,7 +110,7 @@ def settings_of(method: str) -> dict[str, Any]:
 def test_discriminators_see_real_and_fake_images_changed_in_training_only(
     method: str, tiny: Callable[..., Config]
 ) -> None:
-    model = build_method(tiny(**settings_of(method), augment="diffaugment", augment_policy="cutout"), 0)
+    model = build_method(tiny(**model_settings(method), augment="diffaugment", augment_policy="cutout"), 0)
     seen: list[Tensor] = []
     for D in model.discriminators.values():
         D.register_forward_pre_hook(lambda D, args: seen.append(args[0]))
@@ -132,7 +132,7 @@ def test_every_method_trains_with_ada_and_records_its_probability(
 ) -> None:
     pairs = {"data": None, "a": data / "testA", "b": data / "testB"}
     place = {"data": data / "trainA"} if method == "colorization" else pairs
-    settings = settings_of(method) | place | {"augment": "ada", "ada_images": 10, "ada_target": -0.99}
+    settings = model_settings(method) | place | {"augment": "ada", "ada_images": 10, "ada_target": -0.99}
     run = train(tiny(**settings, objective="vanilla", max_steps=3))
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

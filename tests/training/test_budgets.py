@@ -16,7 +16,7 @@ from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.decode import to_image
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
-from cyclegan.runs.folder import lock
+from cyclegan.runs.folder import lock_run
 from cyclegan.training.loggers import Monitor, Progress
 from cyclegan.training.setup import configure
 from cyclegan.training.step import Training
@@ -105,9 +105,9 @@ def test_data_that_moved_is_found_where_it_is_said(tiny: Callable[..., Config], 
 
 def test_a_process_more_than_before_has_a_history_and_chances_of_its_own(tiny: Callable[..., Config]) -> None:
     run = train(tiny(max_steps=2))
-    latest = checkpoint.latest_of(run)
+    latest = checkpoint.latest_checkpoint(run)
     assert latest is not None
-    saved = checkpoint.load(latest, 1)
+    saved = checkpoint.load_checkpoint(latest, 1)
     assert saved.processes == []
     training = Training(tiny(), Fabric(accelerator="cpu", devices=1))
     state, draw = torch.get_rng_state(), training.method.draw.getstate()
@@ -120,7 +120,7 @@ def test_a_process_more_than_before_has_a_history_and_chances_of_its_own(tiny: C
 
 def test_one_training_a_folder(tiny: Callable[..., Config]) -> None:
     run = train(tiny(max_steps=1))
-    held = lock(run)
+    held = lock_run(run)
     with pytest.raises(UsageError, match="is being trained by another process"):
         resume(run, max_steps=2)
     held.release()
@@ -152,7 +152,7 @@ def test_too_little_memory_for_an_image_does_not_end_the_rest(tmp_path: Path) ->
         to_image(torch.zeros(3, 32, width)).save(tmp_path / f"{width}.png")
     translator = Translator(Hungry(), (3, 3))
     jobs = files.plan([tmp_path / "64.png", tmp_path / "96.png"], tmp_path / "out")
-    small, large = files.run(translator, jobs)
+    small, large = files.translate(translator, jobs)
     assert small.problem is None
     assert large.problem is not None
     assert "96.png: There is not enough memory; take less --memory or a smaller --size" in large.problem

@@ -140,7 +140,7 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     assert process.returncode == 128 + signal.SIGTERM, err
     assert "Go on with: cyclegan resume" in err
     assert "Traceback" not in err
-    assert checkpoint.latest_of(tmp_path / "stopped") is not None
+    assert checkpoint.latest_checkpoint(tmp_path / "stopped") is not None
 
 
 def test_a_mistake_is_said_once_and_nobody_waits(data: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: P
         _until(lambda step=step: _reached(killed, step))  # type: ignore[misc]
         process.kill()
         process.communicate()
-        assert checkpoint.latest_of(killed) is not None
+        assert checkpoint.latest_checkpoint(killed) is not None
         process = start("resume", killed)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -147,9 +147,9 @@ def test_a_checkpoint_is_there_at_every_stage_of_writing(
 ) -> None:
     """A process that dies in the middle of saving leaves the checkpoint before, or the new one, whole."""
     folder = train(tiny(max_steps=2, name=f"stage-{stage.replace(' ', '-')}"))
-    latest = checkpoint.latest_of(folder)
+    latest = checkpoint.latest_checkpoint(folder)
     assert latest is not None
-    saved = checkpoint.load(latest, 0)
+    saved = checkpoint.load_checkpoint(latest, 0)
     calls = []
 
     class Died(BaseException):
@@ -174,6 +174,6 @@ def test_a_checkpoint_is_there_at_every_stage_of_writing(
     with pytest.raises(Died):
         checkpoint.save_latest(saved, folder / "checkpoints")
     monkeypatch.undo()
-    found = checkpoint.latest_of(folder)
+    found = checkpoint.latest_checkpoint(folder)
     assert found is not None
-    assert checkpoint.load(found, 0).state["step"] == 2
+    assert checkpoint.load_checkpoint(found, 0).state["step"] == 2

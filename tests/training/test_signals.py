@@ -74,7 +74,7 @@ def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Pat
     assert err.count("01.png is no image") == 1
     assert err.count("1 unreadable image was left out.") == 1
     assert err.count(f"cyclegan resume {tmp_path / 'group'}") == 1
-    assert checkpoint.latest_of(tmp_path / "group") is not None
+    assert checkpoint.latest_checkpoint(tmp_path / "group") is not None
     while is_alive(process.pid):
         assert time.monotonic() < end, "processes are left behind"
         time.sleep(0.1)

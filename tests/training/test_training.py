@@ -22,7 +22,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import Reading, UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
-from cyclegan.runs.sample_grids import GAP, HEADING, grid
+from cyclegan.runs.sample_grids import GAP, HEADING, sample_grid
 from cyclegan.training.loggers import Monitor, Monitors, Progress
 from cyclegan.training.step import Training
 from cyclegan.training.trainer import train
@@ -119,7 +119,7 @@ def test_clipping_bounds_the_gradients(tiny: Callable[..., Config], monkeypatch:
 
 def test_mixed_precision_trains(tiny: Callable[..., Config]) -> None:
     run = train(tiny(max_steps=2, precision="bf16-mixed"))
-    assert checkpoint.latest_of(run) is not None
+    assert checkpoint.latest_checkpoint(run) is not None
 
 
 def test_plateau_lowers_the_rate_when_nothing_improves(tiny: Callable[..., Config]) -> None:
@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     with pytest.raises(CycleGANError, match=r"not? longer finite at step 10.*latest.*try a smaller --learning-rate"):
         train(tiny(max_steps=20, checkpoint_epochs=1))
     (latest,) = tiny().run.runs.glob("*/checkpoints/latest")
-    assert checkpoint.load(latest, 0).state["step"] == 7
+    assert checkpoint.load_checkpoint(latest, 0).state["step"] == 7
     assert all(t.isfinite().all() for t in load_file(latest / "weights.safetensors").values())
 
 
@@ -167,7 +167,7 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
     with pytest.raises(CycleGANError, match=r"No space left on device.*the one before it is kept"):
         train(tiny(max_steps=20, checkpoint_epochs=1))
     (folder,) = tiny().run.runs.glob("*/checkpoints")
-    assert checkpoint.load(folder / "latest", 0).state["step"] == 7
+    assert checkpoint.load_checkpoint(folder / "latest", 0).state["step"] == 7
     assert [p.name for p in folder.glob(".*")] == []
 
 
@@ -179,7 +179,7 @@ def test_no_monitor_can_stop_a_training(tiny: Callable[..., Config], fails_at: s
     broken, listener = Monitor(), Listener()
     setattr(broken, fails_at, fail)
     run = train(tiny(max_steps=3), watch=[broken, listener])
-    assert checkpoint.latest_of(run) is not None
+    assert checkpoint.latest_checkpoint(run) is not None
     warned = [m for m in listener.messages if "nobody listens" in m]
     assert len(warned) == 1
     assert "training goes on" in warned[0]
@@ -314,7 +314,7 @@ def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
 
 def test_sample_grids_have_headings_and_cells_in_place() -> None:
     columns = {"input": torch.ones(2, 3, 32, 32), "translated": -torch.ones(2, 3, 32, 32)}
-    sheet = np.asarray(grid(columns))
+    sheet = np.asarray(sample_grid(columns))
     assert sheet.shape == (HEADING + 2 * 96 + GAP, 2 * 96 + GAP, 3)
     assert (sheet[HEADING : HEADING + 96, 96 + GAP :] == 0).all()
     assert sheet[:HEADING].min() < 128  # something is written there

@@ -15,10 +15,10 @@ from cyclegan.cli.export import export as command
 from cyclegan.config.schema import Config
 from cyclegan.methods import METHODS
 from cyclegan.networks import build_generator
-from cyclegan.runs.model import Model, settings_of, write_model
+from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
-from cyclegan.translation.export.export import Order, Report, export, pictures_in
+from cyclegan.translation.export.export import ExportSpec, Report, export, images_in_folder
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -33,7 +33,7 @@ def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Pa
     channels = METHODS[method].generator_channels(images)
     weights = build_generator(config.networks, *channels).state_dict()
     write_model(
-        Model(settings_of(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
+        Model(model_settings(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
     )
     return folder
 
@@ -54,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def onnx(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX file for any size."""
     out = tmp_path_factory.mktemp("onnx") / "g.onnx"
-    export(model, out, Order("onnx"), pictures_in(pictures))
+    export(model, out, ExportSpec("onnx"), images_in_folder(pictures))
     return out
 
 
@@ -84,7 +84,7 @@ def test_an_export_reads_and_writes_values_in_the_ranges_of_its_model(tmp_path: 
     (tmp_path / "in").mkdir()
     values = np.random.default_rng(0).integers(0, 4096, (*FIXED, 2)).astype(np.uint16)
     np.save(tmp_path / "in" / "x.npy", values)
-    export(model, tmp_path / "g.onnx", Order("onnx", fixed_size=FIXED), pictures_in(tmp_path / "in"))
+    export(model, tmp_path / "g.onnx", ExportSpec("onnx", fixed_size=FIXED), images_in_folder(tmp_path / "in"))
     by_model, by_export = (Translator.load(tmp_path / name).translate(values) for name in ("model", "g.onnx"))
     assert by_model.dtype == by_export.dtype
     np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
@@ -96,10 +96,12 @@ def test_pictures_translate_with_an_export_as_with_the_model(model: Path, onnx: 
     assert np.abs(by_model.astype(int) - by_export).max() <= 1
 
 
-@pytest.mark.parametrize("order", [Order("openvino", fixed_size=FIXED), Order("torch-export", fixed_size=FIXED)])
-def test_other_formats_of_one_size(order: Order, model: Path, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "order", [ExportSpec("openvino", fixed_size=FIXED), ExportSpec("torch-export", fixed_size=FIXED)]
+)
+def test_other_formats_of_one_size(order: ExportSpec, model: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / ("g.xml" if order.to == "openvino" else "g.pt2")
-    report = export(model, out, order, pictures_in(pictures))
+    report = export(model, out, order, images_in_folder(pictures))
     assert report.images == 3
     assert report.largest < 1e-3
     names = {"g.xml", "g.bin"} if order.to == "openvino" else {"g.pt2"}
@@ -121,8 +123,8 @@ def test_other_formats_of_one_size(order: Order, model: Path, pictures: Path, tm
 
 
 def test_int8_says_what_it_loses(model: Path, pictures: Path, tmp_path: Path) -> None:
-    order = Order("onnx", "int8", FIXED, least_psnr=5)
-    report = export(model, tmp_path / "g.onnx", order, pictures_in(pictures))
+    order = ExportSpec("onnx", "int8", FIXED, min_psnr=5)
+    report = export(model, tmp_path / "g.onnx", order, images_in_folder(pictures))
     import onnx as library
 
     operations = {node.op_type for node in library.load(tmp_path / "g.onnx").graph.node}
@@ -132,8 +134,8 @@ def test_int8_says_what_it_loses(model: Path, pictures: Path, tmp_path: Path) ->
 
 
 def test_halves_of_a_model_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
-    whole = export(model, tmp_path / "whole", Order("safetensors"), pictures_in(pictures))
-    half = export(model, tmp_path / "half", Order("safetensors", "float16"), pictures_in(pictures))
+    whole = export(model, tmp_path / "whole", ExportSpec("safetensors"), images_in_folder(pictures))
+    half = export(model, tmp_path / "half", ExportSpec("safetensors", "float16"), images_in_folder(pictures))
     assert whole.largest == 0
     assert 0 < half.mean < 1e-2
     assert half.bytes < 0.7 * whole.bytes
@@ -147,8 +149,8 @@ def test_what_deviates_is_not_left_in_place(model: Path, pictures: Path, tmp_pat
             export(
                 model,
                 tmp_path / "g",
-                Order("safetensors", "float16", least_psnr=300),
-                pictures_in(pictures),
+                ExportSpec("safetensors", "float16", min_psnr=300),
+                images_in_folder(pictures),
                 overwrite=overwrite,
             )
         assert raised.value.exit_code == 1
@@ -156,23 +158,23 @@ def test_what_deviates_is_not_left_in_place(model: Path, pictures: Path, tmp_pat
 
 
 def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: Path) -> None:
-    images = pictures_in(pictures)
+    images = images_in_folder(pictures)
     (tmp_path / "there.onnx").write_text("something of the user's")
     for name, order, sentence in (
-        ("g.pt2", Order("torch-export", "int8"), "--int8 is for onnx, openvino and web"),
-        ("g", Order("safetensors", fixed_size=FIXED), "--fixed-size is not for safetensors"),
-        ("g.pb", Order("onnx"), "must end in .onnx"),
-        ("there.onnx", Order("onnx"), "exists; choose another -o"),
-        ("gone/g.onnx", Order("onnx"), "does not exist; make it first"),
+        ("g.pt2", ExportSpec("torch-export", "int8"), "--int8 is for onnx, openvino and web"),
+        ("g", ExportSpec("safetensors", fixed_size=FIXED), "--fixed-size is not for safetensors"),
+        ("g.pb", ExportSpec("onnx"), "must end in .onnx"),
+        ("there.onnx", ExportSpec("onnx"), "exists; choose another -o"),
+        ("gone/g.onnx", ExportSpec("onnx"), "does not exist; make it first"),
     ):
         with pytest.raises(UsageError, match=sentence):
             export(model, tmp_path / name, order, images)
     (tmp_path / "g.bin").write_text("something of the user's")
     with pytest.raises(UsageError, match=r"g\.bin exists; .* replace it with --overwrite"):
-        export(model, tmp_path / "g.xml", Order("openvino"), images)
+        export(model, tmp_path / "g.xml", ExportSpec("openvino"), images)
     for to in ("safetensors", "web"):
         with pytest.raises(UsageError, match="something else, and is not replaced"):
-            export(model, pictures, Order(to), images, overwrite=True)  # type: ignore[arg-type]
+            export(model, pictures, ExportSpec(to), images, overwrite=True)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"cannot be opened|was not written by"):
         Translator.load(_strange_onnx(tmp_path / "strange.onnx"))
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
@@ -236,7 +238,7 @@ GENERATORS = {
 def test_every_generator_in_every_runtime(name: str, pictures: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model", **({"generator_width": 4} | GENERATORS[name]))  # type: ignore[arg-type]
     for to, out in (("onnx", "g.onnx"), ("openvino", "g.xml"), ("torch-export", "g.pt2")):
-        report: Report = export(folder, tmp_path / out, Order(to), pictures_in(pictures))  # type: ignore[arg-type]
+        report: Report = export(folder, tmp_path / out, ExportSpec(to), images_in_folder(pictures))  # type: ignore[arg-type]
         assert report.largest < 1e-3
     for shape in ((2, 3, 64, 129), (1, 3, 7, 300)):
         images = torch.rand(shape) * 2 - 1
@@ -254,7 +256,7 @@ def test_the_page_translates_in_a_browser_from_its_folder(model: Path, pictures:
         archive = export_web.runtime_archive()
     except CycleGANError:
         pytest.skip("the browser's runtime cannot be fetched here")
-    export(model, tmp_path / "page", Order("web", web_runtime=archive), pictures_in(pictures))
+    export(model, tmp_path / "page", ExportSpec("web", web_runtime=archive), images_in_folder(pictures))
     picture = sorted(pictures.iterdir())[0]
     found = np.asarray(translated_by_page(tmp_path / "page", picture, tmp_path / "page.png")).astype(int)
     expected = np.asarray(Translator.load(model).translate(Image.open(picture).convert("RGB")))

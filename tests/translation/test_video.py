@@ -24,10 +24,10 @@ from cyclegan.cli.main import COMMANDS
 from cyclegan.cli.options import call
 from cyclegan.config.schema import Config
 from cyclegan.methods import build_method
-from cyclegan.runs.model import Model, settings_of, write_model
+from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.translation import files, video
-from cyclegan.translation.pipes import translate_animation, translate_picture, translate_raw
-from cyclegan.translation.temporal import smoothed
+from cyclegan.translation.pipes import translate_animation, translate_image_stream, translate_raw_frames
+from cyclegan.translation.temporal import with_temporal_smoothing
 from cyclegan.translation.video import translate_camera_raw, translate_video
 
 RATE = 20
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Config().with_settings(**{k: v for k, v in TINY.items() if k not in ("accelerator",)}, init_gain=0.1)
     weights = {k: v for k, v in build_method(config, 0).state_dict().items() if k.startswith("generators")}
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_model(Model(settings_of(config), weights, "drawn"), folder)
+    write_model(Model(model_settings(config), weights, "drawn"), folder)
     return folder
 
 
@@ -240,12 +240,15 @@ def test_smoothing_damps_flicker(translator: Translator) -> None:
             frames.append(by.translate(frame)[32:, 32:].astype(float))
         return float(np.mean([np.abs(a - b).mean() for a, b in pairwise(frames[6:])]))
 
-    assert flicker(smoothed(translator, 0.9)) < 0.3 * flicker(translator)
-    assert np.array_equal(smoothed(translator, 0.0).translate(ground), translator.translate(ground)) or (
-        np.abs(smoothed(translator, 0.0).translate(ground).astype(int) - translator.translate(ground)).max() <= 1
+    assert flicker(with_temporal_smoothing(translator, 0.9)) < 0.3 * flicker(translator)
+    assert np.array_equal(with_temporal_smoothing(translator, 0.0).translate(ground), translator.translate(ground)) or (
+        np.abs(
+            with_temporal_smoothing(translator, 0.0).translate(ground).astype(int) - translator.translate(ground)
+        ).max()
+        <= 1
     )
     with pytest.raises(UsageError, match=r"--smooth is 1\.0"):
-        smoothed(translator, 1.0)
+        with_temporal_smoothing(translator, 1.0)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
@@ -272,20 +275,20 @@ def test_pictures_go_through_pipes(translator: Translator) -> None:
         given, made = io.BytesIO(), io.BytesIO()
         picture.save(given, kind)
         given.seek(0)
-        translate_picture(translator, given, made)
+        translate_image_stream(translator, given, made)
         assert Image.open(made).format == kind and Image.open(made).size == (24, 20)
     with pytest.raises(CycleGANError, match="no image of a known kind"):
-        translate_picture(translator, io.BytesIO(b"nothing"), io.BytesIO())
+        translate_image_stream(translator, io.BytesIO(b"nothing"), io.BytesIO())
 
 
 def test_raw_frames_go_through_pipes(translator: Translator) -> None:
     frames = np.random.default_rng(2).integers(0, 255, (3, 16, 20, 3)).astype(np.uint8)
     made = io.BytesIO()
-    assert translate_raw(translator, io.BytesIO(frames.tobytes()), made, 20, 16) == 3
+    assert translate_raw_frames(translator, io.BytesIO(frames.tobytes()), made, 20, 16) == 3
     result = np.frombuffer(made.getvalue(), np.uint8).reshape(frames.shape)
     assert np.array_equal(result[1], translator.translate(frames[1]))
     with pytest.raises(CycleGANError, match="ends within frame 2"):
-        translate_raw(translator, io.BytesIO(frames.tobytes()[: 16 * 20 * 3 + 5]), io.BytesIO(), 20, 16)
+        translate_raw_frames(translator, io.BytesIO(frames.tobytes()[: 16 * 20 * 3 + 5]), io.BytesIO(), 20, 16)
 
 
 def test_the_command_says_what_cannot_be_piped(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,14 +308,14 @@ def test_the_command_says_what_cannot_be_piped(model: Path, tmp_path: Path, monk
         with pytest.raises(CycleGANError, match="The program that takes the frames has ended"):
             translate("-", "-o", "-", "--raw", "16x16")
     with pytest.raises(UsageError, match="--smooth needs a generator"):
-        smoothed(Translator(torch.nn.Identity(), (3, 3), "cpu"), 0.9)
+        with_temporal_smoothing(Translator(torch.nn.Identity(), (3, 3), "cpu"), 0.9)
 
 
 def test_folders_keep_their_order_while_reading_and_writing_overlap(translator: Translator, tmp_path: Path) -> None:
     draw_images(tmp_path / "in", 6, 0)
     (tmp_path / "in" / "02.png").write_bytes(b"no picture")
     jobs = files.plan([tmp_path / "in"], tmp_path / "out")
-    done = list(files.run(translator, jobs))
+    done = list(files.translate(translator, jobs))
     assert [each.job for each in done] == jobs
     assert [bool(each.problem) for each in done] == [False, False, True, False, False, False]
     assert len(list((tmp_path / "out").iterdir())) == 5

@@ -32,7 +32,7 @@ class Export:
     )
     fixed_size: Annotated[Optional[str], Doc("HxW, for devices that take one size and one image at a time.")] = None
     images: Annotated[Optional[Path], Doc("Images to compare and calibrate on; the run's own if not given.")] = None
-    least_psnr: Annotated[
+    min_psnr: Annotated[
         Optional[float], Doc("dB against the original below which it fails; 80, with --half 50, with --int8 30.")
     ] = None
     from_file: Annotated[Optional[Path], Doc("The npm package of the runtime for 'web', if it cannot be fetched.")] = (
@@ -53,17 +53,21 @@ def export(arguments: list[str]) -> None:
 
     model = read_model(options.run)
     direction = options.direction or model.directions[0]
-    order = exporting.Order(
+    order = exporting.ExportSpec(
         options.to,
         "float16" if options.half else "int8" if options.int8 else "float32",
         size,
         direction,
-        options.least_psnr,
+        options.min_psnr,
         options.from_file,
     )
     out = options.out or Path(f"{options.run.resolve().name}-{direction}{exporting.suffix(order)}")
-    found = exporting.pictures_in(options.images) if options.images else exporting.pictures_of(options.run, direction)
-    report = exporting.export(options.run, out, order, found, overwrite=options.overwrite)
+    images = (
+        exporting.images_in_folder(options.images)
+        if options.images
+        else exporting.images_of_run(options.run, direction)
+    )
+    report = exporting.export(options.run, out, order, images, overwrite=options.overwrite)
     print(report)
     if model.config.networks.dropout_at_test:
         print("The run's dropout at test is left out: exports have no noise.")

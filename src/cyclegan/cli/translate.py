@@ -66,7 +66,7 @@ def translate(arguments: list[str]) -> None:
     translator.any_size.blend = options.blend
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.out, overwrite=options.overwrite, channels=channels)
-    results = files.run(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
+    results = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
         translator.any_size.progress = _bar_of_parts(progress, "windows" if options.blend else "bands")
@@ -125,7 +125,7 @@ def _size(text: str) -> int | Literal["keep"]:
 
 def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
     """Translate the one input of `options`. Raises `UsageError` for inputs and options that do not go together."""
-    from cyclegan.translation.temporal import smoothed
+    from cyclegan.translation.temporal import with_temporal_smoothing
     from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import is_video
 
@@ -144,7 +144,7 @@ def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
     )
     translator.any_size.blend = options.blend
     if options.smooth:
-        translator = smoothed(translator, options.smooth)
+        translator = with_temporal_smoothing(translator, options.smooth)
     if options.raw is not None:
         _raw(translator, options)
     elif str(source) == "-" or str(target) == "-":
@@ -169,7 +169,7 @@ def _target(options: "Translate", moving: bool) -> Path:
 
 
 def _raw(translator: "Translator", options: "Translate") -> None:
-    from cyclegan.translation.pipes import translate_raw
+    from cyclegan.translation.pipes import translate_raw_frames
     from cyclegan.translation.video import CAMERA, translate_camera_raw
 
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", options.raw or "")
@@ -183,7 +183,7 @@ def _raw(translator: "Translator", options: "Translate") -> None:
     width, height, stopped = int(found[1]), int(found[2]), 0
     try:
         if source == "-":
-            count = translate_raw(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
+            count = translate_raw_frames(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
         else:
             filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
             count, stopped = filmed.frames, filmed.stopped
@@ -196,11 +196,11 @@ def _raw(translator: "Translator", options: "Translate") -> None:
 
 def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
     from cyclegan.imaging.source import UnreadableImage
-    from cyclegan.translation.pipes import translate_picture
+    from cyclegan.translation.pipes import translate_image_stream
 
     given = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
     try:
-        translate_picture(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
+        translate_image_stream(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
     except UnreadableImage:
         name = "The standard input" if str(source) == "-" else source
         raise UsageError(f"{name} holds no image of a known kind, or a damaged one.") from None

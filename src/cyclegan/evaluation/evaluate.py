@@ -23,7 +23,7 @@ from cyclegan.metrics.distributions import density_coverage, frechet_distance, k
 from cyclegan.metrics.intervals import Integers, bootstrap_interval, jackknife_interval
 from cyclegan.runs import checkpoint
 from cyclegan.runs.folder import read_run
-from cyclegan.runs.model import is_model, read_model
+from cyclegan.runs.model import is_model_folder, read_model
 from cyclegan.runs.results import Evaluation, Figure
 from cyclegan.translation.translator import Translator
 
@@ -66,11 +66,11 @@ def checkpoints(run: Path, name: str | None, every: bool) -> list[Path]:
     Raises `UsageError` when there is none such.
     """
     if name is not None:
-        return [checkpoint.named(run, name)]
+        return [checkpoint.find_checkpoint(run, name)]
     if not every:
         return [run]
     found = sorted((run / "checkpoints").glob("step-*/state.json"))
-    latest = checkpoint.latest_of(run)
+    latest = checkpoint.latest_checkpoint(run)
     steps = [_step(file.parent) for file in found]
     folders = [file.parent for file in found]
     if latest is not None and _step(latest) not in steps:
@@ -92,7 +92,7 @@ def configuration(run: Path, data: Path | None) -> tuple[Config, int]:
 
     Raises `UsageError` for a model without `data`, since it knows none.
     """
-    if not is_model(run):
+    if not is_model_folder(run):
         config = read_run(run)
         if data is not None:
             config = config.with_settings(data=data.resolve(), a=None, b=None)
@@ -156,7 +156,7 @@ def read_directions(config: Config) -> tuple[Direction, ...]:
 
 
 def _latest(run: Path) -> Path:
-    return checkpoint.latest_of(run) or run
+    return checkpoint.latest_checkpoint(run) or run
 
 
 @dataclass(frozen=True)

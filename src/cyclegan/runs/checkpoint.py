@@ -72,7 +72,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
 
 
-def keep_numbered(folder: Path, step: int, keep: int) -> None:
+def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
     """Keep ``latest`` as ``step-NNNNNNN`` too (by hard links where possible), and only the newest `keep` of those.
 
     Numbered ones of this step and later are of a future that a resume from an older checkpoint has left; they go.
@@ -97,7 +97,7 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def latest_of(run: Path) -> Path | None:
+def latest_checkpoint(run: Path) -> Path | None:
     """The run's newest whole checkpoint, or None. A kill in the middle of writing leaves the one before."""
     for name in (LATEST, _OLDER):
         if (run / "checkpoints" / name / "state.json").exists():
@@ -105,7 +105,7 @@ def latest_of(run: Path) -> Path | None:
     return None
 
 
-def named(run: Path, name: str) -> Path:
+def find_checkpoint(run: Path, name: str) -> Path:
     """A checkpoint of the run by its folder's name. Raises `UsageError` when it has none of that name."""
     folder = run / "checkpoints"
     there = sorted(path.parent.name for path in folder.glob("*/state.json") if not path.parent.name.startswith("."))
@@ -114,7 +114,7 @@ def named(run: Path, name: str) -> Path:
     return folder / name
 
 
-def load(folder: Path, process: int) -> Checkpoint:
+def load_checkpoint(folder: Path, process: int) -> Checkpoint:
     """Read a checkpoint, and of the processes' parts the one of `process`; none when there were fewer.
 
     Raises `CycleGANError` when files are missing or damaged.
@@ -131,10 +131,10 @@ def load(folder: Path, process: int) -> Checkpoint:
             state=state,
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}){another_way(folder)}.") from None
+        raise CycleGANError(f"The checkpoint {folder} is damaged ({error}){other_checkpoint_hint(folder)}.") from None
 
 
-def another_way(damaged: Path) -> str:
+def other_checkpoint_hint(damaged: Path) -> str:
     """The words with which a sentence about a damaged checkpoint names another one, if there is one."""
     others = sorted(path.name for path in damaged.parent.glob("step-*") if path.name != damaged.name)
     return f"; go on from another one with --checkpoint {others[-1]}" if others else ""
@@ -143,7 +143,7 @@ def another_way(damaged: Path) -> str:
 StateDict = dict[str, Any]
 
 
-def flatten(states: Sequence[StateDict]) -> tuple[dict[str, Tensor], list[Any]]:
+def flatten_optimizer_states(states: Sequence[StateDict]) -> tuple[dict[str, Tensor], list[Any]]:
     """State dicts to tensors named "optimizer.parameter.quantity" and the parameter groups."""
     tensors = {
         f"{number}.{parameter}.{quantity}": value
@@ -154,8 +154,8 @@ def flatten(states: Sequence[StateDict]) -> tuple[dict[str, Tensor], list[Any]]:
     return tensors, [state["param_groups"] for state in states]
 
 
-def unflatten(tensors: dict[str, Tensor], groups: Sequence[Any]) -> list[StateDict]:
-    """The inverse of `flatten`."""
+def unflatten_optimizer_states(tensors: dict[str, Tensor], groups: Sequence[Any]) -> list[StateDict]:
+    """The inverse of `flatten_optimizer_states`."""
     states: list[StateDict] = [{"state": {}, "param_groups": group} for group in groups]
     for name, value in tensors.items():
         number, parameter, quantity = name.split(".")

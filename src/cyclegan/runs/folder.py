@@ -16,7 +16,7 @@ def read_run(run: Path) -> Config:
     return from_toml(run / "config.toml")
 
 
-def new_run_folder(config: Config) -> Path:
+def create_run_folder(config: Config) -> Path:
     """Make the run's folder with its ``config.toml``; an unnamed run gets the next free name of its data.
 
     Raises `UsageError` when a named one exists already.
@@ -47,7 +47,7 @@ def write_config(config: Config, run: Path) -> None:
     temporary.replace(run / "config.toml")
 
 
-def lock(run: Path) -> FileLock:
+def lock_run(run: Path) -> FileLock:
     """Hold the run folder until `release` or the end of the process, however it ends.
 
     Raises `UsageError` when another process holds it.

@@ -13,12 +13,12 @@ _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 FILES = ("config.json", "model.safetensors")  # all that is ever fetched
 
 
-def is_name(text: str) -> bool:
+def is_hub_name(text: str) -> bool:
     """Whether this could be a model's name on the hub, such as ``user/horse2zebra`` or ``user/horse2zebra@v2``."""
     return _NAME.fullmatch(text) is not None
 
 
-def located(source: str | Path) -> Path:
+def resolve_source(source: str | Path) -> Path:
     """The folder that a model is in: `source` itself, or for ``hf:user/name[@revision]`` what the hub has.
 
     What was fetched once is kept by the hub's library, which asks the hub only whether there is something newer.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def _keep_rows(path: Path, step: int) -> list[str]:
+def drop_rows_after(path: Path, step: int) -> list[str]:
     """Drop the rows after `step`, and return the columns."""
     head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]

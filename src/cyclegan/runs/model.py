@@ -73,7 +73,7 @@ def read_model(path: Path) -> Model:
     Of a training that averaged its generators, the averaged ones. Raises `UsageError` for a folder that is none of
     these, and `CycleGANError` for damaged files.
     """
-    model = _read_folder(path) if is_model(path) else _read_checkpoint(find_checkpoint(path))
+    model = _read_folder(path) if is_model_folder(path) else _read_checkpoint(resolve_checkpoint(path))
     if not model.directions:
         raise CycleGANError(f"{path} holds no generator; there is nothing to translate with.")
     return model
@@ -91,10 +91,10 @@ def _read_checkpoint(folder: Path) -> Model:
         step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
-    return Model(settings_of(config), weights, f"trained with cyclegan {__version__}, {step} steps")
+    return Model(model_settings(config), weights, f"trained with cyclegan {__version__}, {step} steps")
 
 
-def settings_of(config: Config) -> Settings:
+def model_settings(config: Config) -> Settings:
     """What the networks depend on."""
     networks = {k: v for k, v in dataclasses.asdict(config.networks).items() if k not in HOW_WEIGHTS_START}
     data = vars(config.data)
@@ -105,7 +105,7 @@ def settings_of(config: Config) -> Settings:
     }
 
 
-def is_model(folder: Path) -> bool:
+def is_model_folder(folder: Path) -> bool:
     """Whether a folder has the files of a model."""
     return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
@@ -128,7 +128,7 @@ def _read_folder(folder: Path) -> Model:
         raise CycleGANError(f"The model {folder} is damaged: {error}.") from None
 
 
-def find_checkpoint(path: Path) -> Path:
+def resolve_checkpoint(path: Path) -> Path:
     """The checkpoint folder that a run folder or checkpoint folder stands for. Raises `UsageError` when neither."""
     if (path / "state.json").is_file() and (path / "config.toml").is_file():
         return path
@@ -138,7 +138,7 @@ def find_checkpoint(path: Path) -> Path:
         raise UsageError(
             f"{path} is neither a run folder nor a checkpoint nor a model; give a folder such as runs/NAME."
         )
-    found = checkpoint.latest_of(path)
+    found = checkpoint.latest_checkpoint(path)
     if found is None:
         raise UsageError(f"{path} has no checkpoint yet; train it further with `cyclegan resume {path}`.")
     return found
@@ -150,8 +150,8 @@ def write_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
     Raises `UsageError` when the folder exists (unless it is a model and may be overwritten), `CycleGANError` when it
     cannot be written.
     """
-    if folder.exists() and not (overwrite and is_model(folder)):
-        advice = ", or replace it with --overwrite" if is_model(folder) else ""
+    if folder.exists() and not (overwrite and is_model_folder(folder)):
+        advice = ", or replace it with --overwrite" if is_model_folder(folder) else ""
         raise UsageError(f"{folder} exists; choose another -o{advice}.")
     try:
         exchange(folder, lambda newer: _write(model, newer, folder.name))

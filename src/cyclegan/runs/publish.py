@@ -7,7 +7,7 @@ from cyclegan.config.schema import Config
 from cyclegan.config.toml import to_toml
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.hub import upload
-from cyclegan.runs.model import front_matter, is_model, read_model, write_model
+from cyclegan.runs.model import front_matter, is_model_folder, read_model, write_model
 from cyclegan.runs.summary import RunSummary, summarize
 
 SAMPLES = "samples-{}.png"
@@ -25,7 +25,7 @@ def publish(source: Path, name: str, *, private: bool = False) -> str:
     A run goes with a card of its settings, data, quality and samples; a model folder goes as it is. Raises
     `UsageError` and `CycleGANError`.
     """
-    if is_model(source):
+    if is_model_folder(source):
         return upload(source, name, private=private)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / name.rpartition("/")[2]

@@ -11,7 +11,7 @@ HEADING = 24  # pixels above the first row
 GAP = 4  # pixels between cells
 
 
-def grid(columns: Mapping[str, Tensor]) -> Image.Image:
+def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
     """A picture with one headed column for each (N, C, H, W) in [-1, 1] and one row for each image.
 
     Cells are at least 96 pixels wide, so that headings fit and small images can be seen.

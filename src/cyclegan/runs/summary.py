@@ -12,7 +12,7 @@ from cyclegan.data.select import find_data_if_present
 from cyclegan.methods import METHODS
 from cyclegan.methods.specs import METHOD_WORDS, Counts, counted
 from cyclegan.runs import results
-from cyclegan.runs.checkpoint import latest_of
+from cyclegan.runs.checkpoint import latest_checkpoint
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
@@ -65,7 +65,7 @@ def duration(minutes: float) -> str:
 
 def progress(run: Path) -> tuple[int, float] | None:
     """Steps and minutes of the run's last checkpoint; None when there is none or it cannot be read."""
-    folder = latest_of(run)
+    folder = latest_checkpoint(run)
     if folder is None:
         return None
     try:

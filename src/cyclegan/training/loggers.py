@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.runs.metrics_files import _keep_rows
+from cyclegan.runs.metrics_files import drop_rows_after
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -110,7 +110,7 @@ class MetricsFile(Monitor):
     def start(self, run: Path, step: int) -> None:
         """Keep the rows up to `step`, and the columns, which may be those of an earlier version."""
         self.paths = {name: run / f"{name}.csv" for name in ("metrics", "quality")}
-        self.columns = {name: _keep_rows(path, step) for name, path in self.paths.items() if path.exists()}
+        self.columns = {name: drop_rows_after(path, step) for name, path in self.paths.items() if path.exists()}
 
     def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
         """Append a row."""

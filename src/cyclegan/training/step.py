@@ -17,7 +17,7 @@ from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
-from cyclegan.runs import checkpoint as optimizer_state
+from cyclegan.runs import checkpoint
 from cyclegan.runs.checkpoint import Checkpoint
 from cyclegan.training.schedule import rate_factor, schedule_epoch
 
@@ -220,7 +220,7 @@ class Training:
         parts = self._gathered(mine)
         if not self.fabric.is_global_zero:
             return None
-        tensors, groups = optimizer_state.flatten([o.state_dict() for o in self.optimizers])
+        tensors, groups = checkpoint.flatten_optimizer_states([o.state_dict() for o in self.optimizers])
         return Checkpoint(
             config_toml=to_toml(self.config),
             weights=self.method.state_dict(),
@@ -252,7 +252,7 @@ class Training:
             self.average.generators.load_state_dict(saved.ema)
             self.average.updates = state["averaged"]
         for each, values in zip(
-            self.optimizers, optimizer_state.unflatten(saved.optimizers, state["optimizers"]), strict=True
+            self.optimizers, checkpoint.unflatten_optimizer_states(saved.optimizers, state["optimizers"]), strict=True
         ):
             each.load_state_dict(values)
         self.step, self.minutes = state["step"], state["minutes"]

@@ -19,9 +19,9 @@ from cyclegan.data.select import find_training_data, make_dataset, preload, rows
 from cyclegan.diagnosis.diagnostics import Diagnostics
 from cyclegan.errors import CycleGANError, enough_memory
 from cyclegan.runs import checkpoint as checkpoints
-from cyclegan.runs.folder import lock, new_run_folder, read_run, write_config
+from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
-from cyclegan.runs.sample_grids import grid
+from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
 from cyclegan.training.distributed import each_for_itself, launch, on_first_process, together
@@ -66,7 +66,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     training = Training(config, fabric)
     training.start_with(weights)
     on_first_process(fabric, training.require_size_of_crops)
-    run = on_first_process(fabric, lambda: new_run_folder(config))
+    run = on_first_process(fabric, lambda: create_run_folder(config))
     return _train(training, domains, run, watch, notes)
 
 
@@ -83,7 +83,7 @@ def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Mo
     config = validated(config.with_settings(**(_one_budget(settings) | _one_place(settings) | settings | paths)))
     require_extras(config.run)
     domains = find_training_data(config)
-    found = checkpoints.named(run, checkpoint) if checkpoint else checkpoints.latest_of(run)
+    found = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
     fabric = launch(config)
     training = Training(config, fabric)
     if found is not None:
@@ -108,11 +108,11 @@ def _one_place(settings: dict[str, Any]) -> dict[str, None]:
 
 
 def _restore(training: Training, found: Path) -> None:
-    saved = checkpoints.load(found, training.fabric.global_rank)
+    saved = checkpoints.load_checkpoint(found, training.fabric.global_rank)
     try:
         training.restore(saved)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        reason, other = str(error).splitlines()[0].rstrip(":."), checkpoints.another_way(found)
+        reason, other = str(error).splitlines()[0].rstrip(":."), checkpoints.other_checkpoint_hint(found)
         raise CycleGANError(f"{found} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 
@@ -121,7 +121,7 @@ def _train(
 ) -> Path:
     fabric, settings = training.fabric, training.config.run
     held: list[FileLock] = []
-    on_first_process(fabric, lambda: held.append(lock(run)))
+    on_first_process(fabric, lambda: held.append(lock_run(run)))
     writers: list[Monitor] = [
         MetricsFile(),
         SampleFiles(),
@@ -280,7 +280,7 @@ class Loop:
         """Raise `CycleGANError` when a loss or weight is no longer a number; nothing is saved then."""
         if self.training.settle() and self.training.is_finite():
             return
-        kept = checkpoints.latest_of(self.folder)
+        kept = checkpoints.latest_checkpoint(self.folder)
         problem = CycleGANError(
             f"The loss is no longer finite at step {self.training.step}. "
             + (f"The last good checkpoint is kept in {kept}; " if kept else "There is no checkpoint yet; ")
@@ -305,7 +305,7 @@ class Loop:
         folder = self.folder / "checkpoints"
         checkpoints.save_latest(saved, folder)
         if self._numbered_due():
-            checkpoints.keep_numbered(folder, self.training.step, self.config.run.keep)
+            checkpoints.keep_numbered_copy(folder, self.training.step, self.config.run.keep)
 
     def _measure(self, progress: Progress) -> None:
         """Measure on the fixed test images, and keep the checkpoint if it is the best one."""
@@ -350,7 +350,7 @@ class Loop:
                 pictures = method.pictures(generators, before, direction)
                 if truth:
                     pictures["truth"] = truth[0]
-                self.monitors.picture(progress, direction, grid({k: v.float() for k, v in pictures.items()}))
+                self.monitors.picture(progress, direction, sample_grid({k: v.float() for k, v in pictures.items()}))
         generators.train(was_training)
 
     def _fixed_images(self, domains: Domains) -> dict[Direction, list[torch.Tensor]]:

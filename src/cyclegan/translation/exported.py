@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Description:
+class ExportMetadata:
     """What an export says of itself; kept in its file as words, so that every viewer can show it."""
 
     direction: Direction
@@ -49,7 +49,7 @@ class Description:
         return {"format": FORMAT, "value_range": "-1 to 1", "layout": "NCHW"} | {k: str(v) for k, v in said.items()}
 
     @classmethod
-    def of(cls, words: dict[str, str], path: Path) -> "Description":
+    def of(cls, words: dict[str, str], path: Path) -> "ExportMetadata":
         """Read back. Raises `UsageError` when another program made the file."""
         try:
             if words["format"] != FORMAT:
@@ -63,10 +63,10 @@ class Description:
             raise UsageError(f"{path} was not written by `cyclegan export`; make one of a run with that.") from None
 
 
-class Exported(nn.Module):
+class ExportedGenerator(nn.Module):
     """An export at work, as a generator: images (N, C, H, W) in [-1, 1] to images, by the runtime that it is for."""
 
-    def __init__(self, run: Callable[[Array], Array], description: Description):
+    def __init__(self, run: Callable[[Array], Array], description: ExportMetadata):
         super().__init__()
         self.run, self.description = run, description
 
@@ -82,7 +82,7 @@ class Exported(nn.Module):
         return torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
 
 
-def open_export(path: Path, device: str = "auto") -> Exported:
+def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
     """An export made ready to run. Raises `UsageError` when that is not possible here, or not safe."""
     if not path.is_file():
         raise UsageError(f"{path} does not exist; give a file that `cyclegan export` wrote.")
@@ -94,7 +94,7 @@ def is_export(path: Path) -> bool:
     return path.suffix in SUFFIXES.values() and not path.is_dir()
 
 
-def _open_onnx(path: Path, device: str) -> Exported:
+def _open_onnx(path: Path, device: str) -> ExportedGenerator:
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors only
@@ -108,11 +108,11 @@ def _open_onnx(path: Path, device: str) -> Exported:
         session = runtime.InferenceSession(path, options, providers=providers[name])
     except Exception as error:  # its errors have no common class
         raise _damaged(path, error) from None
-    description = Description.of(session.get_modelmeta().custom_metadata_map, path)
-    return Exported(lambda images: session.run([OUTPUT], {INPUT: images})[0], description)
+    description = ExportMetadata.of(session.get_modelmeta().custom_metadata_map, path)
+    return ExportedGenerator(lambda images: session.run([OUTPUT], {INPUT: images})[0], description)
 
 
-def _open_openvino(path: Path, device: str) -> Exported:
+def _open_openvino(path: Path, device: str) -> ExportedGenerator:
     openvino = library("openvino")
     core = openvino.Core()
     there = [name.lower() for name in core.available_devices]
@@ -126,21 +126,21 @@ def _open_openvino(path: Path, device: str) -> Exported:
         compiled = core.compile_model(model, name.upper(), on_cpu if name == "cpu" else {})
     except RuntimeError as error:
         raise _damaged(path, error) from None
-    return Exported(lambda images: compiled(images)[0].copy(), Description.of(said, path))
+    return ExportedGenerator(lambda images: compiled(images)[0].copy(), ExportMetadata.of(said, path))
 
 
-def _refuse_torch_export(path: Path, device: str) -> Exported:
+def _refuse_torch_export(path: Path, device: str) -> ExportedGenerator:
     raise UsageError(
         f"{path} is not opened, since torch unpickles such files and they may hold any code; "
         "translate with the run, or with an export to onnx or openvino."
     )
 
 
-def open_own_torch_export(path: Path, description: Description) -> Exported:
+def open_own_torch_export(path: Path, description: ExportMetadata) -> ExportedGenerator:
     """A .pt2 file that this very process has written; strangers' must not be opened so, because torch unpickles."""
     # Without the guards: they hold for the sizes of the trace, the graph for all.
     network = torch.export.load(path).module(check_guards=False)
-    return Exported(lambda images: network(torch.from_numpy(images)).detach().numpy(), description)
+    return ExportedGenerator(lambda images: network(torch.from_numpy(images)).detach().numpy(), description)
 
 
 def library(name: str) -> Any:

@@ -91,7 +91,7 @@ def _images_of(given: Path) -> Iterator[tuple[Path, str]]:
                 yield match, match.name
 
 
-def run(
+def translate(
     translator: Translator,
     jobs: Sequence[Job],
     *,

@@ -15,7 +15,7 @@ from cyclegan.translation.translator import Translator
 KINDS = {"JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "NPY": ".npy", "NPZ": ".npz"}
 
 
-def translate_picture(
+def translate_image_stream(
     translator: Translator, given: IO[bytes], made: IO[bytes] | Path, *, size: int | Literal["keep"] = "keep"
 ) -> None:
     """Translate the one image that a stream holds, into a file, or a stream in the same format; of others PNG.
@@ -35,7 +35,7 @@ def translate_picture(
         made.flush()
 
 
-def translate_raw(translator: Translator, given: IO[bytes], made: IO[bytes], width: int, height: int) -> int:
+def translate_raw_frames(translator: Translator, given: IO[bytes], made: IO[bytes], width: int, height: int) -> int:
     """Translate frames of 8 bit RGB, rows from the top, until the stream ends, and return how many there were.
 
     Raises `CycleGANError` when it ends within a frame.

@@ -1,4 +1,4 @@
-"""Less flicker in video: normalization by statistics that are smoothed from frame to frame.
+"""Less flicker in video: normalization by statistics that are with_temporal_smoothing from frame to frame.
 
 A generator normalizes each frame by its own mean and variance, so that a thing that enters at one side changes the
 colors at the other. Smoothing them exponentially over time takes most of that away; moving things stay as they are.
@@ -37,7 +37,7 @@ class SmoothedNorm(nn.Module):
         return y * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
 
 
-def smoothed(translator: Translator, share: float) -> Translator:
+def with_temporal_smoothing(translator: Translator, share: float) -> Translator:
     """A translator for the frames of one video; `share` of the statistics is kept from frame to frame, 0 to 1.
 
     Raises `UsageError` for generators without such statistics, and for shares that are none.

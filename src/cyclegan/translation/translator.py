@@ -33,7 +33,7 @@ from cyclegan.methods.method import Method
 from cyclegan.networks import build_generator
 from cyclegan.networks.cpu.rewrite import fast_for_translation
 from cyclegan.networks.winograd import allow
-from cyclegan.runs.hub import is_name, located
+from cyclegan.runs.hub import is_hub_name, resolve_source
 from cyclegan.runs.model import Model, read_model
 from cyclegan.system.machine import find_device
 from cyclegan.translation.exported import is_export, open_export
@@ -104,7 +104,7 @@ class Translator:
         most = in_bytes(memory) if isinstance(memory, str) else memory
         if is_export(Path(path)):
             return _of_export(Path(path), direction, device)
-        folder = located(path)
+        folder = resolve_source(path)
         model = read_model(folder)
         generator, channels, direction = trained_generator(model, direction, path)
         before, after = (readings(model.config.data)[domain] for domain in direction.split("to"))
@@ -129,7 +129,7 @@ class Translator:
 
         Raises as `load`, and `CycleGANError` when the hub does not give it.
         """
-        from_hub = not Path(name).exists() and is_name(str(name))
+        from_hub = not Path(name).exists() and is_hub_name(str(name))
         return cls.load(f"hf:{name}" if from_hub else name, direction, device, **settings)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:

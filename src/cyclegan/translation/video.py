@@ -24,7 +24,7 @@ TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 
 
 @dataclass(frozen=True)
-class Filmed:
+class VideoResult:
     """What became of a video: frames written, the signal that stopped it early (0 if none did), and what was lost."""
 
     frames: int
@@ -44,7 +44,7 @@ def translate_video(
     *,
     size: int | Literal["keep"] = "keep",
     progress: Callable[[int, int | None], None] = lambda done, total: None,
-) -> Filmed:
+) -> VideoResult:
     """Translate each frame of a video file, or of a camera (``camera:/dev/video0``), into a new file.
 
     Times of frames are kept, also where they are not even; rotation is applied; sound is copied as it is. After Ctrl-C
@@ -65,13 +65,13 @@ def translate_video(
             if not count:
                 raise CycleGANError(f"{source} has no pictures that can be decoded.")
             temporary.replace(target)
-            return Filmed(count, requests.received, notes)
+            return VideoResult(count, requests.received, notes)
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], width: int, height: int) -> Filmed:
+def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], width: int, height: int) -> VideoResult:
     """Write each frame of a camera, scaled to a size and translated, as 8 bit RGB, until it ends or is stopped.
 
     Raises `UsageError` without PyAV, and `CycleGANError` for a camera that cannot be read.
@@ -86,7 +86,7 @@ def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], w
             count += 1
             if requests.received:
                 break
-        return Filmed(count, requests.received)
+        return VideoResult(count, requests.received)
 
 
 class _Copy:

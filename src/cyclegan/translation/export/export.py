@@ -23,33 +23,33 @@ from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import UNetGenerator, winograd
 from cyclegan.networks.layers import Dropout
-from cyclegan.runs.model import Model, is_model, read_model, write_model
+from cyclegan.runs.model import Model, is_model_folder, read_model, write_model
 from cyclegan.system.atomic import exchange
 from cyclegan.translation import exported as formats
 from cyclegan.translation.export import writers
 from cyclegan.translation.export.web import is_page, runtime_archive, write_page
-from cyclegan.translation.exported import Description
+from cyclegan.translation.exported import ExportMetadata
 from cyclegan.translation.translator import trained_generator
 
-To = Literal["onnx", "openvino", "torch-export", "safetensors", "web"]
+Format = Literal["onnx", "openvino", "torch-export", "safetensors", "web"]
 Precision = Literal["float32", "float16", "int8"]
 
-LEAST_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB, below which it fails
+MIN_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB, below which it fails
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
-NEEDED: dict[To, tuple[str, ...]] = {"onnx": _ONNX, "web": _ONNX, "openvino": (*_ONNX, "openvino")}  # libraries
+NEEDED: dict[Format, tuple[str, ...]] = {"onnx": _ONNX, "web": _ONNX, "openvino": (*_ONNX, "openvino")}  # libraries
 CHECKED, CALIBRATED = 8, 32  # images at most
 SIDE = 256  # pixels of the longer side at most, for the check
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportSpec:
     """What to export, and how."""
 
-    to: To
+    to: Format
     precision: Precision = "float32"
     fixed_size: tuple[int, int] | None = None  # height and width
     direction: Direction | None = None
-    least_psnr: float | None = None  # dB; by precision if None
+    min_psnr: float | None = None  # dB; by precision if None
     web_runtime: Path | None = None  # archive of the browser's runtime; the one kept, or fetched, if None
 
 
@@ -76,7 +76,7 @@ class Report:
         )
 
 
-class Whole(nn.Module):
+class ExportModule(nn.Module):
     """What an export holds: pictures to pictures, also for a method whose generator sees and makes a part of them."""
 
     def __init__(self, generator: nn.Module, method: type[Method], precision: Precision = "float32"):
@@ -94,7 +94,7 @@ class Whole(nn.Module):
         return self.method.image_to_image(lambda x: self.generator(x.to(self.dtype)).float(), images)  # type: ignore[arg-type]
 
 
-def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, overwrite: bool = False) -> Report:
+def export(source: Path, out: Path, order: ExportSpec, images: Sequence[Source], *, overwrite: bool = False) -> Report:
     """Export the generator of a run, a checkpoint or a model folder to `out`, compared on `images`.
 
     Nothing is left in place when the export fails, or deviates further than its order allows. Raises `UsageError` and
@@ -104,7 +104,7 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
     model = read_model(source)
     generator, channels, direction = trained_generator(model, order.direction, source)
     winograd.allow(generator, False)  # beside PyTorch's own convolutions
-    reference = Whole(generator, METHODS[model.method])
+    reference = ExportModule(generator, METHODS[model.method])
     description = _described(model, channels, direction, order)
     reading = readings(model.config.data)[direction[0]]
     check, calibration = _chosen(images, reading, order.fixed_size)
@@ -112,21 +112,21 @@ def export(source: Path, out: Path, order: Order, images: Sequence[Source], *, o
         made = Path(temporary) / out.name
         exported = _make(made, model, generator, description, order, calibration)
         report = _compared(reference, exported, check, made)
-        least = LEAST_PSNR[order.precision] if order.least_psnr is None else order.least_psnr
+        least = MIN_PSNR[order.precision] if order.min_psnr is None else order.min_psnr
         if not report.psnr >= least:
             raise CycleGANError(
                 f"The export deviates from the model: PSNR {report.psnr:.1f} dB, and {least:g} dB is the least allowed "
-                f"(--least-psnr); {out} was not written."
+                f"(--min-psnr); {out} was not written."
             )
         _put_in_place(made, out)
     return report
 
 
-def _described(model: Model, channels: tuple[int, int], direction: Direction, order: Order) -> Description:
+def _described(model: Model, channels: tuple[int, int], direction: Direction, order: ExportSpec) -> ExportMetadata:
     data = model.config.data
     ranges = [data.range_a or "", data.range_b or ""]
     of_input, of_result = ranges if direction == "AtoB" else ranges[::-1]
-    return Description(
+    return ExportMetadata(
         direction,
         *channels,
         model.method,
@@ -139,7 +139,7 @@ def _described(model: Model, channels: tuple[int, int], direction: Direction, or
     )
 
 
-def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
+def _require_possible(order: ExportSpec, out: Path, overwrite: bool) -> None:
     """Raise `UsageError` for an order that makes no sense, or a place that is taken or not there."""
     if order.precision == "int8" and order.to in ("torch-export", "safetensors"):
         raise UsageError("--int8 is for onnx, openvino and web; this format takes --half.")
@@ -151,7 +151,7 @@ def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
     taken = [file for file in (out, out.with_suffix(".bin")) if file.exists() and (file == out or ending == ".xml")]
     if taken and not overwrite:
         raise UsageError(f"{taken[0]} exists; choose another -o, or replace it with --overwrite.")
-    if out.is_dir() and not (is_model(out) if order.to == "safetensors" else is_page(out)):
+    if out.is_dir() and not (is_model_folder(out) if order.to == "safetensors" else is_page(out)):
         raise UsageError(f"{out} is a folder of something else, and is not replaced; choose another -o.")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist; make it first, or choose another -o.")
@@ -161,19 +161,19 @@ def _require_possible(order: Order, out: Path, overwrite: bool) -> None:
         runtime_archive(order.web_runtime)
 
 
-def suffix(order: Order) -> str:
+def suffix(order: ExportSpec) -> str:
     """What the name of an export ends in."""
     precision = {"float32": "", "float16": "-half", "int8": "-int8"}[order.precision]
     return precision + formats.SUFFIXES.get(order.to, f"-{order.to}")
 
 
-def pictures_of(source: Path, direction: Direction) -> tuple[Source, ...]:
+def images_of_run(source: Path, direction: Direction) -> tuple[Source, ...]:
     """The images that a run was tested on, and trained on after them. Raises `UsageError` when they are not there."""
     from cyclegan.data.select import find_data
     from cyclegan.runs.folder import read_run
 
     advice = "give some images of the kind that it translates with --images"
-    if is_model(source):
+    if is_model_folder(source):
         raise UsageError(f"{source} does not know its data; {advice}.")
     try:
         domains = find_data(read_run(source))
@@ -183,7 +183,7 @@ def pictures_of(source: Path, direction: Direction) -> tuple[Source, ...]:
     return (*test[:CHECKED], *train) if test else train
 
 
-def pictures_in(folder: Path) -> tuple[Source, ...]:
+def images_in_folder(folder: Path) -> tuple[Source, ...]:
     """The images of a folder. Raises `UsageError` when there are none."""
     if not folder.is_dir() or not (found := find_images(folder)):
         raise UsageError(f"There is no image in {folder}; give a folder with --images.")
@@ -221,14 +221,19 @@ def _tensor(source: Source, reading: Reading, fixed_size: tuple[int, int] | None
 
 
 def _make(
-    path: Path, model: Model, generator: nn.Module, description: Description, order: Order, calibration: list[Tensor]
+    path: Path,
+    model: Model,
+    generator: nn.Module,
+    description: ExportMetadata,
+    order: ExportSpec,
+    calibration: list[Tensor],
 ) -> nn.Module:
     """Write the export, and open it as whoever gets it would."""
     method = METHODS[model.method]
     if order.to == "safetensors":
         write_model(_halved(model) if order.precision == "float16" else model, path)
-        return Whole(trained_generator(read_model(path), description.direction, path)[0], method)
-    network = Whole(generator, method, order.precision)
+        return ExportModule(trained_generator(read_model(path), description.direction, path)[0], method)
+    network = ExportModule(generator, method, order.precision)
     multiple = generator.multiple if isinstance(generator, UNetGenerator) else 4
     program = writers.trace(network, description.in_channels, multiple, order.fixed_size)
     if order.to == "torch-export":

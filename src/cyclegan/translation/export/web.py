@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cyclegan.data.get.download import ledger
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.translation.exported import INPUT, OUTPUT, Description
+from cyclegan.translation.exported import INPUT, OUTPUT, ExportMetadata
 
 PACKAGE = "onnxruntime-web@1.30.0"
 ARCHIVE = "onnxruntime-web-1.30.0.tgz"
@@ -44,7 +44,7 @@ def runtime_archive(from_file: Path | None = None) -> Path:
     return kept
 
 
-def write_page(graph: Path, description: Description, archive: Path, folder: Path) -> None:
+def write_page(graph: Path, description: ExportMetadata, archive: Path, folder: Path) -> None:
     """Write the page's folder, with an ONNX file and the runtime in it. Raises `UsageError` for odd channels."""
     if not {description.in_channels, description.out_channels} <= {1, 3}:
         raise UsageError("The page shows gray and color images only, and this model has other channels.")

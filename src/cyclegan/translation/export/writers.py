@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from cyclegan.translation.exported import INPUT, KEY, OUTPUT, Description, _quietly, library
+from cyclegan.translation.exported import INPUT, KEY, OUTPUT, ExportMetadata, _quietly, library
 
 
 def trace(network: nn.Module, channels: int, multiple: int, fixed_size: tuple[int, int] | None) -> ExportedProgram:
@@ -26,7 +26,7 @@ def trace(network: nn.Module, channels: int, multiple: int, fixed_size: tuple[in
         return torch.export.export(network, (sample,), dynamic_shapes=dynamic, strict=False)
 
 
-def write_onnx(program: ExportedProgram, description: Description, path: Path) -> None:
+def write_onnx(program: ExportedProgram, description: ExportMetadata, path: Path) -> None:
     """Write an ONNX file."""
     onnx = library("onnx")
     library("onnxscript")
@@ -42,7 +42,7 @@ def write_onnx(program: ExportedProgram, description: Description, path: Path) -
     onnx.save(graph, path)
 
 
-def write_openvino(graph: Path, description: Description, path: Path) -> None:
+def write_openvino(graph: Path, description: ExportMetadata, path: Path) -> None:
     """Write an ONNX file as OpenVINO's, an .xml and a .bin beside it."""
     openvino = library("openvino")
     model = openvino.convert_model(graph)
@@ -51,6 +51,6 @@ def write_openvino(graph: Path, description: Description, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-def write_torch_export(program: ExportedProgram, description: Description, path: Path) -> None:
+def write_torch_export(program: ExportedProgram, description: ExportMetadata, path: Path) -> None:
     """Write a .pt2 file for `torch.export.load`."""
     torch.export.save(program, path, extra_files={KEY: json.dumps(description.words())})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cyclegan.errors import UsageError
 from cyclegan.methods.method import Method
 from cyclegan.networks.winograd import scratch
-from cyclegan.translation.exported import Exported
+from cyclegan.translation.exported import ExportedGenerator
 from cyclegan.translation.streaming.blend import Overlaps, in_windows
 from cyclegan.translation.streaming.executor import Progress, Walk, in_bands, translated
 from cyclegan.translation.streaming.lazy_rows import Joined, Pointwise, Rows, Source
@@ -47,7 +47,7 @@ class AnySize:
 
     def fits(self, height: int, width: int, images: int = 1) -> bool:
         """Whether images can be translated whole, as far as can be told beforehand: of exports nothing can."""
-        if isinstance(self.generator, Exported):
+        if isinstance(self.generator, ExportedGenerator):
             return True
         needed = images * self._padded(height) * self._padded(width) * self._for_a_pixel + self._kernels
         if needed > self._left():
