@@ -148,7 +148,7 @@ def test_the_card_tells_settings_data_quality_samples_and_use(trained: Path, hub
         "7 images of red and 5 of blue",
         "2 steps",
         "red to blue: PSNR ",
-        "against truth on 3 test images",
+        "against ground truth on 3 test images",
         "![AtoB](samples-AtoB.png)",
         'from_pretrained("me/red2blue"',
         "lambda_a = 10",
