@@ -215,7 +215,7 @@ def test_an_interrupted_video_can_be_played(model: Path, tmp_path: Path) -> None
     film(tmp_path / "in.mp4", "libx264", "aac", times=list(range(4000)))
     process = start("translate", model, tmp_path / "in.mp4", "-o", tmp_path / "out.mp4")
     deadline = time.monotonic() + 120
-    while not any(p.name.endswith("-out.mp4") and p.stat().st_size for p in tmp_path.iterdir()):
+    while not any(p.stat().st_size for p in tmp_path.glob(".*.mp4")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

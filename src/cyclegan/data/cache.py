@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock
 
+from cyclegan.system.atomic import staged_file
 from cyclegan.system.machine import free_memory, user_folder
 
 Array = np.ndarray[Any, Any]
@@ -80,17 +81,12 @@ class ArrayCache:
         size = array.nbytes + 128
         if size >= self._too_large:
             return
-        temporary = self.folder / "unfinished"  # whoever holds the lock writes alone
         try:
             with self._lock():
                 if file.exists() or (held := self._held_with_room_for(size)) is None:
                     return
-                try:
-                    with temporary.open("wb") as opened_file:
-                        np.save(opened_file, array, allow_pickle=False)
-                    temporary.replace(file)
-                finally:
-                    temporary.unlink(missing_ok=True)
+                with staged_file(file) as temporary:
+                    np.save(temporary, array, allow_pickle=False)
                 self._note(held + size)
         except (OSError, NotImplementedError) as error:
             self._give_up(error)
@@ -109,7 +105,8 @@ class ArrayCache:
 
     def _tidy(self) -> None:
         """Count what is there, drop what a killed process left unfinished, and obey the limit."""
-        (self.folder / "unfinished").unlink(missing_ok=True)
+        for unfinished in self.folder.glob(".*.npy"):  # only the holder of the lock writes
+            unfinished.unlink()
         held = sum(size for _, size, _ in self._files())
         self.limit = min(self.limit, held + shutil.disk_usage(self.folder).free // 2)
         self._note(held)

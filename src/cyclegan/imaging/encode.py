@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import MODES, UINT8, Array, Pixels, stored_alpha, stored_as
-from cyclegan.system.atomic import place
+from cyclegan.system.atomic import write_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
@@ -37,7 +37,7 @@ def write_image(image: Image.Image, path: Path) -> None:
         return
     if path.suffix.lower() in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print its complaint
         raise CycleGANError(f"{path} cannot be written: JPEG has at most 65500 pixels a side; PNG has more.")
-    place(path, lambda temporary: image.save(temporary, **_SETTINGS.get(path.suffix.lower(), {})))
+    write_file(path, lambda temporary: image.save(temporary, **_SETTINGS.get(path.suffix.lower(), {})))
 
 
 def write_pixels(pixels: Pixels, path: Path) -> None:
@@ -79,7 +79,7 @@ def _deepest(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _write_array(values: Array, path: Path, channels_first: bool) -> None:
     values = np.moveaxis(values, 2, 0) if channels_first else values[..., 0] if values.shape[2] == 1 else values
     save: Callable[..., None] = np.save if path.suffix.lower() == ".npy" else np.savez_compressed
-    place(path, lambda temporary: save(temporary, np.ascontiguousarray(values)))
+    write_file(path, lambda temporary: save(temporary, np.ascontiguousarray(values)))
 
 
 def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
@@ -89,7 +89,7 @@ def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
     kind: dict[str, Any] = {"photometric": "rgb" if colors == 3 else "minisblack", "extrasamples": extra or None}
     values = values[..., 0] if values.shape[2] == 1 else values
     kind |= {"planarconfig": "contig"} if values.ndim == 3 else {}
-    place(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
+    write_file(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
 
 
 def _write_deep_png(values: Array, path: Path) -> None:
@@ -99,7 +99,7 @@ def _write_deep_png(values: Array, path: Path) -> None:
         raise CycleGANError(
             f"{path} cannot be written: PNG of 16 bit in color needs `pip install 'cyclegan[deep]'`; .tif does not."
         ) from None
-    place(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
+    write_file(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
 
 
 def _require_suffix(path: Path) -> None:

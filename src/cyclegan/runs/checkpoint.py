@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.system.atomic import exchange
+from cyclegan.system.atomic import replace_folder
 
 LATEST, BEST = "latest", "best"
 _OLDER = ".latest-older"
@@ -48,7 +48,7 @@ def save_best(checkpoint: Checkpoint, folder: Path) -> Path:
 
 def _save_as(checkpoint: Checkpoint, place: Path) -> Path:
     try:
-        exchange(place, lambda newer: _write(checkpoint, newer))
+        replace_folder(place, lambda newer: _write(checkpoint, newer))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CycleGANError(
@@ -78,13 +78,12 @@ def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
     Numbered ones of this step and later are of a future that a resume from an older checkpoint has left; they go.
     """
     numbered = folder / f"step-{step:07d}"
-    temporary = folder / f".{numbered.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
+    replace_folder(
+        numbered, lambda new: shutil.copytree(folder / LATEST, new, copy_function=_link_or_copy, dirs_exist_ok=True)
+    )
     for left in folder.glob("step-*"):
-        if left.name >= numbered.name:
+        if left.name > numbered.name:
             shutil.rmtree(left)
-    temporary.rename(numbered)
     if keep:
         for old in sorted(folder.glob("step-*"))[:-keep]:
             shutil.rmtree(old)

@@ -7,6 +7,7 @@ from filelock import FileLock, Timeout
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml, to_toml
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.system.atomic import write_text
 
 
 def read_run(run: Path) -> Config:
@@ -42,9 +43,7 @@ def write_config(config: Config, run: Path) -> None:
     """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
     paths = vars(config.data) | vars(config.networks)
     config = config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
-    temporary = run / ".config.toml"
-    temporary.write_text(to_toml(config), encoding="utf-8")
-    temporary.replace(run / "config.toml")
+    write_text(run / "config.toml", to_toml(config))
 
 
 def lock_run(run: Path) -> FileLock:

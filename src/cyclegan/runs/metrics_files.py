@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from cyclegan.system.atomic import write_text
+
 
 def drop_rows_after(path: Path, step: int) -> list[str]:
     """Drop the rows after `step`, and return the columns."""
     head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-    temporary = path.with_suffix(".newer")
-    temporary.write_text(head + "".join(whole), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, head + "".join(whole))
     return head.split()[0].split(",") if head.strip() else []
 
 

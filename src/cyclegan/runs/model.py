@@ -22,7 +22,7 @@ from cyclegan.config.validation import validated
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods import METHODS
 from cyclegan.runs import checkpoint
-from cyclegan.system.atomic import exchange
+from cyclegan.system.atomic import replace_folder
 
 FORMAT, VERSION = "cyclegan-model", 1
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
@@ -154,7 +154,7 @@ def write_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         advice = ", or replace it with --overwrite" if is_model_folder(folder) else ""
         raise UsageError(f"{folder} exists; choose another -o{advice}.")
     try:
-        exchange(folder, lambda newer: _write(model, newer, folder.name))
+        replace_folder(folder, lambda newer: _write(model, newer, folder.name))
     except (OSError, SafetensorError) as error:
         raise CycleGANError(f"The model {folder} cannot be written: {getattr(error, 'strerror', error)}.") from None
 

@@ -26,6 +26,7 @@ from cyclegan.networks.reference_weights import (
     to_reference,
 )
 from cyclegan.runs.model import Model
+from cyclegan.system.atomic import staged_file
 
 # What the reference's name stands for, `latest_net_<name>.pth`, by our method. D_A judges B there.
 ONE_WAY = {"G": "generators.G", "D": "discriminators.D"}
@@ -289,8 +290,7 @@ def write_files(files: Mapping[str, Mapping[str, Tensor]], folder: Path, *, over
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, tensors in files.items():
-            temporary = folder / f".{name}"
-            torch.save(dict(tensors), temporary)
-            temporary.replace(folder / name)
+            with staged_file(folder / name) as temporary, temporary.open("wb") as file:
+                torch.save(dict(tensors), file)
     except (OSError, RuntimeError) as error:  # torch's writer says "disk full" by a RuntimeError
         raise CycleGANError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.") from None

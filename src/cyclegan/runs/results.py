@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config.schema import Direction
-from cyclegan.system.atomic import write_whole
+from cyclegan.system.atomic import write_text
 
 Interval = tuple[float, float]
 
@@ -119,7 +119,7 @@ def write(evaluations: Sequence[Evaluation], file: Path) -> None:
 
 def write_plain(content: Any, file: Path) -> None:
     """Write plain data as `write` does; numbers that are not finite become text: "inf", "-inf" or "nan"."""
-    write_whole(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", file)
+    write_text(file, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def read(file: Path) -> list[Evaluation]:

@@ -1,59 +1,57 @@
-"""Text files that are written whole or not at all."""
+"""Files and folders that appear complete or not at all, whenever the process is killed."""
 
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cyclegan.errors import CycleGANError
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Write a text file under a temporary name first; what UTF-8 has no sign for becomes "?".
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds. Creates missing folders.
 
-    Raises `CycleGANError` when it cannot be written.
+    The temporary file keeps the suffix, by which writers choose their format. After an error it is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    except OSError as error:
-        raise CycleGANError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def place(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written under a temporary name, and move it to its place; missing folders are made.
-
-    Raises `CycleGANError` when that cannot be.
-    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix.lower()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        yield temporary
         temporary.replace(path)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise CycleGANError(f"{path} cannot be written: {reason}.") from None
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def exchange(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, and put it in the place of `folder`, which is the old or the new one, whole.
+def write_file(path: Path, writer: Callable[[Path], object]) -> None:
+    """Write a file by `writer(temporary_path)`. Raises `CycleGANError` when it cannot be written."""
+    try:
+        with staged_file(path) as temporary:
+            writer(temporary)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CycleGANError(f"{path} cannot be written: {reason}.") from None
 
-    A kill between the two renames leaves the old one as ``.NAME-older``.
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file; unpaired surrogates become "?". Raises `CycleGANError` when it cannot be written."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="replace"))
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Create a folder, fill it by `fill(new_folder)`, and put it in the place of `folder`, if that exists.
+
+    A kill between the two renames leaves the previous folder as ``.NAME-older``.
     """
     newer, older = (folder.with_name(f".{folder.name}-{age}") for age in ("newer", "older"))
     try:
         shutil.rmtree(newer, ignore_errors=True)
         newer.mkdir(parents=True)
-        write(newer)
-        if folder.exists():  # if a kill left `older` alone, it is the only one until `newer` stands
+        fill(newer)
+        if folder.exists():  # otherwise `older` may be the only copy: keep it until `newer` is in place
             shutil.rmtree(older, ignore_errors=True)
             folder.rename(older)
         newer.rename(folder)

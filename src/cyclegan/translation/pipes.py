@@ -9,7 +9,7 @@ from PIL import GifImagePlugin, Image, ImageSequence, PngImagePlugin, WebPImageP
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_header, read_pixels, write_pixels
-from cyclegan.system.atomic import place
+from cyclegan.system.atomic import write_file
 from cyclegan.translation.translator import Translator
 
 KINDS = {"JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "NPY": ".npy", "NPZ": ".npz"}
@@ -103,7 +103,7 @@ def translate_animation(
     settings: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": durations}
     settings |= {} if loop is None else {"loop": loop}
     settings |= {"lossless": True} if target.suffix.lower() == ".webp" else {}
-    place(target, lambda temporary: frames[0].save(temporary, **settings))
+    write_file(target, lambda temporary: frames[0].save(temporary, **settings))
     return len(frames)
 
 

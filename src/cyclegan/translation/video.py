@@ -1,9 +1,8 @@
 """Video through a translator: its timing, sound and color tags stay (extra `video`)."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -12,6 +11,7 @@ import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.video import library, upright
+from cyclegan.system.atomic import staged_file
 from cyclegan.system.signals import StopRequests
 from cyclegan.translation.translator import Translator
 
@@ -55,20 +55,18 @@ def translate_video(
     av = library()
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise UsageError(f"{target} has no video's suffix; there are {', '.join(sorted(VIDEO_SUFFIXES))}.")
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _complaints_named(av, source), _opened(av, source) as given, StopRequests(say=False) as requests:
-            with av.open(str(temporary), "w") as made:
-                notes = tuple(_losses(given))
-                count = _Copy(av, translator, given, made, target.suffix.lower(), size).run(requests, progress)
-            if not count:
-                raise CycleGANError(f"{source} has no pictures that can be decoded.")
-            temporary.replace(target)
-            return VideoResult(count, requests.received, notes)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with (
+        staged_file(target) as temporary,
+        _complaints_named(av, source),
+        _opened(av, source) as given,
+        StopRequests(say=False) as requests,
+    ):
+        with av.open(str(temporary), "w") as made:
+            notes = tuple(_losses(given))
+            count = _Copy(av, translator, given, made, target.suffix.lower(), size).run(requests, progress)
+        if not count:
+            raise CycleGANError(f"{source} has no pictures that can be decoded.")
+    return VideoResult(count, requests.received, notes)
 
 
 def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], width: int, height: int) -> VideoResult:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import re
 import shutil
@@ -27,6 +26,7 @@ from cyclegan.data.get.catalogue import Entry, in_words
 from cyclegan.data.get.staging import FULL
 from cyclegan.data.layouts import find_domains, find_images, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.system.atomic import write_text
 from cyclegan.system.machine import user_folder
 
 Result = TypeVar("Result")
@@ -363,12 +363,9 @@ def keep(entry: Entry, sha256: str) -> str | None:
     file = ledger()
     trusted = f"No checksum of {entry.name} is published, so this first download was trusted;"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(kept | {entry.name: sha256}, indent=1, sort_keys=True) + "\n", "utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        return f"{trusted} its SHA-256 could not be kept in {file} ({error.strerror or error})."
+        write_text(file, json.dumps(kept | {entry.name: sha256}, indent=1, sort_keys=True) + "\n")
+    except CycleGANError as error:
+        return f"{trusted} but its SHA-256 could not be saved: {error}"
     return f"{trusted} later ones must have the same SHA-256, kept in {file}."
 
 

@@ -5,9 +5,7 @@ snow, crowns keep their shade under the frost. So there is a truth for every tra
 """
 
 import math
-import os
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from cyclegan.data.get.staging import new_folder
 from cyclegan.data.layouts import NAMES
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 
 Season = Literal["summer", "winter"]
 Color = tuple[float, float, float]  # red, green, blue, 0 to 255
@@ -360,28 +359,17 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paire
     scene, and never one of training. Raises `UsageError`
     for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
     """
-    root = Path(os.path.abspath(root))  # noqa: PTH100  ("." has no name to put a temporary one beside)
     if size < 16 or train < 1 or test < 0:
         raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise CycleGANError(f"{root} exists and is not empty; remove it, or choose another folder with --to.")
     parts: list[tuple[str, Season, range]] = [
         ("trainA", "summer", range(train)),
         ("trainB", "winter", range(train) if paired else range(train, 2 * train)),
         ("testA", "summer", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
         ("testB", "winter", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
     ]
-    temporary = root.with_name(f".{root.name}.{os.getpid()}")
-    try:
-        for folder, season, seeds in parts:
-            (temporary / folder).mkdir(parents=True)
+    with new_folder(root) as staging:
+        for name, season, seeds in parts:
+            (staging / name).mkdir()
             for seed in seeds:
-                draw(seed, season, size).save(temporary / folder / f"{seed:07d}.png")
-        (temporary / NAMES).write_text("summer\nwinter\n", encoding="utf-8")
-        if root.exists():
-            root.rmdir()
-        temporary.rename(root)
-    except OSError as error:
-        raise CycleGANError(f"{root} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+                draw(seed, season, size).save(staging / name / f"{seed:07d}.png")
+        (staging / NAMES).write_text("summer\nwinter\n", encoding="utf-8")

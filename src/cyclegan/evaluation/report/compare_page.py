@@ -18,7 +18,7 @@ from cyclegan.evaluation.report.report import data_uri
 from cyclegan.evaluation.test_sets import Sets, gather, turned
 from cyclegan.imaging.decode import to_image
 from cyclegan.methods import METHODS
-from cyclegan.system.atomic import write_whole
+from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
 
 
@@ -37,7 +37,7 @@ def write_page(comparisons: Sequence[Comparison], runs: Sequence[Path], data: Pa
     )
     environment.filters["uri"] = partial(data_uri, side=SIDE)
     text = environment.get_template("compare.html").render(names=labels(runs), views=views, legend=LEGEND)
-    write_whole(text, file)
+    write_text(file, text)
 
 
 def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) -> list[list[tuple[str, Image.Image]]]:

@@ -28,7 +28,7 @@ from cyclegan.methods.specs import METHOD_WORDS
 from cyclegan.runs import summary as words
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
-from cyclegan.system.atomic import write_whole
+from cyclegan.system.atomic import write_text
 
 NAME = "report.html"
 MOST_BYTES = 3_000_000
@@ -57,7 +57,7 @@ def write_report(run: str | Path) -> Written:
         views.append(view)
         notes += [remark for remark in remarks if remark not in notes]
     page = _small_enough(_contents(run, config, domains, views) | {"notes": notes})
-    write_whole(page, run / NAME)
+    write_text(run / NAME, page)
     return Written(run / NAME, tuple(sentence(view, view.paired) for view in views if view.paired is not None))
 
 

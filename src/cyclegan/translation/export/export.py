@@ -24,7 +24,7 @@ from cyclegan.methods.method import Method
 from cyclegan.networks import UNetGenerator, winograd
 from cyclegan.networks.layers import Dropout
 from cyclegan.runs.model import Model, is_model_folder, read_model, write_model
-from cyclegan.system.atomic import exchange
+from cyclegan.system.atomic import replace_folder
 from cyclegan.translation import exported as formats
 from cyclegan.translation.export import writers
 from cyclegan.translation.export.web import is_page, runtime_archive, write_page
@@ -296,7 +296,7 @@ def _files(made: Path) -> list[Path]:
 def _put_in_place(made: Path, out: Path) -> None:
     try:
         if made.is_dir():
-            exchange(out, lambda newer: _copy(made, newer))
+            replace_folder(out, lambda newer: _copy(made, newer))
         for file in [] if made.is_dir() else _files(made):
             file.replace(out.with_suffix(file.suffix))
     except OSError as error:
