@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load
 
 from conftest import TINY
 from cyclegan import CycleGANError, Translator, UsageError, configure, train
 from cyclegan.cli.main import COMMANDS
 from cyclegan.cli.options import call
+from cyclegan.evaluation.evaluate import evaluate
+from cyclegan.runs import results
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.publish import publish
 
@@ -127,12 +130,14 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(configure("paper", **TINY, data=data, runs=runs, max_steps=2, sample_every=1, name="red2blue"))
 
 
-def test_a_run_goes_to_the_hub_and_comes_back_the_same(trained: Path, hub: Hub) -> None:
+def test_a_run_published_on_the_hub_translates_as_before(trained: Path, hub: Hub) -> None:
     before = Translator.load(trained, direction="BtoA")
     assert before.push_to_hub("me/red2blue", private=True) == f"{hub.address}/me/red2blue"
     files = hub.repositories["me/red2blue"]
     assert sorted(files) == ["README.md", "config.json", "model.safetensors", "samples-AtoB.png", "samples-BtoA.png"]
     assert hub.private == {"me/red2blue"}
+    uploaded = load(files["model.safetensors"])
+    assert {name.split(".")[0] for name in uploaded} == {"generators"}
     after = Translator.from_pretrained("me/red2blue", direction="BtoA")
     image = torch.rand(3, 24, 28) * 2 - 1
     assert torch.equal(after.translate(image), before.translate(image))
@@ -140,10 +145,11 @@ def test_a_run_goes_to_the_hub_and_comes_back_the_same(trained: Path, hub: Hub) 
     assert torch.equal(revised.translate(image), before.translate(image))
 
 
-def test_the_card_tells_settings_data_quality_samples_and_use(trained: Path, hub: Hub, data: Path) -> None:
-    publish(trained, "me/red2blue")
+def test_the_card_has_license_settings_data_quality_samples_and_use(trained: Path, hub: Hub, data: Path) -> None:
+    results.write(evaluate(trained), trained / results.FILE)
+    publish(trained, "me/red2blue", license="cc-by-4.0")
     card = hub.repositories["me/red2blue"]["README.md"].decode()
-    assert card.startswith("---\nlibrary_name: cyclegan\npipeline_tag: image-to-image\n")
+    assert card.startswith("---\nlibrary_name: cyclegan\nlicense: cc-by-4.0\npipeline_tag: image-to-image\n")
     for words in (
         "7 images of red and 5 of blue",
         "2 steps",
@@ -152,17 +158,19 @@ def test_the_card_tells_settings_data_quality_samples_and_use(trained: Path, hub
         "![AtoB](samples-AtoB.png)",
         'from_pretrained("me/red2blue"',
         "lambda_a = 10",
-        "It invents what it does not know",
+        "The model invents detail that it cannot know",
     ):
         assert words in card
     assert str(data.parent) not in card and str(trained.parent) not in card  # nobody's folders
 
 
-def test_a_model_folder_goes_as_it_is(trained: Path, hub: Hub, tmp_path: Path) -> None:
+def test_a_model_folder_is_uploaded_unchanged(trained: Path, hub: Hub, tmp_path: Path) -> None:
     write_model(read_model(trained), tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("my own card")
     publish(tmp_path / "model", "me/mine")
     assert hub.repositories["me/mine"]["README.md"] == b"my own card"
+    with pytest.raises(UsageError, match=r"uploaded unchanged; edit its README\.md"):
+        publish(tmp_path / "model", "me/mine", license="mit")
 
 
 def test_the_command_publishes_and_translates(
@@ -174,7 +182,7 @@ def test_the_command_publishes_and_translates(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
-def test_what_was_fetched_is_kept_when_the_hub_is_gone(trained: Path, hub: Hub, tmp_path: Path) -> None:
+def test_a_downloaded_model_loads_when_the_hub_is_unreachable(trained: Path, hub: Hub, tmp_path: Path) -> None:
     publish(trained, "me/red2blue")
     Translator.from_pretrained("me/red2blue")
     hub.shutdown()
@@ -184,15 +192,15 @@ def test_what_was_fetched_is_kept_when_the_hub_is_gone(trained: Path, hub: Hub, 
         Translator.from_pretrained("me/other")
 
 
-def test_what_is_wrong_is_said(trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CycleGANError, match=r"^hf:me/nothing is not on the hub, or not for you"):
+def test_errors_of_the_hub_are_explained(trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CycleGANError, match=r"^hf:me/nothing was not found on the hub"):
         Translator.from_pretrained("me/nothing")
     hub.repositories["me/other"] = {"pytorch_model.bin": b"pickle", "config.json": b"{}"}
-    with pytest.raises(CycleGANError, match=r"^hf:me/other holds no model of this program"):
+    with pytest.raises(CycleGANError, match=r"^hf:me/other is not a model of cyclegan"):
         Translator.load("hf:me/other")
-    with pytest.raises(UsageError, match="is no model of the hub"):
+    with pytest.raises(UsageError, match="is not a model on the hub"):
         Translator.load("hf:nobody")
-    with pytest.raises(UsageError, match="is no name for a model on the hub"):
+    with pytest.raises(UsageError, match="is not a valid model name on the hub"):
         publish(trained, "red2blue")
     hub.forbidden = True
     with pytest.raises(CycleGANError, match="log in with `hf auth login`"):
@@ -202,6 +210,6 @@ def test_what_is_wrong_is_said(trained: Path, hub: Hub, monkeypatch: pytest.Monk
         Translator.load("hf:me/red2blue")
 
 
-def test_a_translator_of_no_folder_has_nothing_to_push() -> None:
+def test_only_a_loaded_translator_can_be_pushed() -> None:
     with pytest.raises(UsageError, match="not loaded from a run or model"):
         Translator(torch.nn.Identity(), (3, 3)).push_to_hub("me/nothing")

@@ -616,7 +616,7 @@ def test_a_model_is_there_whole_or_not_at_all(trained: Path, tmp_path: Path, mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(model_folder, "_card", full)
+        broken.setattr(model_folder, "model_card", full)
         with pytest.raises(CycleGANError, match="cannot be written: No space left on device"):
             write_model(model, folder)
     assert list(tmp_path.iterdir()) == []
@@ -624,7 +624,7 @@ def test_a_model_is_there_whole_or_not_at_all(trained: Path, tmp_path: Path, mon
     with pytest.raises(UsageError, match="model exists; choose another -o, or replace it with --overwrite"):
         write_model(model, folder)
     with monkeypatch.context() as broken:
-        broken.setattr(model_folder, "_card", full)
+        broken.setattr(model_folder, "model_card", full)
         with pytest.raises(CycleGANError, match="cannot be written"):
             write_model(model, folder, overwrite=True)
     assert read_model(folder).weights.keys() == model.weights.keys()
@@ -639,7 +639,7 @@ def test_damaged_and_foreign_models_are_said(trained: Path, tmp_path: Path) -> N
     described_by = tmp_path / "model" / "config.json"
     whole = json.loads(described_by.read_text())
     for change, sentence in (
-        ({"format": "diffusers"}, "another program's model"),
+        ({"format": "diffusers"}, "another program wrote it"),
         ({"version": 99}, "this program reads 1"),
         ({"settings": {"networks": {"generator": "vit"}, "loss": {"method": "cyclegan"}}}, "--generator is 'vit'"),
         ({"settings": []}, "is damaged"),

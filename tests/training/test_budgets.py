@@ -61,7 +61,7 @@ def test_checkpoints_that_are_not_there_or_damaged_are_said(tiny: Callable[..., 
     with pytest.raises(UsageError, match=r"no checkpoint 'step-1'; it has latest, step-0000007"):
         resume(run, checkpoint="step-1", max_steps=9)
     (run / "checkpoints" / "latest" / "optimizers.safetensors").write_bytes(b"half")
-    with pytest.raises(CycleGANError, match=r"latest is damaged .*; go on from another one with --checkpoint step-0"):
+    with pytest.raises(CycleGANError, match=r"latest is damaged .*; resume from another one with --checkpoint step-0"):
         resume(run, max_steps=9)
     resume(run, checkpoint="step-0000007", max_steps=9)
 

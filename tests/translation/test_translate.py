@@ -89,7 +89,7 @@ def test_what_is_no_image_is_said(trained: Path) -> None:
 def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gone does not exist"):
         Translator.load(tmp_path / "gone")
-    with pytest.raises(UsageError, match="neither a run folder nor a checkpoint"):
+    with pytest.raises(UsageError, match="is not a run, a checkpoint or a model"):
         Translator.load(tmp_path)
     (tmp_path / "config.toml").write_text((trained / "config.toml").read_text())
     with pytest.raises(UsageError, match="no checkpoint yet"):

@@ -96,9 +96,9 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
 
 def _networks_of(path: Path) -> dict[str, Any]:
     """The settings of the networks that a training starts with; flags that say otherwise are refused later."""
-    from cyclegan.runs.model import architecture
+    from cyclegan.runs.model import read_model
 
-    settings = architecture(path)
+    settings = read_model(path, generators_only=True).architecture
     if is_first_process():
         print(f"Starting with {path}: its {settings['generator']} networks are taken over.", file=sys.stderr)
     return settings

@@ -96,7 +96,7 @@ def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None =
         _require_partners(found.train)
         return replace(found, train=_matched(found.train), test=_matched(found.test))
     train, test = (Domain(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
-    return Domains(train, test, _names_of(data))
+    return Domains(train, test, domain_names(data))
 
 
 def find_pictures(folder: Path | None) -> Domains:
@@ -227,10 +227,10 @@ def _domains_below(data: Path, kinds: frozenset[str]) -> Domains:
         assert there is not None
         raise UsageError(f"{there} has no {there.name[:-1]}{missing} beside it; both domains are needed to train.")
     test_a, test_b = (_split(data, "test", domain) for domain in "AB")
-    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), _names_of(data))
+    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), domain_names(data))
 
 
-def _names_of(data: Path) -> tuple[str, str]:
+def domain_names(data: Path) -> tuple[str, str]:
     """What the domains of a data set are called: by its names.txt, or by its own name if that is as horse2zebra."""
     with suppress(OSError, UnicodeDecodeError):
         a, b, *others = *filter(None, map(str.strip, (data / NAMES).read_text("utf-8").splitlines())), "", ""

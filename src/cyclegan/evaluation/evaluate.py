@@ -22,8 +22,8 @@ from cyclegan.metrics import content, cycle, features, patches, similarity
 from cyclegan.metrics.distributions import density_coverage, frechet_distance, kernel_distance
 from cyclegan.metrics.intervals import Integers, bootstrap_interval, jackknife_interval
 from cyclegan.runs import checkpoint
-from cyclegan.runs.folder import read_run
-from cyclegan.runs.model import is_model_folder, read_model
+from cyclegan.runs.folder import is_model_folder, read_run
+from cyclegan.runs.model import read_model
 from cyclegan.runs.results import Evaluation, Figure
 from cyclegan.translation.translator import Translator
 
@@ -99,8 +99,8 @@ def configuration(run: Path, data: Path | None) -> tuple[Config, int]:
         return config, config.data.crop_size
     if data is None:
         raise UsageError(f"{run} is a model and knows no data; name the data's folder: cyclegan evaluate {run} DATA.")
-    config = read_model(run).config.with_settings(data=data.resolve())
-    return config, config.data.crop_size
+    model = read_model(run, generators_only=True)
+    return model.config.with_settings(data=data.resolve()), model.trained_size
 
 
 def evaluate(

@@ -1,32 +1,32 @@
-"""Checkpoints: folders of safetensors and one JSON file, each there whole or not at all.
+"""Checkpoints: folders of safetensors and JSON files that are complete whenever the process is killed.
 
-A checkpoint holds ``config.toml``, ``weights.safetensors`` (all networks), ``ema.safetensors`` (averaged generators,
-if averaging is on), ``optimizers.safetensors``, one ``process-N.safetensors`` for each process (its history of images
-and its random state) and ``state.json`` with the numbers.
+A checkpoint holds ``config.toml``, ``weights.safetensors`` (all networks), ``ema.safetensors`` (averaged generators, if
+averaging is on), ``optimizers.safetensors``, one ``process-N.safetensors`` per process (its image history and random
+state) and ``state.json`` (counters).
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.runs.tensors import load_tensors, save_tensors
 from cyclegan.system.atomic import replace_folder
 
 LATEST, BEST = "latest", "best"
-_OLDER = ".latest-older"
+_OLDER = ".latest-older"  # left by a kill in the middle of `replace_folder`
 
 
 @dataclass
 class Checkpoint:
-    """Everything a training needs to go on as if it had never stopped."""
+    """Everything that a run needs to resume exactly."""
 
     config_toml: str
     weights: dict[str, Tensor]
@@ -37,53 +37,49 @@ class Checkpoint:
 
 
 def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write ``folder/latest``; a reader finds the old or the new one at every moment. Raises `CycleGANError`."""
-    return _save_as(checkpoint, folder / LATEST)
+    """Replace ``folder/latest``, atomically. Raises `CycleGANError` when it cannot be written."""
+    return _save(checkpoint, folder / LATEST)
 
 
 def save_best(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write ``folder/best``, as `save_latest` does. Raises `CycleGANError`."""
-    return _save_as(checkpoint, folder / BEST)
+    """Replace ``folder/best`` as `save_latest` does."""
+    return _save(checkpoint, folder / BEST)
 
 
-def _save_as(checkpoint: Checkpoint, place: Path) -> Path:
+def _save(checkpoint: Checkpoint, target: Path) -> Path:
+    def fill(folder: Path) -> None:
+        (folder / "config.toml").write_text(checkpoint.config_toml, encoding="utf-8")
+        save_tensors(checkpoint.weights, folder / "weights.safetensors")
+        if checkpoint.ema is not None:
+            save_tensors(checkpoint.ema, folder / "ema.safetensors")
+        save_tensors(checkpoint.optimizers, folder / "optimizers.safetensors")
+        for number, process in enumerate(checkpoint.processes):
+            save_tensors(process, folder / f"process-{number}.safetensors")
+        (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
+
     try:
-        replace_folder(place, lambda newer: _write(checkpoint, newer))
+        replace_folder(target, fill)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CycleGANError(
-            f"The checkpoint could not be written to {place} ({reason}); the one before it is kept."
+            f"The checkpoint {target} cannot be written ({reason}); the previous one is unchanged."
         ) from None
-    return place
-
-
-def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    (folder / "config.toml").write_text(checkpoint.config_toml, encoding="utf-8")
-    _save(checkpoint.weights, folder / "weights.safetensors")
-    if checkpoint.ema is not None:
-        _save(checkpoint.ema, folder / "ema.safetensors")
-    _save(checkpoint.optimizers, folder / "optimizers.safetensors")
-    for number, process in enumerate(checkpoint.processes):
-        _save(process, folder / f"process-{number}.safetensors")
-    (folder / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+    return target
 
 
 def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
-    """Keep ``latest`` as ``step-NNNNNNN`` too (by hard links where possible), and only the newest `keep` of those.
+    """Copy ``latest`` to ``step-NNNNNNN`` (hard-linked where possible) and delete all but the newest `keep` copies.
 
-    Numbered ones of this step and later are of a future that a resume from an older checkpoint has left; they go.
+    Copies of this or a later step are deleted first: they are from before a resume from an earlier checkpoint.
     """
     numbered = folder / f"step-{step:07d}"
-    replace_folder(
-        numbered, lambda new: shutil.copytree(folder / LATEST, new, copy_function=_link_or_copy, dirs_exist_ok=True)
-    )
-    for left in folder.glob("step-*"):
-        if left.name > numbered.name:
-            shutil.rmtree(left)
+    temporary = folder / f".{numbered.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
+    for existing in folder.glob("step-*"):
+        if existing.name >= numbered.name:
+            shutil.rmtree(existing)
+    temporary.rename(numbered)
     if keep:
         for old in sorted(folder.glob("step-*"))[:-keep]:
             shutil.rmtree(old)
@@ -97,7 +93,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def latest_checkpoint(run: Path) -> Path | None:
-    """The run's newest whole checkpoint, or None. A kill in the middle of writing leaves the one before."""
+    """The folder of the run's newest complete checkpoint, or None."""
     for name in (LATEST, _OLDER):
         if (run / "checkpoints" / name / "state.json").exists():
             return run / "checkpoints" / name
@@ -105,16 +101,16 @@ def latest_checkpoint(run: Path) -> Path | None:
 
 
 def find_checkpoint(run: Path, name: str) -> Path:
-    """A checkpoint of the run by its folder's name. Raises `UsageError` when it has none of that name."""
+    """The folder of the run's checkpoint `name`. Raises `UsageError`, listing those that exist, if it has none."""
     folder = run / "checkpoints"
-    there = sorted(path.parent.name for path in folder.glob("*/state.json") if not path.parent.name.startswith("."))
-    if name not in there:
-        raise UsageError(f"{run} has no checkpoint {name!r}; it has {', '.join(there) or 'none yet'}.")
+    names = sorted(path.parent.name for path in folder.glob("*/state.json") if not path.parent.name.startswith("."))
+    if name not in names:
+        raise UsageError(f"{run} has no checkpoint {name!r}; it has {', '.join(names) or 'none yet'}.")
     return folder / name
 
 
 def load_checkpoint(folder: Path, process: int) -> Checkpoint:
-    """Read a checkpoint, and of the processes' parts the one of `process`; none when there were fewer.
+    """Read a checkpoint, with the state of one process, if the run that wrote it had that many.
 
     Raises `CycleGANError` when files are missing or damaged.
     """
@@ -123,10 +119,10 @@ def load_checkpoint(folder: Path, process: int) -> Checkpoint:
         ema = folder / "ema.safetensors"
         return Checkpoint(
             config_toml=(folder / "config.toml").read_text(encoding="utf-8"),
-            weights=load_file(folder / "weights.safetensors"),
-            ema=load_file(ema) if ema.exists() else None,
-            optimizers=load_file(folder / "optimizers.safetensors"),
-            processes=[load_file(folder / f"process-{process}.safetensors")] if process < state["processes"] else [],
+            weights=load_tensors(folder / "weights.safetensors"),
+            ema=load_tensors(ema) if ema.exists() else None,
+            optimizers=load_tensors(folder / "optimizers.safetensors"),
+            processes=[load_tensors(folder / f"process-{process}.safetensors")] if process < state["processes"] else [],
             state=state,
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -134,16 +130,16 @@ def load_checkpoint(folder: Path, process: int) -> Checkpoint:
 
 
 def other_checkpoint_hint(damaged: Path) -> str:
-    """The words with which a sentence about a damaged checkpoint names another one, if there is one."""
+    """The end of an error message about a damaged checkpoint: which other one to resume from, if any."""
     others = sorted(path.name for path in damaged.parent.glob("step-*") if path.name != damaged.name)
-    return f"; go on from another one with --checkpoint {others[-1]}" if others else ""
+    return f"; resume from another one with --checkpoint {others[-1]}" if others else ""
 
 
 StateDict = dict[str, Any]
 
 
 def flatten_optimizer_states(states: Sequence[StateDict]) -> tuple[dict[str, Tensor], list[Any]]:
-    """State dicts to tensors named "optimizer.parameter.quantity" and the parameter groups."""
+    """Optimizers' state dicts as tensors named "optimizer.parameter.quantity", and their parameter groups."""
     tensors = {
         f"{number}.{parameter}.{quantity}": value
         for number, state in enumerate(states)

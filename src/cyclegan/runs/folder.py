@@ -1,6 +1,7 @@
-"""The folder of a run: its name, its ``config.toml``, and that only one training writes to it."""
+"""Run folders: creating, reading and locking them; and telling runs, checkpoints, models and exports apart."""
 
 from pathlib import Path
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -10,17 +11,35 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.atomic import write_text
 
 
+def identify(path: Path) -> Literal["run", "checkpoint", "model", "export"]:
+    """What a path holds; any file counts as an export. Raises `UsageError` when it is none of these."""
+    if path.is_file():
+        return "export"
+    if is_model_folder(path):
+        return "model"
+    if (path / "config.toml").is_file():
+        return "checkpoint" if (path / "state.json").is_file() else "run"
+    if not path.exists():
+        raise UsageError(f"{path} does not exist; give a run folder such as runs/NAME.")
+    raise UsageError(f"{path} is not a run, a checkpoint or a model; give a folder such as runs/NAME.")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder has the files of a model."""
+    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+
 def read_run(run: Path) -> Config:
-    """The configuration of a run folder. Raises `UsageError` when it is none."""
+    """The configuration of a run folder or checkpoint. Raises `UsageError` for other folders and invalid settings."""
     if not (run / "config.toml").is_file():
-        raise UsageError(f"{run} is no run folder (it has no config.toml); give the folder that training named.")
+        raise UsageError(f"{run} is not a run folder (it has no config.toml); give a folder such as runs/NAME.")
     return from_toml(run / "config.toml")
 
 
 def create_run_folder(config: Config) -> Path:
-    """Make the run's folder with its ``config.toml``; an unnamed run gets the next free name of its data.
+    """Create the run's folder with its ``config.toml``; an unnamed run takes the next free name after its data.
 
-    Raises `UsageError` when a named one exists already.
+    Raises `UsageError` when a run of the given name exists, `CycleGANError` when the folder cannot be created.
     """
     data = config.data
     folders = [data.data] if data.data else [data.a, data.b]
@@ -28,34 +47,31 @@ def create_run_folder(config: Config) -> Path:
     run, number = config.run.runs / name, 1
     while run.exists():
         if config.run.name:
-            raise UsageError(f"{run} exists; choose another --name, or go on with `cyclegan resume {run}`.")
+            raise UsageError(f"{run} exists; choose another --name, or continue it with `cyclegan resume {run}`.")
         number += 1
         run = config.run.runs / f"{name}-{number}"
     try:
         run.mkdir(parents=True)
-        write_config(config, run)
     except OSError as error:
-        raise CycleGANError(f"The run folder {run} cannot be made: {error.strerror}.") from None
+        raise CycleGANError(f"The run folder {run} cannot be created: {error.strerror}.") from None
+    write_config(config, run)
     return run
 
 
 def write_config(config: Config, run: Path) -> None:
-    """Write ``config.toml`` with absolute paths, so that the run resumes from anywhere."""
+    """Write ``config.toml`` with absolute paths, so that the run resumes from any working directory."""
     paths = vars(config.data) | vars(config.networks)
     config = config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
     write_text(run / "config.toml", to_toml(config))
 
 
 def lock_run(run: Path) -> FileLock:
-    """Hold the run folder until `release` or the end of the process, however it ends.
-
-    Raises `UsageError` when another process holds it.
-    """
-    held = FileLock(run / ".lock")
+    """Lock the run folder until `release` or the end of the process. Raises `UsageError` if another has it."""
+    lock = FileLock(run / ".lock")
     try:
-        held.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
-    except OSError:  # a file system without locks must not keep anybody from training
+    except OSError:  # file systems without locks must not prevent training
         pass
-    return held
+    return lock

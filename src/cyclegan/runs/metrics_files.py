@@ -1,37 +1,34 @@
-"""metrics.csv and its siblings: reading, and dropping rows that a resumed run writes again."""
+"""Reading ``metrics.csv`` and its siblings, and truncating them on resume."""
 
 import csv
 import io
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.system.atomic import write_text
 
 
-def drop_rows_after(path: Path, step: int) -> list[str]:
-    """Drop the rows after `step`, and return the columns."""
-    head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-    write_text(path, head + "".join(whole))
-    return head.split()[0].split(",") if head.strip() else []
-
-
 def read_metrics(path: Path) -> dict[str, list[float]]:
-    """The columns of a metrics.csv; rows that are damaged or not finite are left out. Empty when there is none."""
+    """The columns of a metrics file by name, without damaged rows and rows that are not finite; empty if unreadable."""
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace").replace("\0", ""))))
     except (OSError, csv.Error):
         return {}
     if not rows or "step" not in rows[0]:
         return {}
-    good = [values for row in rows[1:] if (values := _numbers(row, len(rows[0]))) is not None]
-    return {name: [row[i] for row in good] for i, name in enumerate(rows[0])} if good else {}
+    valid: list[list[float]] = []
+    for row in rows[1:]:
+        try:
+            values = [float(cell) for cell in row]
+        except ValueError:
+            continue
+        if len(values) == len(rows[0]) and all(map(math.isfinite, values)):
+            valid.append(values)
+    return {name: [row[i] for row in valid] for i, name in enumerate(rows[0])} if valid else {}
 
 
-def _numbers(row: Sequence[str], width: int) -> list[float] | None:
-    try:
-        values = [float(cell) for cell in row]
-    except ValueError:
-        return None
-    return values if len(values) == width and all(map(math.isfinite, values)) else None
+def drop_rows_after(path: Path, step: int) -> list[str]:
+    """Delete the rows after `step`, which a resumed run writes again, and return the names of the columns."""
+    head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    write_text(path, head + "".join(row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step))
+    return head.split()[0].split(",") if head.strip() else []

@@ -144,9 +144,7 @@ def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: A
     paths = {n: Path(v) for n, v in settings.items() if n in places and v is not None}
     taken_over: dict[str, Any] = {}
     if "init_from" in paths:
-        from cyclegan.runs.model import architecture
-
-        taken_over = architecture(paths["init_from"])
+        taken_over = read_model(paths["init_from"], generators_only=True).architecture
     known = preset_settings(preset, method) | taken_over | settings | paths
     return validated(with_load_size(Config().with_settings(**known), settings.keys()))
 

@@ -23,7 +23,8 @@ from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
 from cyclegan.networks import UNetGenerator, winograd
 from cyclegan.networks.layers import Dropout
-from cyclegan.runs.model import Model, is_model_folder, read_model, write_model
+from cyclegan.runs.folder import is_model_folder
+from cyclegan.runs.model import Model, read_model, write_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.translation import exported as formats
 from cyclegan.translation.export import writers

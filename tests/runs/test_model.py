@@ -1,0 +1,56 @@
+"""What a path holds, which weights are read from it, and what a model folder holds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cyclegan import UsageError, train
+from cyclegan.config.schema import Config
+from cyclegan.runs.folder import identify
+from cyclegan.runs.model import read_model, write_model
+from cyclegan.runs.tensors import save_tensors
+
+
+def test_runs_checkpoints_models_and_exports_are_told_apart(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    run = train(tiny(max_steps=1))
+    write_model(read_model(run), tmp_path / "model")
+    (tmp_path / "g.onnx").touch()
+    assert identify(run) == "run"
+    assert identify(run / "checkpoints" / "latest") == "checkpoint"
+    assert identify(tmp_path / "model") == "model"
+    assert identify(tmp_path / "g.onnx") == "export"
+    for path, message in ((tmp_path, "is not a run, a checkpoint or a model"), (tmp_path / "gone", "does not exist")):
+        with pytest.raises(UsageError, match=message):
+            identify(path)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_generators_are_read_without_the_discriminators(
+    tiny: Callable[..., Config], tmp_path: Path, ema_decay: float
+) -> None:
+    run = train(tiny(max_steps=2, ema_decay=ema_decay))
+    model = read_model(run)
+    write_model(model, tmp_path / "model")
+    for path in (run, tmp_path / "model"):
+        generators = read_model(path, generators_only=True)
+        assert generators.weights.keys() == model.generators_only.weights.keys() != model.weights.keys()
+        assert all(torch.equal(value, model.weights[name]) for name, value in generators.weights.items())
+        assert generators.directions == ("AtoB", "BtoA")
+
+
+def test_a_model_keeps_the_names_of_domains_and_the_size_it_was_trained_at(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    write_model(read_model(train(tiny(max_steps=1))), tmp_path / "model")
+    model = read_model(tmp_path / "model")
+    assert model.domains == ("red", "blue")
+    assert model.trained_size == 32
+    assert "| `AtoB` | red, color images | blue, color images |" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_files_of_tensors_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    save_tensors({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
