@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 demo: $(READY)
 	rm -rf $(DEMO)
-	$(BIN)/cyclegan data get seasons --to $(DEMO)/seasons
+	$(BIN)/cyclegan data get seasons -o $(DEMO)/seasons
 	$(BIN)/cyclegan train $(DEMO)/seasons --max-minutes 5 --runs $(DEMO)/runs --name summer-winter
 	$(BIN)/cyclegan translate $(DEMO)/runs/summer-winter $(DEMO)/seasons/testA -o $(DEMO)/winter --side-by-side
 	$(BIN)/cyclegan translate $(DEMO)/runs/summer-winter $(DEMO)/seasons/testB -o $(DEMO)/summer --direction BtoA --side-by-side

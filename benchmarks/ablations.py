@@ -26,7 +26,7 @@ from cyclegan.evaluation.paired import against_truth
 from cyclegan.imaging.decode import read_image, to_tensor
 from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import sample_grid
-from cyclegan.training.setup import Surroundings, automatic
+from cyclegan.training.setup import Environment, automatic
 from results import measure_missing, run_program, spread
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -86,9 +86,9 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
         return resume(run, watch=[TerminalDisplay()])
-    settings, _ = automatic(Surroundings(image_size=64, gpu_memory=None), "cyclegan")
+    settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
     settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
-    settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "accelerator": "cpu"}
+    settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
     return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), watch=[TerminalDisplay()])
 
 

@@ -25,7 +25,7 @@ from cyclegan.methods import build_method
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
-from cyclegan.training.setup import Surroundings, automatic
+from cyclegan.training.setup import Environment, automatic
 from results import measure_missing, run_program, spread
 
 IMAGES = 30  # of each domain to train on
@@ -55,9 +55,9 @@ class Result:
 
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     """Train and measure."""
-    settings, _ = automatic(Surroundings(image_size=64, gpu_memory=None), "cyclegan")
+    settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
     settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
-    settings |= {"data": folder / "seasons", "runs": folder / "runs", "accelerator": "cpu"}
+    settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu"}
     run = train(Config().with_settings(**(settings | VARIANTS[variant][1])), watch=[TerminalDisplay()])
     files = find_domains(folder / "seasons")
     pairs = paired_by_name(files.test)

@@ -22,7 +22,7 @@ from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.table import number
 from cyclegan.runs import checkpoint
 from cyclegan.runs.results import Evaluation, metric, ordered
-from cyclegan.training.setup import Surroundings, automatic
+from cyclegan.training.setup import Environment, automatic
 from results import run_program
 
 STEPS = (20, 60, 150, 300, 500)
@@ -46,9 +46,9 @@ def trained(name: str, data: Path, folder: Path) -> Path:
 
 
 def _config(name: str, data: Path, run: Path, steps: int) -> Config:
-    settings: dict[str, Any] = automatic(Surroundings(image_size=64, gpu_memory=None), "cyclegan")[0]
+    settings: dict[str, Any] = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")[0]
     settings |= {"max_minutes": None, "max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
-    settings |= {"data": data, "runs": run.parent, "name": name, "accelerator": "cpu", "tensorboard": False}
+    settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "tensorboard": False}
     return Config().with_settings(**settings)
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from cyclegan import Config, train
 from cyclegan.data.get import seasons
-from cyclegan.training.setup import Surroundings, automatic
+from cyclegan.training.setup import Environment, automatic
 
 SIZE, TRAIN, TEST = 64, 400, 32
 FEW = 6  # images that a discriminator soon knows by heart
@@ -96,9 +96,9 @@ def train_sabotaged(name: str, seed: int, folder: Path) -> Path:
         return run
     shutil.rmtree(run, ignore_errors=True)
     method = sabotage.settings.get("method", "cyclegan")
-    settings, _ = automatic(Surroundings(SIZE, None), method)
+    settings, _ = automatic(Environment(SIZE, None), method)
     given = {"data": data_for(sabotage.data, folder), "runs": folder / "runs", "name": run.name, "seed": seed}
-    quiet = {"max_minutes": None, "accelerator": "cpu", "tensorboard": False, "sample_every": sabotage.steps}
+    quiet = {"max_minutes": None, "device": "cpu", "tensorboard": False, "sample_every": sabotage.steps}
     return train(
         Config().with_settings(**(settings | quiet | given | sabotage.settings | {"max_steps": sabotage.steps}))
     )

@@ -24,10 +24,10 @@ from cyclegan.networks import build_discriminator, build_generator, winograd
 from cyclegan.training.setup import configure
 from cyclegan.training.step import Training
 
-AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "accelerator": "cpu"}
+AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "device": "cpu"}
 SETTINGS: dict[str, Callable[[], Config]] = {
     "paper at 128x128": lambda: configure("paper", **AT_128),
-    "small": lambda: configure("small", accelerator="cpu"),
+    "small": lambda: configure("small", device="cpu"),
     "cut at 128x128": lambda: configure("paper", method="cut", **AT_128),
     "fastcut at 128x128": lambda: configure("paper", method="fastcut", **AT_128),
 }

@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "load_size": 36,
     "crop_size": 32,
     "workers": 0,
-    "accelerator": "cpu",
+    "device": "cpu",
     "tensorboard": False,
     "log_every": 1,
     "samples": 1,

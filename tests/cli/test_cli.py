@@ -153,7 +153,7 @@ def test_no_space_left(data: Path, tmp_path: Path) -> None:
 
 def test_settings_that_cannot_be(data: Path) -> None:
     assert "larger than --load-size" in sentence(train(data, "--crop-size", 99), 2)
-    assert "--accelerator tpu" in sentence(run("train", data, *flags(**TINY | {"accelerator": "tpu"})), 2)
+    assert "--device tpu" in sentence(run("train", data, *flags(**TINY | {"device": "tpu"})), 2)
     assert run("train", data, "--max-minuts", 3).returncode == 2
     assert "not both" in sentence(run("train", data, "--preset", "paper", "--config", "x.toml"), 2)
 
@@ -179,7 +179,7 @@ def test_two_folders_and_auto(tmp_path: Path) -> None:
 
 
 def test_seasons_as_files(tmp_path: Path) -> None:
-    result = run("data", "get", "seasons", "--to", tmp_path / "s", "--train", 2, "--test", 1, "--size", 32)
+    result = run("data", "get", "seasons", "-o", tmp_path / "s", "--train", 2, "--test", 1, "--size", 32)
     assert result.returncode == 0
     assert "2 summers" in result.stdout
-    assert "exists and is not empty" in sentence(run("data", "get", "seasons", "--to", tmp_path / "s"), 1)
+    assert "exists and is not empty" in sentence(run("data", "get", "seasons", "-o", tmp_path / "s"), 1)

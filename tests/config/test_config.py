@@ -13,7 +13,7 @@ from cyclegan.config.toml import from_toml, to_toml
 from cyclegan.config.validation import validated
 from cyclegan.errors import UsageError
 from cyclegan.methods.specs import METHOD_SETTINGS
-from cyclegan.training.setup import Surroundings, automatic, configure
+from cyclegan.training.setup import Environment, automatic, configure
 
 
 def test_the_paper_preset_is_the_reference_to_the_letter() -> None:
@@ -117,7 +117,7 @@ def test_unknown_presets_sections_and_settings_are_named(tmp_path: Path) -> None
 @pytest.mark.parametrize("memory", [None, 4.0, 24.0])
 @pytest.mark.parametrize("method", METHOD_SETTINGS)
 def test_auto_chooses_what_can_be_trained_and_says_why(image_size: int, memory: float | None, method: Any) -> None:
-    settings, why = automatic(Surroundings(image_size, memory), method)
+    settings, why = automatic(Environment(image_size, memory), method)
     config = validated(Config().with_settings(**settings))
     assert f"{image_size} pixels" in why
     assert config.data.crop_size <= max(32, image_size)

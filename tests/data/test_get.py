@@ -651,7 +651,7 @@ def test_get_interrupted(
 
     monkeypatch.setitem(CATALOGUE, "red2blue", entry(site.at("good")))
     monkeypatch.setattr(data_get.ProgressWatch, "advance", interrupted)
-    code, _, err = command("get", "red2blue", "--to", "here/mine")
+    code, _, err = command("get", "red2blue", "-o", "here/mine")
     assert code == 130
     assert f"are kept in {tmp_path / 'here' / '.red2blue.download'}; the same command goes on from there." in err
 

@@ -71,26 +71,26 @@ def test_two_folders_of_any_names_are_split_and_linked(prepare: Command, tmp_pat
     draw_images(tmp_path / "src" / "horses", 20, 0)
     draw_images(tmp_path / "src" / "zebras" / "deep", 10, 1)
     (tmp_path / "src" / "zebras" / "deep" / "09.png").rename(tmp_path / "src" / "zebras" / "other.png")
-    code, out, _ = prepare("src", "--to", "data", "--test", "0.2")
+    code, out, _ = prepare("src", "-o", "data", "--test", "0.2")
     assert code == 0
     assert "A is horses, B is zebras." in out
     assert "data: 4 in testA, 2 in testB, 16 in trainA, 8 in trainB." in out
     found = find_domains(tmp_path / "data")
     assert {path.name for path in (*found.train.a, *found.test.a)} == {f"{n:02d}.png" for n in range(20)}
     assert all(Path(str(path)).stat().st_nlink == 2 for path in found.train.a)
-    prepare("src", "--to", "again", "--test", "0.2")
-    prepare("src", "--to", "other", "--test", "0.2", "--seed", "1")
+    prepare("src", "-o", "again", "--test", "0.2")
+    prepare("src", "-o", "other", "--test", "0.2", "--seed", "1")
     assert names(tmp_path / "again") == names(tmp_path / "data") != names(tmp_path / "other")
 
 
 def test_pairs_stay_together_and_present_tests_are_kept(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 10, "AB".index(side))
-    _, out, _ = prepare("src", "--to", "data", "--test", "0.3")
+    _, out, _ = prepare("src", "-o", "data", "--test", "0.3")
     assert "10 pairs of equal names, which stay together." in out
     assert names(tmp_path / "data" / "testA") == names(tmp_path / "data" / "testB")
     assert len(names(tmp_path / "data" / "testA")) == 3
-    prepare("data", "--to", "twice", "--test", "0.9")
+    prepare("data", "-o", "twice", "--test", "0.9")
     assert names(tmp_path / "twice") == names(tmp_path / "data")
 
 
@@ -98,11 +98,11 @@ def test_a_stray_file_among_pairs_is_named(prepare: Command, tmp_path: Path) -> 
     for side in "AB":
         draw_images(tmp_path / "src" / side, 5, 0)
     (tmp_path / "src" / "A" / "stray.png").write_bytes((tmp_path / "src" / "A" / "00.png").read_bytes())
-    code, out, err = prepare("src", "--to", "data")
+    code, out, err = prepare("src", "-o", "data")
     assert code == 0 and "stray.png has no partner; if they are pairs" in out + err
     for number in range(4):
         (tmp_path / "src" / "B" / f"{number:02d}.png").unlink()
-    assert "partner" not in "".join(prepare("src", "--to", "strangers")[1:])  # a name or two agree by chance
+    assert "partner" not in "".join(prepare("src", "-o", "strangers")[1:])  # a name or two agree by chance
 
 
 def test_images_are_resized_and_converted_in_their_own_depth(prepare: Command, tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_images_are_resized_and_converted_in_their_own_depth(prepare: Command, t
     gradient(tmp_path / "src" / "B" / "tall.png", 50, 100, "L")
     deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "src" / "B" / "deep.png")
-    assert prepare("src", "--to", "data", "--size", "30", "--format", "png", "--test", "0")[0] == 0
+    assert prepare("src", "-o", "data", "--size", "30", "--format", "png", "--test", "0")[0] == 0
     assert names(tmp_path / "data") == ["trainA/wide.png", "trainB/deep.png", "trainB/tall.png"]
     sizes = {path.name: Image.open(path).size for path in (tmp_path / "data").rglob("*.png")}
     assert sizes == {"wide.png": (60, 30), "tall.png": (30, 60), "deep.png": (30, 30)}
     assert Image.open(tmp_path / "data" / "trainB" / "deep.png").mode == "I;16"
     assert Image.open(tmp_path / "data" / "trainB" / "tall.png").mode == "L"
-    prepare("src", "--to", "square", "--size", "16x8", "--test", "0")
+    prepare("src", "-o", "square", "--size", "16x8", "--test", "0")
     assert Image.open(tmp_path / "square" / "trainA" / "wide.jpg").size == (16, 8)
 
 
@@ -124,7 +124,7 @@ def test_crops_cover_every_pixel(prepare: Command, tmp_path: Path) -> None:
     gradient(tmp_path / "src" / "A" / "big.png", 70, 50)
     gradient(tmp_path / "src" / "A" / "small.png", 20, 50)
     gradient(tmp_path / "src" / "B" / "one.png", 32, 32)
-    code, out, err = prepare("src", "--to", "data", "--crops", "32", "--overlap", "4", "--test", "0")
+    code, out, err = prepare("src", "-o", "data", "--crops", "32", "--overlap", "4", "--test", "0")
     assert code == 0
     assert "small.png is 20x50 pixels, too small for crops of 32x32." in err
     assert "1 left out" in out
@@ -142,13 +142,13 @@ def test_crops_cover_every_pixel(prepare: Command, tmp_path: Path) -> None:
 def test_joined_pairs_are_halved_again(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 5, "AB".index(side))
-    assert prepare("src", "--to", "joined", "--join", "--test", "0.2")[0] == 0
+    assert prepare("src", "-o", "joined", "--join", "--test", "0.2")[0] == 0
     pairs = find_pairs(tmp_path / "joined")
     assert (len(pairs.train.a), len(pairs.test.a)) == (4, 1)
     for half in pairs.train.b:
         assert isinstance(half, Half)
         assert read_image(half) == read_image(tmp_path / "src" / "B" / half.path.name)
-    assert prepare("joined", "--to", "apart", "--halve")[0] == 0
+    assert prepare("joined", "-o", "apart", "--halve")[0] == 0
     for path in (tmp_path / "apart").rglob("*.png"):
         assert read_image(path) == read_image(tmp_path / "src" / path.parent.name[-1] / path.name)
 
@@ -159,7 +159,7 @@ def test_photos_become_pairs_with_their_edges(prepare: Command, tmp_path: Path) 
     picture[:, 30:] = 220
     for name in ("one", "two"):
         Image.fromarray(picture).save(tmp_path / "photos" / f"{name}.png")
-    assert prepare("photos", "--to", "edges", "--edges", "--test", "0")[0] == 0
+    assert prepare("photos", "-o", "edges", "--edges", "--test", "0")[0] == 0
     drawn = np.asarray(Image.open(tmp_path / "edges" / "trainA" / "one.png"))
     assert (drawn[10] == 0).sum() == 1 and set(np.unique(drawn)) == {0, 255}
     assert abs(int(drawn[10].argmin()) - 30) <= 1
@@ -170,7 +170,7 @@ def test_videos_become_frames_the_end_to_test_on(prepare: Command, tmp_path: Pat
     clip(tmp_path / "one.mp4")
     clip(tmp_path / "more" / "two.mp4", 6)
     draw_images(tmp_path / "more" / "stills", 2, 0)
-    code, _out, err = prepare("--a", "one.mp4", "--b", "more", "--to", "data", "--every", "3", "--test", "0.25")
+    code, _out, err = prepare("--a", "one.mp4", "--b", "more", "-o", "data", "--every", "3", "--test", "0.25")
     assert code == 0, err
     assert names(tmp_path / "data" / "trainA") == [f"one-{n:06d}.png" for n in (0, 3, 6, 9, 12)]
     assert names(tmp_path / "data" / "testA") == [f"one-{n:06d}.png" for n in (15, 18)]
@@ -186,7 +186,7 @@ def test_videos_are_upright_as_telephones_mean_them(prepare: Command, tmp_path: 
     matrix = turned.index(b"tkhd") + 44  # ISO 14496-12, 8.3.2: a quarter turn with the clock
     turned[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
     (tmp_path / "A" / "clip.mp4").write_bytes(turned)
-    code, out, err = prepare("--a", "A/clip.mp4", "--b", "B/clip.mp4", "--to", "data", "--every", "1", "--test", "0")
+    code, out, err = prepare("--a", "A/clip.mp4", "--b", "B/clip.mp4", "-o", "data", "--every", "1", "--test", "0")
     assert code == 0, err
     assert "pairs" not in out  # videos of one name are none
     a, b = (np.asarray(Image.open(tmp_path / "data" / f"train{side}" / "clip-000003.png")) for side in "AB")
@@ -199,7 +199,7 @@ def test_videos_in_folders_a_and_b_are_found(prepare: Command, tmp_path: Path) -
     for place in ("trainA", "trainB", "testA", "testB"):
         clip(tmp_path / "src" / place / f"{place}.mp4", 4)
     (tmp_path / "src" / "trainA" / "._trainA.mp4").write_bytes(b"left by another system")
-    code, _, err = prepare("src", "--to", "data", "--every", "2")
+    code, _, err = prepare("src", "-o", "data", "--every", "2")
     assert (code, err) == (0, "")
     assert names(tmp_path / "data" / "testA") == ["testA-000000.png", "testA-000002.png"]
     assert names(tmp_path / "data" / "trainB")[0] == "trainB-000000.png"
@@ -223,22 +223,22 @@ def test_pixels_are_turned_upright_and_alpha_goes_where_there_is_none(prepare: C
     Image.new("RGB", (60, 40), "red").save(tmp_path / "src" / "A" / "photo.jpg", exif=exif)
     (tmp_path / "src" / "B").mkdir()
     Image.new("RGBA", (40, 40), (255, 0, 0, 0)).save(tmp_path / "src" / "B" / "clear.png")
-    assert prepare("src", "--to", "data", "--size", "20", "--format", "jpg")[0] == 0
+    assert prepare("src", "-o", "data", "--size", "20", "--format", "jpg")[0] == 0
     with Image.open(tmp_path / "data" / "trainA" / "photo.jpg") as photo:
         assert photo.size == (20, 30) and not photo.getexif()
     assert Image.open(tmp_path / "data" / "trainB" / "clear.jpg").getpixel((5, 5)) == (255, 255, 255)
-    assert prepare("src", "--to", "same", "--size", "20")[0] == 0
+    assert prepare("src", "-o", "same", "--size", "20")[0] == 0
     assert Image.open(tmp_path / "same" / "trainB" / "clear.png").mode == "RGBA"
 
 
 def test_labels_in_png_do_not_become_jpeg(prepare: Command, tmp_path: Path) -> None:
     gradient(tmp_path / "src" / "A" / "x.jpg", 40, 40)
     gradient(tmp_path / "src" / "B" / "x.png", 40, 40)
-    prepare("src", "--to", "pairs", "--size", "20")
+    prepare("src", "-o", "pairs", "--size", "20")
     assert names(tmp_path / "pairs") == ["trainA/x.jpg", "trainB/x.png"]
-    _, out, _ = prepare("src", "--to", "joined", "--join")
+    _, out, _ = prepare("src", "-o", "joined", "--join")
     assert names(tmp_path / "joined") == ["train/x.png"] and "check joined --method pix2pix" in out
-    prepare("src/A", "--to", "edges", "--edges")
+    prepare("src/A", "-o", "edges", "--edges")
     assert names(tmp_path / "edges") == ["trainA/x.png", "trainB/x.jpg"]
     assert (tmp_path / "edges/trainB/x.jpg").samefile(tmp_path / "src/A/x.jpg")
 
@@ -247,7 +247,7 @@ def test_crops_of_pairs_are_pairs(prepare: Command, tmp_path: Path) -> None:
     for side, width in (("A", 40), ("B", 48)):
         gradient(tmp_path / "src" / side / "unlike.png", width, 40)
         gradient(tmp_path / "src" / side / "same.png", 40, 40)
-    code, out, err = prepare("src", "--to", "data", "--crops", "32", "--test", "0")
+    code, out, err = prepare("src", "-o", "data", "--crops", "32", "--test", "0")
     assert code == 0 and "unlike.png and its partner have unequal sizes" in err and "1 left out" in out
     assert names(tmp_path / "data" / "trainA") == names(tmp_path / "data" / "trainB")
     assert "same-r1-c1.png" in names(tmp_path / "data" / "trainB")
@@ -257,9 +257,9 @@ def test_no_test_image_is_lost_for_want_of_a_partner(prepare: Command, tmp_path:
     for place in ("trainA", "trainB", "testA"):
         draw_images(tmp_path / "src" / place, 3, 0)
     draw_images(tmp_path / "src" / "testB", 2, 0)
-    assert prepare("src", "--to", "data")[0] == 0
+    assert prepare("src", "-o", "data")[0] == 0
     assert names(tmp_path / "data") == names(tmp_path / "src")
-    code, _, err = prepare("src", "--to", "joined", "--join")
+    code, _, err = prepare("src", "-o", "joined", "--join")
     assert code == 2 and "cannot be joined" in err
 
 
@@ -267,7 +267,7 @@ def test_links_to_nothing_are_named_and_some_are_left_to_train_on(prepare: Comma
     for side, count in (("A", 1), ("B", 3)):
         draw_images(tmp_path / "src" / side, count, 0)
     (tmp_path / "src" / "B" / "gone.png").symlink_to("nowhere.png")
-    code, out, err = prepare("src", "--to", "data", "--test", "0.9")
+    code, out, err = prepare("src", "-o", "data", "--test", "0.9")
     assert code == 0 and "gone.png does not exist." in err and "1 left out" in out
     assert "1 in trainA" in out and "testA" not in out
 
@@ -276,7 +276,7 @@ def test_equal_names_of_different_kinds_all_stay(prepare: Command, tmp_path: Pat
     for suffix in ("png", "bmp", "jpg"):
         gradient(tmp_path / "src" / "A" / f"x.{suffix}", 20, 20)
     gradient(tmp_path / "src" / "B" / "y.png", 20, 20)
-    prepare("src", "--to", "data", "--format", "png", "--test", "0")
+    prepare("src", "-o", "data", "--format", "png", "--test", "0")
     assert names(tmp_path / "data" / "trainA") == ["x-2.png", "x-3.png", "x.png"]
 
 
@@ -285,7 +285,7 @@ def test_broken_files_are_named_and_left_out(prepare: Command, tmp_path: Path) -
         draw_images(tmp_path / "src" / side, 3, "AB".index(side))
     (tmp_path / "src" / "A" / "00.png").write_bytes(b"no picture")
     (tmp_path / "src" / "B" / "clip.mp4").write_bytes(b"no video")
-    code, out, err = prepare("--a", "src/A", "--b", "src/B", "--to", "data", "--size", "16", "--test", "0")
+    code, out, err = prepare("--a", "src/A", "--b", "src/B", "-o", "data", "--size", "16", "--test", "0")
     assert code == 0
     assert "00.png is no image of a known kind" in err and "clip.mp4 cannot be decoded" in err
     assert "2 left out" in out
@@ -296,7 +296,7 @@ def test_nothing_is_left_behind_when_nothing_could_be_made(prepare: Command, tmp
     for side in "AB":
         (tmp_path / "src" / side).mkdir(parents=True)
         (tmp_path / "src" / side / f"{side}.png").write_bytes(b"no picture")
-    code, _, err = prepare("src", "--to", "data", "--size", "16")
+    code, _, err = prepare("src", "-o", "data", "--size", "16")
     assert code == 1 and "so data was not written" in err
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
@@ -304,16 +304,16 @@ def test_nothing_is_left_behind_when_nothing_could_be_made(prepare: Command, tmp
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["src", "--to", "full"], 1, "full exists and is not empty"),
-        (["src", "--to", "d", "--join", "--halve"], 2, "--join and --halve cannot go together"),
-        (["--a", "src/A", "--b", "src/B", "--to", "d", "--edges"], 2, "--edges takes one folder"),
-        (["src", "--to", "d", "--halve"], 2, "nothing side by side to be halved"),
-        (["src", "--to", "d", "--size", "0"], 2, "--size is '0'"),
-        (["src", "--to", "d", "--test", "1"], 2, "--test is 1.0"),
-        (["src", "--to", "d", "--crops", "16", "--overlap", "16"], 2, "--overlap is 16"),
-        (["src", "--to", "d", "--every", "0"], 2, "--every is 0"),
-        (["nowhere", "--to", "d"], 2, "nowhere does not exist"),
-        (["--a", "src/A", "--b", "nothing.mp4", "--to", "d"], 2, "nothing.mp4 does not exist"),
+        (["src", "-o", "full"], 1, "full exists and is not empty"),
+        (["src", "-o", "d", "--join", "--halve"], 2, "--join and --halve cannot go together"),
+        (["--a", "src/A", "--b", "src/B", "-o", "d", "--edges"], 2, "--edges takes one folder"),
+        (["src", "-o", "d", "--halve"], 2, "nothing side by side to be halved"),
+        (["src", "-o", "d", "--size", "0"], 2, "--size is '0'"),
+        (["src", "-o", "d", "--test", "1"], 2, "--test is 1.0"),
+        (["src", "-o", "d", "--crops", "16", "--overlap", "16"], 2, "--overlap is 16"),
+        (["src", "-o", "d", "--every", "0"], 2, "--every is 0"),
+        (["nowhere", "-o", "d"], 2, "nowhere does not exist"),
+        (["--a", "src/A", "--b", "nothing.mp4", "-o", "d"], 2, "nothing.mp4 does not exist"),
     ],
 )
 def test_what_is_wrong_is_said(prepare: Command, tmp_path: Path, words: list[str], code: int, said: str) -> None:
@@ -336,7 +336,7 @@ def test_of_a_damaged_video_the_beginning_is_taken(
     monkeypatch.setattr("cyclegan.data.prepare.run.frames", damaged)
     clip(tmp_path / "clip.mp4")
     draw_images(tmp_path / "b", 2, 0)
-    code, out, err = prepare("--a", "clip.mp4", "--b", "b", "--to", "data", "--every", "2")
+    code, out, err = prepare("--a", "clip.mp4", "--b", "b", "-o", "data", "--every", "2")
     assert code == 0 and "left out" not in out
     assert "clip.mp4 cannot be decoded: rubbish. What comes before that was taken." in err
     assert names(tmp_path / "data" / "trainA") == ["clip-000000.png", "clip-000002.png"]

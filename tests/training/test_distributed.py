@@ -21,7 +21,7 @@ from cyclegan.training.step import Training
 torch.set_default_dtype(torch.float64)
 processes, out = int(sys.argv[1]), sys.argv[2]
 config = configure("paper", generator="resnet", generator_width=4, blocks=1, discriminator_width=4, pool_size=0,
-                   accelerator="cpu", batch_size=2 // processes)
+                   device="cpu", batch_size=2 // processes)
 strategy = "ddp_find_unused_parameters_true" if processes > 1 else "auto"
 fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
 fabric.launch()
@@ -87,7 +87,7 @@ from cyclegan.training.setup import configure
 from cyclegan.training.distributed import launch
 
 atexit.register(lambda: print(torch.distributed.is_initialized()))  # runs after what is registered later
-launch(configure("paper", accelerator="cpu", devices=2))
+launch(configure("paper", device="cpu", devices=2))
 assert torch.distributed.is_initialized()
 """
 

@@ -180,10 +180,10 @@ def test_what_makes_no_sense_is_refused(model: Path, pictures: Path, tmp_path: P
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
         Translator.load(tmp_path / "there.onnx")
     with pytest.raises(UsageError, match="does not know its data; give some images"):
-        command([str(model), "--to", "onnx", "-o", str(tmp_path / "g.onnx")])
+        command([str(model), "--format", "onnx", "-o", str(tmp_path / "g.onnx")])
     for words in (["--half", "--int8"], ["--fixed-size", "256"]):
         with pytest.raises(UsageError, match=r"choose one|must be HxW"):
-            command([str(model), "--to", "onnx", *words])
+            command([str(model), "--format", "onnx", *words])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
 
 
@@ -206,7 +206,7 @@ def test_a_missing_library_is_named(onnx: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_command_reports(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "half"
-    command([str(model), "--to", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
+    command([str(model), "--format", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
     said = capsys.readouterr().out
     assert "On 3 images, beside PyTorch: largest difference" in said
     assert "of PyTorch's time" in said

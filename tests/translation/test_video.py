@@ -38,7 +38,7 @@ TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of untrained weights."""
     torch.manual_seed(0)
-    config = Config().with_settings(**{k: v for k, v in TINY.items() if k not in ("accelerator",)}, init_gain=0.1)
+    config = Config().with_settings(**{k: v for k, v in TINY.items() if k not in ("device",)}, init_gain=0.1)
     weights = {k: v for k, v in build_method(config, 0).state_dict().items() if k.startswith("generators")}
     folder = tmp_path_factory.mktemp("models") / "tiny"
     write_model(Model(model_settings(config), weights, "drawn"), folder)

@@ -79,10 +79,10 @@ def _planned(options: Check) -> tuple[Config, list[str]]:
     given = {name: value for name in own if (value := getattr(options, name)) is not None}
     settings = preset_settings("paper" if options.preset == "auto" else options.preset, options.method)
     if options.preset == "auto":
-        from cyclegan.training.setup import look_around
+        from cyclegan.training.setup import detect_environment
 
         with suppress(UsageError):  # none of the images can be read, which is for the check to say
-            settings, _ = look_around(Config().with_settings(method=options.method, **given))
+            settings, _ = detect_environment(Config().with_settings(method=options.method, **given))
     words = [str(given["data"])] if "data" in given else []
     defaults = vars(Check())
     for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size", *pixels):

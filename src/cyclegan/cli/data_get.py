@@ -21,7 +21,9 @@ class Get:
     """Write a data set into a folder: one of `cyclegan data list`, or hf:user/name of the Hugging Face hub."""
 
     name: Annotated[str, tyro.conf.Positional, Doc("Name of the data set, or hf:user/name, or hf:user/name:A,B.")]
-    to: Annotated[Optional[Path], Doc("Folder to make; data/NAME if not given.")] = None
+    output: Annotated[Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("Folder to make; data/NAME if not given.")] = (
+        None
+    )
     from_file: Annotated[Optional[Path], Doc("Take this archive instead of downloading one.")] = None
     size: Annotated[int, Doc("seasons: width and height of the images, pixels.")] = 64
     train: Annotated[int, Doc("seasons: training images of each domain.")] = 400
@@ -56,7 +58,7 @@ def _draw_seasons(options: Get) -> None:
         raise UsageError("--from-file is not for seasons, which is drawn here.")
     from cyclegan.data.get import seasons
 
-    to = options.to or Path("data") / (options.name + ("-paired" if options.paired else ""))
+    to = options.output or Path("data") / (options.name + ("-paired" if options.paired else ""))
     seasons.write(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
     count = options.train
     scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
@@ -67,7 +69,7 @@ def _get_public(options: Get) -> None:
     from cyclegan.data.get.catalogue import find
 
     entry = find(options.name)
-    to = options.to or Path("data") / entry.name
+    to = options.output or Path("data") / entry.name
 
     from cyclegan.data.get.download import kept_words, obtain, unfinished
 
@@ -94,7 +96,7 @@ def _get_from_hub(options: Get) -> None:
     from cyclegan.data.get import huggingface as hub
 
     name, _ = hub.parsed(options.name)
-    to = options.to or Path("data") / name.rpartition("/")[2]
+    to = options.output or Path("data") / name.rpartition("/")[2]
     print(f"{to}: {hub.write(options.name, to)}.\nTrain with: cyclegan train {to}")
 
 

@@ -26,7 +26,7 @@ class Prepare:
     Without a change to the images, files are linked, or copied where links cannot be.
     """
 
-    to: Annotated[Path, Doc("Folder to make.")]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder to make.")]
     source: Annotated[
         Optional[Path], tyro.conf.Positional, Doc("Folder with two folders of images, of any names; or as below.")
     ] = None
@@ -45,7 +45,7 @@ class Prepare:
 
 
 def prepare(arguments: list[str]) -> None:
-    """`cyclegan data prepare SOURCE --to DIR`."""
+    """`cyclegan data prepare SOURCE -o DIR`."""
     options = parse(Prepare, "cyclegan data prepare", arguments)
     layout, recipe = _layout(options), _recipe(options)
 
@@ -62,7 +62,7 @@ def prepare(arguments: list[str]) -> None:
         print(printable(note))
     console, lost = Console(stderr=True), 0
     with (
-        new_folder(options.to) as folder,
+        new_folder(options.output) as folder,
         closing(run(tasks, folder, layout, recipe, every=options.every, test=options.test)) as results,
     ):
         silent = not console.is_terminal
@@ -72,11 +72,13 @@ def prepare(arguments: list[str]) -> None:
                 print(printable(done.problem), file=sys.stderr)
         counts = {each.name: sum(f.is_file() for f in each.rglob("*")) for each in sorted(folder.iterdir())}
         if not counts:
-            raise CycleGANError(f"Nothing could be made of the {len(tasks)} files, so {options.to} was not written.")
+            raise CycleGANError(
+                f"Nothing could be made of the {len(tasks)} files, so {options.output} was not written."
+            )
     left_out = f"; {lost} left out, named above" if lost else ""
-    print(f"{options.to}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{left_out}.")
+    print(f"{options.output}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{left_out}.")
     method = "" if layout == "folders" else " --method pix2pix"
-    print(f"Look at it with: cyclegan data check {shlex.quote(str(options.to))}{method}")
+    print(f"Look at it with: cyclegan data check {shlex.quote(str(options.output))}{method}")
 
 
 def _layout(options: Prepare) -> "Layout":

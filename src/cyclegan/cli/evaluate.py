@@ -166,10 +166,10 @@ class Report:
 
 def report(arguments: list[str]) -> None:
     """`cyclegan report RUN`."""
-    tell_report(parse(Report, "cyclegan report", arguments).run)
+    print_report(parse(Report, "cyclegan report", arguments).run)
 
 
-def tell_report(run: Path) -> None:
+def print_report(run: Path) -> None:
     """Write a run's report, and print what it says."""
     from cyclegan.evaluation.report.report import write_report
 

@@ -18,11 +18,11 @@ class Export:
     """Export a trained generator for other programs, compared at once with the original on real images."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
-    to: Annotated[
+    format: Annotated[
         Literal["onnx", "openvino", "torch-export", "safetensors", "web"],
         Doc("Format; 'safetensors' is a model folder, 'web' a page that translates in the browser."),
     ]
-    out: Annotated[
+    output: Annotated[
         Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("File or folder to make; RUN-DIRECTION if not given.")
     ] = None
     direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
@@ -42,7 +42,7 @@ class Export:
 
 
 def export(arguments: list[str]) -> None:
-    """`cyclegan export RUN --to FORMAT`."""
+    """`cyclegan export RUN --format FORMAT`."""
     options = parse(Export, "cyclegan export", arguments)
     if options.half and options.int8:
         raise UsageError("--half and --int8 were both given; choose one.")
@@ -54,14 +54,14 @@ def export(arguments: list[str]) -> None:
     model = read_model(options.run)
     direction = options.direction or model.directions[0]
     order = exporting.ExportSpec(
-        options.to,
+        options.format,
         "float16" if options.half else "int8" if options.int8 else "float32",
         size,
         direction,
         options.min_psnr,
         options.from_file,
     )
-    out = options.out or Path(f"{options.run.resolve().name}-{direction}{exporting.suffix(order)}")
+    out = options.output or Path(f"{options.run.resolve().name}-{direction}{exporting.suffix(order)}")
     images = (
         exporting.images_in_folder(options.images)
         if options.images
@@ -71,7 +71,7 @@ def export(arguments: list[str]) -> None:
     print(report)
     if model.config.networks.dropout_at_test:
         print("The run's dropout at test is left out: exports have no noise.")
-    print(f"{out} is written. {_next(out, options.to)}")
+    print(f"{out} is written. {_next(out, options.format)}")
 
 
 def _next(out: Path, to: str) -> str:

@@ -17,7 +17,7 @@ class ImportWeights:
     files: Annotated[
         Path, tyro.conf.Positional, Doc("One generator's .pth file, or a folder checkpoints/NAME of theirs.")
     ]
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to make.")]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to make.")]
     epoch: Annotated[str, Doc("Which EPOCH_net_….pth of a folder.")] = "latest"
     overwrite: Annotated[bool, Doc("Replace a model that exists.")] = False
 
@@ -27,7 +27,7 @@ class ExportWeights:
     """Write a run's or model's weights as .pth files of the authors' PyTorch repositories."""
 
     run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
-    out: Annotated[
+    output: Annotated[
         Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the files, checkpoints/NAME for their scripts.")
     ]
     epoch: Annotated[str, Doc("What the files' names begin with.")] = "latest"
@@ -42,11 +42,11 @@ def import_weights(arguments: list[str]) -> None:
     from cyclegan.runs.reference_files import import_model
 
     model, sentences = import_model(options.files, options.epoch)
-    write_model(model, options.out, overwrite=options.overwrite)
+    write_model(model, options.output, overwrite=options.overwrite)
     for sentence in sentences:
         print(sentence)
-    print(f"{options.out}: a model of the method {model.method}, {' and '.join(model.directions)}")
-    print(f"Translate with: cyclegan translate {options.out} INPUT -o OUT --direction {model.directions[0]}")
+    print(f"{options.output}: a model of the method {model.method}, {' and '.join(model.directions)}")
+    print(f"Translate with: cyclegan translate {options.output} INPUT -o OUT --direction {model.directions[0]}")
 
 
 def export_weights(arguments: list[str]) -> None:
@@ -57,11 +57,9 @@ def export_weights(arguments: list[str]) -> None:
     from cyclegan.runs.reference_files import export_model, write_files
 
     export = export_model(read_model(options.run), options.epoch)
-    write_files(export.files, options.out, overwrite=options.overwrite)
-    print(f"{options.out}: {', '.join(export.files)}")
-    place = (
-        f"--checkpoints_dir {options.out.resolve().parent} --name {options.out.resolve().name} --epoch {options.epoch}"
-    )
+    write_files(export.files, options.output, overwrite=options.overwrite)
+    print(f"{options.output}: {', '.join(export.files)}")
+    place = "--checkpoints_dir {0.parent} --name {0.name} --epoch {1}".format(options.output.resolve(), options.epoch)
     print(f"Test there with: python test.py --dataroot DATA {place} {' '.join(export.options)}")
 
 

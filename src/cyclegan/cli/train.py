@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.evaluate import tell_report
+from cyclegan.cli.evaluate import print_report
 from cyclegan.cli.options import is_first_process, parse
 from cyclegan.config.presets import PresetName
 from cyclegan.config.schema import Config
@@ -48,7 +48,7 @@ class Resume:
     epochs_decay: Annotated[Optional[int], Doc("New number of epochs of decay.")] = None
     patience: Annotated[Optional[int], Doc("New number of measurements without a new best; 0 never stops.")] = None
     workers: Annotated[Optional[int], Doc("Loader processes.")] = None
-    accelerator: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
+    device: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
     devices: Annotated[Optional[int], Doc("Processes (GPUs) on this machine.")] = None
 
 
@@ -77,9 +77,9 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
             raise UsageError("Give either --preset or --config, not both.")
         base = from_toml(options.config).with_settings(name=None)  # the run of that name exists
     elif options.preset == "auto":
-        from cyclegan.training.setup import look_around
+        from cyclegan.training.setup import detect_environment
 
-        settings, why = look_around(given)
+        settings, why = detect_environment(given)
         if given.run.max_steps is not None or (given.optimizer.epochs, given.optimizer.epochs_decay) != (100, 100):
             settings.pop("max_minutes", None)  # another budget was given
         if is_first_process():
@@ -120,5 +120,5 @@ def _finish(run: Path) -> None:
     """After a training: the report, and what one does next."""
     if not is_first_process():
         return
-    tell_report(run)
+    print_report(run)
     print(f"Translate with: cyclegan translate {run} INPUT -o OUT")

@@ -28,7 +28,7 @@ class Translate:
 
     run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint, a model folder or an export.")]
     input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
     direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
     size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
     side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
@@ -65,7 +65,7 @@ def translate(arguments: list[str]) -> None:
     )
     translator.any_size.blend = options.blend
     channels = 3 if options.side_by_side else translator.out_channels
-    jobs = files.plan(options.input, options.out, overwrite=options.overwrite, channels=channels)
+    jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
     results = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
@@ -74,7 +74,7 @@ def translate(arguments: list[str]) -> None:
             if done.problem:
                 failed += 1
                 print(done.problem, file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.out}")
+    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
         print(f"Results have {channels} channels, which not every kind of file can hold; those are .tif.")
     overlaps = translator.any_size.overlaps
@@ -92,7 +92,7 @@ def _is_stream(options: Translate) -> bool:
     from cyclegan.translation.pipes import is_animation
     from cyclegan.translation.video import is_video
 
-    if options.raw is not None or options.smooth or str(options.out) == "-":
+    if options.raw is not None or options.smooth or str(options.output) == "-":
         return True
     one = options.input[0]
     return len(options.input) == 1 and (str(one) == "-" or is_video(one) or is_animation(one))
@@ -136,9 +136,9 @@ def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
     source = options.input[0]
     if options.smooth and not is_video(source) and options.raw is None:
         raise UsageError(f"--smooth is for videos, and {source} is none.")
-    if is_video(source) and options.raw is None and str(options.out) == "-":
+    if is_video(source) and options.raw is None and str(options.output) == "-":
         raise UsageError("Videos do not go to standard output; give a file, or of a camera --raw 640x480.")
-    target = Path("-") if str(options.out) == "-" else _target(options, is_video(source))
+    target = Path("-") if str(options.output) == "-" else _target(options, is_video(source))
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
     )
@@ -157,7 +157,7 @@ def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
 
 def _target(options: "Translate", moving: bool) -> Path:
     """The file to write. Raises `UsageError` if it is there, or is the source."""
-    source, out = options.input[0], options.out
+    source, out = options.input[0], options.output
     if out.is_dir() or not out.suffix:
         name = "camera.mp4" if str(source).startswith("camera:") else "image.png" if str(source) == "-" else source.name
         out = out / name
@@ -176,7 +176,7 @@ def _raw(translator: "Translator", options: "Translate") -> None:
     if found is None:
         raise UsageError(f"--raw is {options.raw!r}; it must be width and height, such as 640x480.")
     source = str(options.input[0])
-    if not (source == "-" or source.startswith(CAMERA)) or str(options.out) != "-":
+    if not (source == "-" or source.startswith(CAMERA)) or str(options.output) != "-":
         raise UsageError("--raw takes frames from standard input or a camera to standard output; write - -o -.")
     if (translator.in_channels, translator.out_channels) != (3, 3):
         raise UsageError("--raw is for generators of color images.")

@@ -166,7 +166,7 @@ class RunConfig:
     seed: Annotated[int, Doc("Seed of weights, data order and everything else drawn at random.")] = 0
     name: Annotated[Optional[str], Doc("Name of the run's folder; the data's name if not given.")] = None
     runs: Annotated[Path, Doc("Folder in which run folders are made.")] = Path("runs")
-    accelerator: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
     devices: Annotated[int, Doc("Processes (GPUs) on this machine, each with batches of its own.")] = 1
     nodes: Annotated[int, Doc("Machines.")] = 1
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Arithmetic of the networks.")] = "32-true"

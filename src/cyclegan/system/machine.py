@@ -57,13 +57,13 @@ def user_folder() -> Path:
     return Path(home) / "cyclegan"
 
 
-def gpu_memory(accelerator: str) -> float | None:
+def gpu_memory(device: str) -> float | None:
     """Memory in GiB of the GPU that training will use, or None when it will use the CPU."""
     import torch
 
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+    if device in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
-    if accelerator in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
+    if device in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
         return torch.mps.recommended_max_memory() / 2**30
     return None
 

@@ -22,7 +22,7 @@ def launch(config: Config) -> Fabric:
     """
     run = config.run
     devices: int | str = run.devices
-    nodes, accelerator = run.nodes, run.accelerator
+    nodes, accelerator = run.nodes, run.device
     if "LT_CLI_USED" in os.environ:  # `fabric run` hands these over itself, and wants no second opinion
         devices, nodes, accelerator = "auto", 1, "auto"
     elif "TORCHELASTIC_RUN_ID" in os.environ:
@@ -39,7 +39,7 @@ def launch(config: Config) -> Fabric:
             strategy="ddp_find_unused_parameters_true" if several and "LT_STRATEGY" not in os.environ else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
-        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
+        raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     if fabric.world_size > 1:

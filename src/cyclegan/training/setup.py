@@ -53,14 +53,14 @@ def preset_settings(preset: Literal["paper", "small", "fast"], method: MethodNam
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """What the `auto` preset decides from."""
 
     image_size: int  # pixels, the median shorter side of the training images
     gpu_memory: float | None  # GiB of the device that will be used; None when that is the CPU
 
 
-def automatic(around: Surroundings, method: MethodName) -> tuple[dict[str, Any], str]:
+def automatic(around: Environment, method: MethodName) -> tuple[dict[str, Any], str]:
     """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
     on_cpu = around.gpu_memory is None
     chosen = _for_cpu(around.image_size) if on_cpu else _for_gpu(around.image_size, around.gpu_memory or 0.0)
@@ -152,7 +152,7 @@ def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: A
 LOOKED_AT = 200  # images of each domain; reading a header takes less than a millisecond
 
 
-def look_around(config: Config) -> tuple[dict[str, Any], str]:
+def detect_environment(config: Config) -> tuple[dict[str, Any], str]:
     """The settings that suit the configured data and device, and a sentence that says what and why.
 
     Raises `UsageError` when there is no data to look at, or none of it can be read.
@@ -167,11 +167,11 @@ def look_around(config: Config) -> tuple[dict[str, Any], str]:
                 continue
     if not sides:
         raise UsageError(f"None of the images beside {domains.train.a[0]} can be read.")
-    around = Surroundings(round(statistics.median(sides)), gpu_memory(config.run.accelerator))
+    around = Environment(round(statistics.median(sides)), gpu_memory(config.run.device))
     return automatic(around, config.loss.method)
 
 
-def settled(config: Config, domains: Domains) -> tuple[Config, list[str]]:
+def resolve_from_data(config: Config, domains: Domains) -> tuple[Config, list[str]]:
     """The configuration with ranges in numbers, and without an identity loss that cannot be; a sentence for each.
 
     Raises `UsageError` when the images of a domain have no range.

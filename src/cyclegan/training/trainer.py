@@ -29,7 +29,7 @@ from cyclegan.training.loggers import MetricsFile, Monitor, Monitors, Progress, 
 from cyclegan.training.online_loggers import online_monitors, require_extras
 from cyclegan.training.quality import Quality
 from cyclegan.training.schedule import Clock, progress
-from cyclegan.training.setup import settled, starting_weights
+from cyclegan.training.setup import resolve_from_data, starting_weights
 from cyclegan.training.step import Training
 
 LONG_WAIT = 0.2  # share of the time that may pass in waiting for images without a word
@@ -60,7 +60,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     config = validated(config)
     require_extras(config.run)
     domains = find_training_data(config)
-    config, notes = settled(config, domains)
+    config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
     fabric = launch(config)
     training = Training(config, fabric)

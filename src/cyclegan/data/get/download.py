@@ -270,7 +270,7 @@ def _require_room(folder: Path, left: int, total: int) -> None:
     if free < left + total:
         raise CycleGANError(
             f"{in_words(left + total)} are needed in {folder} to download and unpack, and {in_words(free)} are free; "
-            "make room, or choose another disk with --to."
+            "make room, or choose another disk with -o."
         )
 
 

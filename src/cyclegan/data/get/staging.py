@@ -41,7 +41,7 @@ def new_folder(to: Path) -> Iterator[Path]:
 def require_free(to: Path) -> None:
     """Raise `CycleGANError` if there is something at `to` that a new folder would have to replace."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise CycleGANError(f"{to} exists and is not empty; remove it, or choose another folder with --to.")
+        raise CycleGANError(f"{to} exists and is not empty; remove it, or choose another folder with -o.")
 
 
 def unwrapped(folder: Path) -> Path:
