@@ -21,7 +21,7 @@ from cyclegan.data.get import seasons
 from cyclegan.data.layouts import Domain, find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
 from cyclegan.imaging.decode import read_image, to_tensor
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
-from cyclegan.methods import METHODS
+from cyclegan.config.schema import LossConfig, NetworkConfig
 from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.methods.registry import register_method
+from cyclegan.methods.specs import MethodSpec
 from digits import DIGITS, NOISE, PIXELS, Digits
 from gan import discriminator, generator, parse, save, train
 
 
+@register_method(MethodSpec("conditional_gan", "conditional GAN", __name__, {"AtoB": "G"}))
 class ConditionalGAN(Method):
     """min over G, max over D of E[log D(x|y)] + E[log(1 - D(G(z|y)|y))] (eq. 2)."""
 
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
     discriminators_first: ClassVar[bool] = True
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
@@ -41,9 +42,6 @@ class ConditionalGAN(Method):
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """E[log(1 - D(G(z|y)|y))]."""
         return {"G": self.gan.generator(self.discriminators["D"](given(images["B"], batch["label"])))}
-
-
-METHODS["conditional_gan"] = ConditionalGAN
 
 
 def given(x: Tensor, y: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cyclegan import Config
-from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
-from cyclegan.methods import METHODS
+from cyclegan.config.schema import LossConfig, NetworkConfig
 from cyclegan.methods.method import Batch, Images, Method, Terms
+from cyclegan.methods.registry import register_method
+from cyclegan.methods.specs import MethodSpec
 from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.step import Training
 from digits import NOISE, PIXELS, SIDE, Digits
@@ -29,10 +30,10 @@ WIDTH = 128  # neurons of a hidden layer
 SHOWN_AT = (0, 100, 300, 1000, 3000)  # steps, beside the last one
 
 
+@register_method(MethodSpec("gan", "GAN", __name__, {"AtoB": "G"}))
 class GAN(Method):
     """min over G, max over D of V(D, G) = E[log D(x)] + E[log(1 - D(G(z)))] (eq. 1)."""
 
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
     discriminators_first: ClassVar[bool] = True  # algorithm 1, with k = 1
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
@@ -52,9 +53,6 @@ class GAN(Method):
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """E[log(1 - D(G(z)))], the part of V that G can change."""
         return {"G": self.gan.generator(self.discriminators["D"](images["B"]))}
-
-
-METHODS["gan"] = GAN  # the one line that makes it known
 
 
 def generator(inputs: int) -> nn.Sequential:

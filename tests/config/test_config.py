@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from cyclegan.config.presets import PRESETS
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml, to_toml
-from cyclegan.config.validation import validated
 from cyclegan.errors import UsageError
-from cyclegan.methods.specs import METHOD_SETTINGS
+from cyclegan.methods.registry import method_names, validate_method
 from cyclegan.training.setup import Environment, automatic, configure
 
 
@@ -72,13 +71,16 @@ def test_every_setting_in_the_file_stands_under_its_meaning() -> None:
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),
         ({"beta1": 1.0}, "--beta1 is 1.0; it must be at least 0 and less than 1"),
         ({"channels_b": 0}, "--channels-b is 0; it must be at least 1"),
-        ({"method": "cut", "channels_b": 1}, "--method cut compares .* set --channels-a and --channels-b alike"),
+        (
+            {"method": "cut", "channels_b": 1},
+            "--method cut compares .* set --channels-a and --channels-b to the same number",
+        ),
         ({"range_a": "5 5"}, "--range-a is '5 5'; it must be two rising numbers"),
         ({"range_b": "1% 99"}, "--range-b is '1% 99'; it must be"),
         ({"range_b": "-1% 50%"}, "--range-b"),
         ({"background": "#12345"}, "--background is '#12345'; it must be white, black or a color"),
         ({"epochs": 0, "epochs_decay": 0}, "nothing to train"),
-        ({"a": "x"}, "--a needs --b beside it"),
+        ({"a": "x"}, "--a needs --b: one folder"),
         ({"data": "x", "a": "y", "b": "z"}, "not both"),
         ({"name": "../up"}, "must be a plain folder name"),
         ({"objective": "wgangp", "preprocess": "none"}, "wgangp"),
@@ -115,10 +117,10 @@ def test_unknown_presets_sections_and_settings_are_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("image_size", [17, 64, 100, 128, 256, 1000])
 @pytest.mark.parametrize("memory", [None, 4.0, 24.0])
-@pytest.mark.parametrize("method", METHOD_SETTINGS)
+@pytest.mark.parametrize("method", method_names())
 def test_auto_chooses_what_can_be_trained_and_says_why(image_size: int, memory: float | None, method: Any) -> None:
     settings, why = automatic(Environment(image_size, memory), method)
-    config = validated(Config().with_settings(**settings))
+    config = validate_method(Config().with_settings(**settings))
     assert f"{image_size} pixels" in why
     assert config.data.crop_size <= max(32, image_size)
     assert (config.run.max_minutes is None) == (memory is not None)

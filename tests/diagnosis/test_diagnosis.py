@@ -28,7 +28,7 @@ from cyclegan.diagnosis.finding import graded
 from cyclegan.diagnosis.samples import initial_weight_rms, read_samples
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 from cyclegan.training.loggers import Monitor
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
@@ -259,7 +259,7 @@ def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path
     before = {name: value.clone() for name, value in trained.state_dict().items()}
     drawn, random = trained.draw.getstate(), torch.get_rng_state()
     sides = collect_evidence(trained, trained.generators, samples)
-    assert [each.direction for each in sides] == list(trained.learned(config.loss))
+    assert [each.direction for each in sides] == list(trained.spec.learned(config.loss))
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
     assert trained.draw.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
     assert all(module.training for module in trained.modules())

@@ -21,7 +21,7 @@ from cyclegan.data.datasets import cropped, prepared
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import Pixels, Reading, UnreadableImage, preview, read_header, read_pixels, write_pixels
 from cyclegan.imaging.image import dtype_for, resized, stored_as, to_tensor, to_values
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation import files

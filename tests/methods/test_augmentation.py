@@ -13,7 +13,7 @@ from torch import Tensor
 from cyclegan import UsageError, train
 from cyclegan.config.schema import Config
 from cyclegan.methods import augmentation as aug
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 
 METHODS = ("cyclegan", "pix2pix", "colorization", "cut")
 
@@ -143,7 +143,7 @@ def test_every_method_trains_with_ada_and_records_its_probability(
 
 def test_wrong_settings_are_named(tiny: Callable[..., Config]) -> None:
     for settings, said in (
-        ({"augment_policy": "color"}, "--augment-policy is 'color'; it must be some of color,translation,cutout"),
+        ({"augment_policy": "hue"}, "--augment-policy is 'hue'; it must be some of color,translation,cutout"),
         ({"augment_policy": "color,color"}, "--augment-policy is"),
         ({"ada_target": 1.0}, "--ada-target is 1.0"),
         ({"augment": "ada", "objective": "wgangp"}, "--augment ada needs to know"),

@@ -16,7 +16,7 @@ from cyclegan import Translator, resume, train, write_report
 from cyclegan.config.schema import Config, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.methods.cut import CUT, PATCHES, contrast, patches
-from cyclegan.methods.specs import METHOD_SETTINGS
+from cyclegan.methods.registry import method_spec
 from cyclegan.networks import ResNetGenerator
 from cyclegan.networks.layers import BlurDown, BlurUp
 
@@ -186,7 +186,7 @@ def test_what_cut_cannot_do_is_said() -> None:
 @pytest.fixture
 def tiny_cut(tiny: Callable[..., Config]) -> Callable[..., Config]:
     def make(method: Any, **settings: Any) -> Config:
-        own = {k: v for k, v in METHOD_SETTINGS[method].items() if not k.startswith("epochs")}
+        own = {k: v for k, v in method_spec(method).defaults.items() if not k.startswith("epochs")}
         return tiny(**(own | {"method": method, "blocks": 2, "nce_layers": LAYERS, "ema_decay": 0.5} | settings))
 
     return make

@@ -231,7 +231,7 @@ def test_pictures_show_input_translation_way_back_and_identity() -> None:
     ours = method()
     x = batch()["A"]
     G, F = ours.generators["G"], ours.generators["F"]
-    seen = CycleGAN.pictures(ours.generators, x, "AtoB")
+    seen = ours.pictures(ours.generators, x, "AtoB")
     assert list(seen) == ["input", "translated", "and back", "identity"]
     torch.testing.assert_close(seen["and back"], F(G(x)))
     torch.testing.assert_close(seen["identity"], F(x))

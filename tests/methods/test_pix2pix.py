@@ -378,10 +378,10 @@ def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
         configure("paper", **SMALL | {"method": "colorization"}, data=pairs, runs=tmp_path, max_steps=4, sample_every=2)
     )
     written = write_report(run)
-    assert [sentence[:20] for sentence in written.sentences] == ["gray to color: PSNR"]
+    assert [sentence[:19] for sentence in written.sentences] == ["gray to color: PSNR"]
     page = written.path.read_text(encoding="utf-8")
-    assert "Gray turned into color: pix2pix in the color space Lab learned it from 6 pictures, in" in page
-    assert "the picture in gray, colored, truth" in page
+    assert "Gray turned into color: pix2pix in the color space Lab learned it from 6 images, in" in page
+    assert "grayscale input, colorized, " in page
 
     translator = Translator.load(run)
     color = read_image(pairs / "testB" / "00.png")
@@ -418,9 +418,9 @@ def test_settings_of_pix2pix_and_what_cannot_be(tmp_path: Path) -> None:
     configure("paper", method="colorization", a=tmp_path)
     for wrong, sentence in (
         ({"method": "colorization", "a": tmp_path, "b": tmp_path}, "give DATA or --a alone, without --b"),
-        ({"method": "colorization", "channels_a": 1}, "takes color pictures"),
-        ({"method": "pix2pix", "a": tmp_path}, "--a needs --b beside it"),
-        ({"direction": "BtoA"}, "--direction is for --method pix2pix"),
+        ({"method": "colorization", "channels_a": 1}, "needs color images"),
+        ({"method": "pix2pix", "a": tmp_path}, "--a needs --b: one folder"),
+        ({"direction": "BtoA"}, "--direction does not apply to --method cyclegan"),
     ):
         with pytest.raises(UsageError, match=sentence):
             configure("paper", **wrong)

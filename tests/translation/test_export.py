@@ -13,7 +13,7 @@ from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.export import export as command
 from cyclegan.config.schema import Config
-from cyclegan.methods import METHODS
+from cyclegan.methods.registry import method_class
 from cyclegan.networks import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
@@ -30,7 +30,7 @@ def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Pa
     config: Config = configure("paper", **({"data": "x", "method": method} | TINY | networks))  # type: ignore[arg-type]
     torch.manual_seed(0)
     images = config.data.channels_a, config.data.channels_b
-    channels = METHODS[method].generator_channels(images)
+    channels = method_class(method).generator_channels(images)
     weights = build_generator(config.networks, *channels).state_dict()
     write_model(
         Model(model_settings(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods import METHODS
+from cyclegan.methods.registry import method_class
 from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, UNetGenerator, build_generator, winograd
 from cyclegan.networks.layers import Dropout, initialize
 from cyclegan.runs.model import Model, write_model
@@ -211,7 +211,7 @@ def picture(width: int, height: int) -> Image.Image:
 
 def translator(method: str = "cyclegan", channels: tuple[int, int] = (3, 3), memory: int | None = None) -> Translator:
     network = generator(partial(ResNetGenerator, *channels, width=8, blocks=1))
-    return Translator(network, (3, 3), method=METHODS[method], memory=memory)
+    return Translator(network, (3, 3), method=method_class(method), memory=memory)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import COMMANDS
 from cyclegan.cli.options import call
 from cyclegan.config.schema import Config
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.translation import files, video
 from cyclegan.translation.pipes import translate_animation, translate_image_stream, translate_raw_frames

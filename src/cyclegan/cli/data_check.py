@@ -12,9 +12,9 @@ from typing_extensions import Doc
 
 from cyclegan.cli.options import parse
 from cyclegan.config.presets import PresetName
-from cyclegan.config.schema import Config, MethodName, PreprocessPolicy
-from cyclegan.config.validation import validated
+from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods.registry import validate_method
 from cyclegan.training.setup import preset_settings, with_load_size
 
 
@@ -28,7 +28,7 @@ class Check:
     data: Annotated[Optional[Path], tyro.conf.Positional, Doc("The data, as for `cyclegan train`.")] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
-    method: Annotated[MethodName, Doc("What will be trained.")] = "cyclegan"
+    method: Annotated[str, Doc("What will be trained.")] = "cyclegan"
     preset: Annotated[PresetName, Doc("The preset it will be trained with.")] = "auto"
     preprocess: Annotated[Optional[PreprocessPolicy], Doc("How an image will be brought to size.")] = None
     load_size: Annotated[Optional[int], Doc("Size after resizing, pixels.")] = None
@@ -88,4 +88,4 @@ def _planned(options: Check) -> tuple[Config, list[str]]:
     for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size", *pixels):
         if (value := getattr(options, name)) != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return validated(with_load_size(Config().with_settings(**(settings | given)), given)), words
+    return validate_method(with_load_size(Config().with_settings(**(settings | given)), given)), words

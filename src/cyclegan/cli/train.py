@@ -13,8 +13,8 @@ from cyclegan.cli.options import is_first_process, parse
 from cyclegan.config.presets import PresetName
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
-from cyclegan.config.validation import validated
 from cyclegan.errors import UsageError
+from cyclegan.methods.registry import validate_method
 from cyclegan.training.setup import preset_settings, with_load_size
 
 
@@ -91,7 +91,7 @@ def _configuration(options: Train, arguments: list[str]) -> Config:
         base = base.with_settings(**_networks_of(given.networks.init_from))
     again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
     flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
-    return validated(with_load_size(again.settings, flags))
+    return validate_method(with_load_size(again.settings, flags))
 
 
 def _networks_of(path: Path) -> dict[str, Any]:

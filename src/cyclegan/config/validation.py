@@ -37,10 +37,6 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield from _wrong_types(section)
     if data.data is not None and (data.a or data.b):
         yield "Give either one folder DATA or the two folders --a and --b, not both."
-    if loss.method == "colorization":
-        yield from _no_pictures(data)
-    elif (data.a is None) != (data.b is None):
-        yield f"--{'a' if data.a else 'b'} needs --{'b' if data.a else 'a'} beside it: one folder for each domain."
     values = {k: v for s in (data, networks, loss, optimizer, run) for k, v in vars(s).items()}
     for name, least in AT_LEAST.items():
         if values[name] is not None and values[name] < least:
@@ -56,11 +52,6 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
     if data.preload and data.cache == "off":
         yield "--preload decodes images into the cache; leave --cache at memory, or say disk."
-    if loss.method in ("cut", "fastcut") and data.channels_a != data.channels_b:
-        yield (
-            f"--method {loss.method} compares A with its translation by one encoder; "
-            "set --channels-a and --channels-b alike, or take --method cyclegan."
-        )
     changes = loss.augment_policy.split(",")
     if not set(changes) <= {"color", "translation", "cutout"} or len(set(changes)) < len(changes):
         yield f"--augment-policy is {loss.augment_policy!r}; it must be some of color,translation,cutout."
@@ -70,8 +61,6 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield "--augment ada needs to know what a sure discriminator says, and wgangp's has no bounds."
     if loss.objective == "wgangp" and not data.preprocess.endswith("crop"):
         yield "--objective wgangp compares images of one size; take a --preprocess that ends with a crop."
-    if loss.direction == "BtoA" and loss.method != "pix2pix":
-        yield f"--direction is for --method pix2pix; {loss.method} has no choice of directions."
     layers = [int(n) if n.strip().isdigit() else -1 for n in loss.nce_layers.split(",")]
     if min(layers) < 0 or layers != sorted(set(layers)):
         yield f"--nce-layers is {loss.nce_layers!r}; it must be rising numbers from 0 on, such as 0,4,8."
@@ -94,14 +83,6 @@ def _unclear_pixels(data: DataConfig) -> Iterator[str]:
         parse_color(data.background)
     except ValueError:
         yield f"--background is {data.background!r}; it must be {COLOR_FORM}."
-
-
-def _no_pictures(data: DataConfig) -> Iterator[str]:
-    """What colorisation cannot learn from."""
-    if data.b is not None:
-        yield "--method colorization learns from one folder of pictures; give DATA or --a alone, without --b."
-    if (data.channels_a, data.channels_b) != (3, 3):
-        yield "--method colorization takes color pictures, gray ones among them; leave --channels-a and -b at 3."
 
 
 def _wrong_types(section: Any) -> Iterator[str]:

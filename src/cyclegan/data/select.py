@@ -16,21 +16,26 @@ from cyclegan.data.layouts import (
 )
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import Source
-from cyclegan.methods import METHODS
+from cyclegan.methods.registry import method_spec
 
 
 def find_data(config: Config) -> Domains:
     """The images where the configuration says, in the layout that its method needs. Raises `UsageError`."""
-    data, method = config.data, METHODS[config.loss.method]
-    if method.one_domain:
+    data, layout = config.data, method_spec(config.loss.method).layout
+    if layout == "single domain":
         return find_pictures(data.data or data.a)
-    return (find_pairs if method.paired else find_domains)(data.data, data.a, data.b)
+    return (find_pairs if layout == "paired" else find_domains)(data.data, data.a, data.b)
+
+
+def is_paired(config: Config) -> bool:
+    """Whether A and B of a batch belong together: images of pairs, or one image seen twice."""
+    return method_spec(config.loss.method).layout != "unpaired"
 
 
 def find_training_data(config: Config) -> Domains:
     """As `find_data`; raises `UsageError` for pairs of unequal sizes, too."""
     domains = find_data(config)
-    if METHODS[config.loss.method].paired:
+    if is_paired(config):
         require_equal_sizes(domains.train)
     return domains
 
@@ -38,14 +43,14 @@ def find_training_data(config: Config) -> Domains:
 def rows_to_show(config: Config, domains: Domains, direction: Direction) -> list[tuple[Source, ...]]:
     """The images for sample grids, of the test set where there is one; for a paired method, each with its truth."""
     test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
-    if METHODS[config.loss.method].paired:
+    if is_paired(config):
         return [*(paired_by_name(test) or paired_by_name(train))]
     return [(path,) for path in test.a or train.a]
 
 
 def make_dataset(config: Config, files: Domain, cache: ArrayCache | None = None) -> UnpairedImages:
     """The images of a split as training sees them."""
-    kind = PairedImages if METHODS[config.loss.method].paired else UnpairedImages
+    kind = PairedImages if is_paired(config) else UnpairedImages
     return kind(files, config.data, config.run.seed, cache)
 
 

@@ -11,7 +11,7 @@ from cyclegan.diagnosis.finding import Certainty, Finding
 from cyclegan.diagnosis.samples import HELD_OUT, initial_weight_rms, read_samples
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
-from cyclegan.methods import build_method
+from cyclegan.methods.registry import build_method
 from cyclegan.methods.specs import counted
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics

@@ -98,8 +98,8 @@ def _at_rest(method: Method, generators: nn.ModuleDict) -> Iterator[None]:
 
 
 def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough: bool) -> Iterator[DirectionEvidence]:
-    directions = method.learned(method.settings)
-    ways: dict[Direction, nn.Module] = {d: generators[method.directions[d]] for d in directions}
+    directions = method.spec.learned(method.settings)
+    ways: dict[Direction, nn.Module] = {d: generators[method.spec.directions[d]] for d in directions}
     held_out, train = samples.held_out, samples.train
     made = {d: _one_by_one(ways[d], method.to_generator(held_out[d[0]])) for d in directions}
     images = {d[-1]: made[d] for d in directions}
@@ -143,7 +143,9 @@ def _one_by_one(network: nn.Module, images: Tensor) -> Tensor:
 
 def _gradients(method: Method, batch: Batch) -> dict[Direction, dict[str, float]]:
     """The norm of each generators' loss term's mean gradient over a batch, of each direction's generator."""
-    ways = {d: list(method.generators[method.directions[d]].parameters()) for d in method.learned(method.settings)}
+    ways = {
+        d: list(method.generators[method.spec.directions[d]].parameters()) for d in method.spec.learned(method.settings)
+    }
     images = [{name: each[n : n + 1] for name, each in batch.items()} for n in range(len(batch["A"]))]
     sums: dict[str, dict[Direction, Tensor]] = {}
     for image in images:  # one by one, since a graph of several takes much memory

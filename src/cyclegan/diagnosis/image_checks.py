@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from cyclegan.diagnosis import statistics as stats
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.diagnosis.finding import Finding, graded, way
+from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
 
 FEW = 4  # images, with fewer of which nothing can be said of a set
@@ -74,11 +75,8 @@ def input_copied(evidence: Evidence) -> Iterator[Finding]:
 
 def _holds(evidence: Evidence) -> str:
     loss = evidence.config.loss
-    if loss.method in ("cut", "fastcut"):
-        return f"--lambda-nce (now {loss.lambda_nce:g})"
-    if loss.method == "cyclegan":
-        return f"--lambda-identity (now {loss.lambda_identity:g}), then --lambda-a and --lambda-b"
-    return f"--lambda-l1 (now {loss.lambda_l1:g})"
+    weights = method_spec(loss.method).input_weights
+    return ", then ".join(f"--{name.replace('_', '-')} (now {getattr(loss, name):g})" for name in weights)
 
 
 def colors_inverted(evidence: Evidence) -> Iterator[Finding]:

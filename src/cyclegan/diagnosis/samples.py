@@ -10,8 +10,8 @@ from cyclegan.data.layouts import Domain, Domains, paired_by_name
 from cyclegan.data.samples import fixed_images, spread
 from cyclegan.diagnosis.evidence import Samples, weight_rms
 from cyclegan.imaging.decode import Source
-from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch
+from cyclegan.methods.registry import build_method
 
 TRAIN, HELD_OUT = 64, 16  # images of each domain that an examination looks at; only the latter are translated
 HELD_OUT_IN_TRAINING = 8  # during a training, which should not wait for it

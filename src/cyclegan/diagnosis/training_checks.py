@@ -8,18 +8,18 @@ from torch import Tensor
 
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.diagnosis.finding import Finding, graded, way
-from cyclegan.methods import METHODS
 from cyclegan.methods.losses import OBJECTIVES
+from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
 
 PAPERS_HISTORY = 50  # images [C 4]
-ADVERSARIAL = ("G_A", "G_B", "G_GAN")  # the generators' terms
 TOO_EARLY = "Ended too early"
 
 
 def learning_rate_too_high(evidence: Evidence) -> Iterator[Finding]:
     """Losses leap, and the weights have grown far beyond how they started."""
-    adversarial = [values for name, values in evidence.metrics.items() if name in ADVERSARIAL]
+    terms = method_spec(evidence.config.loss.method).adversarial_terms
+    adversarial = [values for name, values in evidence.metrics.items() if name in terms]
     leap = max(map(_leap, adversarial), default=0.0)
     sure = graded(evidence.growth, 1.3, 1.6, 2.0) if leap > 8 else None
     if sure:
@@ -44,7 +44,7 @@ def _leap(values: Sequence[float]) -> float:
 def discriminator_won(evidence: Evidence) -> Iterator[Finding]:
     """The discriminator knows nearly every patch of real and of generated images."""
     objective = OBJECTIVES[evidence.config.loss.objective]
-    if evidence.config.loss.objective == "wgangp" or METHODS[evidence.config.loss.method].paired:
+    if evidence.config.loss.objective == "wgangp" or method_spec(evidence.config.loss.method).layout != "unpaired":
         return  # a critic's values have no middle; and where there are pairs, they teach enough
     for side in evidence.sides:
         real = side.seen if side.unseen is None else side.unseen
@@ -94,9 +94,10 @@ def _of_images(logits: Tensor) -> Tensor:
 
 def identity_too_strong(evidence: Evidence) -> Iterator[Finding]:
     """The identity loss pulls harder than the adversarial one."""
+    spec = method_spec(evidence.config.loss.method)
     for side in evidence.sides:
-        identity = sum(norm for name, norm in side.gradients.items() if name.startswith("idt_"))
-        adversarial = sum(norm for name, norm in side.gradients.items() if name in ADVERSARIAL)
+        identity = sum(norm for name, norm in side.gradients.items() if name in spec.identity_terms)
+        adversarial = sum(norm for name, norm in side.gradients.items() if name in spec.adversarial_terms)
         ratio = identity / max(adversarial, 1e-9)
         sure = graded(ratio, 4.0, 5.5, 7.0) if identity else None
         if sure:
@@ -116,7 +117,7 @@ def identity_too_strong(evidence: Evidence) -> Iterator[Finding]:
 def history_too_small(evidence: Evidence) -> Iterator[Finding]:
     """The discriminators learn from the latest images only."""
     loss, batch = evidence.config.loss, evidence.config.data.batch_size
-    if loss.method == "cyclegan" and loss.pool_size < 2 * batch:
+    if "pool_size" in method_spec(loss.method).loss_settings and loss.pool_size < 2 * batch:
         yield Finding(
             "History too small",
             "perhaps",
@@ -131,7 +132,7 @@ def history_too_large(evidence: Evidence) -> Iterator[Finding]:
     """The history is not even full for most of the training."""
     loss, data = evidence.config.loss, evidence.config.data
     made = evidence.step * data.batch_size * evidence.config.optimizer.accumulate / max(evidence.share, 0.01)
-    if loss.method == "cyclegan" and loss.pool_size > max(PAPERS_HISTORY, made / 2):
+    if "pool_size" in method_spec(loss.method).loss_settings and loss.pool_size > max(PAPERS_HISTORY, made / 2):
         yield Finding(
             "History too large",
             "likely",

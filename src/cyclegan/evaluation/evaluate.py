@@ -12,12 +12,12 @@ from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.datasets import readings
-from cyclegan.data.select import find_data
+from cyclegan.data.select import find_data, is_paired
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.test_sets import Sets, gather, thumb, turned
 from cyclegan.imaging.perceptual_hash import ALIKE, fingerprints, nearest
-from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
+from cyclegan.methods.registry import method_class, method_spec
 from cyclegan.metrics import content, cycle, features, patches, similarity
 from cyclegan.metrics.distributions import density_coverage, frechet_distance, kernel_distance
 from cyclegan.metrics.intervals import Integers, bootstrap_interval, jackknife_interval
@@ -123,13 +123,13 @@ def evaluate(
     run, data = Path(run), None if data is None else Path(data)
     config, trained_at = configuration(run, data)
     judges, notes = networks(inception)
-    domains, method = find_data(config), METHODS[config.loss.method]
+    domains, paired = find_data(config), is_paired(config)
     measured = []
     for direction in read_directions(config):
         view = domains if direction == "AtoB" else turned(domains)
         ways = [readings(config.data)[domain] for domain in direction.split("to")]
-        sets = gather(view, method.paired, ways, size or trained_at, most)
-        known = know(sets, method, judges)
+        sets = gather(view, paired, ways, size or trained_at, most)
+        known = know(sets, method_class(config.loss.method), judges)
         for folder in checkpoints(run, checkpoint, every):
             say(f"Measuring {folder.name}, {view.names[0]} to {view.names[1]}")
             figures = measure(Generators.load(folder, direction), sets, judges, known)
@@ -152,7 +152,7 @@ def evaluate(
 
 def read_directions(config: Config) -> tuple[Direction, ...]:
     """The directions that a training with this configuration learns."""
-    return METHODS[config.loss.method].learned(config.loss)
+    return method_spec(config.loss.method).learned(config.loss)
 
 
 def _latest(run: Path) -> Path:

@@ -4,24 +4,21 @@ x is a picture's lightness L, y its colors a and b. To everything outside, the m
 pictures: what it is given may be gray or colored, only its lightness is looked at, and kept.
 """
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from cyclegan.config.schema import Direction
 from cyclegan.imaging.lab import lab_to_rgb, rgb_to_lab
 from cyclegan.methods.method import Batch
 from cyclegan.methods.pix2pix import Pix2Pix
+from cyclegan.methods.registry import register_method
+from cyclegan.methods.specs import COLORIZATION
 
 L_MIDDLE, AB_MOST = 50.0, 110.0  # L / 50 - 1 and ab / 110 are about [-1, 1] [R]
 
 
+@register_method(COLORIZATION)
 class Colorization(Pix2Pix):
     """pix2pix with x = L (one channel) and y = ab (two). A and B of a batch are the same RGB pictures."""
-
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
-    one_domain: ClassVar[bool] = True
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """L and ab of the pictures, in the networks' scale."""

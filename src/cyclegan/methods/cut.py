@@ -15,7 +15,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
+from cyclegan.methods import specs
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together
+from cyclegan.methods.registry import register_method
 from cyclegan.networks import ResNetGenerator, build_discriminator, build_generator
 from cyclegan.networks.layers import initialize
 
@@ -23,10 +25,10 @@ PATCHES = 256  # of each layer of the encoder [CUT 3]
 PROJECTED = 256  # dimensions in which patches are compared
 
 
+@register_method(specs.CUT, specs.FASTCUT)
 class CUT(Method):
     """G with its encoder, D, and a small network H_l for each layer l whose patches are compared [CUT 3]."""
 
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G"}
     discriminators_first: ClassVar[bool] = True
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):

@@ -4,21 +4,20 @@ Two generators G: X -> Y and F: Y -> X, and two discriminators: D_Y tells images
 The data sets' folders A and B are X and Y. Loss terms carry the names that users of the authors' repository know.
 """
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms, together, total
+from cyclegan.methods.registry import register_method
+from cyclegan.methods.specs import CYCLEGAN
 from cyclegan.networks import build_discriminator, build_generator
 
 
+@register_method(CYCLEGAN)
 class CycleGAN(Method):
     """G, F, D_X and D_Y, the full objective [C eq. 3], and the identity loss [C 5.2]."""
-
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G", "BtoA": "F"}
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__(networks, loss, channels, seed)
@@ -68,12 +67,11 @@ class CycleGAN(Method):
         """D_Y tells y from G(x), D_X tells x from F(y)."""
         return {"AtoB": ("D_Y", batch["B"], images["B"]), "BtoA": ("D_X", batch["A"], images["A"])}
 
-    @classmethod
-    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
+    def pictures(self, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
         """What there is to see of a batch: the input, its translation, the way back, and the identity image."""
         back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
-        fake = cls.translate(generators, images, direction)
-        seen = {"input": images, "translated": fake, "and back": cls.translate(generators, fake, back)}
+        fake = self.translate(generators, images, direction)
+        seen = {"input": images, "translated": fake, "and back": self.translate(generators, fake, back)}
         if images.shape[1] == fake.shape[1]:
-            seen["identity"] = cls.translate(generators, images, back)
+            seen["identity"] = self.translate(generators, images, back)
         return seen

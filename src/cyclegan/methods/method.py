@@ -11,6 +11,7 @@ from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.augmentation import Augmentation
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
+from cyclegan.methods.registry import method_spec
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
 Images = dict[str, Tensor]  # what the generators made of a batch; "A" and "B" are the fakes of that domain
@@ -21,9 +22,6 @@ Terms = dict[str, Tensor]  # scalars, already weighted; their sum is what is opt
 class Method(nn.Module):
     """Owns the networks and says what each side's loss is. Training them is somebody else's work."""
 
-    directions: ClassVar[dict[Direction, str]]  # direction -> its generator's name in `generators`
-    paired: ClassVar[bool] = False  # whether A and B of a batch belong together
-    one_domain: ClassVar[bool] = False  # whether A and B are the same pictures, of which the generators see a part
     discriminators_first: ClassVar[bool] = False  # which side steps first in a training step
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
@@ -33,7 +31,7 @@ class Method(nn.Module):
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__()
-        self.settings = loss
+        self.spec, self.settings = method_spec(loss.method), loss
         self.gan = OBJECTIVES[loss.objective]
         self.draw = random.Random(seed)
         self.histories = {}
@@ -54,11 +52,6 @@ class Method(nn.Module):
         if self.settings.augment != "ada":
             return {}
         return {f"p_{name}": cast(Augmentation, each).p.clone() for name, each in self.augmentations.items()}
-
-    @classmethod
-    def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:
-        """Those of `directions` that a training with these settings learns."""
-        return tuple(cls.directions)
 
     def generate(self, batch: Batch) -> Images:
         """The generators' forward passes over a batch, with gradients; both losses start from these images."""
@@ -122,15 +115,13 @@ class Method(nn.Module):
         """What the generators see of images (N, C, H, W), as images: all, unless a method says otherwise."""
         return images
 
-    @classmethod
-    def translate(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> Tensor:
+    def translate(self, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> Tensor:
         """A batch translated by these generators (trained or averaged)."""
-        return cls.image_to_image(generators[cls.directions[direction]], images)
+        return self.image_to_image(generators[self.spec.directions[direction]], images)
 
-    @classmethod
-    def pictures(cls, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
+    def pictures(self, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
         """What there is to see of a batch, by heading; the first is the input, the second its translation."""
-        return {"input": cls.seen(images), "translated": cls.translate(generators, images, direction)}
+        return {"input": self.seen(images), "translated": self.translate(generators, images, direction)}
 
 
 def total(terms: Terms) -> Tensor:

@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Case, Images, Method, Terms
+from cyclegan.methods.registry import register_method
+from cyclegan.methods.specs import PIX2PIX
 from cyclegan.networks import build_discriminator, build_generator
 
 
+@register_method(PIX2PIX)
 class Pix2Pix(Method):
     """G and D, and the objective G* = arg min max L_cGAN(G, D) + lambda L_L1(G) [P eq. 4].
 
     The noise z of the paper is the dropout within G [P 3.1]. `settings.direction` says which domain is x.
     """
 
-    directions: ClassVar[dict[Direction, str]] = {"AtoB": "G", "BtoA": "G"}
-    paired: ClassVar[bool] = True
     discriminators_first: ClassVar[bool] = True  # [R]
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
@@ -32,11 +33,6 @@ class Pix2Pix(Method):
         self.generators = nn.ModuleDict({"G": build_generator(networks, x, y)})
         self.discriminators = nn.ModuleDict({"D": build_discriminator(networks, x + y)})
         self.stacked = (x, y)
-
-    @classmethod
-    def learned(cls, loss: LossConfig) -> tuple[Direction, ...]:
-        """The one direction that is configured."""
-        return (loss.direction,)
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """x and y."""

@@ -1,10 +1,18 @@
-"""What a report's page says of each method: all words of a method in one place."""
+"""Everything about a method but its networks and losses, as plain data that can be read without loading torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from __future__ import annotations
 
-from cyclegan.config.schema import LossConfig, MethodName
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from cyclegan.config.schema import Config, Direction, LossConfig
+
+Layout = Literal["unpaired", "paired", "single domain"]
+Counts = tuple[int, int]  # images of A and of B
+Settings = dict[str, Any]
+
 
 OBJECTIVES = {
     "lsgan": "least squares",
@@ -13,26 +21,103 @@ OBJECTIVES = {
     "wgangp": "Wasserstein, gradient penalty",
     "hinge": "hinge",
 }
-Counts = tuple[int, int]  # images of A and of B
 
 
 @dataclass(frozen=True)
-class MethodWords:
-    """A method in words."""
+class ReferenceNetworks:
+    """The networks found in files of the authors' repositories, from which `ReferenceFiles.matches` decides."""
 
-    name: str
-    learner: str  # "... learned it from"
-    back: str  # what follows "A turned into B"
-    images: Callable[[Counts, tuple[str, str]], str]  # what was learned from, with the domains' names
-    kept: Callable[[Counts], str]  # what was "... kept for testing"
-    losses: Callable[[LossConfig], str]
-    curves: str  # what is to be seen in the curves
-    cells: str  # what stands beside each other in the gallery, before the truth
-    truth: str  # why the truth of the test images is known, and what "untranslated" compares with it
-    citation: str
+    in_channels: int
+    out_channels: int
+    discriminator_channels: int | None  # None without a discriminator
+    settings: Mapping[str, Any]  # of the generator, as in `NetworkConfig`
 
 
-def _cycle_and_identity(loss: LossConfig) -> str:
+@dataclass(frozen=True)
+class ReferenceFiles:
+    """How the authors' repositories name a method's networks, ``latest_net_<name>.pth``, and its options."""
+
+    networks: Mapping[str, str]  # their name -> the network's place in the method's state dict
+    model: str  # value of their --model
+    matches: Callable[[ReferenceNetworks], bool] = lambda found: False  # whether this method makes such networks
+    repository: Literal["pytorch-CycleGAN-and-pix2pix", "contrastive-unpaired-translation"] = (
+        "pytorch-CycleGAN-and-pix2pix"
+    )
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """One method: its data, its paper's settings, and what reports, diagnosis and weight import need.
+
+    `module` is the module whose import registers the class (see `registry.register_method`).
+    """
+
+    name: str  # value of --method
+    title: str  # as its paper writes it
+    module: str
+    directions: Mapping[Direction, str]  # direction -> its generator's name in `Method.generators`
+    layout: Layout = "unpaired"
+    loss_settings: tuple[str, ...] = ()  # fields of `LossConfig` that this method reads, besides the adversarial ones
+    defaults: Settings = field(default_factory=dict)  # settings in which its paper differs from CycleGAN's
+    generator_for_crop: Callable[[int], str] | None = None  # architecture by crop size in pixels; None: any
+    short_run_settings: Callable[[Settings], Settings] = lambda settings: {}  # changes for a short run on a CPU
+    contradictions: Callable[[Config], Iterable[str]] = lambda config: ()  # a sentence for each
+
+    # Reports
+    subject: str = ""  # of "... learned it from"; the title if empty
+    describe_losses: Callable[[LossConfig], str] = lambda loss: f"Adversarial ({OBJECTIVES[loss.objective]})"
+    curves: str = ""  # what to expect of the loss curves, a sentence
+    columns: str = "input, translation"  # of the gallery, left to right
+    term_groups: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # heading -> (term, label)
+    citation: str = ""  # BibTeX
+
+    # Diagnosis
+    adversarial_terms: tuple[str, ...] = ("G_GAN",)  # of the generators' loss
+    identity_terms: tuple[str, ...] = ()
+    input_weights: tuple[str, ...] = ()  # settings that hold translations to their input, the strongest first
+
+    reference: ReferenceFiles | None = None
+
+    def learned(self, loss: LossConfig) -> tuple[Direction, ...]:
+        """The directions that a run with these settings learns."""
+        return (loss.direction,) if "direction" in self.loss_settings else tuple(self.directions)
+
+    def describe_images(self, counts: Counts, names: tuple[str, str]) -> str:
+        """The training set in words: "20 images of summer and 20 of winter, without pairs"."""
+        if self.layout == "unpaired":
+            return f"{counted(counts[0], 'image')} of {names[0]} and {counts[1]:,} of {names[1]}, without pairs"
+        if self.layout == "paired":
+            return f"{counted(counts[0], 'pair')} of {names[0]} and {names[1]}"
+        return counted(counts[0], "image")
+
+    def describe_test_set(self, counts: Counts) -> str:
+        """The size of the test set: "4 and 4"."""
+        if self.layout == "unpaired":
+            return f"{counts[0]:,} and {counts[1]:,}"
+        if self.layout == "paired" and counts[0] != counts[1]:
+            return f"{counts[0]:,} and {counts[1]:,} images"
+        return f"{counts[0]:,}" if self.layout == "single domain" else counted(counts[0], "pair")
+
+    @property
+    def ground_truth(self) -> str:
+        """Why the ground truth of test images is known, and what "untranslated" compares with it."""
+        why, untranslated = {
+            "unpaired": ("Test images with the same name show one scene in both domains", "input itself"),
+            "paired": ("The test images are pairs", "input itself"),
+            "single domain": ("The test images are in color", "grayscale input"),
+        }[self.layout]
+        return (
+            f"{why}, so the ground truth of each translation is known; the run was not trained on it. “Untranslated” "
+            f"compares the {untranslated} with the ground truth: the score of doing nothing."
+        )
+
+
+def counted(number: int, thing: str) -> str:
+    """A number and its noun, in the plural where needed: "1 image", "1,200 images"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _describe_cycle_losses(loss: LossConfig) -> str:
     words = f"Adversarial ({OBJECTIVES[loss.objective]}), cycle × "
     words += f"{loss.lambda_a:g}" if loss.lambda_a == loss.lambda_b else f"{loss.lambda_a:g} and {loss.lambda_b:g}"
     if not loss.lambda_identity:
@@ -41,132 +126,202 @@ def _cycle_and_identity(loss: LossConfig) -> str:
     return words + f", identity × {' and '.join(f'{w:g}' for w in weights)}"
 
 
-def _conditional_and_l1(loss: LossConfig) -> str:
-    return f"Adversarial ({OBJECTIVES[loss.objective]}, of input and output together), L1 × {loss.lambda_l1:g}"
-
-
-def _patches(loss: LossConfig) -> str:
-    words = f"Adversarial ({OBJECTIVES[loss.objective]}), PatchNCE × {loss.lambda_nce:g}"
-    words += ", half of it for the identity" if loss.nce_identity else ""
-    return words + (", mirror images for half of the batches" if loss.flip_equivariance else "")
-
-
-def counted(number: int, thing: str) -> str:
-    """A number and its noun, in the plural where it should be: "1 image", "1,200 images"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-CYCLEGAN_CITATION = """\
+CYCLEGAN = MethodSpec(
+    name="cyclegan",
+    title="CycleGAN",
+    module="cyclegan.methods.cyclegan",
+    directions={"AtoB": "G", "BtoA": "F"},
+    loss_settings=("lambda_a", "lambda_b", "lambda_identity", "pool_size"),
+    subject="a CycleGAN",
+    describe_losses=_describe_cycle_losses,
+    curves="Cycle and identity losses should fall.",
+    term_groups={
+        "Generators, adversarial": (("G_A", "{a} → {b}"), ("G_B", "{b} → {a}")),
+        "Discriminators": (("D_A", "judging {b}"), ("D_B", "judging {a}")),
+        "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
+        "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
+    },
+    citation="""\
 @inproceedings{zhu2017unpaired,
   author    = {Zhu, Jun-Yan and Park, Taesung and Isola, Phillip and Efros, Alexei A.},
   title     = {Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks},
   booktitle = {Proceedings of the IEEE International Conference on Computer Vision (ICCV)},
   pages     = {2223--2232},
   year      = {2017}
-}"""
-PIX2PIX_CITATION = """\
+}""",
+    adversarial_terms=("G_A", "G_B"),
+    identity_terms=("idt_A", "idt_B"),
+    input_weights=("lambda_identity", "lambda_a", "lambda_b"),
+    reference=ReferenceFiles(
+        {
+            "G_A": "generators.G",
+            "G_B": "generators.F",
+            "D_A": "discriminators.D_Y",  # D_A sees images of B there
+            "D_B": "discriminators.D_X",
+        },
+        model="cycle_gan",
+        matches=lambda found: (
+            found.discriminator_channels is None
+            and not (_is_colorization(found) or _like_pix2pix(found) or _like_cut(found))
+        ),
+    ),
+)
+
+
+def _unet_for_crop(size: int) -> str:
+    """The paper's U-Net for 256x256 images, or one with fewer levels for smaller crops."""
+    return "unet_64" if size <= 64 else "unet_128" if size <= 128 else "unet_256"
+
+
+def _describe_conditional_losses(loss: LossConfig) -> str:
+    return f"Adversarial ({OBJECTIVES[loss.objective]}, of input and output together), L1 × {loss.lambda_l1:g}"
+
+
+def _is_colorization(found: ReferenceNetworks) -> bool:
+    return (found.in_channels, found.out_channels) == (1, 2) and found.discriminator_channels in (None, 3)
+
+
+def _like_pix2pix(found: ReferenceNetworks) -> bool:
+    """A discriminator of input and output, or, in a generator's file alone, a U-Net or dropout."""
+    if _is_colorization(found):
+        return False
+    if found.discriminator_channels is not None:
+        return found.discriminator_channels == found.in_channels + found.out_channels
+    settings = found.settings  # CycleGAN's ResNets have no dropout there
+    unet = bool(settings["generator"].startswith("unet"))
+    return (unet or bool(settings.get("dropout"))) and not settings.get("antialias")
+
+
+GAN_GROUPS = {
+    "Generator, adversarial": (("G_GAN", ""),),
+    "Discriminator": (("D_real", "of real images"), ("D_fake", "of generated ones")),
+}
+PIX2PIX = MethodSpec(
+    name="pix2pix",
+    title="pix2pix",
+    module="cyclegan.methods.pix2pix",
+    directions={"AtoB": "G", "BtoA": "G"},
+    layout="paired",
+    loss_settings=("lambda_l1", "direction"),
+    defaults={
+        "generator": "unet_256",  # [P] 6.1.1
+        "norm": "batch",
+        "dropout": True,
+        "dropout_at_test": True,  # [P] 3.1: the only noise there is
+        "objective": "vanilla",
+        "lambda_identity": 0.0,
+        "pool_size": 0,
+    },
+    generator_for_crop=_unet_for_crop,
+    # In short runs dropout only costs.
+    short_run_settings=lambda settings: {"generator_width": 32, "dropout": False, "dropout_at_test": False},
+    describe_losses=_describe_conditional_losses,
+    curves="The L1 loss should fall.",
+    term_groups=GAN_GROUPS | {"L1": (("G_L1", ""),)},
+    citation="""\
 @inproceedings{isola2017image,
   author    = {Isola, Phillip and Zhu, Jun-Yan and Zhou, Tinghui and Efros, Alexei A.},
   title     = {Image-to-Image Translation with Conditional Adversarial Networks},
   booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
   pages     = {1125--1134},
   year      = {2017}
-}"""
+}""",
+    input_weights=("lambda_l1",),
+    reference=ReferenceFiles({"G": "generators.G", "D": "discriminators.D"}, model="pix2pix", matches=_like_pix2pix),
+)
 
-CUT_CITATION = """\
+
+def _colorization_contradictions(config: Config) -> Iterable[str]:
+    if config.data.b is not None:
+        yield "--method colorization learns from one folder of images; give DATA or --a alone, without --b."
+    if (config.data.channels_a, config.data.channels_b) != (3, 3):
+        yield "--method colorization needs color images; leave --channels-a and --channels-b at 3."
+
+
+COLORIZATION = replace(
+    PIX2PIX,  # with the settings of [R]
+    name="colorization",
+    title="Colorization",
+    module="cyclegan.methods.colorization",
+    directions={"AtoB": "G"},
+    layout="single domain",
+    loss_settings=("lambda_l1",),
+    contradictions=_colorization_contradictions,
+    subject="pix2pix in the color space Lab",
+    columns="grayscale input, colorized",
+    reference=ReferenceFiles(
+        {"G": "generators.G", "D": "discriminators.D"}, model="colorization", matches=_is_colorization
+    ),
+)
+
+
+def _describe_patch_losses(loss: LossConfig) -> str:
+    words = f"Adversarial ({OBJECTIVES[loss.objective]}), PatchNCE × {loss.lambda_nce:g}"
+    words += ", half of it for the identity" if loss.nce_identity else ""
+    return words + (", mirror images for half of the batches" if loss.flip_equivariance else "")
+
+
+def _encoder_layers(settings: Settings) -> Settings:
+    return {"nce_layers": f"0,4,8,12,{11 + settings['blocks']}"}  # the encoder of a light generator is shorter
+
+
+def _cut_contradictions(config: Config) -> Iterable[str]:
+    if config.data.channels_a != config.data.channels_b:
+        yield (
+            f"--method {config.loss.method} compares A with its translation by one encoder; "
+            "set --channels-a and --channels-b to the same number, or use --method cyclegan."
+        )
+
+
+def _like_cut(found: ReferenceNetworks) -> bool:
+    """A discriminator of the output alone, or blurs, which only that repository has."""
+    if _is_colorization(found) or _like_pix2pix(found):
+        return False
+    return found.discriminator_channels == found.out_channels or bool(found.settings.get("antialias"))
+
+
+CUT = MethodSpec(
+    name="cut",
+    title="CUT",
+    module="cyclegan.methods.cut",
+    directions={"AtoB": "G"},
+    loss_settings=("lambda_nce", "nce_identity", "nce_layers", "nce_temperature", "flip_equivariance"),
+    defaults={
+        "antialias": True,
+        "init": "xavier",
+        "lambda_identity": 0.0,
+        "pool_size": 0,
+        "epochs": 200,
+        "epochs_decay": 200,
+    },
+    short_run_settings=_encoder_layers,
+    contradictions=_cut_contradictions,
+    describe_losses=_describe_patch_losses,
+    curves="PatchNCE should fall.",
+    term_groups=GAN_GROUPS,
+    citation="""\
 @inproceedings{park2020contrastive,
   author    = {Park, Taesung and Efros, Alexei A. and Zhang, Richard and Zhu, Jun-Yan},
   title     = {Contrastive Learning for Unpaired Image-to-Image Translation},
   booktitle = {European Conference on Computer Vision (ECCV)},
   year      = {2020}
-}"""
-
-CYCLEGAN = MethodWords(
-    name="CycleGAN",
-    learner="a CycleGAN",
-    back=" and back",
-    images=lambda n, names: f"{counted(n[0], 'image')} of {names[0]} and {n[1]:,} of {names[1]}, without pairs",
-    kept=lambda n: f"{n[0]:,} and {n[1]:,}",
-    losses=_cycle_and_identity,
-    curves="Cycle and identity losses should fall.",
-    cells="input, translation",
-    truth="Test images of equal name show one scene in both domains, so the truth of each translation is known. It "
-    "took no part in training. “Untranslated” compares the input itself with the truth: what doing nothing would "
-    "score.",
-    citation=CYCLEGAN_CITATION,
+}""",
+    input_weights=("lambda_nce",),
+    reference=ReferenceFiles(
+        {"G": "generators.G", "D": "discriminators.D", "F": "projections"},
+        model="cut",
+        matches=_like_cut,
+        repository="contrastive-unpaired-translation",
+    ),
 )
-CUT = replace(
-    CYCLEGAN,
-    name="CUT",
-    learner="CUT",
-    back="",
-    losses=_patches,
-    curves="PatchNCE should fall.",
-    citation=CUT_CITATION,
+FASTCUT = replace(
+    CUT,
+    name="fastcut",
+    title="FastCUT",
+    defaults=CUT.defaults
+    | {"lambda_nce": 10.0, "nce_identity": False, "flip_equivariance": True, "epochs": 150, "epochs_decay": 50},
+    # With a weight of 10 a short run only copies its input: the discriminator wins at once.
+    short_run_settings=lambda settings: _encoder_layers(settings) | {"lambda_nce": 0.5},
 )
 
-METHOD_WORDS: dict[str, MethodWords] = {
-    "cyclegan": CYCLEGAN,
-    "pix2pix": MethodWords(
-        name="pix2pix",
-        learner="pix2pix",
-        back="",
-        images=lambda n, names: f"{counted(n[0], 'pair')} of {names[0]} and {names[1]}",
-        kept=lambda n: counted(n[0], "pair") if n[0] == n[1] else f"{n[0]:,} and {n[1]:,} images",
-        losses=_conditional_and_l1,
-        curves="The L1 loss should fall.",
-        cells="input, translation",
-        truth="The test images are pairs, so the truth of each translation is known. It took no part in training. "
-        "“Untranslated” compares the input itself with the truth: what doing nothing would score.",
-        citation=PIX2PIX_CITATION,
-    ),
-    "colorization": MethodWords(
-        name="Colorisation",
-        learner="pix2pix in the color space Lab",
-        back="",
-        images=lambda n, names: counted(n[0], "picture"),
-        kept=lambda n: f"{n[0]:,}",
-        losses=_conditional_and_l1,
-        curves="The L1 loss should fall.",
-        cells="the picture in gray, colored",
-        truth="The test pictures are in color, so the truth is known. They took no part in training. “Untranslated” "
-        "compares the picture in gray with the one in color: what doing nothing would score.",
-        citation=PIX2PIX_CITATION,
-    ),
-    "cut": CUT,
-    "fastcut": replace(CUT, name="FastCUT", learner="FastCUT"),
-}
-
-PIX2PIX_SETTINGS: dict[str, Any] = {
-    "generator": "unet_256",  # [P] 6.1.1
-    "norm": "batch",
-    "dropout": True,
-    "dropout_at_test": True,  # [P] 3.1: the only noise there is
-    "objective": "vanilla",
-    "lambda_identity": 0.0,
-    "pool_size": 0,
-}
-CUT_SETTINGS: dict[str, Any] = {
-    "antialias": True,
-    "init": "xavier",
-    "lambda_identity": 0.0,
-    "pool_size": 0,
-    "epochs": 200,
-    "epochs_decay": 200,
-}
-FASTCUT_SETTINGS = CUT_SETTINGS | {
-    "lambda_nce": 10.0,
-    "nce_identity": False,
-    "flip_equivariance": True,
-    "epochs": 150,
-    "epochs_decay": 50,
-}
-
-# What a method's own paper sets differently from CycleGAN's, by `--method`.
-METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
-    "cyclegan": {},
-    "pix2pix": PIX2PIX_SETTINGS,
-    "colorization": PIX2PIX_SETTINGS,  # [R]
-    "cut": CUT_SETTINGS,
-    "fastcut": FASTCUT_SETTINGS,
-}
+BUILTIN: dict[str, MethodSpec] = {spec.name: spec for spec in (CYCLEGAN, PIX2PIX, COLORIZATION, CUT, FASTCUT)}

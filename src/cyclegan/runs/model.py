@@ -18,10 +18,9 @@ from torch import Tensor
 from cyclegan._version import __version__
 from cyclegan.config.schema import Config, DataConfig, Direction
 from cyclegan.config.toml import from_tables
-from cyclegan.config.validation import validated
 from cyclegan.data.layouts import domain_names
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods import METHODS
+from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.runs.card import model_card
 from cyclegan.runs.checkpoint import latest_checkpoint
 from cyclegan.runs.folder import identify, is_model_folder, read_run
@@ -49,7 +48,7 @@ class Model:
     @cached_property
     def config(self) -> Config:
         """The settings as a validated configuration, with defaults for those that a model does not have."""
-        return validated(from_tables(self.settings))
+        return validate_method(from_tables(self.settings))
 
     @property
     def method(self) -> str:
@@ -65,11 +64,11 @@ class Model:
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The learned directions whose generators are here."""
-        method, loss = METHODS[self.method], self.config.loss
+        spec, loss = method_spec(self.method), self.config.loss
         return tuple(
             direction
-            for direction in method.learned(loss)
-            if any(name.startswith(f"{GENERATORS}{method.directions[direction]}.") for name in self.weights)
+            for direction in spec.learned(loss)
+            if any(name.startswith(f"{GENERATORS}{spec.directions[direction]}.") for name in self.weights)
         )
 
     @property

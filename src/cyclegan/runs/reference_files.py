@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods.registry import method_spec
+from cyclegan.methods.specs import BUILTIN, MethodSpec, ReferenceFiles, ReferenceNetworks
 from cyclegan.networks.reference_weights import (
     RESNETS,
     Network,
@@ -28,20 +30,7 @@ from cyclegan.networks.reference_weights import (
 from cyclegan.runs.model import Model
 from cyclegan.system.atomic import staged_file
 
-# What the reference's name stands for, `latest_net_<name>.pth`, by our method. D_A judges B there.
-ONE_WAY = {"G": "generators.G", "D": "discriminators.D"}
-PLACES: dict[str, dict[str, str]] = {
-    "cyclegan": {
-        "G_A": "generators.G",
-        "G_B": "generators.F",
-        "D_A": "discriminators.D_Y",
-        "D_B": "discriminators.D_X",
-    },
-    "pix2pix": ONE_WAY,
-    "colorization": ONE_WAY,
-    "cut": ONE_WAY | {"F": "projections"},
-    "fastcut": ONE_WAY | {"F": "projections"},
-}
+SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names in files of one generator alone
 DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # what a network takes and makes
 LATEST = "latest"
 
@@ -68,18 +57,18 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     patches = tensors.pop("F", None)  # what CUT compares patches with; not a network of images
     networks = {name: _recognized(name, files.paths[name], tensors[name]) for name in tensors}
     said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()] + files.left_out
-    method = _method(networks)
+    spec, reference = _method(networks)
     agreed = _settings(networks, files)
-    if method in ("pix2pix", "colorization"):
+    if spec.defaults.get("dropout_at_test"):
         if "dropout" not in agreed:
-            said.append("Whether a U-Net has dropout cannot be seen; it is taken to have, as pix2pix's has.")
+            said.append(f"Whether a U-Net has dropout cannot be seen; it is assumed, as in {spec.title}.")
         dropout = agreed.setdefault("dropout", True)
         agreed["dropout_at_test"] = dropout  # as there, without --eval
-    channels = {} if method == "colorization" else _channels(networks)  # its images are not what the networks see
-    settings = {"networks": agreed, "data": channels, "loss": {"method": method}}
+    channels = {} if spec.layout == "single domain" else _channels(networks)
+    settings = {"networks": agreed, "data": channels, "loss": {"method": spec.name}}
     weights: dict[str, Tensor] = {}
     for name, network in networks.items():
-        weights |= _within((PLACES[method] | ONE_WAY)[name], from_reference(tensors[name], network))
+        weights |= _within({**SINGLE, **reference.networks}[name], from_reference(tensors[name], network))
     if patches is not None:
         try:
             weights |= _within("projections", projections_from_reference(patches, networks["G"]))
@@ -158,27 +147,24 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in found.items()}
 
 
-def _method(networks: Mapping[str, Network]) -> str:
-    """The method that makes such networks."""
-    if "G" not in networks:
-        return "cyclegan"
-    generator, judge = networks["G"], networks.get("D")
-    channels = (generator.in_channels, generator.out_channels)
-    sees = judge.in_channels if judge else None
-    if channels == (1, 2) and sees in (None, 3):  # L in, ab out
-        return "colorization"
-    if sees == sum(channels):
-        return "pix2pix"
-    settings = generator.settings
-    if sees == channels[1] or settings.get("antialias"):
-        return "cut"
-    if sees:
-        raise UsageError(
-            f"The discriminator sees {sees} channels: neither the generator's output, as CUT's does, nor its input "
-            "and output, as pix2pix's does; give the generator's file alone."
-        )
-    # CycleGAN's ResNets have no dropout there.
-    return "pix2pix" if settings.get("dropout") or settings["generator"].startswith("unet") else "cyclegan"
+def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles]:
+    """The method that makes such networks, and its names in the reference."""
+    generator, discriminator = networks.get("G"), networks.get("D")
+    found = generator and ReferenceNetworks(
+        generator.in_channels,
+        generator.out_channels,
+        discriminator.in_channels if discriminator else None,
+        generator.settings,
+    )
+    for spec in BUILTIN.values():
+        reference = spec.reference
+        if reference and (reference.matches(found) if found else networks.keys() <= reference.networks.keys()):
+            return spec, reference
+    assert discriminator is not None
+    raise UsageError(
+        f"The discriminator takes {discriminator.in_channels} channels: neither the generator's output, nor its input "
+        "and output together; give the generator's file alone."
+    )
 
 
 def _settings(networks: Mapping[str, Network], files: Files) -> dict[str, Any]:
@@ -219,7 +205,8 @@ class Export:
 def export_model(model: Model, epoch: str = LATEST) -> Export:
     """The model as the reference's files. Raises `UsageError` for what the reference does not have."""
     networks, files = {}, {}
-    for name, place in PLACES[model.method].items():
+    reference = _reference(model.method)
+    for name, place in reference.networks.items():
         ours = model.network(place)
         if ours and name == "F":
             files[f"{epoch}_net_F.pth"] = projections_to_reference(ours)
@@ -234,12 +221,13 @@ def options(method: str, networks: Mapping[str, Network]) -> list[str]:
     """The words with which the reference's `test.py` builds these networks; CUT's is a repository of its own."""
     generators = {name: network for name, network in networks.items() if name.startswith("G")}
     generator = next(iter(generators.values()))
-    settings, of_cut = generator.settings, method in ("cut", "fastcut")
+    settings, reference = generator.settings, _reference(method)
+    of_cut = reference.repository == "contrastive-unpaired-translation"
     judge = next((network.settings for name, network in networks.items() if name.startswith("D")), None)
     if settings["antialias"] and not of_cut:
         raise UsageError(f"The authors' {method} has no blurs (--antialias); these weights cannot be exported.")
     words = [
-        "--model cut" if of_cut else _model_option(method, list(generators), settings["dropout"]),
+        _model_option(reference, list(generators), settings["dropout"]),
         f"--netG {_generator_there(settings)}",
         f"--ngf {settings['generator_width']}",
         *_norm_and_dropout(settings, of_cut),
@@ -252,12 +240,19 @@ def options(method: str, networks: Mapping[str, Network]) -> list[str]:
     return words
 
 
-def _model_option(method: str, generators: list[str], dropout: bool) -> str:
-    if method != "cyclegan":
-        return f"--model {method}"
-    if len(generators) == 2 and not dropout:
-        return "--model cycle_gan"
-    return f"--model test --model_suffix {generators[0][1:]}"  # `cycle_gan` there wants both, and knows no dropout
+def _reference(method: str) -> ReferenceFiles:
+    """A method's names in the reference. Raises `UsageError` for a method that the reference does not have."""
+    reference = method_spec(method).reference
+    if reference is None:
+        raise UsageError(f"The authors' code has no method {method}; these weights cannot be exported.")
+    return reference
+
+
+def _model_option(reference: ReferenceFiles, generators: list[str], dropout: bool) -> str:
+    suffix = generators[0].removeprefix("G")
+    if not suffix or (len(generators) == 2 and not dropout):
+        return f"--model {reference.model}"
+    return f"--model test --model_suffix {suffix}"  # `cycle_gan` there needs both generators, and takes no dropout
 
 
 def _norm_and_dropout(settings: Mapping[str, Any], of_cut: bool) -> list[str]:

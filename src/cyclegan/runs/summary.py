@@ -9,8 +9,8 @@ from pathlib import Path
 from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimizerConfig
 from cyclegan.data.layouts import Domain, Domains
 from cyclegan.data.select import find_data_if_present
-from cyclegan.methods import METHODS
-from cyclegan.methods.specs import METHOD_WORDS, Counts, counted
+from cyclegan.methods.registry import method_spec
+from cyclegan.methods.specs import Counts, counted
 from cyclegan.runs import results
 from cyclegan.runs.checkpoint import latest_checkpoint
 from cyclegan.runs.folder import read_run
@@ -47,7 +47,7 @@ def facts(
         ("Speed", _speed(metrics)),
         (f"Generator{several}", _generators(config.networks, parameters)),
         (f"Discriminator{several}", _discriminators(config.networks)),
-        ("Losses", METHOD_WORDS[config.loss.method].losses(config.loss)),
+        ("Losses", method_spec(config.loss.method).describe_losses(config.loss)),
         ("Optimizer", _optimizer(config.optimizer, config.data.batch_size)),
     ]
     return [(heading, words) for heading, words in found if words]
@@ -89,11 +89,11 @@ def trained(run: Path, metrics: dict[str, list[float]]) -> str:
 def _data(config: Config, domains: Domains | None) -> str:
     if domains is None:
         return ""
-    data, say = config.data, METHOD_WORDS[config.loss.method]
+    data, spec = config.data, method_spec(config.loss.method)
     place = f"{data.data.name}: " if data.data is not None else ""
     test = _counts(domains.test)
-    kept = f"{say.kept(test)} kept for testing" if any(test) else "no test set"
-    return f"{place}{say.images(_counts(domains.train, data.max_images), domains.names)}; {kept}"
+    kept = f"{spec.describe_test_set(test)} kept for testing" if any(test) else "no test set"
+    return f"{place}{spec.describe_images(_counts(domains.train, data.max_images), domains.names)}; {kept}"
 
 
 def _counts(domain: Domain, most: int | None = None) -> Counts:
@@ -146,17 +146,18 @@ def _optimizer(optimizer: OptimizerConfig, batch: int) -> str:
 
 def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None) -> str:
     """The page's first sentence: what was learned from what, and how long."""
-    say = METHOD_WORDS[config.loss.method]
+    spec = method_spec(config.loss.method)
+    subject, back = spec.subject or spec.title, " and back" if len(spec.learned(config.loss)) > 1 else ""
     names = domains.names if domains is not None else ("A", "B")
     source, target = names if config.loss.direction == "AtoB" else names[::-1]
     source = source[:1].upper() + source[1:]
     images = ""
     if domains is not None:
-        images = f" from {say.images(_counts(domains.train, config.data.max_images), names)}"
+        images = f" from {spec.describe_images(_counts(domains.train, config.data.max_images), names)}"
     if done is None:
-        return f"{source} to be turned into {target}{say.back}: {say.learner} is to learn it{images}."
+        return f"{source} to be turned into {target}{back}: {subject} is to learn it{images}."
     long = f"{duration(done[1])} of training at {config.data.crop_size}×{config.data.crop_size} pixels"
-    return f"{source} turned into {target}{say.back}: {say.learner} learned it{images}, in {long}."
+    return f"{source} turned into {target}{back}: {subject} learned it{images}, in {long}."
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,10 @@ def summarize(run: Path) -> RunSummary:
     """The summary of a run folder, from what is stored in it. Raises `UsageError` for a folder that is not a run."""
     config = read_run(run)
     domains, _ = find_data_if_present(config)
-    directions = METHODS[config.loss.method].learned(config.loss)
+    spec = method_spec(config.loss.method)
+    directions = spec.learned(config.loss)
     model = read_model(run)
-    generators = [METHODS[config.loss.method].directions[d] for d in directions]
+    generators = [spec.directions[d] for d in directions]
     parameters = [sum(w.numel() for w in model.network(f"generators.{name}").values()) for name in generators]
     grids = {d: sorted((run / "samples").glob(f"step-*-{d}.png")) for d in directions}
     return RunSummary(

@@ -51,7 +51,7 @@ class Quality:
         """Whether a training measures after this step."""
         return bool(self.subsets) and step % self.every == 0
 
-    def measure(self, method: type[Method], generators: nn.ModuleDict, fabric: Fabric) -> dict[str, float]:
+    def measure(self, method: Method, generators: nn.ModuleDict, fabric: Fabric) -> dict[str, float]:
         """PSNR and SSIM where the truth is known, and SWD, of each direction: "psnr_AtoB" and so on."""
         values = {}
         was_training = generators.training

@@ -9,15 +9,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from cyclegan.config.presets import PRESETS
-from cyclegan.config.schema import Config, MethodName
-from cyclegan.config.validation import validated
+from cyclegan.config.schema import Config
 from cyclegan.data.datasets import with_found_ranges
 from cyclegan.data.layouts import Domains
 from cyclegan.data.select import find_data
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import UnreadableImage, check_header
-from cyclegan.methods import METHODS
-from cyclegan.methods.specs import METHOD_SETTINGS
+from cyclegan.methods.registry import method_class, method_spec, validate_method
 from cyclegan.runs.model import read_model
 from cyclegan.system.machine import gpu_memory
 
@@ -31,7 +29,7 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
     if path is None:
         return {}
     model = read_model(path)
-    if METHODS[model.method] is not METHODS[config.loss.method]:
+    if method_class(model.method) is not method_class(config.loss.method):
         raise UsageError(f"{path} was made by the method {model.method}; add --method {model.method}.")
     mine = vars(config.networks) | vars(config.data) | vars(config.loss)
     for name, value in model.architecture.items():
@@ -41,14 +39,12 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
     return model.weights
 
 
-UNETS = {64: "unet_64", 128: "unet_128"}  # by the size of crops, where they are smaller than the paper's
-
-
-def preset_settings(preset: Literal["paper", "small", "fast"], method: MethodName) -> dict[str, Any]:
+def preset_settings(preset: Literal["paper", "small", "fast"], method: str) -> dict[str, Any]:
     """The settings of a preset for a method, which knows better where both have a word."""
-    settings = PRESETS[preset] | METHOD_SETTINGS[method] | {"method": method}
-    if settings.get("generator") == "unet_256":
-        settings["generator"] = _unet(settings.get("crop_size", 256))
+    spec = method_spec(method)
+    settings = PRESETS[preset] | spec.defaults | {"method": method}
+    if spec.generator_for_crop is not None:
+        settings["generator"] = spec.generator_for_crop(settings.get("crop_size", 256))
     return settings
 
 
@@ -60,19 +56,16 @@ class Environment:
     gpu_memory: float | None  # GiB of the device that will be used; None when that is the CPU
 
 
-def automatic(around: Environment, method: MethodName) -> tuple[dict[str, Any], str]:
+def automatic(around: Environment, method: str) -> tuple[dict[str, Any], str]:
     """The settings that suit these images, this machine and the method, and a sentence that says what and why."""
     on_cpu = around.gpu_memory is None
     chosen = _for_cpu(around.image_size) if on_cpu else _for_gpu(around.image_size, around.gpu_memory or 0.0)
-    settings = METHOD_SETTINGS[method] | chosen | {"method": method, "draft": True}
-    if method in ("pix2pix", "colorization"):
-        settings["generator"] = _unet(settings["crop_size"])
-        if on_cpu:  # in short trainings, dropout only costs
-            settings |= {"generator_width": 32, "dropout": False, "dropout_at_test": False}
-    if method in ("cut", "fastcut") and on_cpu:
-        if method == "fastcut":
-            settings["lambda_nce"] = 0.5  # with 10, a short training only copies: the discriminator wins at once
-        settings["nce_layers"] = f"0,4,8,12,{11 + settings['blocks']}"  # its encoder is shorter than the paper's
+    spec = method_spec(method)
+    settings = spec.defaults | chosen | {"method": method, "draft": True}
+    if spec.generator_for_crop is not None:
+        settings["generator"] = spec.generator_for_crop(settings["crop_size"])
+    if on_cpu:
+        settings |= spec.short_run_settings(settings)
     size = f"{settings['crop_size']}x{settings['crop_size']}"
     if on_cpu:
         return settings, (
@@ -108,11 +101,6 @@ def _for_cpu(image_size: int) -> dict[str, Any]:
     }
 
 
-def _unet(size: int) -> str:
-    """The smallest U-Net that fits crops of that size."""
-    return next((name for side, name in UNETS.items() if size <= side), "unet_256")
-
-
 def _multiple_of_32(size: int) -> int:
     return max(32, size // 32 * 32)
 
@@ -138,15 +126,13 @@ def configure(preset: Literal["paper", "small", "fast"] = "paper", **settings: A
     if preset not in PRESETS:
         raise UsageError(f"There is no preset named {preset!r}; there are {', '.join(PRESETS)}.")
     method = settings.get("method", "cyclegan")
-    if method not in METHOD_SETTINGS:
-        raise UsageError(f"There is no method named {method!r}; there are {', '.join(METHOD_SETTINGS)}.")
     places = ("data", "a", "b", "runs", "init_from")
     paths = {n: Path(v) for n, v in settings.items() if n in places and v is not None}
     taken_over: dict[str, Any] = {}
     if "init_from" in paths:
         taken_over = read_model(paths["init_from"], generators_only=True).architecture
     known = preset_settings(preset, method) | taken_over | settings | paths
-    return validated(with_load_size(Config().with_settings(**known), settings.keys()))
+    return validate_method(with_load_size(Config().with_settings(**known), settings.keys()))
 
 
 LOOKED_AT = 200  # images of each domain; reading a header takes less than a millisecond
@@ -178,7 +164,11 @@ def resolve_from_data(config: Config, domains: Domains) -> tuple[Config, list[st
     """
     data, notes = with_found_ranges(config.data, domains.train)
     loss = config.loss
-    if loss.method == "cyclegan" and loss.lambda_identity > 0 and data.channels_a != data.channels_b:
+    if (
+        "lambda_identity" in method_spec(loss.method).loss_settings
+        and loss.lambda_identity > 0
+        and data.channels_a != data.channels_b
+    ):
         loss = replace(loss, lambda_identity=0.0)
         notes.append(
             f"The identity loss is off: it needs equal channels, and A has {data.channels_a}, B {data.channels_b}."

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import to_toml
 from cyclegan.errors import CycleGANError
-from cyclegan.methods import build_method
 from cyclegan.methods.method import Batch, Images, Terms, total
+from cyclegan.methods.registry import build_method
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs import checkpoint

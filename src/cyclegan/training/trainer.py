@@ -10,7 +10,6 @@ import torch
 from filelock import FileLock
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.config.validation import validated
 from cyclegan.data.cache import ArrayCache, opened
 from cyclegan.data.datasets import Batches, make_loader, readings
 from cyclegan.data.layouts import Domains
@@ -18,6 +17,7 @@ from cyclegan.data.samples import fixed_images
 from cyclegan.data.select import find_training_data, make_dataset, preload, rows_to_show
 from cyclegan.diagnosis.diagnostics import Diagnostics
 from cyclegan.errors import CycleGANError, enough_memory
+from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
@@ -57,7 +57,7 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     settings and data that cannot be trained on, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when
     the loss is no longer finite, memory runs out or the disk is full; what was saved before stays.
     """
-    config = validated(config)
+    config = validate_method(config)
     require_extras(config.run)
     domains = find_training_data(config)
     config, notes = resolve_from_data(config, domains)
@@ -80,7 +80,7 @@ def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Mo
     run = Path(run)
     config = read_run(run)
     paths = {n: Path(v).resolve() for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
-    config = validated(config.with_settings(**(_one_budget(settings) | _one_place(settings) | settings | paths)))
+    config = validate_method(config.with_settings(**(_one_budget(settings) | _one_place(settings) | settings | paths)))
     require_extras(config.run)
     domains = find_training_data(config)
     found = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
@@ -177,7 +177,7 @@ class Loop:
         self.batches = self._on_device(make_loader(dataset, batches))
         self.fixed = self._fixed_images(domains)
         self.quality = on_first_process(
-            self.fabric, lambda: Quality(self.config, domains, training.method.learned(self.config.loss))
+            self.fabric, lambda: Quality(self.config, domains, training.method.spec.learned(self.config.loss))
         )
         self.diagnostics = (
             Diagnostics(self.config, domains) if self.quality.every and self.fabric.is_global_zero else None
@@ -309,7 +309,7 @@ class Loop:
 
     def _measure(self, progress: Progress) -> None:
         """Measure on the fixed test images, and keep the checkpoint if it is the best one."""
-        method, generators = type(self.training.method), self.training.generators
+        method, generators = self.training.method, self.training.generators
         values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
         self.monitors.quality(progress, values)
         for sentence in on_first_process(self.fabric, lambda: self._run_diagnostics(progress)):
@@ -341,7 +341,7 @@ class Loop:
     def _show_samples(self, progress: Progress) -> None:
         if not self.fabric.is_global_zero:
             return
-        generators, method = self.training.generators, type(self.training.method)
+        generators, method = self.training.generators, self.training.method
         was_training = generators.training
         generators.eval()
         with torch.no_grad(), self.fabric.autocast():
@@ -357,7 +357,7 @@ class Loop:
         """A few images for each direction's sample grid, from the test set where there is one; of pairs, both."""
         data, count = self.config.data, self.config.run.samples
         fixed = {}
-        for direction in self.training.method.learned(self.config.loss):
+        for direction in self.training.method.spec.learned(self.config.loss):
             both = [readings(data)[domain] for domain in direction.split("to")]
             images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, both)
             fixed[direction] = [each.to(self.fabric.device) for each in images]

@@ -28,8 +28,8 @@ from cyclegan.imaging.image import (
 from cyclegan.imaging.npy import channels_last
 from cyclegan.imaging.source import Unfit
 from cyclegan.imaging.value_range import Span, span_of
-from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
+from cyclegan.methods.registry import method_class, method_spec
 from cyclegan.networks import build_generator
 from cyclegan.networks.cpu.rewrite import fast_for_translation
 from cyclegan.networks.winograd import allow
@@ -112,7 +112,7 @@ class Translator:
             generator,
             channels,
             find_device(device),
-            METHODS[model.method],
+            method_class(model.method),
             (before.span, after.span),
             before.background,
             most,
@@ -268,7 +268,7 @@ def trained_generator(
     `path` is what errors name. Raises `UsageError` for a direction that was not learned, and `CycleGANError` for
     weights that do not fit.
     """
-    config, method = model.config, METHODS[model.method]
+    config, method = model.config, method_class(model.method)
     direction = direction or model.directions[0]
     if direction not in model.directions:
         raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
@@ -276,7 +276,7 @@ def trained_generator(
     channels = channels if direction == "AtoB" else channels[::-1]
     generator = build_generator(config.networks, *method.generator_channels(channels))
     try:
-        generator.load_state_dict(model.network(f"generators.{method.directions[direction]}"))
+        generator.load_state_dict(model.network(f"generators.{method_spec(model.method).directions[direction]}"))
     except RuntimeError as error:
         raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
     return generator, channels, direction

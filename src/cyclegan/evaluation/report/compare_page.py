@@ -11,13 +11,12 @@ from PIL import Image
 from cyclegan.data.datasets import readings
 from cyclegan.data.layouts import Domains
 from cyclegan.data.samples import evenly
-from cyclegan.data.select import find_data
+from cyclegan.data.select import find_data, is_paired
 from cyclegan.evaluation.compare import LEGEND, SHOWN, SIDE, Comparison, labels, rows
 from cyclegan.evaluation.evaluate import configuration
 from cyclegan.evaluation.report.report import data_uri
 from cyclegan.evaluation.test_sets import Sets, gather, turned
 from cyclegan.imaging.decode import to_image
-from cyclegan.methods import METHODS
 from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
 
@@ -46,7 +45,7 @@ def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) ->
     forward = comparison.direction == "AtoB"
     domains: Domains = find_data(config) if forward else turned(find_data(config))
     ways = [readings(config.data)[domain] for domain in comparison.direction.split("to")]
-    sets: Sets = gather(domains, METHODS[config.loss.method].paired, ways, size, SHOWN)
+    sets: Sets = gather(domains, is_paired(config), ways, size, SHOWN)
     at = torch.tensor(evenly(len(sets.inputs), SHOWN))
     columns = {"input": sets.inputs[at]}
     for name, run in zip(labels(runs), runs, strict=True):

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -16,17 +16,11 @@ MOST_POINTS = 600  # of a curve; more cannot be seen
 _STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
 _TEXT, _GRID, _FIRST, _SECOND = _STAND_INS
 
-GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
-    "Generators, adversarial": (("G_A", "{a} → {b}"), ("G_B", "{b} → {a}")),
-    "Discriminators": (("D_A", "judging {b}"), ("D_B", "judging {a}")),
-    "Generator, adversarial": (("G_GAN", ""),),
-    "Discriminator": (("D_real", "of real images"), ("D_fake", "of generated ones")),
-    "L1": (("G_L1", ""),),
-    "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
+Groups = Mapping[str, tuple[tuple[str, str], ...]]  # heading -> (column, label) of each curve
+QUALITY_GROUPS: Groups = {
     "PSNR, dB": (("psnr_AtoB", "{a} → {b}"), ("psnr_BtoA", "{b} → {a}")),
     "SSIM": (("ssim_AtoB", "{a} → {b}"), ("ssim_BtoA", "{b} → {a}")),
     "Sliced Wasserstein distance": (("swd_AtoB", "{a} → {b}"), ("swd_BtoA", "{b} → {a}")),
-    "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
 }
 
 
@@ -39,15 +33,14 @@ class Panel:
     svg: str
 
 
-def panels(metrics: dict[str, list[float]], names: tuple[str, str], prefix: str = "c") -> list[Panel]:
-    """A panel for each group of losses in the metrics; terms of no known group have one each. Needs two rows."""
+def panels(metrics: dict[str, list[float]], names: tuple[str, str], groups: Groups, prefix: str = "c") -> list[Panel]:
+    """A panel for each group of columns in the metrics; columns of no group have one each. Needs two rows."""
     if len(metrics.get("step", [])) < 2:
         return []
-    groups = dict(GROUPS)
-    known = {term for terms in GROUPS.values() for term, _ in terms}
-    groups |= {term: ((term, ""),) for term in metrics if term not in known and term not in NOT_LOSSES}
+    known = {term for terms in groups.values() for term, _ in terms}
+    others = {term: ((term, ""),) for term in metrics if term not in known and term not in NOT_LOSSES}
     made: list[Panel] = []
-    for heading, terms in groups.items():
+    for heading, terms in (dict(groups) | others).items():
         present = [(term, label) for term, label in terms if term in metrics]
         if present:
             curves = [metrics[term] for term, _ in present]

@@ -21,10 +21,9 @@ from cyclegan.diagnosis.diagnose import Diagnosis, diagnose
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation import table
 from cyclegan.evaluation.paired import Paired
-from cyclegan.evaluation.report.curves import panels
+from cyclegan.evaluation.report.curves import QUALITY_GROUPS, panels
 from cyclegan.evaluation.report.gallery import View, look
-from cyclegan.methods import METHODS
-from cyclegan.methods.specs import METHOD_WORDS
+from cyclegan.methods.registry import method_spec
 from cyclegan.runs import summary as words
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
@@ -52,7 +51,7 @@ def write_report(run: str | Path) -> Written:
     config = read_run(run)
     domains, notes = find_data_if_present(config)
     views = []
-    for direction in METHODS[config.loss.method].learned(config.loss):
+    for direction in method_spec(config.loss.method).learned(config.loss):
         view, remarks = look(run, config, domains, direction)
         views.append(view)
         notes += [remark for remark in remarks if remark not in notes]
@@ -68,7 +67,7 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "name": run.resolve().name,
         "run": shlex.quote(str(run)),
         "version": __version__,
-        "method": METHOD_WORDS[config.loss.method],
+        "method": method_spec(config.loss.method),
         "views": views,
         "headings": table.HEADINGS,
         "legend": table.LEGEND,
@@ -76,8 +75,8 @@ def _contents(run: Path, config: Config, domains: Domains | None, views: list[Vi
         "lead": words.lead(config, domains, words.progress(run)),
         "facts": words.facts(run, config, domains, metrics, [view.parameters for view in views]),
         "diagnosis": _diagnosis(run),
-        "panels": panels(metrics, names),
-        "quality": panels(read_metrics(run / "quality.csv"), names, "q"),
+        "panels": panels(metrics, names, method_spec(config.loss.method).term_groups),
+        "quality": panels(read_metrics(run / "quality.csv"), names, QUALITY_GROUPS, "q"),
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
 

@@ -19,8 +19,8 @@ from cyclegan.data.layouts import find_images
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import Source, UnreadableImage, read_pixels
 from cyclegan.imaging.image import Reading, to_tensor
-from cyclegan.methods import METHODS
 from cyclegan.methods.method import Method
+from cyclegan.methods.registry import method_class
 from cyclegan.networks import UNetGenerator, winograd
 from cyclegan.networks.layers import Dropout
 from cyclegan.runs.folder import is_model_folder
@@ -105,7 +105,7 @@ def export(source: Path, out: Path, order: ExportSpec, images: Sequence[Source],
     model = read_model(source)
     generator, channels, direction = trained_generator(model, order.direction, source)
     winograd.allow(generator, False)  # beside PyTorch's own convolutions
-    reference = ExportModule(generator, METHODS[model.method])
+    reference = ExportModule(generator, method_class(model.method))
     description = _described(model, channels, direction, order)
     reading = readings(model.config.data)[direction[0]]
     check, calibration = _chosen(images, reading, order.fixed_size)
@@ -230,7 +230,7 @@ def _make(
     calibration: list[Tensor],
 ) -> nn.Module:
     """Write the export, and open it as whoever gets it would."""
-    method = METHODS[model.method]
+    method = method_class(model.method)
     if order.to == "safetensors":
         write_model(_halved(model) if order.precision == "float16" else model, path)
         return ExportModule(trained_generator(read_model(path), description.direction, path)[0], method)
