@@ -85,11 +85,11 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     """Train a variant, or go on with one that was stopped, and return its run."""
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
-        return resume(run, watch=[TerminalDisplay()])
+        return resume(run, monitors=[TerminalDisplay()])
     settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
     settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
-    return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), watch=[TerminalDisplay()])
+    return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), monitors=[TerminalDisplay()])
 
 
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:

@@ -58,7 +58,7 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
     settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
     settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu"}
-    run = train(Config().with_settings(**(settings | VARIANTS[variant][1])), watch=[TerminalDisplay()])
+    run = train(Config().with_settings(**(settings | VARIANTS[variant][1])), monitors=[TerminalDisplay()])
     files = find_domains(folder / "seasons")
     pairs = paired_by_name(files.test)
     winter = against_truth(Translator.load(run, "AtoB", "cpu"), pairs, direction="AtoB").psnr

@@ -38,9 +38,9 @@ def trained(name: str, data: Path, folder: Path) -> Path:
         if kept.exists():
             continue
         if run.exists():
-            resume(run, max_steps=steps, watch=[TerminalDisplay()])
+            resume(run, max_steps=steps, monitors=[TerminalDisplay()])
         else:
-            train(_config(name, data, run, steps), watch=[TerminalDisplay()])
+            train(_config(name, data, run, steps), monitors=[TerminalDisplay()])
         checkpoint.keep_numbered_copy(run / "checkpoints", steps, keep=0)
     return run
 

@@ -1,5 +1,6 @@
 """Small data sets, drawn here, and the command as a real process."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from cyclegan.config.schema import Config
 from cyclegan.runs import checkpoint
 from cyclegan.training.setup import configure
 
+CLOCK_COLUMNS = ("minutes", "images_per_second", "memory", "data_wait")
 COMMAND = [sys.executable, "-m", "cyclegan"]
 TINY: dict[str, Any] = {
     "generator": "resnet",
@@ -69,6 +71,20 @@ def tensors(run_folder: Path) -> dict[str, torch.Tensor]:
     folder = checkpoint.latest_checkpoint(run_folder)
     assert folder is not None
     return {f"{file.stem}.{k}": v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
+
+
+def metrics(run_folder: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv without the columns that depend on the clock."""
+    with (run_folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k not in CLOCK_COLUMNS} for row in csv.DictReader(file)]
+
+
+def assert_equal_runs(straight: Path, resumed: Path) -> None:
+    """Both runs have the same checkpoint, bit for bit, and the same metrics."""
+    a, b = tensors(straight), tensors(resumed)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert metrics(straight) == metrics(resumed)
 
 
 def flags(**settings: Any) -> list[str]:

@@ -31,9 +31,11 @@ from cyclegan.data.layouts import Domain, find_domains
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import Half, Reading, to_tensor
 from cyclegan.training import trainer
-from cyclegan.training.loggers import MetricsFile, Monitor, Progress
+from cyclegan.training.loggers import MetricsFile
+from cyclegan.training.monitor import TrainStatus
 from cyclegan.training.setup import configure, preset_settings
 from cyclegan.training.trainer import resume, train
+from fakes import RecordingMonitor
 
 MIB = 2**20
 
@@ -45,24 +47,6 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).mkdir()
     monkeypatch.setattr(caches, "SHARED_MEMORY", tmp_path / "memory")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-
-
-class Listener(Monitor):
-    """Keeps what it is told, and what lies in the cache at the end."""
-
-    def __init__(self, memory: Path) -> None:
-        self.messages: list[str] = []
-        self.preloads: list[tuple[int, int]] = []
-        self.memory, self.files = memory, 0
-
-    def preloaded(self, done: int, total: int) -> None:
-        self.preloads.append((done, total))
-
-    def tick(self, progress: Progress) -> None:
-        self.files = len(list(self.memory.glob("*/*.npy")))
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
 
 
 def must_not_be_made() -> Array:
@@ -226,7 +210,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
     cache = ArrayCache(tmp_path / "cache", MIB)
     cache.array("it", lambda: np.arange(3))
     (file,) = cache.folder.glob("*.npy")
-    np.save(file, np.array([Listener], dtype=object), allow_pickle=True)
+    np.save(file, np.array([RecordingMonitor], dtype=object), allow_pickle=True)
     assert cache.array("it", lambda: np.arange(4)).shape == (4,)
 
 
@@ -234,9 +218,9 @@ def test_a_full_disk_is_a_remark(tiny: Callable[..., Config], tmp_path: Path, mo
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    listener = Listener(tmp_path)
+    listener = RecordingMonitor()
     monkeypatch.setattr(np, "save", full)
-    train(tiny(max_steps=8), watch=[listener])
+    train(tiny(max_steps=8), monitors=[listener])
     (message,) = listener.messages
     assert message.startswith("The cache of decoded images in ")
     assert message.endswith("cannot be written (No space left on device); the others are decoded anew each time.")
@@ -244,19 +228,20 @@ def test_a_full_disk_is_a_remark(tiny: Callable[..., Config], tmp_path: Path, mo
 
 def test_a_folder_that_may_not_be_used_is_a_remark(tiny: Callable[..., Config], tmp_path: Path) -> None:
     (tmp_path / "user" / "cyclegan").write_text("this is no folder")
-    listener = Listener(tmp_path)
-    train(tiny(max_steps=2, cache="disk"), watch=[listener])
+    listener = RecordingMonitor()
+    train(tiny(max_steps=2, cache="disk"), monitors=[listener])
     assert ["cannot be written" in message for message in listener.messages] == [True]
 
 
 def test_a_bound_too_small_is_said_once_and_obeyed(tiny: Callable[..., Config], tmp_path: Path) -> None:
-    listener = Listener(tmp_path / "memory")
+    cached: list[int] = []  # files in the cache after each step
+    listener = RecordingMonitor(lambda status: cached.append(len(list((tmp_path / "memory").glob("*/*.npy")))))
     size = 36 * 36 * 3 + 128
-    train(tiny(max_steps=14, cache_size=5 * size / 2**30, workers=2), watch=[listener])
+    train(tiny(max_steps=14, cache_size=5 * size / 2**30, workers=2), monitors=[listener])
     assert [message.split(";")[0].split(" at ")[0] for message in listener.messages] == [
         "The cache of decoded images is full"
     ]
-    assert listener.files == 5
+    assert cached[-1] == 5
 
 
 def _fill(folder: Path, limit: int, first: int) -> int:
@@ -330,10 +315,11 @@ def test_memory_stays_within_what_is_free(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Config], tmp_path: Path) -> None:
-    listener = Listener(tmp_path / "memory")
-    train(tiny(max_steps=1, preload=True), watch=[listener])
+    cached: list[int] = []  # files in the cache after each step
+    listener = RecordingMonitor(lambda status: cached.append(len(list((tmp_path / "memory").glob("*/*.npy")))))
+    train(tiny(max_steps=1, preload=True), monitors=[listener])
     assert listener.preloads == [(done, 12) for done in range(1, 13)]
-    assert listener.files == 12
+    assert cached[-1] == 12
     size = 12 * 36 * 36 * 3 / 2**30
     assert listener.messages == [f"Decoded 12 of 12 images ahead; they take {size:.2g} GiB in memory."]
     with pytest.raises(UsageError, match="--preload decodes images into the cache"):
@@ -368,8 +354,8 @@ def test_waiting_for_images_is_measured_and_said_once(
     monkeypatch.setattr(trainer, "SETTLED", 0.0)
     monkeypatch.setattr(trainer, "LONG_WAIT", 0.0)  # a busy machine may take any time for the steps between
     monkeypatch.setattr(UnpairedImages, "__getitem__", slow)
-    listener = Listener(tmp_path)
-    run = train(tiny(max_steps=3), watch=[listener])
+    listener = RecordingMonitor()
+    run = train(tiny(max_steps=3), monitors=[listener])
     with (run / "metrics.csv").open() as file:
         assert all(0 < float(row["data_wait"]) <= 1 for row in csv.DictReader(file))
     (message,) = listener.messages
@@ -379,6 +365,6 @@ def test_waiting_for_images_is_measured_and_said_once(
 def test_metrics_of_an_earlier_version_keep_their_columns(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,minutes,G_A\n1,0.5,2.0\n9,0.9,7.0\n")
     metrics = MetricsFile()
-    metrics.start(tmp_path, 1)
-    metrics.terms(Progress(2, 1, 0.1, 0.75, 1.0, 0.1, 1e-4, 0.3), {"G_A": 3.0})
+    metrics.on_start(tmp_path, 1)
+    metrics.on_losses(TrainStatus(2, 1, 0.1, 0.75, 1.0, 0.1, 1e-4, 0.3), {"G_A": 3.0})
     assert (tmp_path / "metrics.csv").read_text() == "step,minutes,G_A\n1,0.5,2.0\n2,0.75,3.0\n"

@@ -29,9 +29,9 @@ from cyclegan.diagnosis.samples import initial_weight_rms, read_samples
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.methods.registry import build_method
-from cyclegan.training.loggers import Monitor
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
+from fakes import RecordingMonitor
 
 SCENES = 16
 
@@ -78,7 +78,7 @@ def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None
         "images": (400, 400),
         "names": ("summer", "winter"),
         "step": 1000,
-        "share": 1.0,
+        "progress": 1.0,
         "growth": 1.02,
         "layout": 0.57,
     }
@@ -119,7 +119,7 @@ def ill() -> dict[str, Evidence]:
         "Checkerboard": evidence({"fakes": winter + pattern(6)}),
         "History too small": evidence(config=changed(pool_size=0)),
         "History too large": evidence(config=changed(pool_size=2000)),
-        "Ended too early": evidence(step=300, share=0.3),
+        "Ended too early": evidence(step=300, progress=0.3),
     }
 
 
@@ -289,29 +289,19 @@ def test_evidence_is_what_the_networks_say(tiny: Callable[..., Config]) -> None:
     assert to_b.gradients["idt_B"] == 0 < to_a.gradients["idt_B"]
 
 
-class Heard(Monitor):
-    """Messages, by the step after which they came."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[int, str]] = []
-        self.step = 0
-
-    def tick(self, progress: Any) -> None:
-        self.step = progress.step
-
-    def message(self, text: str) -> None:
-        self.messages.append((self.step, text))
-
-
 def test_a_training_warns_once_of_what_is_seen_twice(tiny: Callable[..., Config]) -> None:
-    heard = Heard()
-    train(tiny(max_steps=5, measure_every=1, pool_size=2000), watch=[heard])
-    said = [(step, text) for step, text in heard.messages if text.startswith("History too large (likely): ")]
+    heard = RecordingMonitor()
+    train(tiny(max_steps=5, measure_every=1, pool_size=2000), monitors=[heard])
+    said = [
+        (step, text)
+        for step, text in zip(heard.message_steps, heard.messages, strict=True)
+        if text.startswith("History too large (likely): ")
+    ]
     assert [step for step, _ in said] == [2]
     assert "--pool-size to 50" in said[0][1]
-    quiet = Heard()
-    train(tiny(max_steps=5, measure_every=0, pool_size=2000), watch=[quiet])
-    assert not any("History" in text for _, text in quiet.messages)
+    quiet = RecordingMonitor()
+    train(tiny(max_steps=5, measure_every=0, pool_size=2000), monitors=[quiet])
+    assert not any("History" in text for text in quiet.messages)
 
 
 def test_visits_change_nothing_of_a_training(tiny: Callable[..., Config]) -> None:

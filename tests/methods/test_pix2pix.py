@@ -1,7 +1,5 @@
 """pix2pix and colorisation: losses, pairs on disk, test behavior, resume, and a tiny run from data to report."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,10 @@ from cyclegan.methods.colorization import Colorization, split
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.pix2pix import Pix2Pix
 from cyclegan.networks import build_generator
-from cyclegan.training.loggers import Monitor, Progress
 from cyclegan.training.setup import configure, preset_settings
 from cyclegan.training.trainer import Interrupted, resume, train
 from cyclegan.translation.translator import Translator
+from fakes import StopAt
 
 # The smallest U-Net; batch norm, dropout and all the rest as pix2pix has them.
 SMALL = TINY | {"generator": "unet_64", "method": "pix2pix"}
@@ -328,14 +326,6 @@ def test_colors_come_and_the_lightness_stays() -> None:
     assert colored.std(1).mean() > 1e-4
 
 
-class StopAt(Monitor):
-    """Asks this process to stop when a step is reached, as Ctrl-C does."""
-
-    def tick(self, progress: Progress) -> None:
-        if progress.step == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.mark.parametrize("name", ["pix2pix", "colorization"])
 def test_stop_and_resume_equals_straight(name: str, tiny: Callable[..., Config], beside: Path) -> None:
     """Batch norm's buffers, the dropout's random state and sample grids in between among it."""
@@ -343,7 +333,7 @@ def test_stop_and_resume_equals_straight(name: str, tiny: Callable[..., Config],
     both = SMALL | budget | {"data": beside, "norm": "batch", "dropout": True, "dropout_at_test": True, "method": name}
     straight = train(tiny(name="straight", **both))
     with pytest.raises(Interrupted):
-        train(tiny(name="stopped", **both), watch=[StopAt()])
+        train(tiny(name="stopped", **both), monitors=[StopAt(5)])
     a, b = tensors(straight), tensors(resume(straight.parent / "stopped"))
     assert a.keys() == b.keys()
     assert any("running_mean" in key for key in a)

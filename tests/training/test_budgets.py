@@ -17,25 +17,11 @@ from cyclegan.imaging.decode import to_image
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.folder import lock_run
-from cyclegan.training.loggers import Monitor, Progress
 from cyclegan.training.setup import configure
 from cyclegan.training.step import Training
 from cyclegan.training.trainer import resume, train
 from cyclegan.translation import files
-
-
-class Listener(Monitor):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.epochs: list[int] = []
-
-    def tick(self, progress: Progress) -> None:
-        self.epochs.append(progress.epoch)
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
+from fakes import RecordingMonitor
 
 
 def numbered(run: Path) -> list[str]:
@@ -67,9 +53,9 @@ def test_checkpoints_that_are_not_there_or_damaged_are_said(tiny: Callable[..., 
 
 
 def test_a_finished_run_says_so_and_stays_as_it_is(tiny: Callable[..., Config]) -> None:
-    run, listener = train(tiny(max_steps=2)), Listener()
+    run, listener = train(tiny(max_steps=2)), RecordingMonitor()
     before = (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns
-    resume(run, watch=[listener])
+    resume(run, monitors=[listener])
     (said,) = listener.messages
     assert "is done: 2 steps" in said
     assert "--max-minutes" in said
@@ -83,14 +69,14 @@ def test_more_images_are_said_and_the_schedule_goes_on_by_epochs(
     run = train(tiny(data=tmp_path / "d", epochs=2, epochs_decay=0))  # epochs of seven images
     for number in range(7):
         shutil.copy(tmp_path / "d" / "trainA" / f"0{number}.png", tmp_path / "d" / "trainA" / f"1{number}.png")
-    listener = Listener()
-    resume(run, epochs=3, watch=[listener])
+    listener = RecordingMonitor()
+    resume(run, epochs=3, monitors=[listener])
     assert [message for message in listener.messages if "An epoch has 14 steps now" in message]
-    assert listener.epochs == [3] * 14
-    again = Listener()
-    resume(run, epochs=4, watch=[again])
+    assert [status.epoch for status in listener.steps] == [3] * 14
+    again = RecordingMonitor()
+    resume(run, epochs=4, monitors=[again])
     assert again.messages == []
-    assert again.epochs == [4] * 14
+    assert [status.epoch for status in again.steps] == [4] * 14
 
 
 def test_data_that_moved_is_found_where_it_is_said(tiny: Callable[..., Config], tmp_path: Path) -> None:

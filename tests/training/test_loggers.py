@@ -16,7 +16,8 @@ from cyclegan import resume, train
 from cyclegan.config.schema import Config
 from cyclegan.errors import UsageError
 from cyclegan.training import online_loggers as online
-from cyclegan.training.loggers import Monitor, Progress
+from cyclegan.training.monitor import TrainStatus
+from fakes import RecordingMonitor
 
 SERVER = """
 import sys
@@ -24,21 +25,6 @@ from visdom.server.run_server import main
 sys.argv = ["visdom", "-port", sys.argv[1], "-env_path", sys.argv[2]]
 main()  # not download_scripts_and_run: nothing is fetched
 """
-
-
-class Listener(Monitor):
-    """Keeps what is said, and acts at a step."""
-
-    def __init__(self, at: int = 0, act: Callable[[], None] = lambda: None):
-        self.messages: list[str] = []
-        self.at, self.act = at, act
-
-    def tick(self, progress: Progress) -> None:
-        if progress.step == self.at:
-            self.act()
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
 
 
 def free_port() -> int:
@@ -83,7 +69,9 @@ def test_visdom_shows_losses_and_samples_until_its_server(
     address, process = server
     seen: list[set[str]] = []
 
-    def look_and_end() -> None:
+    def look_and_end(status: TrainStatus) -> None:
+        if status.step != 5:
+            return
         client = visdom.Visdom(
             server="http://127.0.0.1", port=int(address.rsplit(":", 1)[1]), env="shown", use_incoming_socket=False
         )
@@ -94,23 +82,23 @@ def test_visdom_shows_losses_and_samples_until_its_server(
         capfd.readouterr()
         process.send_signal(end)
 
-    listener = Listener(5, look_and_end)
+    listener = RecordingMonitor(look_and_end)
     stopped = train(tiny(visdom=address, name="shown", max_steps=2, schedule="constant"))
-    run = resume(stopped, max_steps=9, sample_every=2, watch=[listener])
+    run = resume(stopped, max_steps=9, sample_every=2, monitors=[listener])
     assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
     assert seen[1] == {"cycle_A", "cycle_B"}
     (warning,) = listener.messages
-    assert warning == f"Visdom failed (no server answers at {address}) and is left out; training goes on."
+    assert warning == f"Visdom failed (no server answers at {address}) and was removed; training continues."
     assert (run / "metrics.csv").read_text().count("\n") == 10
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
-    listener = Listener()
+    listener = RecordingMonitor()
     address = f"127.0.0.1:{free_port()}"
-    train(tiny(visdom=address, max_steps=3), watch=[listener])
+    train(tiny(visdom=address, max_steps=3), monitors=[listener])
     assert listener.messages == [
-        f"Visdom failed (no server answers at http://{address}) and is left out; training goes on."
+        f"Visdom failed (no server answers at http://{address}) and was removed; training continues."
     ]
     out, err = capfd.readouterr()
     assert out + err == ""
@@ -123,9 +111,9 @@ def test_weights_and_biases_stay_in_the_run_folder_and_go_on_at_resume(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
-    listener = Listener()
-    run = train(tiny(wandb="project", max_steps=2, schedule="constant"), watch=[listener])
-    resume(run, max_steps=4, watch=[listener])
+    listener = RecordingMonitor()
+    run = train(tiny(wandb="project", max_steps=2, schedule="constant"), monitors=[listener])
+    resume(run, max_steps=4, monitors=[listener])
     assert listener.messages == []
     identity = json.loads((run / "wandb-run.json").read_text())["id"]
     written = sorted(run.glob("wandb/offline-run-*/*.wandb"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import draw_images, tensors
+from conftest import assert_equal_runs, draw_images, tensors
 from cyclegan.config.schema import Config
 from cyclegan.data.layouts import find_domains
 from cyclegan.errors import UsageError
@@ -18,11 +18,10 @@ from cyclegan.evaluation.report.report import write_report
 from cyclegan.imaging.decode import read_image, to_tensor
 from cyclegan.metrics import patches
 from cyclegan.metrics.similarity import psnr
-from cyclegan.training.loggers import Monitor
 from cyclegan.training.quality import Quality
 from cyclegan.training.trainer import Interrupted, resume, train
 from cyclegan.translation.translator import Translator
-from test_resume import StopAt, assert_equal_runs
+from fakes import RecordingMonitor, StopAt
 
 
 def rows(run: Path) -> list[dict[str, float]]:
@@ -59,7 +58,7 @@ def test_resume_is_exact_with_best_and_patience(tiny: Callable[..., Config]) -> 
     settings = {"max_steps": 9, "measure_every": 2, "patience": 9, "dropout": True, "log_every": 2}
     straight = train(tiny(name="straight", **settings))
     with pytest.raises(Interrupted):
-        train(tiny(name="resumed", **settings), watch=[StopAt(5)])
+        train(tiny(name="resumed", **settings), monitors=[StopAt(5)])
     resumed = straight.with_name("resumed")
     assert state(resumed, "latest")["best"][0] is not None
     resume(resumed)
@@ -79,24 +78,16 @@ def test_measuring_changes_nothing_else(tiny: Callable[..., Config]) -> None:
     assert not (unmeasured / "checkpoints" / "best").exists()
 
 
-class Messages(Monitor):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.said.append(text)
-
-
 def test_patience_ends_a_training_that_gets_no_better(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([1.0, 3.0, 2.0, 3.0, 9.0])
     monkeypatch.setattr(Quality, "score", lambda self, values: next(scores))
-    heard = Messages()
-    run = train(tiny(max_steps=50, measure_every=1, patience=2), watch=[heard])
+    heard = RecordingMonitor()
+    run = train(tiny(max_steps=50, measure_every=1, patience=2), monitors=[heard])
     assert state(run, "latest")["step"] == 4
     assert state(run, "best")["step"] == 2
-    assert any("Stopped early: since step 2" in text for text in heard.said)
+    assert any("Stopped early: since step 2" in text for text in heard.messages)
     resume(run)
     assert state(run, "latest")["step"] == 4
     resume(run, patience=3, max_steps=5)

@@ -1,7 +1,5 @@
 """A resumed training is the uninterrupted one: in this process, after signals, after a kill."""
 
-import csv
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,39 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import TINY, flags, run, start, tensors
+from conftest import TINY, assert_equal_runs, flags, metrics, run, start, tensors
 from cyclegan.config.schema import Config
 from cyclegan.runs import checkpoint
-from cyclegan.training.loggers import Monitor, Progress
 from cyclegan.training.trainer import Interrupted, resume, train
-
-TIMES = ("minutes", "images_per_second", "memory", "data_wait")
-
-
-class StopAt(Monitor):
-    """Asks this process to stop when a step is reached, as Ctrl-C does."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    def tick(self, progress: Progress) -> None:
-        if progress.step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def metrics(run_folder: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv without what depends on the clock."""
-    with (run_folder / "metrics.csv").open() as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-
-
-def assert_equal_runs(straight: Path, resumed: Path) -> None:
-    a, b = tensors(straight), tensors(resumed)
-    assert a.keys() == b.keys()
-    unequal = [name for name in a if not torch.equal(a[name], b[name])]
-    assert not unequal
-    assert metrics(straight) == metrics(resumed)
-
+from fakes import StopAt
 
 # Dropout, WGAN-GP and augmentation draw random numbers; a history of 3 exchanges images early; rows average 4 steps,
 # and the stop at 7 falls between two rows, in the middle of the second of three epochs.
@@ -66,7 +36,7 @@ DEMANDING: dict[str, Any] = {
 def test_stop_and_resume_equals_straight(tiny: Callable[..., Config], settings: dict[str, Any], workers: int) -> None:
     straight = train(tiny(name="straight", workers=workers, **settings))
     with pytest.raises(Interrupted, match="cyclegan resume") as stopped:
-        train(tiny(name="stopped", workers=workers, **settings), watch=[StopAt(7)])
+        train(tiny(name="stopped", workers=workers, **settings), monitors=[StopAt(7)])
     assert stopped.value.exit_code == 128 + signal.SIGINT
     stopped_at = straight.parent / "stopped"
     assert_equal_runs(straight, resume(stopped_at))

@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +23,11 @@ from cyclegan.imaging.decode import Reading, UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import GAP, HEADING, sample_grid
-from cyclegan.training.loggers import Monitor, Monitors, Progress
+from cyclegan.training.loggers import MetricsFile
+from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.step import Training
 from cyclegan.training.trainer import train
-
-
-class Listener(Monitor):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.rows: list[Mapping[str, float]] = []
-        self.rates: list[float] = []
-
-    def tick(self, progress: Progress) -> None:
-        self.rates.append(progress.learning_rate)
-
-    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
-        self.rows.append(terms)
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
+from fakes import RecordingMonitor
 
 
 def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: Path) -> None:
@@ -55,7 +39,7 @@ def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: 
         f"step-000000{step}-{direction}.png" for step in (1, 4, 8) for direction in ("AtoB", "BtoA")
     ]
     assert (run / "metrics.csv").read_text().splitlines()[0] == (
-        "step,epoch,share,minutes,images_per_second,memory,learning_rate,data_wait,G_A,G_B,cycle_A,cycle_B,idt_A,idt_B,D_A,D_B"
+        "step,epoch,progress,minutes,images_per_second,memory,learning_rate,data_wait,G_A,G_B,cycle_A,cycle_B,idt_A,idt_B,D_A,D_B"
     )
     assert list((run / "tensorboard").iterdir())
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000007"]
@@ -124,10 +108,10 @@ def test_mixed_precision_trains(tiny: Callable[..., Config]) -> None:
 
 def test_plateau_lowers_the_rate_when_nothing_improves(tiny: Callable[..., Config]) -> None:
     config = tiny(schedule="plateau", learning_rate=1e-12, max_steps=64)  # 8 epochs of 7 steps without progress
-    listener = Listener()
-    train(config, watch=[listener])
-    assert listener.rates[0] == 1e-12
-    assert listener.rates[-1] == pytest.approx(2e-13)
+    listener = RecordingMonitor()
+    train(config, monitors=[listener])
+    assert listener.steps[0].learning_rate == 1e-12
+    assert listener.steps[-1].learning_rate == pytest.approx(2e-13)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
@@ -171,25 +155,25 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
     assert [p.name for p in folder.glob(".*")] == []
 
 
-@pytest.mark.parametrize("fails_at", ["start", "tick", "terms", "picture", "close"])
+@pytest.mark.parametrize("fails_at", ["on_start", "on_step", "on_losses", "on_samples", "on_end"])
 def test_no_monitor_can_stop_a_training(tiny: Callable[..., Config], fails_at: str) -> None:
     def fail(*_: Any) -> None:
         raise ConnectionRefusedError("nobody listens")
 
-    broken, listener = Monitor(), Listener()
+    broken, listener = Monitor(), RecordingMonitor()
     setattr(broken, fails_at, fail)
-    run = train(tiny(max_steps=3), watch=[broken, listener])
+    run = train(tiny(max_steps=3), monitors=[broken, listener])
     assert checkpoint.latest_checkpoint(run) is not None
     warned = [m for m in listener.messages if "nobody listens" in m]
     assert len(warned) == 1
-    assert "training goes on" in warned[0]
+    assert "training continues" in warned[0]
 
 
 def test_metrics_that_cannot_be_written_are_a_warning(tiny: Callable[..., Config], tmp_path: Path) -> None:
-    listener = Listener()
-    monitors = Monitors([__import__("cyclegan.training.loggers").training.loggers.MetricsFile(), listener])
-    monitors.start(tmp_path / "gone", 0)
-    monitors.terms(Progress(1, 1, 0.1, 0.1, 1.0, 0.1, 1e-4), {"G_A": 1.0})
+    listener = RecordingMonitor()
+    monitors = MonitorList([MetricsFile(), listener])
+    monitors.call("on_start", tmp_path / "gone", 0)
+    monitors.call("on_losses", TrainStatus(1, 1, 0.1, 0.1, 1.0, 0.1, 1e-4), {"G_A": 1.0})
     assert "MetricsFile failed" in listener.messages[0]
 
 
@@ -198,8 +182,8 @@ def test_broken_images_are_named_left_out_and_counted(tiny: Callable[..., Config
     shutil.copytree(data, copy)
     (copy / "trainA" / "00.png").write_text("this is no image")
     (copy / "trainB" / "half.png").write_bytes((copy / "trainB" / "00.png").read_bytes()[:300])
-    listener = Listener()
-    train(tiny(data=copy, max_steps=20), watch=[listener])
+    listener = RecordingMonitor()
+    train(tiny(data=copy, max_steps=20), monitors=[listener])
     assert sum("00.png is no image" in m for m in listener.messages) == 1
     assert sum("half.png is damaged" in m for m in listener.messages) == 1
     assert listener.messages[-1] == "2 unreadable images were left out."

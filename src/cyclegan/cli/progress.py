@@ -12,7 +12,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cyclegan.training.loggers import Monitor, Progress
+from cyclegan.training.monitor import Monitor, TrainStatus
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
 
@@ -29,10 +29,10 @@ class TerminalDisplay(Monitor):
         self.console = console or Console(stderr=True)
         self.smoothed: dict[str, float] = {}
         self.live: Live | None = None
-        self.share_at_start: float | None = None
+        self.progress_at_start: float | None = None
         self.said_at = 0.0
 
-    def start(self, run: Path, step: int) -> None:
+    def on_start(self, run: Path, step: int) -> None:
         """Say where the run is, and open the live display."""
         self.console.print(
             f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True, markup=False
@@ -46,58 +46,58 @@ class TerminalDisplay(Monitor):
             self.live = Live(self.bar, console=self.console, refresh_per_second=4)
             self.live.start()
 
-    def preloaded(self, done: int, total: int) -> None:
+    def on_preload(self, done: int, total: int) -> None:
         """Move the bar, once before the training; or write a line if the last one is long enough ago."""
         if self.live is not None:
             self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
         elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
             self.said_at = time.monotonic()
-            self.message(f"decoding images: {done} of {total}")
+            self.on_message(f"decoding images: {done} of {total}")
 
-    def tick(self, progress: Progress) -> None:
+    def on_step(self, status: TrainStatus) -> None:
         """Move the bar."""
-        if self.share_at_start is None:
-            self.share_at_start, self.started = progress.share, time.monotonic()
+        if self.progress_at_start is None:
+            self.progress_at_start, self.started = status.progress, time.monotonic()
         if self.live is not None:
-            head = f"epoch {progress.epoch}  step {progress.step}"
-            self.bar.update(self.task, completed=progress.share, description=head, left=self._left(progress))
+            head = f"epoch {status.epoch}  step {status.step}"
+            self.bar.update(self.task, completed=status.progress, description=head, left=self._left(status))
 
-    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+    def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
         """Renew the losses, or write a line if the last one is long enough ago."""
-        for name, value in terms.items():
+        for name, value in losses.items():
             self.smoothed[name] = 0.8 * self.smoothed.get(name, value) + 0.2 * value
         if self.live is not None:
-            self.live.update(Group(self.bar, self._losses(), self._figures(progress)))
+            self.live.update(Group(self.bar, self._losses(), self._figures(status)))
         elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
             self.said_at = time.monotonic()
-            losses = " ".join(f"{name} {value:.3f}" for name, value in self.smoothed.items())
+            smoothed = " ".join(f"{name} {value:.3f}" for name, value in self.smoothed.items())
             self.console.print(
-                f"epoch {progress.epoch} step {progress.step} ({progress.share:.0%}) {losses} | "
-                f"{progress.images_per_second:.1f} images/s, {progress.memory:.1f} GiB, {self._left(progress)}",
+                f"epoch {status.epoch} step {status.step} ({status.progress:.0%}) {smoothed} | "
+                f"{status.images_per_second:.1f} images/s, {status.memory:.1f} GiB, {self._left(status)}",
                 soft_wrap=True,
                 highlight=False,
                 markup=False,
             )
 
-    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+    def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
         """Print what was measured above the display."""
         said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.message(f"Quality at step {progress.step}: {said}")
+        self.on_message(f"Quality at step {status.step}: {said}")
 
-    def message(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """Print above the display."""
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    def close(self) -> None:
+    def on_end(self) -> None:
         """Leave the display as it is."""
         if self.live is not None:
             self.live.stop()
 
-    def _left(self, progress: Progress) -> str:
-        done = progress.share - (self.share_at_start or 0.0)
+    def _left(self, status: TrainStatus) -> str:
+        done = status.progress - (self.progress_at_start or 0.0)
         if done <= 0:
             return "time left unknown"
-        seconds = (time.monotonic() - self.started) * (1 - progress.share) / done
+        seconds = (time.monotonic() - self.started) * (1 - status.progress) / done
         hours, minutes = divmod(round(seconds / 60), 60)
         if seconds < 90:
             return f"{seconds:.0f} s left"
@@ -110,9 +110,9 @@ class TerminalDisplay(Monitor):
             table.add_row(*cells[start : start + 4])
         return table
 
-    def _figures(self, progress: Progress) -> Text:
+    def _figures(self, status: TrainStatus) -> Text:
         return Text(
-            f"{progress.images_per_second:.1f} images/s   {progress.memory:.1f} GiB   "
-            f"learning rate {progress.learning_rate:.2g}   waiting for images {progress.data_wait:.0%}",
+            f"{status.images_per_second:.1f} images/s   {status.memory:.1f} GiB   "
+            f"learning rate {status.learning_rate:.2g}   waiting for images {status.data_wait:.0%}",
             style="dim",
         )

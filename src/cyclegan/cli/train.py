@@ -66,7 +66,7 @@ def train(arguments: list[str]) -> None:
         for line in fast_check(config, find_data(config)):
             print(line, file=sys.stderr)
     hush()
-    _finish(trainer.train(config, watch=[TerminalDisplay()]))
+    _finish(trainer.train(config, monitors=[TerminalDisplay()]))
 
 
 def _configuration(options: Train, arguments: list[str]) -> Config:
@@ -113,7 +113,7 @@ def resume(arguments: list[str]) -> None:
     from cyclegan.training import trainer
 
     hush()
-    _finish(trainer.resume(options.run, watch=[TerminalDisplay()], **changed))
+    _finish(trainer.resume(options.run, monitors=[TerminalDisplay()], **changed))
 
 
 def _finish(run: Path) -> None:

@@ -48,7 +48,7 @@ def diagnose(run: str | Path) -> Diagnosis:
     none of its images can be read.
     """
     evidence = examine(Path(run))
-    done = f"{counted(evidence.step, 'step')} ({evidence.share:.0%} of the schedule)"
+    done = f"{counted(evidence.step, 'step')} ({evidence.progress:.0%} of the schedule)"
     a, b = evidence.images
     summary = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(CHECKS)} things that go wrong."
     return Diagnosis(summary, tuple(_issues(run_checks(evidence))))
@@ -84,7 +84,7 @@ def examine(run: Path) -> Evidence:
         images=(len(domains.train.a), len(domains.train.b)),
         names=domains.names,
         step=done[0] if done else 0,
-        share=metrics.get("share", [1.0])[-1],  # of a training too short for a row, the whole
+        progress=metrics.get("progress", [1.0])[-1],  # of a training too short for a row, the whole
         growth=weight_rms(method) / initial_weight_rms(config),
         layout=layout_agreement(samples.train["A"], samples.train["B"]),
     )

@@ -50,7 +50,7 @@ class Diagnostics:
             images=(len(self.domains.train.a), len(self.domains.train.b)),
             names=self.domains.names,
             step=step,
-            share=progress,
+            progress=progress,
             growth=weight_rms(method) / self.initial_weights,
             layout=self.layout,
         )

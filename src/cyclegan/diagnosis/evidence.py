@@ -57,7 +57,7 @@ class Evidence:
     images: tuple[int, int]  # in training, of A and of B
     names: tuple[str, str]  # of the domains
     step: int
-    share: float  # of the schedule that is done
+    progress: float  # completed fraction of the schedule
     growth: float  # how large the generators' weights are, beside how they started
     layout: float | None  # agreement of the domains' layouts; None where they have none
 

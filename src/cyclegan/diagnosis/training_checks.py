@@ -131,7 +131,7 @@ def history_too_small(evidence: Evidence) -> Iterator[Finding]:
 def history_too_large(evidence: Evidence) -> Iterator[Finding]:
     """The history is not even full for most of the training."""
     loss, data = evidence.config.loss, evidence.config.data
-    made = evidence.step * data.batch_size * evidence.config.optimizer.accumulate / max(evidence.share, 0.01)
+    made = evidence.step * data.batch_size * evidence.config.optimizer.accumulate / max(evidence.progress, 0.01)
     if "pool_size" in method_spec(loss.method).loss_settings and loss.pool_size > max(PAPERS_HISTORY, made / 2):
         yield Finding(
             "History too large",
@@ -154,14 +154,14 @@ def ended_too_early(evidence: Evidence) -> Iterator[Finding]:
         sure = graded(images, 500, 300, 100) if far > 0.7 else None
     else:
         sure = graded(images, 200, 150, 100)
-    if not sure and evidence.share < 0.95:
-        sure = "likely" if evidence.share < 0.8 else "perhaps"
+    if not sure and evidence.progress < 0.95:
+        sure = "likely" if evidence.progress < 0.8 else "perhaps"
     if sure:
         yield Finding(
             TOO_EARLY,
             sure,
             "",
-            f"Each domain was seen in {images:,} images, at {evidence.share:.0%} of the schedule.",
+            f"Each domain was seen in {images:,} images, at {evidence.progress:.0%} of the schedule.",
             "Go on with cyclegan resume, and give a larger budget (--max-minutes, --max-steps or --epochs).",
         )
 

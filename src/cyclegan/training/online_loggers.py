@@ -16,7 +16,7 @@ import numpy as np
 
 from cyclegan.config.schema import RunConfig
 from cyclegan.errors import UsageError
-from cyclegan.training.loggers import Monitor, Progress
+from cyclegan.training.monitor import Monitor, TrainStatus
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +48,7 @@ class Visdom(Monitor):
     def __init__(self, address: str):
         self.address = address if "//" in address else f"http://{address}"
 
-    def start(self, run: Path, step: int) -> None:
+    def on_start(self, run: Path, step: int) -> None:
         """Connect, and draw what a resumed run has measured so far. Raises `ConnectionError` when no server answers."""
         url = urlparse(self.address)
         self.client = _quick_visdom()(
@@ -62,9 +62,9 @@ class Visdom(Monitor):
         if rows := [row for row in read_losses(run) if row[0] <= step]:
             self._draw(rows, update=None)
 
-    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+    def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
         """Lengthen the curves."""
-        self._draw([(progress.step, terms)], update="append")
+        self._draw([(status.step, losses)], update="append")
 
     def _draw(self, rows: Sequence[tuple[int, Mapping[str, float]]], update: str | None) -> None:
         """A window for each group of losses, such as cycle, with a line for each: cycle_A and cycle_B."""
@@ -80,12 +80,12 @@ class Visdom(Monitor):
                 opts={"title": group, "legend": names, "xlabel": "step"},
             )
 
-    def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
+    def on_samples(self, status: TrainStatus, name: str, grid: "Image.Image") -> None:
         """Show the newest grid of each name."""
-        pixels = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-        self.client.image(pixels, win=name, opts={"title": name, "caption": f"step {progress.step}"})
+        pixels = np.asarray(grid.convert("RGB")).transpose(2, 0, 1)
+        self.client.image(pixels, win=name, opts={"title": name, "caption": f"step {status.step}"})
 
-    def message(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         """Show it as text."""
         self.client.text(text, win="messages", append=self.client.win_exists("messages"))
 
@@ -95,7 +95,7 @@ def read_losses(run: Path) -> list[tuple[int, dict[str, float]]]:
     path = run / "metrics.csv"
     if not path.exists():
         return []
-    others = Progress.__dataclass_fields__
+    others = TrainStatus.__dataclass_fields__
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [(int(row["step"]), {k: float(v) for k, v in row.items() if k not in others}) for row in rows]
@@ -137,7 +137,7 @@ class WeightsAndBiases(Monitor):
     def __init__(self, project: str):
         self.project = project
 
-    def start(self, run: Path, step: int) -> None:
+    def on_start(self, run: Path, step: int) -> None:
         """Begin, or go on with what was begun in this run folder."""
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_CACHE_DIR", str(run.resolve() / "wandb" / "cache"))  # not the home folder
@@ -159,19 +159,19 @@ class WeightsAndBiases(Monitor):
             ),
         )
 
-    def terms(self, progress: Progress, terms: Mapping[str, float]) -> None:
+    def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
         """Log the losses, and how fast it goes."""
-        figures = {f"run/{name}": getattr(progress, name) for name in ("learning_rate", "images_per_second", "memory")}
-        self.run.log({f"loss/{name}": value for name, value in terms.items()} | figures, step=progress.step)
+        figures = {f"run/{name}": getattr(status, name) for name in ("learning_rate", "images_per_second", "memory")}
+        self.run.log({f"loss/{name}": value for name, value in losses.items()} | figures, step=status.step)
 
-    def quality(self, progress: Progress, values: Mapping[str, float]) -> None:
+    def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
         """Log what was measured on the test images."""
-        self.run.log({f"quality/{name}": value for name, value in values.items()}, step=progress.step)
+        self.run.log({f"quality/{name}": value for name, value in values.items()}, step=status.step)
 
-    def picture(self, progress: Progress, name: str, picture: "Image.Image") -> None:
+    def on_samples(self, status: TrainStatus, name: str, grid: "Image.Image") -> None:
         """Log the grid."""
-        self.run.log({f"samples/{name}": self.to_image(picture)}, step=progress.step)
+        self.run.log({f"samples/{name}": self.to_image(grid)}, step=status.step)
 
-    def close(self) -> None:
+    def on_end(self) -> None:
         """Finish, so that nothing waits for the end of the process."""
         self.run.finish()

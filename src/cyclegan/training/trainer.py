@@ -25,7 +25,8 @@ from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
 from cyclegan.training.distributed import each_for_itself, launch, on_first_process, together
-from cyclegan.training.loggers import MetricsFile, Monitor, Monitors, Progress, SampleFiles, TensorBoard
+from cyclegan.training.loggers import MetricsFile, SampleFiles, TensorBoard
+from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.online_loggers import online_monitors, require_extras
 from cyclegan.training.quality import Quality
 from cyclegan.training.schedule import Clock, progress
@@ -50,10 +51,10 @@ class Interrupted(CycleGANError):
         self.exit_code = 128 + signal_number
 
 
-def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
+def train(config: Config, *, monitors: Sequence[Monitor] = ()) -> Path:
     """Train from the beginning in a new run folder and return that folder.
 
-    `watch` is told what happens, beside ``metrics.csv``, ``samples/`` and TensorBoard. Raises `UsageError` for
+    `monitors` are told what happens, beside ``metrics.csv``, ``samples/`` and TensorBoard. Raises `UsageError` for
     settings and data that cannot be trained on, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when
     the loss is no longer finite, memory runs out or the disk is full; what was saved before stays.
     """
@@ -67,10 +68,12 @@ def train(config: Config, *, watch: Sequence[Monitor] = ()) -> Path:
     training.start_with(weights)
     on_first_process(fabric, training.require_size_of_crops)
     run = on_first_process(fabric, lambda: create_run_folder(config))
-    return _train(training, domains, run, watch, notes)
+    return _train(training, domains, run, monitors, notes)
 
 
-def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Monitor] = (), **settings: Any) -> Path:
+def resume(
+    run: str | Path, *, checkpoint: str | None = None, monitors: Sequence[Monitor] = (), **settings: Any
+) -> Path:
     """Go on with a run from its last checkpoint, bit for bit as if it had never stopped, and return its folder.
 
     `checkpoint` names another one, such as "step-0001000". `settings` change single settings by name, such as
@@ -90,7 +93,7 @@ def resume(run: str | Path, *, checkpoint: str | None = None, watch: Sequence[Mo
         _restore(training, found)
     else:
         training.start_with(starting_weights(config))
-    return _train(training, domains, run, watch)
+    return _train(training, domains, run, monitors)
 
 
 def _one_budget(settings: dict[str, Any]) -> dict[str, None]:
@@ -117,7 +120,7 @@ def _restore(training: Training, found: Path) -> None:
 
 
 def _train(
-    training: Training, domains: Domains, run: Path, watch: Sequence[Monitor], notes: Sequence[str] = ()
+    training: Training, domains: Domains, run: Path, monitors: Sequence[Monitor], notes: Sequence[str] = ()
 ) -> Path:
     fabric, settings = training.fabric, training.config.run
     held: list[FileLock] = []
@@ -128,12 +131,12 @@ def _train(
         *([TensorBoard()] if settings.tensorboard else []),
         *online_monitors(settings),
     ]
-    monitors = Monitors([*writers, *watch] if fabric.is_global_zero else [])
+    listeners = MonitorList([*writers, *monitors] if fabric.is_global_zero else [])
     try:
         on_first_process(fabric, lambda: write_config(training.config, run))
-        monitors.start(run, training.step)
+        listeners.call("on_start", run, training.step)
         for note in notes:
-            monitors.message(note)
+            listeners.message(note)
         advice = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
         data = training.config.data
         with (
@@ -141,9 +144,9 @@ def _train(
             enough_memory(advice),
             opened(data.cache, round(data.cache_size * 2**30), str(run.resolve())) as cache,
         ):
-            Loop(training, domains, run, monitors, cache).run()
+            Loop(training, domains, run, listeners, cache).run()
     finally:
-        monitors.close()
+        listeners.call("on_end")
         for each in held:
             each.release()
     return run
@@ -153,7 +156,7 @@ class Loop:
     """The loop over a training's steps, and what is due between them."""
 
     def __init__(
-        self, training: Training, domains: Domains, run: Path, monitors: Monitors, cache: ArrayCache | None = None
+        self, training: Training, domains: Domains, run: Path, monitors: MonitorList, cache: ArrayCache | None = None
     ):
         self.training, self.folder, self.monitors = training, run, monitors
         self.config, self.fabric = training.config, training.fabric
@@ -184,7 +187,7 @@ class Loop:
         )
         if data.preload and self._share() < 1:
             behind = self.fabric.global_rank / self.fabric.world_size
-            monitors.message(preload(dataset, behind, monitors.preloaded))
+            monitors.message(preload(dataset, behind, lambda *done: monitors.call("on_preload", *done)))
         self.clock = Clock(training.minutes, training.step)
         self.saved_at = training.step  # of a new training: there is nothing to save
 
@@ -204,9 +207,9 @@ class Loop:
 
                 step = training.step
                 progress = self._progress(rate)
-                self.monitors.tick(progress)
+                self.monitors.call("on_step", progress)
                 if step % settings.log_every == 0:
-                    self.monitors.terms(progress, self._means())
+                    self.monitors.call("on_losses", progress, self._means())
                     if progress.data_wait > LONG_WAIT and clock.session() > SETTLED:
                         self._advise("waiting", WAITING.format(progress.data_wait))
                     clock.logged(step)
@@ -257,12 +260,12 @@ class Loop:
             self._name_broken()
         return int(stopping), bool(saving)
 
-    def _progress(self, rate: float) -> Progress:
+    def _progress(self, rate: float) -> TrainStatus:
         step = self.training.step
-        return Progress(
+        return TrainStatus(
             step=step,
             epoch=1 + math.floor(self.training.epochs() - 0.5 / self.steps_per_epoch),
-            share=self._share(),
+            progress=self._share(),
             minutes=self.training.minutes,
             images_per_second=self.clock.steps_per_second(step) * self.images_per_step,
             memory=peak_memory(self.fabric.device),
@@ -307,24 +310,24 @@ class Loop:
         if self._numbered_due():
             checkpoints.keep_numbered_copy(folder, self.training.step, self.config.run.keep)
 
-    def _measure(self, progress: Progress) -> None:
+    def _measure(self, status: TrainStatus) -> None:
         """Measure on the fixed test images, and keep the checkpoint if it is the best one."""
         method, generators = self.training.method, self.training.generators
         values = on_first_process(self.fabric, lambda: self.quality.measure(method, generators, self.fabric))
-        self.monitors.quality(progress, values)
-        for sentence in on_first_process(self.fabric, lambda: self._run_diagnostics(progress)):
+        self.monitors.call("on_quality", status, values)
+        for sentence in on_first_process(self.fabric, lambda: self._run_diagnostics(status)):
             self.monitors.message(sentence)
         if self.training.judge(self.quality.score(values)):
             self._require_finite()
             saved = self.training.checkpoint()
             on_first_process(self.fabric, lambda: self._write_best(saved))
 
-    def _run_diagnostics(self, progress: Progress) -> list[str]:
+    def _run_diagnostics(self, status: TrainStatus) -> list[str]:
         assert self.diagnostics is not None, "the first process has one wherever quality is measured"
         method, generators = self.training.method, self.training.generators
         metrics = read_metrics(self.folder / "metrics.csv")
         with self.fabric.autocast():
-            return self.diagnostics.check(method, generators, metrics, step=progress.step, progress=progress.share)
+            return self.diagnostics.check(method, generators, metrics, step=status.step, progress=status.progress)
 
     def _write_best(self, saved: checkpoints.Checkpoint | None) -> None:
         assert saved is not None, "the first process has the checkpoint"
@@ -338,7 +341,7 @@ class Loop:
     def _go_on(self) -> str:
         return f"Go on with: cyclegan resume {self.folder}"
 
-    def _show_samples(self, progress: Progress) -> None:
+    def _show_samples(self, status: TrainStatus) -> None:
         if not self.fabric.is_global_zero:
             return
         generators, method = self.training.generators, self.training.method
@@ -350,7 +353,9 @@ class Loop:
                 pictures = method.pictures(generators, before, direction)
                 if truth:
                     pictures["truth"] = truth[0]
-                self.monitors.picture(progress, direction, sample_grid({k: v.float() for k, v in pictures.items()}))
+                self.monitors.call(
+                    "on_samples", status, direction, sample_grid({k: v.float() for k, v in pictures.items()})
+                )
         generators.train(was_training)
 
     def _fixed_images(self, domains: Domains) -> dict[Direction, list[torch.Tensor]]:

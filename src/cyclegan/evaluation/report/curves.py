@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-NOT_LOSSES = ("step", "epoch", "share", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
+NOT_LOSSES = ("step", "epoch", "progress", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
 MOST_POINTS = 600  # of a curve; more cannot be seen
 # matplotlib knows no CSS variables: it draws in these colors, which are replaced in the finished SVG.
 _STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
