@@ -125,7 +125,7 @@ def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, pai
         cached = kind(files, config, 0, cache)
         for epoch in range(4):
             item, wanted = cached[epoch, 0], plain[epoch, 0]
-            assert all(torch.equal(item[domain], wanted[domain]) for domain in "AB")
+            assert all(torch.equal(item.images[domain], wanted.images[domain]) for domain in "AB")
         assert len(list(cache.folder.glob("*.npy"))) == 2
 
 
@@ -153,9 +153,9 @@ def test_a_changed_file_is_seen(tiny: Callable[..., Config], tmp_path: Path) -> 
         for level in (10, 200):
             Image.new("RGB", (40, 40), (level, level, level)).save(path)
             os.utime(path, ns=(level, level))
-            assert images[0, 0]["A"].mean() == pytest.approx(level / 127.5 - 1)
+            assert images[0, 0].images["A"].mean() == pytest.approx(level / 127.5 - 1)
         path.unlink()
-        assert "None of the 1 images" in str(images[0, 0]["error"])
+        assert "None of the 1 images" in str(images[0, 0].error)
 
 
 def test_a_cache_never_outgrows_its_bound_and_what_was_not_used_makes_room(tmp_path: Path) -> None:

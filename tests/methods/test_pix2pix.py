@@ -211,9 +211,9 @@ def test_both_of_a_pair_are_cropped_and_flipped_alike(
     dataset = PairedImages(find_pairs(request.getfixturevalue(layout)).train, config, seed=0)
     items = [dataset[epoch, position] for epoch in range(3) for position in range(6)]
     for item in items:
-        assert torch.equal(item["A"][1], item["B"][1])
-        assert item["A"][0].mean() > item["B"][0].mean() + 0.8
-    assert len({item["A"].numpy().tobytes() for item in items}) > 6 * 1.5  # not the same cut in every epoch
+        assert torch.equal(item.images["A"][1], item.images["B"][1])
+        assert item.images["A"][0].mean() > item.images["B"][0].mean() + 0.8
+    assert len({item.images["A"].numpy().tobytes() for item in items}) > 6 * 1.5  # not the same cut in every epoch
     assert sorted(dataset.place(1, p).a for p in range(6)) == list(range(6))
     assert [dataset.place(1, p).a for p in range(6)] != [dataset.place(2, p).a for p in range(6)]
 
@@ -253,15 +253,15 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
     files = find_pairs(tmp_path).train
     dataset = PairedImages(files, tiny(serial_batches=True, batch_size=3).data, seed=0)
     item, after = dataset[0, 1], dataset[0, 2]
-    assert [sentence for _, sentence in item["broken"]] == [
+    assert list(item.unreadable.values()) == [
         f"{tmp_path / 'trainB' / '01.png'} is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF, NPY, NPZ)."
     ]
-    assert after["broken"] == []
-    assert torch.equal(item["A"][1], item["B"][1])
+    assert after.unreadable == {}
+    assert torch.equal(item.images["A"][1], item.images["B"][1])
     loaded = next(iter(make_loader(dataset, Batches(len(dataset), 3))))
-    assert loaded["A"].shape == loaded["B"].shape == (3, 3, 32, 32)
+    assert loaded.images["A"].shape == loaded.images["B"].shape == (3, 3, 32, 32)
     strict = PairedImages(files, tiny(strict=True, serial_batches=True).data, seed=0)
-    assert isinstance(strict[0, 1]["error"], UnreadableImage)
+    assert isinstance(strict[0, 1].error, UnreadableImage)
 
 
 def test_a_picture_to_be_colored_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
@@ -271,7 +271,7 @@ def test_a_picture_to_be_colored_is_read_once(pairs: Path, monkeypatch: pytest.M
     )
     item = PairedImages(find_pictures(pairs).train, tiny().data, seed=0)[0, 0]
     assert len(read) == 1
-    assert torch.equal(item["A"], item["B"])
+    assert torch.equal(item.images["A"], item.images["B"])
 
 
 def generator(**networks: Any) -> torch.nn.Module:

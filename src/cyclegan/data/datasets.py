@@ -9,13 +9,14 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cyclegan._version import __version__
@@ -46,11 +47,28 @@ def readings(config: DataConfig) -> dict[str, Reading]:
     }
 
 
-class UnpairedImages(Dataset[dict[str, Any]]):
-    """Items ``{"A": (C, H, W) in [-1, 1], "B": ..., "broken": [(path, sentence), ...], "trouble": None or sentence}``.
+@dataclass(frozen=True)
+class LoadedBatch:
+    """What a dataset or a loader delivers: images, and the problems of loading them.
 
-    An unreadable image is replaced by the next readable one of its domain and named in "broken"; with
-    ``config.strict`` it raises `UnreadableImage`. Decoded images are kept in `cache`; "trouble" says why no longer.
+    Problems are data, because PyTorch turns an exception in a loader process into a traceback.
+    """
+
+    images: dict[str, Tensor] = field(default_factory=dict)  # "A" and "B" in [-1, 1]: (C, H, W), batched (N, C, H, W)
+    unreadable: dict[str, str] = field(default_factory=dict)  # path -> error message; other images take their place
+    cache_problem: str | None = None  # why decoded images are no longer cached
+    error: CycleGANError | None = None  # why there are no images
+
+    def pin_memory(self) -> "LoadedBatch":
+        """The same batch in page-locked memory. `DataLoader` calls this."""
+        return replace(self, images={domain: images.pin_memory() for domain, images in self.images.items()})
+
+
+class UnpairedImages(Dataset[LoadedBatch]):
+    """Items with an image of each domain.
+
+    An unreadable image is replaced by the next readable one of its domain; with ``config.strict`` it is the item's
+    error. Decoded images are kept in `cache`.
     """
 
     def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
@@ -76,27 +94,25 @@ class UnpairedImages(Dataset[dict[str, Any]]):
         b = random.Random(f"B {self.seed} {epoch} {position}").randrange(len(self.b))
         return Place(epoch, position, int(a), b)
 
-    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, at: tuple[int, int]) -> LoadedBatch:
         """The item at (epoch, position)."""
         place = self.place(*at)
-        broken: list[tuple[str, str]] = []
-        item: dict[str, Any] = {"broken": broken}
+        images, unreadable = {}, dict[str, str]()
         for domain, number in (("A", place.a), ("B", place.b)):
             try:
-                (pixels,) = self._readable(self.rows[domain], number, (self.readings[domain],), broken)
-            except CycleGANError as error:  # carried as data: a loader process would make a traceback of it
-                return {"error": error}
+                (pixels,) = self._readable(self.rows[domain], number, (self.readings[domain],), unreadable)
+            except CycleGANError as error:
+                return LoadedBatch(error=error)
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
-            item[domain] = to_tensor(cropped(pixels, self.config, draw))
-        item["trouble"] = self.trouble()
-        return item
+            images[domain] = to_tensor(cropped(pixels, self.config, draw))
+        return LoadedBatch(images, unreadable, self.cache_problem())
 
     def _readable(
         self,
         rows: Sequence[tuple[Source, ...]],
         first: int,
         readings: tuple[Reading, ...],
-        broken: list[tuple[str, str]],
+        unreadable: dict[str, str],
     ) -> list[Array]:
         """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
         said = ""
@@ -108,7 +124,7 @@ class UnpairedImages(Dataset[dict[str, Any]]):
                 if self.config.strict:
                     raise
                 said = said or str(error)
-                broken.append((str(row[0]), str(error)))
+                unreadable[str(row[0])] = str(error)
         raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
 
     def _pixels(self, source: Source, reading: Reading) -> Array:
@@ -148,10 +164,10 @@ class UnpairedImages(Dataset[dict[str, Any]]):
                 raise
             return 0
 
-    def trouble(self) -> str | None:
+    def cache_problem(self) -> str | None:
         """A sentence on what keeps images from being cached, if something does."""
-        trouble = self.cache.trouble if self.cache is not None else None
-        return trouble and f"The cache of decoded images {trouble}; the others are decoded anew each time."
+        problem = self.cache.trouble if self.cache is not None else None
+        return problem and f"The cache of decoded images {problem}; the others are decoded anew each time."
 
 
 class PairedImages(UnpairedImages):
@@ -170,19 +186,18 @@ class PairedImages(UnpairedImages):
         number = position if self.config.serial_batches else int(_shuffled(len(self), self.seed, epoch)[position])
         return Place(epoch, position, number, number)
 
-    def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, at: tuple[int, int]) -> LoadedBatch:
         """The item at (epoch, position)."""
-        place = self.place(*at)
-        broken: list[tuple[str, str]] = []
+        place, unreadable = self.place(*at), dict[str, str]()
         try:
-            pixels = self._readable(self.pairs, place.a, (self.readings["A"], self.readings["B"]), broken)
+            pixels = self._readable(self.pairs, place.a, (self.readings["A"], self.readings["B"]), unreadable)
         except CycleGANError as error:
-            return {"error": error}
+            return LoadedBatch(error=error)
         a, b = (
             to_tensor(cropped(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
             for each in (pixels[0], pixels[-1])
         )
-        return {"A": a, "B": b, "broken": broken, "trouble": self.trouble()}
+        return LoadedBatch({"A": a, "B": b}, unreadable, self.cache_problem())
 
 
 @lru_cache(maxsize=2)
@@ -263,21 +278,22 @@ class Batches(Sampler[list[tuple[int, int]]]):
             number += 1
 
 
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack items to a batch. An item's error, or that of unlike sizes, comes as {"error": ...}."""
+def collate(items: list[LoadedBatch]) -> LoadedBatch:
+    """Stack items to a batch. It has the first item's error, or an error if image sizes differ."""
     for item in items:
-        if "error" in item:
+        if item.error is not None:
             return item
-    batch: dict[str, Any] = {"broken": [b for item in items for b in item["broken"]], "trouble": items[-1]["trouble"]}
+    images = {}
     for domain in ("A", "B"):
-        images = [item[domain] for item in items]
-        if len({image.shape for image in images}) > 1:
+        stack = [item.images[domain] for item in items]
+        if len({image.shape for image in stack}) > 1:
             sentence = (
                 "Images of different sizes cannot share a batch; set --batch-size 1 or a --preprocess with a crop."
             )
-            return {"error": UsageError(sentence)}
-        batch[domain] = torch.stack(images) if len(images) > 1 else images[0][None]  # one needs no copy
-    return batch
+            return LoadedBatch(error=UsageError(sentence))
+        images[domain] = torch.stack(stack) if len(stack) > 1 else stack[0][None]  # one needs no copy
+    unreadable = {path: message for item in items for path, message in item.unreadable.items()}
+    return LoadedBatch(images, unreadable, items[-1].cache_problem)
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
@@ -286,11 +302,8 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[dict[str, Any]]:
-    """Batches ``{"A": (N, C, H, W), "B": ..., "broken": ..., "trouble": ...}`` without end, in the order of `batches`.
-
-    "broken" is of all items, "trouble" of the last.
-    """
+def make_loader(dataset: UnpairedImages, batches: Batches) -> DataLoader[LoadedBatch]:
+    """An endless loader of the batches that `batches` names, in their order."""
     return DataLoader(
         dataset,
         batch_sampler=batches,

@@ -380,12 +380,12 @@ class Loop:
 
     def _on_device(self, loader: Any) -> Generator[dict[str, Any], None, None]:
         for batch in loader:
-            if "error" in batch:
-                raise batch["error"]
-            self.unread |= {path: said for path, said in batch["broken"] if path not in self.broken}
-            if batch["trouble"]:
-                self._advise("cache", batch["trouble"])
-            yield {domain: self.fabric.to_device(batch[domain]) for domain in ("A", "B")}
+            if batch.error is not None:
+                raise batch.error
+            self.unread |= {path: said for path, said in batch.unreadable.items() if path not in self.broken}
+            if batch.cache_problem:
+                self._advise("cache", batch.cache_problem)
+            yield {domain: self.fabric.to_device(images) for domain, images in batch.images.items()}
 
     def _name_broken(self) -> None:
         """Name the images that any process could not read, each once. All processes must call it together."""
