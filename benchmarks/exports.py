@@ -1,4 +1,4 @@
-"""Every export of a generator beside the same one in PyTorch: size, speed, difference (the table of docs/export.md).
+"""Every export of a generator compared with PyTorch: size, speed, difference (the table of docs/export.md).
 
 ``python benchmarks/exports.py`` takes the paper's generator at 256x256 with random weights, on drawn landscapes;
 ``python benchmarks/exports.py RUN`` a trained run on its own test images.
@@ -14,17 +14,10 @@ from cyclegan.data.get.seasons import draw
 from cyclegan.networks import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
-from cyclegan.translation.export.export import (
-    ExportSpec,
-    Format,
-    Precision,
-    export,
-    images_in_folder,
-    images_of_run,
-    suffix,
-)
+from cyclegan.translation.export.export import export
+from cyclegan.translation.export.registry import Precision, get_format
 
-EXPORTS: tuple[tuple[Format, Precision], ...] = (
+EXPORTS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "float32"),
     ("onnx", "float16"),
     ("onnx", "int8"),
@@ -67,21 +60,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         source = options.run or random_model(folder / "model", options.generator)
-        images = (
-            images_of_run(source, "AtoB")
-            if options.run
-            else images_in_folder(drawn_images(folder / "images", options.size, options.images))
-        )
-        print("| export | size, MiB | time beside PyTorch | largest difference | mean | PSNR, dB |")
+        images = None if options.run else drawn_images(folder / "images", options.size, options.images)
+        print("| export | size, MiB | time, relative to PyTorch | max difference | mean | PSNR, dB |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
-        for to, precision in EXPORTS:
-            if options.formats and to not in options.formats:
+        for name, precision in EXPORTS:
+            if options.formats and name not in options.formats:
                 continue
-            order = ExportSpec(to, precision, min_psnr=0)
-            report = export(source, folder / f"export{suffix(order)}", order, images)
+            out = folder / f"{name}-{precision}{get_format(name).suffix}"
+            report = export(source, name, out, precision=precision, images=images, min_psnr=0)
             print(
-                f"| {to}, {precision} | {report.bytes / 2**20:.1f} | {report.ratio:.2f} | {report.largest:.1g} "
-                f"| {report.mean:.1g} | {report.psnr:.0f} |",
+                f"| {name}, {precision} | {report.bytes / 2**20:.1f} | {report.relative_time:.2f} "
+                f"| {report.max_difference:.1g} | {report.mean_difference:.1g} | {report.psnr:.0f} |",
                 flush=True,
             )
 

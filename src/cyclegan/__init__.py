@@ -1,39 +1,54 @@
 """Unpaired image-to-image translation: CycleGAN, from two folders of images to a translator."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cyclegan._version import __version__
 
 if TYPE_CHECKING:
     from cyclegan.config.schema import Config
+    from cyclegan.data.check.check import check_data
     from cyclegan.diagnosis.diagnose import diagnose
     from cyclegan.errors import CycleGANError, UsageError
+    from cyclegan.evaluation.compare import compare
+    from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.evaluation.report.report import write_report
+    from cyclegan.training.loggers import Monitor
     from cyclegan.training.setup import configure
     from cyclegan.training.trainer import resume, train
+    from cyclegan.translation.export.export import export
     from cyclegan.translation.translator import Translator
-
 
 __all__ = [
     "Config",
     "CycleGANError",
+    "Monitor",
     "Translator",
     "UsageError",
     "__version__",
+    "check_data",
+    "compare",
     "configure",
     "diagnose",
+    "evaluate",
+    "export",
     "resume",
     "train",
     "write_report",
 ]
 
-_HOMES = {
+_MODULES = {
     "Config": "config.schema",
-    "configure": "training.setup",
     "CycleGANError": "errors",
-    "UsageError": "errors",
+    "Monitor": "training.loggers",
     "Translator": "translation.translator",
+    "UsageError": "errors",
+    "check_data": "data.check.check",
+    "compare": "evaluation.compare",
+    "configure": "training.setup",
     "diagnose": "diagnosis.diagnose",
+    "evaluate": "evaluation.evaluate",
+    "export": "translation.export.export",
     "resume": "training.trainer",
     "train": "training.trainer",
     "write_report": "evaluation.report.report",
@@ -42,8 +57,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import cyclegan` and the command's help do not wait for torch."""
-    import importlib
-
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'cyclegan' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"cyclegan.{_HOMES[name]}"), name)
+    return getattr(import_module(f"cyclegan.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

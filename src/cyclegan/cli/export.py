@@ -48,38 +48,23 @@ def export(arguments: list[str]) -> None:
         raise UsageError("--half and --int8 were both given; choose one.")
     size = _size(options.fixed_size)
 
-    from cyclegan.runs.model import read_model
-    from cyclegan.translation.export import export as exporting
+    from cyclegan.translation.export.export import export as export_generator
+    from cyclegan.translation.export.registry import get_format
 
-    model = read_model(options.run)
-    direction = options.direction or model.directions[0]
-    order = exporting.ExportSpec(
+    report = export_generator(
+        options.run,
         options.format,
-        "float16" if options.half else "int8" if options.int8 else "float32",
-        size,
-        direction,
-        options.min_psnr,
-        options.from_file,
+        options.output,
+        precision="float16" if options.half else "int8" if options.int8 else "float32",
+        fixed_size=size,
+        direction=options.direction,
+        images=options.images,
+        min_psnr=options.min_psnr,
+        web_runtime=options.from_file,
+        overwrite=options.overwrite,
     )
-    out = options.output or Path(f"{options.run.resolve().name}-{direction}{exporting.suffix(order)}")
-    images = (
-        exporting.images_in_folder(options.images)
-        if options.images
-        else exporting.images_of_run(options.run, direction)
-    )
-    report = exporting.export(options.run, out, order, images, overwrite=options.overwrite)
     print(report)
-    if model.config.networks.dropout_at_test:
-        print("The run's dropout at test is left out: exports have no noise.")
-    print(f"{out} is written. {_next(out, options.format)}")
-
-
-def _next(out: Path, to: str) -> str:
-    if to == "web":
-        return f"Open {out / 'index.html'} in a browser."
-    if to == "torch-export":
-        return "Load it with torch.export.load, and only if you trust whoever gave it to you."
-    return f"Translate with: cyclegan translate {out} INPUT -o OUT"
+    print(f"Wrote {report.path}. {get_format(options.format).usage.format(path=report.path)}")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

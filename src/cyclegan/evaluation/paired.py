@@ -74,7 +74,7 @@ def against_truth(
 def _scores(translator: Translator, pairs: Sequence[tuple[Source, Source]], size: int | None) -> Iterator[Score]:
     for source, target in pairs:
         try:
-            image, truth = read_pixels(source, translator.reading), read_pixels(target, translator.writing)
+            image, truth = read_pixels(source, translator.input_spec), read_pixels(target, translator.output_spec)
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)

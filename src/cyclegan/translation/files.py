@@ -105,7 +105,7 @@ def translate(
     file can hold it, or the color that transparent parts are laid on. Raises `CycleGANError` when results cannot be
     written.
     """
-    reading = translator.reading if alpha == "keep" else translator.reading._replace(background=alpha)
+    reading = translator.input_spec if alpha == "keep" else translator.input_spec._replace(background=alpha)
 
     def read(job: Job) -> Pixels | Done:
         try:

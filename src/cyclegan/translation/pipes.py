@@ -25,7 +25,7 @@ def translate_image_stream(
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "standard-input"
         source.write_bytes(given.read())
-        translated = translator.translate(read_pixels(source, translator.reading), size)
+        translated = translator.translate(read_pixels(source, translator.input_spec), size)
         if isinstance(made, Path):
             write_pixels(translated, made)
             return

@@ -1,5 +1,6 @@
-"""A trained generator at work: images of any kind and size in, the same kind and size out."""
+"""Translating images with a trained generator: any kind and size in, the same kind and size out."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,26 +34,28 @@ from cyclegan.methods.registry import method_class, method_spec
 from cyclegan.networks import build_generator
 from cyclegan.networks.cpu.rewrite import fast_for_translation
 from cyclegan.networks.winograd import allow
+from cyclegan.runs.folder import identify
 from cyclegan.runs.hub import is_hub_name, resolve_source
-from cyclegan.runs.model import Model, read_model
+from cyclegan.runs.model import Model, read_model, write_model
 from cyclegan.system.machine import find_device
-from cyclegan.translation.exported import is_export, open_export
+from cyclegan.translation.exported import ExportedGenerator, open_export
 from cyclegan.translation.streaming.large_images import AnySize
 from cyclegan.translation.streaming.memory import in_bytes
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
+Size = int | Literal["keep"]  # of the shorter side, pixels
 
-ADVICE = "take less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
+MEMORY_HINT = "use less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
 class Translator:
     """Translates images in one direction with a trained generator.
 
     >>> translator = Translator.load("runs/seasons", direction="AtoB")
-    >>> winter = translator.translate(Image.open("summer.jpg"))
+    >>> winter = translator(Image.open("summer.jpg"))
 
     An image that does not fit into memory as a whole is translated in bands of rows, with the same result: see
-    `AnySize`, whose settings may be changed at any time: ``translator.any_size.progress = bar``.
+    `AnySize`, whose settings can be changed at any time: ``translator.any_size.progress = callback``.
     """
 
     def __init__(
@@ -61,27 +64,50 @@ class Translator:
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
         method: type[Method] = Method,
+        *,
         spans: tuple[Span | None, Span | None] = (None, None),
         background: str = "white",
         memory: int | None = None,
         winograd: bool = True,
+        direction: Direction = "AtoB",
     ):
-        """`method` says how its generators are applied to images; most take and give images themselves.
+        """`channels` and `spans` are of input and output images.
 
-        `spans` are the stored values that are black and white, of the input's images and of the results'; None for
-        those of their types. `memory` is how many bytes the process, or on a GPU the arrays there, may take.
-        `winograd` lets the generator be rewritten for processors where that is faster; see `networks.inference`.
+        `spans` are the stored values mapped to black and white; None for the range of the images' type. `memory` is
+        the limit in bytes of the process, or on a GPU of its arrays. `winograd` rewrites the generator for CPUs where
+        that is faster.
         """
         self.method = method
         self.device = torch.device(device)
-        self.generator = generator.to(self.device).eval()
-        allow(self.generator, winograd)
-        self.fast = fast_for_translation(self.generator) if winograd else self.generator
+        self.winograd = winograd
         self.in_channels, self.out_channels = channels
-        self.reading = Reading(channels[0], spans[0], background)  # how images to translate are read
-        self.writing = Reading(channels[1], spans[1], background)  # how results would be read again
-        self.any_size = AnySize(self.generator, self.fast, channels, self.device, method, memory)
+        self.input_spec = Reading(channels[0], spans[0], background)  # how input images are decoded
+        self.output_spec = Reading(channels[1], spans[1], background)  # how results would be decoded
+        self.direction: Direction = direction
+        self.directions: tuple[Direction, ...] = (direction,)  # of the model
+        self.domains = ("A", "B")  # the names of input and output
         self.source: Path | None = None  # where it was loaded from
+        self._model: Model | None = None  # without weights
+        self.generator = generator.to(self.device).eval()
+        self.any_size = AnySize(self.generator, self.generator, channels, self.device, method, memory)
+        self._set_generator(self.generator)
+
+    def _set_generator(self, generator: nn.Module, *, rewrite: bool = True) -> None:
+        self.generator = generator.to(self.device).eval()
+        allow(self.generator, self.winograd)
+        self.fast = fast_for_translation(self.generator) if self.winograd and rewrite else self.generator
+        self.any_size = replace(self.any_size, generator=self.generator, whole=self.fast, device=self.device)
+
+    def __repr__(self) -> str:
+        size = sum(parameter.numel() for parameter in self.generator.parameters()) / 1e6
+        parts = [
+            f"{self.direction}: {self.domains[0]} to {self.domains[1]}",
+            type(self.generator).__name__ + (f" with {size:.3g} million parameters" if size else ""),
+            f"{self.in_channels} to {self.out_channels} channels",
+            str(self.device),
+            *([f"from {self.source}"] if self.source else []),
+        ]
+        return f"Translator({', '.join(parts)})"
 
     @classmethod
     def load(
@@ -92,164 +118,205 @@ class Translator:
         memory: int | str | None = None,
         winograd: bool = True,
     ) -> "Translator":
-        """Load the generator of a run folder (its last checkpoint), a checkpoint folder, a model folder or an export.
+        """Load the generator of a run (its latest checkpoint), a checkpoint, a model folder or an export.
 
-        The model may be on the Hugging Face hub, ``hf:user/name``.
-        Takes the averaged weights where the training kept them. `direction` is AtoB, or the only one that there is,
-        if it is not given. `device` is "auto" (a GPU where there is one), or any name torch knows. `memory` is how
-        much may be used, in bytes or as "2GiB"; a share of what is free if it is not given. Without `winograd`
-        processors do the same as PyTorch does, and take twice as long for the paper's generator. Raises `UsageError`
-        for a folder that is none, or a direction it has not learned, and `CycleGANError` for damaged weights.
+        ``hf:user/name`` is a model on the Hugging Face hub. Averaged weights are used if there are any. `direction`
+        defaults to the first one learned. `device` is "auto" (a GPU if there is one) or a name that torch knows.
+        `memory` limits what is used, in bytes or as "2GiB"; by default a fraction of what is free. Without `winograd`,
+        CPUs compute exactly as PyTorch does, which takes twice as long for the paper's generator. Raises `UsageError`
+        for other paths and directions that were not learned, `CycleGANError` for damaged weights.
         """
-        most = in_bytes(memory) if isinstance(memory, str) else memory
-        if is_export(Path(path)):
-            return _of_export(Path(path), direction, device)
         folder = resolve_source(path)
-        model = read_model(folder)
-        generator, channels, direction = trained_generator(model, direction, path)
-        before, after = (readings(model.config.data)[domain] for domain in direction.split("to"))
-        translator = cls(
-            generator,
-            channels,
-            find_device(device),
-            method_class(model.method),
-            (before.span, after.span),
-            before.background,
-            most,
-            winograd,
-        )
+        if identify(folder) == "export":
+            translator = cls._from_export(folder, direction, device)
+        else:
+            model = read_model(folder, generators_only=True)
+            generator, channels, direction = load_generator(model, direction, path)
+            source, target = (readings(model.config.data)[domain] for domain in direction.split("to"))
+            translator = cls(
+                generator,
+                channels,
+                find_device(device),
+                method_class(model.method),
+                spans=(source.span, target.span),
+                background=source.background,
+                memory=in_bytes(memory) if isinstance(memory, str) else memory,
+                winograd=winograd,
+                direction=direction,
+            )
+            translator.directions = model.directions
+            translator.domains = model.domains if direction == "AtoB" else model.domains[::-1]
+            translator._model = replace(model, weights={})
         translator.source = folder
+        return translator
+
+    @classmethod
+    def _from_export(cls, path: Path, direction: Direction | None, device: str) -> "Translator":
+        exported = open_export(path, device)
+        metadata = exported.metadata
+        if direction not in (None, metadata.direction):
+            raise UsageError(f"{path} translates {metadata.direction} only, not {direction}.")
+        translator = cls(
+            exported,
+            (metadata.in_channels, metadata.out_channels),
+            spans=(span_of(metadata.range_in or None), span_of(metadata.range_out or None)),
+            background=metadata.background,
+            direction=metadata.direction,
+        )
+        translator.domains = (metadata.domain_in, metadata.domain_out)
         return translator
 
     @classmethod
     def from_pretrained(
         cls, name: str | Path, direction: Direction | None = None, device: str = "auto", **settings: Any
     ) -> "Translator":
-        """As `load`, with its settings, of a folder or of a model on the Hugging Face hub, ``user/name[@revision]``.
+        """As `load`, for a path or a model on the Hugging Face hub, ``user/name[@revision]``.
 
-        Raises as `load`, and `CycleGANError` when the hub does not give it.
+        Raises as `load`, and `CycleGANError` when the model cannot be downloaded.
         """
         from_hub = not Path(name).exists() and is_hub_name(str(name))
         return cls.load(f"hf:{name}" if from_hub else name, direction, device, **settings)
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Upload the run or model that this was loaded from, with a card, as ``user/name``; returns the address.
+        """Publish the run or model that this was loaded from as ``user/name``, and return its address.
 
-        Raises `UsageError` when it was not loaded from a folder, and `CycleGANError` when the hub does not take it.
+        Raises `UsageError` when it was not loaded from a run or model, and `CycleGANError` when the upload fails.
         """
-        from cyclegan.runs.publish import publish  # the room above, which writes the card
+        from cyclegan.runs.publish import publish
 
-        if self.source is None:
-            raise UsageError("This translator was not loaded from a run or model, so there is nothing to upload.")
+        if self.source is None or self._model is None:
+            raise UsageError("This translator was not loaded from a run or model, so there is nothing to publish.")
         return publish(self.source, name, private=private)
 
-    @overload
-    def translate(self, image: ImageLike, size: int | Literal["keep"] = "keep") -> ImageLike: ...
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the generator of this direction as a model folder.
+
+        Raises `UsageError` when the folder exists, or this was not loaded from a run or model.
+        """
+        if self._model is None:
+            raise UsageError(
+                "This translator was not loaded from a run or model; export formats cannot be saved again."
+            )
+        name = method_spec(self._model.method).directions[self.direction]
+        weights = {f"generators.{name}.{key}": value for key, value in self.generator.state_dict().items()}
+        write_model(replace(self._model, weights=weights), Path(folder), overwrite=overwrite)
+
+    def to(self, device: str | torch.device) -> "Translator":
+        """Move the generator to a device, as `nn.Module.to` does. Raises `UsageError` for unknown ones and exports."""
+        if isinstance(self.generator, ExportedGenerator):
+            raise UsageError("An export stays on the device that it was opened on; load it with `device` instead.")
+        self.device = find_device(str(device))
+        self._set_generator(self.generator)
+        return self
+
+    def with_generator(self, generator: nn.Module, *, rewrite: bool = True) -> "Translator":
+        """A copy that uses another generator of the same channels; without `rewrite`, it is not rewritten for CPUs."""
+        translator = copy.copy(self)
+        translator._set_generator(generator, rewrite=rewrite)
+        return translator
 
     @overload
-    def translate(self, image: Sequence[ImageLike], size: int | Literal["keep"] = "keep") -> list[ImageLike]: ...
+    def translate(self, image: ImageLike, size: Size = "keep") -> ImageLike: ...
 
-    def translate(self, image: Any, size: int | Literal["keep"] = "keep") -> Any:
-        """Translate an image, or each of a list; the result is of the same kind and depth.
+    @overload
+    def translate(self, image: Sequence[ImageLike], size: Size = "keep") -> list[ImageLike]: ...
 
-        A PIL image of any mode; an array (H, W), (H, W, C) or (C, H, W) of whole numbers or floats, in the range that
-        the training stated, or that of its type, [0, 1] for floats; `Pixels`; or a tensor (C, H, W) or (N, C, H, W)
-        in [-1, 1]. Alpha is kept aside and put back. `size` is "keep" for the input's own size, or the length of the
-        shorter side to which the image is scaled first. Raises `UsageError` for anything else.
+    def translate(self, image: Any, size: Size = "keep") -> Any:
+        """Translate an image, or each of a list; the result has the same type and bit depth.
+
+        An image is a PIL image of any mode; an array (H, W), (H, W, C) or (C, H, W) of integers or floats, in the
+        range that was set for training, or in that of its type ([0, 1] for floats); `Pixels`; or a tensor (C, H, W) or
+        (N, C, H, W) in [-1, 1]. Alpha is kept. `size` scales the shorter side to that many pixels first. Raises
+        `UsageError` for anything else.
         """
         if isinstance(image, list | tuple):
             return [self.translate(each, size) for each in image]
         if isinstance(image, Pixels):
             return self._translate_pixels(image, size)
         if isinstance(image, Image.Image):
-            return to_picture(self._translate_pixels(self._pixels_of_picture(image), size))
+            try:
+                pixels = pixels_of(image, self.input_spec)
+            except Unfit as error:
+                raise UsageError(f"The image of mode {image.mode} {error}.") from None
+            return to_picture(self._translate_pixels(pixels, size))
         if isinstance(image, np.ndarray):
             return with_alpha(self._translate_pixels(self._pixels_of_array(image), size))
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
+    __call__ = translate
+
     def seen(self, pixels: Pixels) -> Pixels:
         """What the generator gets to see of an image: all of it, but for colorisation, which sees it in gray."""
         seen = self.method.seen(to_tensor(pixels.values)[None])[0]
         return replace(pixels, values=to_values(seen, pixels.dtype, pixels.span))
 
-    def _pixels_of_picture(self, image: Image.Image) -> Pixels:
-        try:
-            return pixels_of(image, self.reading)
-        except Unfit as error:
-            raise UsageError(f"The picture of mode {image.mode} {error}.") from None
-
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
-        """Gray, color and color with alpha for networks of gray or color, else as many channels as they have."""
-        bits, last = 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
-        if self.reading.span is None and array.dtype.kind == "f":
+        """Gray, color and color with alpha for generators of gray or color, else as many channels as they have."""
+        span, bits, last = self.input_spec.span, 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
+        if span is None and array.dtype.kind == "f":
             array = array.clip(0, 1)
         try:
-            if self.reading.span is None and array.dtype.kind in "iu" and bits > 16:
-                raise Unfit("has whole numbers of which no range is known")
+            if span is None and array.dtype.kind in "iu" and bits > 16:
+                raise Unfit("has integers of more than 16 bits, whose range is unknown")
             if self.in_channels in (1, 3) and array.ndim in (2, 3) and last in (1, 3, 4):
                 stored = Stored(np.atleast_3d(array), bits, "straight" if last == 4 else "")
             else:
                 values, first = channels_last(array, self.in_channels)
                 stored = Stored(values, bits, picture=False, channels_first=first)
-            return to_pixels(stored, self.reading)
+            return to_pixels(stored, self.input_spec)
         except Unfit as error:
-            wanted = "(H, W)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
+            shape = "(H, W)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
             raise UsageError(
-                f"An array of shape {array.shape} and type {array.dtype} is no image here: it {error}. "
-                f"Give {wanted}, of uint8, uint16 or floats."
+                f"An array of shape {array.shape} and type {array.dtype} cannot be translated: it {error}. "
+                f"Give {shape}, of uint8, uint16 or floats."
             ) from None
 
-    def _translate_pixels(self, pixels: Pixels, size: int | str) -> Pixels:
-        if size != "keep" and min(pixels.size) != int(size):
-            pixels = pixels.resized(_sides(*pixels.size, shorter=int(size)))
-        span = self.writing.span
+    def _translate_pixels(self, pixels: Pixels, size: Size) -> Pixels:
+        if size != "keep" and min(pixels.size) != size:
+            pixels = pixels.resized(_scaled(*pixels.size, shorter=size))
+        span, (height, width) = self.output_spec.span, pixels.values.shape[:2]
         dtype = dtype_for(pixels.dtype, span)
-        height, width = pixels.values.shape[:2]
-        with enough_memory(ADVICE):
+        with enough_memory(MEMORY_HINT):
             if self.any_size.fits(height, width):
                 values = to_values(self._run_whole(to_tensor(pixels.values)[None])[0], dtype, span)
-            else:
-                values = self._values_in_parts(pixels, dtype)
+            else:  # in bands, converted one by one: the whole result as floats would need more memory
+                values = np.full(
+                    (height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype
+                )
+
+                def write(first: int, band: Tensor) -> None:
+                    values[first : first + band.shape[1]] = to_values(band, dtype, span)
+
+                self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
         return replace(pixels, values=values, dtype=dtype, span=span)
 
-    def _values_in_parts(self, pixels: Pixels, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """The values of the result, (H, W, C), of an image that does not fit into memory whole."""
-        span, (height, width) = self.writing.span, pixels.values.shape[:2]
-        values = np.full((height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype)
-
-        def write(first: int, band: Tensor) -> None:
-            values[first : first + band.shape[1]] = to_values(band, dtype, span)
-
-        self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
-        return values
-
-    def _translate_tensor(self, tensor: Tensor, size: int | str) -> Tensor:
+    def _translate_tensor(self, tensor: Tensor, size: Size) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
             raise UsageError(
-                f"A tensor of shape {tuple(tensor.shape)} is no image here; "
+                f"A tensor of shape {tuple(tensor.shape)} cannot be translated; "
                 f"give ({self.in_channels}, H, W) or (N, {self.in_channels}, H, W) in [-1, 1]."
             )
         batch = tensor if tensor.ndim == 4 else tensor[None]
         if size != "keep":
-            wanted = _sides(*batch.shape[-2:], shorter=int(size))
-            batch = nn.functional.interpolate(batch, wanted, mode="bicubic", antialias=True, align_corners=False)
-        result = self._run(batch.float()).to(tensor)
+            sides = _scaled(*batch.shape[-2:], shorter=size)
+            batch = nn.functional.interpolate(batch, sides, mode="bicubic", antialias=True, align_corners=False)
+        batch = batch.float()
+        with enough_memory(MEMORY_HINT):
+            if self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
+                result = self._run_whole(batch)
+            else:
+                result = torch.stack([self._run_in_bands(image) for image in batch])
+        result = result.to(tensor)
         return result if tensor.ndim == 4 else result[0]
-
-    def _run(self, batch: Tensor) -> Tensor:
-        with enough_memory(ADVICE):
-            if not self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
-                return torch.stack([self._run_in_parts(image) for image in batch])
-            return self._run_whole(batch)
 
     def _run_whole(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
             result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
-        return result.clone()  # an ordinary tensor, which may take part in a caller's training
+        return result.clone()  # not an inference tensor, so that callers may train with it
 
-    def _run_in_parts(self, image: Tensor) -> Tensor:
+    def _run_in_bands(self, image: Tensor) -> Tensor:
         _, height, width = image.shape
         result = torch.full((self.out_channels, height, width), 0.0)  # written to, so that it counts as in use
 
@@ -260,21 +327,21 @@ class Translator:
         return result
 
 
-def trained_generator(
+def load_generator(
     model: Model, direction: Direction | None, path: str | Path
 ) -> tuple[nn.Module, tuple[int, int], Direction]:
-    """The generator of a direction, or of the first if none is given; its images' channels, and the direction.
+    """The generator of a direction (the first learned one if None), its images' channels in and out, the direction.
 
-    `path` is what errors name. Raises `UsageError` for a direction that was not learned, and `CycleGANError` for
-    weights that do not fit.
+    `path` is for error messages. Raises `UsageError` for a direction that was not learned, `CycleGANError` for weights
+    that do not fit.
     """
-    config, method = model.config, method_class(model.method)
     direction = direction or model.directions[0]
     if direction not in model.directions:
         raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
+    config = model.config
     channels = (config.data.channels_a, config.data.channels_b)
     channels = channels if direction == "AtoB" else channels[::-1]
-    generator = build_generator(config.networks, *method.generator_channels(channels))
+    generator = build_generator(config.networks, *method_class(model.method).generator_channels(channels))
     try:
         generator.load_state_dict(model.network(f"generators.{method_spec(model.method).directions[direction]}"))
     except RuntimeError as error:
@@ -282,17 +349,7 @@ def trained_generator(
     return generator, channels, direction
 
 
-def _of_export(path: Path, direction: Direction | None, device: str) -> Translator:
-    exported = open_export(path, device)
-    described = exported.description
-    if direction not in (None, described.direction):
-        raise UsageError(f"{path} translates {described.direction} only, not {direction}.")
-    channels = described.in_channels, described.out_channels
-    spans = span_of(described.range_in or None), span_of(described.range_out or None)
-    return Translator(exported, channels, "cpu", Method, spans, described.background)  # the runtime has the device
-
-
-def _sides(first: int, second: int, *, shorter: int) -> tuple[int, int]:
-    """Two sides in their proportion, the shorter one as long as asked."""
+def _scaled(first: int, second: int, *, shorter: int) -> tuple[int, int]:
+    """Two sides scaled so that the shorter one has this length."""
     scale = shorter / min(first, second)
     return max(1, round(first * scale)), max(1, round(second * scale))

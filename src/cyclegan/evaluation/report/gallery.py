@@ -126,8 +126,8 @@ def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
 def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> Example | None:
     try:
         image, truth = (
-            read_pixels(score.source, translator.reading),
-            read_pixels(score.truth, translator.writing),
+            read_pixels(score.source, translator.input_spec),
+            read_pixels(score.truth, translator.output_spec),
         )
     except UnreadableImage:  # it could be read a moment ago; the file is gone
         return None
@@ -168,7 +168,7 @@ def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source
         if len(examples) == SHOWN:
             break
         try:
-            image = read_pixels(path, translator.reading)
+            image = read_pixels(path, translator.input_spec)
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)

@@ -1,7 +1,8 @@
-"""A page that translates in the browser, from a folder: no server, no network, no picture leaves the machine.
+"""A web page that translates images in the browser, opened from a folder: no server, and no image leaves the machine.
 
-The runtime is ONNX Runtime Web of the npm registry, fetched once by `npm pack`, checked, and kept in the user's cache.
-Pages opened from a folder may load scripts only, so model and runtime are scripts that hold them as text.
+The runtime is ONNX Runtime Web from the npm registry, downloaded once by `npm pack`, verified, and kept in the user's
+cache. Pages opened from a folder can load scripts only, so the model and the runtime are scripts that hold them as
+base64.
 """
 
 import base64
@@ -13,83 +14,105 @@ import tarfile
 import tempfile
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
 from cyclegan.data.get.download import ledger
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.translation.exported import INPUT, OUTPUT, ExportMetadata
+from cyclegan.translation.export.export import ExportJob, ExportSpec
+from cyclegan.translation.export.onnx import Onnx, open_graph, write_graph
+from cyclegan.translation.export.registry import register_format
+from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator
 
 PACKAGE = "onnxruntime-web@1.30.0"
 ARCHIVE = "onnxruntime-web-1.30.0.tgz"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-MEMBERS = {  # what the page calls them
+MEMBERS = {  # of the archive, by the name in runtime.js
     "api": "package/dist/ort.wasm.min.js",
     "module": "package/dist/ort-wasm-simd-threaded.mjs",
     "wasm": "package/dist/ort-wasm-simd-threaded.wasm",
 }
-PAGE = ("index.html", "page.js", "LICENSES.txt")  # as they are in this package
+PAGE = ("index.html", "page.js", "LICENSES.txt")  # copied from this package
+
+
+@register_format("web")
+class WebPage(Onnx):
+    """A folder with index.html, the model and the runtime."""
+
+    suffix = ""
+    fixed_size = False
+    usage: ClassVar[str] = "Open {path}/index.html in a browser."
+
+    def check(self, spec: ExportSpec) -> None:
+        """Raise `UsageError` or `CycleGANError` without the libraries or the browser's runtime."""
+        super().check(spec)
+        runtime_archive(spec.web_runtime)
+
+    def write(self, job: ExportJob, path: Path) -> None:
+        """Write the folder. Raises `UsageError` for models of other than gray and color images."""
+        metadata = job.metadata
+        if not {metadata.in_channels, metadata.out_channels} <= {1, 3}:
+            raise UsageError("The web page shows gray and color images only; this model has other channels.")
+        graph = path.with_name("graph.onnx")
+        write_graph(job, graph)
+        path.mkdir()
+        page = resources.files("cyclegan.translation.export") / "web_page"
+        for name in PAGE:
+            (path / name).write_bytes((page / name).read_bytes())
+        with tarfile.open(runtime_archive(job.spec.web_runtime)) as archive:
+            runtime = {name: _encode(archive.extractfile(member).read()) for name, member in MEMBERS.items()}  # type: ignore[union-attr]
+        model = metadata.to_strings() | {"input": INPUT, "output": OUTPUT, "graph": _encode(graph.read_bytes())}
+        for name, values in (("runtime", runtime), ("model", model)):
+            script = f"const {name.upper()} = {json.dumps(values)};\n"
+            (path / f"{name}.js").write_text(script, encoding="utf-8")
+
+    def open(self, path: Path, device: str) -> ExportedGenerator:
+        """The page's graph, run by ONNX Runtime outside of the browser."""
+        script = (path / "model.js").read_text(encoding="utf-8")
+        model = json.loads(script.removeprefix("const MODEL = ").removesuffix(";\n"))
+        return open_graph(base64.b64decode(model["graph"]), path, device)
+
+    def owns(self, path: Path) -> bool:
+        """Whether it is an exported page."""
+        return all((path / name).is_file() for name in (*PAGE, "runtime.js", "model.js"))
 
 
 def runtime_archive(from_file: Path | None = None) -> Path:
-    """The checked archive of the runtime: the one given, the one kept, or the one fetched now.
+    """The verified archive of the browser's runtime: `from_file`, or the cached one, which is downloaded if missing.
 
     Raises `UsageError` for a wrong file or when npm is not installed, and `CycleGANError` when npm fails.
     """
     if from_file is not None:
-        if not from_file.is_file() or not _is_right(from_file):
-            raise UsageError(f"{from_file} is not {ARCHIVE} as published on npm; `npm pack {PACKAGE}` fetches it.")
+        if not from_file.is_file() or not _is_authentic(from_file):
+            raise UsageError(f"{from_file} is not {ARCHIVE} as published on npm; `npm pack {PACKAGE}` downloads it.")
         return from_file
-    kept = ledger().with_name(ARCHIVE)
-    if not (kept.is_file() and _is_right(kept)):
-        _fetch(kept)
-    return kept
+    cached = ledger().with_name(ARCHIVE)
+    if not (cached.is_file() and _is_authentic(cached)):
+        _download(cached)
+    return cached
 
 
-def write_page(graph: Path, description: ExportMetadata, archive: Path, folder: Path) -> None:
-    """Write the page's folder, with an ONNX file and the runtime in it. Raises `UsageError` for odd channels."""
-    if not {description.in_channels, description.out_channels} <= {1, 3}:
-        raise UsageError("The page shows gray and color images only, and this model has other channels.")
-    folder.mkdir()
-    page = resources.files("cyclegan.translation.export") / "web_page"
-    for name in PAGE:
-        (folder / name).write_bytes((page / name).read_bytes())
-    with tarfile.open(archive) as opened:
-        parts = {name: opened.extractfile(member).read() for name, member in MEMBERS.items()}  # type: ignore[union-attr]
-    said = description.words() | {"input": INPUT, "output": OUTPUT}
-    _write_script(folder / "runtime.js", "RUNTIME", {name: _text(data) for name, data in parts.items()})
-    _write_script(folder / "model.js", "MODEL", said | {"graph": _text(graph.read_bytes())})
+def _encode(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
-def is_page(folder: Path) -> bool:
-    """Whether a folder is a page that was exported."""
-    return all((folder / name).is_file() for name in (*PAGE, "runtime.js", "model.js"))
+def _is_authentic(archive: Path) -> bool:
+    with archive.open("rb") as file:
+        return _encode(hashlib.file_digest(file, "sha512").digest()) == SHA512
 
 
-def _write_script(path: Path, name: str, values: dict[str, str]) -> None:
-    path.write_text(f"const {name} = {json.dumps(values)};\n", encoding="utf-8")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _is_right(archive: Path) -> bool:
-    with archive.open("rb") as opened:
-        return base64.b64encode(hashlib.file_digest(opened, "sha512").digest()).decode() == SHA512
-
-
-def _fetch(to: Path) -> None:
+def _download(target: Path) -> None:
     npm = shutil.which("npm")
-    advice = f"fetch it where there is npm, with `npm pack {PACKAGE}`, and give the file with --from-file"
+    hint = f"download it on a machine with npm by `npm pack {PACKAGE}`, and give the file with --from-file"
     if npm is None:
-        raise UsageError(f"The page needs {PACKAGE} of npm, which is not installed; {advice}.")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=to.parent) as temporary:
+        raise UsageError(f"The web page needs {PACKAGE} from npm, which is not installed; {hint}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        archive = Path(temporary) / ARCHIVE
         try:
             subprocess.run([npm, "pack", PACKAGE], cwd=temporary, capture_output=True, check=True, timeout=600)
-            fetched = Path(temporary) / ARCHIVE
-            right = _is_right(fetched)
+            authentic = _is_authentic(archive)
         except (subprocess.SubprocessError, OSError):
-            raise CycleGANError(f"npm could not fetch {PACKAGE}; try again, or {advice}.") from None
-        if not right:
-            raise CycleGANError(f"{PACKAGE} is not what was published (its SHA-512 is another); {advice}.")
-        fetched.replace(to)
+            raise CycleGANError(f"npm could not download {PACKAGE}; try again, or {hint}.") from None
+        if not authentic:
+            raise CycleGANError(f"npm's copy of {PACKAGE} is not the published one (its SHA-512 differs); {hint}.")
+        archive.replace(target)

@@ -1,0 +1,104 @@
+"""ONNX files, run by ONNX Runtime; in float32, float16 or with convolutions in 8-bit integers."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from cyclegan.errors import UsageError
+from cyclegan.system.optional import optional_import
+from cyclegan.translation.export.export import ExportJob, ExportSpec
+from cyclegan.translation.export.registry import Format, Precision, register_format
+from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
+
+
+@register_format("onnx")
+class Onnx(Format):
+    """An .onnx file."""
+
+    suffix = ".onnx"
+    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "float16", "int8")
+
+    def check(self, spec: ExportSpec) -> None:
+        """Raise `UsageError` without the libraries."""
+        for library in ("onnx", "onnxscript", "onnxruntime"):
+            optional_import(library, "export")
+
+    def write(self, job: ExportJob, path: Path) -> None:
+        """Write the graph with its metadata."""
+        write_graph(job, path)
+
+    def open(self, path: Path, device: str) -> ExportedGenerator:
+        """Open in ONNX Runtime."""
+        return open_graph(path, path, device)
+
+
+def write_graph(job: ExportJob, path: Path) -> None:
+    """Write an ONNX file."""
+    onnx = optional_import("onnx", "export")
+    with quiet("torch.onnx._internal.exporter._registration"):
+        program = torch.onnx.export(job.program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
+    assert program is not None
+    graph = program.model_proto
+    if job.spec.fixed_size is None:
+        for value in (graph.graph.input[0], graph.graph.output[0]):
+            for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
+                value.type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.helper.set_model_props(graph, job.metadata.to_strings())
+    onnx.save(graph, path)
+    if job.spec.precision == "int8":
+        _quantize(path, job.calibration)
+
+
+def open_graph(graph: Path | bytes, path: Path, device: str) -> ExportedGenerator:
+    """Open an ONNX graph, from a file or its content; errors name `path`."""
+    runtime = optional_import("onnxruntime", "export")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = torch.get_num_threads()
+    providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+    available = runtime.get_available_providers()
+    name = ("cuda" if "CUDAExecutionProvider" in available else "cpu") if device == "auto" else device
+    if name not in providers or providers[name][0] not in available:
+        raise UsageError(f"This ONNX Runtime has no device {device!r}; use 'auto' for the best one it has.")
+    try:
+        session = runtime.InferenceSession(graph, options, providers=providers[name])
+    except Exception as error:  # its errors have no common base class
+        raise damaged_export(path, error) from None
+    metadata = ExportMetadata.from_strings(session.get_modelmeta().custom_metadata_map, path)
+    return ExportedGenerator(lambda images: session.run([OUTPUT], {INPUT: images})[0], metadata)
+
+
+def _quantize(path: Path, images: Sequence[Tensor]) -> None:
+    """Quantize an ONNX file's convolutions in place, with value ranges measured on `images`, each (1, C, H, W).
+
+    Weights are scaled per output channel, activations per layer. Norms, transposed convolutions and the last
+    convolution, whose rounding would be visible, stay in float32.
+    """
+    quantization = optional_import("onnxruntime.quantization", "export")
+    graph = optional_import("onnx", "export").load(path)
+    last = [node.name for node in graph.graph.node if node.op_type == "Conv"][-1]
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.images: Iterator[Tensor] = iter(images)
+
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(self.images, None)
+            return None if image is None else {INPUT: image.numpy()}
+
+    quantized = path.with_suffix(".int8")
+    with quiet(None):  # it gives advice on the root logger
+        quantization.quantize_static(
+            path,
+            quantized,
+            Reader(),
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[last],
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+    quantized.replace(path)
