@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cyclegan.evaluation.compare import compare
     from cyclegan.evaluation.evaluate import evaluate
     from cyclegan.evaluation.report.report import write_report
-    from cyclegan.training.loggers import Monitor
+    from cyclegan.training.monitor import Monitor
     from cyclegan.training.setup import configure
     from cyclegan.training.trainer import resume, train
     from cyclegan.translation.export.export import export
@@ -40,7 +40,7 @@ __all__ = [
 _MODULES = {
     "Config": "config.schema",
     "CycleGANError": "errors",
-    "Monitor": "training.loggers",
+    "Monitor": "training.monitor",
     "Translator": "translation.translator",
     "UsageError": "errors",
     "check_data": "data.check.check",

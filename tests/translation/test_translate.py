@@ -82,7 +82,7 @@ def test_a_numbered_checkpoint_loads_by_itself(trained: Path) -> None:
 def test_what_is_no_image_is_said(trained: Path) -> None:
     translator = Translator.load(trained)
     for nonsense in ("a path", np.zeros((2, 2, 2, 2)), np.zeros((4, 4), np.int64), torch.zeros(5, 8, 8)):
-        with pytest.raises(UsageError, match=r"cannot be translated|is no image"):
+        with pytest.raises(UsageError, match=r"cannot be translated"):
             translator.translate(nonsense)  # type: ignore[call-overload]
 
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: P
         files.plan([tmp_path / "notes.txt"], tmp_path / "out")
     translator = Translator.load(trained)
     for channels in (2, 5):
-        with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* is no image"):
+        with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* cannot be translated"):
             translator.translate(np.zeros((8, 8, channels), np.uint8))
     with pytest.raises(UsageError, match="There is no device 'meta'"):
         Translator.load(trained, device="meta")
