@@ -23,7 +23,8 @@ from cyclegan.config.schema import Direction
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
-from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_tensor
 from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.setup import Environment, automatic

@@ -18,9 +18,10 @@ import torch
 from cyclegan import Config, Translator, train
 from cyclegan.cli.progress import TerminalDisplay, hush
 from cyclegan.data.get import seasons
-from cyclegan.data.layouts import Domain, find_domains, paired_by_name
+from cyclegan.data.layouts import SplitFiles, find_domains, paired_by_name
 from cyclegan.evaluation.paired import against_truth
-from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_tensor
 from cyclegan.methods.registry import build_method
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
@@ -66,7 +67,7 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     return Result(variant, seed, steps, winter, summer, *judged(run, files.train, files.test))
 
 
-def judged(run: Path, known: Domain, unknown: Domain) -> tuple[float, float]:
+def judged(run: Path, known: SplitFiles, unknown: SplitFiles) -> tuple[float, float]:
     """Mean D(known) - D(unknown) over both discriminators, unaugmented, and the mean p of ADA (0 without)."""
     method = build_method(read_run(run), 0).eval()
     method.load_state_dict(read_model(run).weights, strict=False)  # without ADA's probabilities

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan import Translator
 from cyclegan.evaluation.report.curves import smoothed
-from cyclegan.imaging.decode import read_image, to_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_image, to_tensor
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 

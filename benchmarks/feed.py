@@ -21,10 +21,10 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
-from cyclegan.data.cache import ArrayCache, opened
-from cyclegan.data.datasets import Batches, UnpairedImages, make_loader, prepared
-from cyclegan.data.layouts import Domain
-from cyclegan.imaging.decode import COLOR
+from cyclegan.data.cache import ArrayCache, open_cache
+from cyclegan.data.datasets import Batches, UnpairedImages, load_resized, make_loader
+from cyclegan.data.layouts import SplitFiles
+from cyclegan.imaging.image import COLOR
 from cyclegan.training.setup import configure
 
 KINDS = {
@@ -80,17 +80,17 @@ def feeds(files: tuple[Path, ...]) -> Iterator[dict[str, Callable[[], Feed]]]:
 
     def ours(cache: ArrayCache | None = None, draft: bool = False) -> Feed:
         config = configure("paper", workers=0, serial_batches=True, draft=draft).data
-        dataset = UnpairedImages(Domain(a, b), config, 0, cache)
+        dataset = UnpairedImages(SplitFiles(a, b), config, 0, cache)
         return iter(make_loader(dataset, Batches(len(dataset), config.batch_size)))
 
     def textbook() -> Feed:
         return iter(DataLoader(Textbook(a, b), batch_size=1, shuffle=True))
 
     def cold() -> Feed:
-        with opened("memory", 2**31, f"cold {time.time_ns()}") as cache:
+        with open_cache("memory", 2**31, f"cold {time.time_ns()}") as cache:
             yield from ours(cache)
 
-    with opened("memory", 2**31, f"warm {time.time_ns()}") as memory, opened("disk", 2**31, "") as disk:
+    with open_cache("memory", 2**31, f"warm {time.time_ns()}") as memory, open_cache("disk", 2**31, "") as disk:
         for cache in (memory, disk):
             take(ours(cache), len(a))
         yield {
@@ -122,7 +122,7 @@ def rates(ways: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[
 def drafts_difference(files: tuple[Path, ...]) -> str:
     """How far prepared images differ with and without draft decoding, in levels of 255."""
     whole, draft = (configure("paper", draft=each).data for each in (False, True))
-    differences = [np.abs(prepared(f, COLOR, draft).astype(int) - prepared(f, COLOR, whole)) for f in files[:8]]
+    differences = [np.abs(load_resized(f, COLOR, draft).astype(int) - load_resized(f, COLOR, whole)) for f in files[:8]]
     return f"{np.mean(differences):.2f} on average, {np.max(differences)} at most"
 
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from cyclegan import Translator
 from cyclegan.data.get import seasons
-from cyclegan.imaging.decode import read_pixels, write_pixels
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.encode import write_pixels
 from cyclegan.translation import files
 from cyclegan.translation.temporal import with_temporal_smoothing
 from results import run_program

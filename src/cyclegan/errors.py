@@ -1,13 +1,13 @@
-"""The ways in which a command ends badly; each carries one sentence for the user."""
+"""Errors that end a command, each with one sentence for the user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class CycleGANError(Exception):
-    """Work that failed. The message is one sentence: what is wrong, where, and what to do.
+    """An operation failed. The message is one sentence: what is wrong, where, and what to do.
 
-    Of several processes that train together, `shared` says that all raise it, and `alone` that only this one does.
+    In distributed training, `shared` marks an error that all ranks raise, `alone` one that only this rank raises.
     """
 
     exit_code = 1
@@ -16,30 +16,30 @@ class CycleGANError(Exception):
 
 
 class UsageError(CycleGANError):
-    """A request that cannot be carried out as it was made."""
+    """The request itself is invalid."""
 
     exit_code = 2
 
 
 class OutOfMemory(CycleGANError):
-    """The device or the machine has not enough memory for it."""
+    """The device or the machine has too little memory."""
 
 
-def in_one_sentence(error: OSError) -> str:
-    """What the operating system complains of."""
+def describe_os_error(error: OSError) -> str:
+    """The file and the operating system's reason, as one sentence."""
     return f"{error.filename or 'A file'}: {error.strerror or error}."
 
 
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # as torch says it where it has no type
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # in messages of plain RuntimeErrors
 
 
 @contextmanager
-def enough_memory(advice: str) -> Iterator[None]:
-    """Make one sentence, an `OutOfMemory` that ends with the advice, of an error that says memory has run out."""
+def explain_out_of_memory(advice: str) -> Iterator[None]:
+    """Convert out-of-memory errors of Python and PyTorch to an `OutOfMemory` that ends with the advice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not named and not any(words in str(error) for words in NO_MEMORY):
+        is_typed = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if not is_typed and not any(words in str(error) for words in NO_MEMORY):
             raise
         raise OutOfMemory(f"There is not enough memory; {advice}.") from None

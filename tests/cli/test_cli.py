@@ -115,10 +115,10 @@ def test_a_text_file_called_jpg(tmp_path: Path) -> None:
     (tmp_path / "d" / "trainA" / "text.jpg").write_text("hello")
     result = train(tmp_path / "d", "--runs", tmp_path / "runs", "--max-images", 3, "--batch-size", 3)
     assert result.returncode == 0
-    assert "text.jpg is no image" in result.stderr
+    assert "text.jpg is not an image" in result.stderr
     assert "1 unreadable image was left out" in result.stderr
     strict = train(tmp_path / "d", "--runs", tmp_path / "runs", "--strict", "--batch-size", 3)
-    assert "text.jpg is no image" in sentence(strict, 1)
+    assert "text.jpg is not an image" in sentence(strict, 1)
 
 
 def test_a_wrong_run_folder(tmp_path: Path) -> None:

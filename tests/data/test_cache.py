@@ -25,11 +25,12 @@ from PIL import Image
 from conftest import tensors
 from cyclegan.config.schema import Config, DataConfig
 from cyclegan.data import cache as caches
-from cyclegan.data.cache import Array, ArrayCache, opened
-from cyclegan.data.datasets import Batches, PairedImages, UnpairedImages, cropped, make_loader, prepared
-from cyclegan.data.layouts import Domain, find_domains
+from cyclegan.data.cache import Array, ArrayCache, open_cache
+from cyclegan.data.datasets import Batches, PairedImages, UnpairedImages, load_resized, make_loader, random_crop
+from cyclegan.data.layouts import SplitFiles, find_domains
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import Half, Reading, to_tensor
+from cyclegan.imaging.image import DecodeSpec, to_tensor
+from cyclegan.imaging.source import Half
 from cyclegan.training import trainer
 from cyclegan.training.loggers import MetricsFile
 from cyclegan.training.monitor import TrainStatus
@@ -117,10 +118,10 @@ def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, pai
     config = configure(
         preprocess=policy, load_size=40, crop_size=32, channels_b=1, lambda_identity=0.0, cache="memory"
     ).data
-    files = Domain((Half(tmp_path / "pair.jpg", "left"),), (Half(tmp_path / "pair.jpg", "right"),))
+    files = SplitFiles((Half(tmp_path / "pair.jpg", "left"),), (Half(tmp_path / "pair.jpg", "right"),))
     kind = PairedImages if paired else UnpairedImages
     plain = kind(files, config, 0)
-    with opened("memory", MIB, "it") as cache:
+    with open_cache("memory", MIB, "it") as cache:
         assert cache is not None
         cached = kind(files, config, 0, cache)
         for epoch in range(4):
@@ -142,14 +143,14 @@ def test_cropping_and_scaling_are_those_of_a_plain_version(
     for y, x in np.ndindex(8, 8):
         value = pixels[top + y, left + (7 - x if mirrored else x)]
         wanted[:, y, x] = value.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    assert to_tensor(cropped(pixels, config, random.Random(seed))).numpy().tobytes() == wanted.tobytes()
+    assert to_tensor(random_crop(pixels, config, random.Random(seed))).numpy().tobytes() == wanted.tobytes()
 
 
 def test_a_changed_file_is_seen(tiny: Callable[..., Config], tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     config = tiny(preprocess="none", flip=False, serial_batches=True).data
-    with opened("disk", MIB, "") as cache:
-        images = UnpairedImages(Domain((path,), (path,)), config, 0, cache)
+    with open_cache("disk", MIB, "") as cache:
+        images = UnpairedImages(SplitFiles((path,), (path,)), config, 0, cache)
         for level in (10, 200):
             Image.new("RGB", (40, 40), (level, level, level)).save(path)
             os.utime(path, ns=(level, level))
@@ -268,7 +269,7 @@ def test_processes_share_one_cache_and_one_bound(tmp_path: Path, room: int) -> N
 
 def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Config], data: Path) -> None:
     config = tiny(workers=2).data
-    with opened("memory", MIB, "it") as cache:
+    with open_cache("memory", MIB, "it") as cache:
         assert cache is not None
         images = UnpairedImages(find_domains(data).train, config, 0, cache)
         feed = iter(make_loader(images, Batches(len(images), 1)))
@@ -277,7 +278,7 @@ def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Con
         del feed
         assert len(list(cache.folder.glob("*.npy"))) >= 7
         for path, reading in images.images()[:7]:
-            assert (images._pixels(path, reading) == prepared(path, reading, config)).all()
+            assert (images._pixels(path, reading) == load_resized(path, reading, config)).all()
 
 
 def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
         os.utime(folder, (1, 1))
     with FileLock(held / "holder"):
         os.utime(held, (1, 1))
-        with opened("memory", MIB, "it") as cache, opened("memory", MIB, "it") as same:
+        with open_cache("memory", MIB, "it") as cache, open_cache("memory", MIB, "it") as same:
             assert cache is not None
             assert same is not None
             assert cache.folder == same.folder
@@ -301,7 +302,7 @@ def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
 
 def test_memory_stays_within_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches, "free_memory", lambda: 40_000)
-    with opened("memory", MIB, "it") as cache:
+    with open_cache("memory", MIB, "it") as cache:
         assert cache is not None
         assert cache.limit == 10_000
         assert cache.folder.parent == tmp_path / "memory"
@@ -309,7 +310,7 @@ def test_memory_stays_within_what_is_free(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=8_000))
     assert ArrayCache(tmp_path / "disk", MIB).limit == 4_000
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "user"))
-    with opened("memory", MIB, "it") as cache:  # the loaders need what little there is
+    with open_cache("memory", MIB, "it") as cache:  # the loaders need what little there is
         assert cache is not None
         assert cache.folder.parent == tmp_path / "user"
 
@@ -333,12 +334,12 @@ def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) ->
     drafted = configure("small", load_size=72, crop_size=64).data
     assert drafted.draft
     assert not preset_settings("paper", "cyclegan").get("draft", DataConfig().draft)
-    a, b = (prepared(tmp_path / "large.jpg", Reading(), config).astype(int) for config in (whole, drafted))
+    a, b = (load_resized(tmp_path / "large.jpg", DecodeSpec(), config).astype(int) for config in (whole, drafted))
     difference = np.abs(a - b)
     assert 0 < difference.mean() < 0.6
     assert difference.max() <= 4
     Image.open(tmp_path / "large.jpg").resize((140, 140)).save(tmp_path / "small.jpg")  # less than twice
-    a, b = (prepared(tmp_path / "small.jpg", Reading(), config) for config in (whole, drafted))
+    a, b = (load_resized(tmp_path / "small.jpg", DecodeSpec(), config) for config in (whole, drafted))
     assert (a == b).all()
 
 

@@ -22,8 +22,9 @@ from cyclegan.data.check.inspect import find_bars, look, look_at
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, find_images, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import Half, UnreadableImage, read_header, read_image
+from cyclegan.imaging.decode import read_header, read_image
 from cyclegan.imaging.perceptual_hash import fingerprints, groups, nearest
+from cyclegan.imaging.source import Half, UnreadableImage
 from cyclegan.training.setup import configure
 from cyclegan.translation import files
 from cyclegan.translation.translator import Translator
@@ -160,14 +161,14 @@ def test_a_quick_look_at_a_jpeg_judges_as_a_full_one(tmp_path: Path, name: str) 
     big = Image.effect_noise((400, 300), 60).convert("RGB")
     big.save(tmp_path / name, quality=80, progressive=name.startswith("p"))
     content = (tmp_path / name).read_bytes()
-    assert min(read_image(tmp_path / name, at_least=64).size) == 75
+    assert min(read_image(tmp_path / name, min_side=64).size) == 75
     verdicts = []
     for end in range(2, len(content) + 1, len(content) // 40):
         (tmp_path / name).write_bytes(content[:end])
         said = []
         for at_least in (None, 64):
             try:
-                said.append(str(read_image(tmp_path / name, at_least=at_least).mode))
+                said.append(str(read_image(tmp_path / name, min_side=at_least).mode))
             except UnreadableImage as error:
                 said.append(str(error))
         assert said[0] == said[1]

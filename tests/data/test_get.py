@@ -36,7 +36,7 @@ from cyclegan.data.get.catalogue import CATALOGUE, ENTRIES, Entry
 from cyclegan.data.layouts import find_domains, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
 
-QUICK = download.Patience(timeout=0.3, tries=3, first_wait=0.01, longest_wait=0.02)
+QUICK = download.RetryPolicy(timeout=0.3, tries=3, first_wait=0.01, longest_wait=0.02)
 
 
 @dataclass
@@ -317,15 +317,15 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_connection_is_not_given_up() -> None:
-    with pytest.raises(download.Refusal, match="not encrypted"):
+    with pytest.raises(download.PermanentError, match="not encrypted"):
         download._Redirects().redirect_request(
             Request("https://a.test/x"), io.BytesIO(), 302, "Found", Message(), "http://a.test/x"
         )
-    assert isinstance(download._network(ssl.SSLCertVerificationError()), download.Refusal)
+    assert isinstance(download._network(ssl.SSLCertVerificationError()), download.PermanentError)
 
 
 def test_waits_double_vary_and_have_an_end() -> None:
-    patience = download.Patience(first_wait=1, longest_wait=60)
+    patience = download.RetryPolicy(first_wait=1, longest_wait=60)
     waits = [[patience.wait(failures, 0) for _ in range(50)] for failures in (1, 2, 3, 20)]
     assert all(full / 2 <= wait <= full for full, each in zip((1, 2, 4, 60), waits, strict=True) for wait in each)
     assert all(len(set(each)) > 1 for each in waits)
@@ -365,7 +365,7 @@ def test_two_processes_do_not_write_one_file(site: Site, tmp_path: Path) -> None
 def test_a_first_download_is_trusted_and_later_ones_must_be_equal(site: Site, tmp_path: Path, content: bytes) -> None:
     (remark,) = obtain(tmp_path / "one", site.at("good")).remarks
     assert "No checksum of red2blue is published, so this first download was trusted" in remark
-    assert str(checksums.ledger()) in remark and checksums.ledger().is_relative_to(tmp_path)
+    assert str(checksums.checksum_file()) in remark and checksums.checksum_file().is_relative_to(tmp_path)
     assert obtain(tmp_path / "two", site.at("good")).remarks == ()
     site.content = content + b"more"
     with pytest.raises(CycleGANError, match=r"as at the first download \(if it has changed for a good reason"):
@@ -379,13 +379,13 @@ def test_a_published_checksum_counts_for_every_address(site: Site, tmp_path: Pat
     assert "as published" in refused(tmp_path / "data", site.at("good"), sha256=sha256)
     site.content = content
     assert obtain(tmp_path / "data", site.at("good"), sha256=sha256).remarks == ()
-    assert not checksums.ledger().exists()
+    assert not checksums.checksum_file().exists()
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"red2blue": 1}'])
 def test_a_damaged_list_of_checksums_is_named(site: Site, tmp_path: Path, damage: str) -> None:
-    checksums.ledger().parent.mkdir(parents=True)
-    checksums.ledger().write_text(damage)
+    checksums.checksum_file().parent.mkdir(parents=True)
+    checksums.checksum_file().write_text(damage)
     with pytest.raises(CycleGANError, match=r"checksums\.json is damaged; remove it"):
         obtain(tmp_path / "data", site.at("good"))
 
@@ -405,7 +405,7 @@ def as_archive(path: Path, content: bytes) -> Path:
 def test_an_archive_on_disk(tmp_path: Path, content: bytes) -> None:
     archive = as_archive(tmp_path / "mine.zip", content)
     assert from_file(archive, tmp_path / "data").holds.startswith("3 and 2")
-    assert archive.exists() and not checksums.ledger().exists()
+    assert archive.exists() and not checksums.checksum_file().exists()
     (remark,) = from_file(archive, tmp_path / "other", sha256="0" * 64).remarks
     assert "not 000000000000… as published; it was taken all the same" in remark
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cyclegan.data.layouts import Domain, find_domains, find_images, paired_by_name
+from cyclegan.data.layouts import SplitFiles, find_domains, find_images, paired_by_name
 from cyclegan.errors import UsageError
 
 
@@ -69,7 +69,7 @@ def test_two_folders(tmp_path: Path) -> None:
     put(tmp_path, "photos/x.png", "paintings/y.png")
     domains = find_domains(a=tmp_path / "photos", b=tmp_path / "paintings")
     assert domains.names == ("photos", "paintings")
-    assert domains.test == Domain()
+    assert domains.test == SplitFiles()
 
 
 def test_images_are_found_below_in_a_fixed_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
@@ -137,4 +137,4 @@ def test_pairs_have_one_name_below_their_folders(tmp_path: Path) -> None:
         ("x", "x"),
         ("y", "y"),
     ]
-    assert paired_by_name(Domain((Path("p/1.png"),), (Path("q/1.jpg"),))) == [(Path("p/1.png"), Path("q/1.jpg"))]
+    assert paired_by_name(SplitFiles((Path("p/1.png"),), (Path("q/1.jpg"),))) == [(Path("p/1.png"), Path("q/1.jpg"))]

@@ -18,10 +18,10 @@ from cyclegan.data.layouts import find_domains, find_pairs
 from cyclegan.data.prepare.pictures import Recipe, starts
 from cyclegan.data.prepare.plan import Task
 from cyclegan.data.prepare.run import Done, run
-from cyclegan.imaging.decode import Half, read_image
+from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import Pixels
-from cyclegan.imaging.source import UnreadableImage
-from cyclegan.imaging.video import frames
+from cyclegan.imaging.source import Half, UnreadableImage
+from cyclegan.imaging.video import read_frames
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -287,7 +287,7 @@ def test_broken_files_are_named_and_left_out(prepare: Command, tmp_path: Path) -
     (tmp_path / "src" / "B" / "clip.mp4").write_bytes(b"no video")
     code, out, err = prepare("--a", "src/A", "--b", "src/B", "-o", "data", "--size", "16", "--test", "0")
     assert code == 0
-    assert "00.png is no image of a known kind" in err and "clip.mp4 cannot be decoded" in err
+    assert "00.png is not an image in a supported format" in err and "clip.mp4 cannot be decoded" in err
     assert "2 left out" in out
     assert names(tmp_path / "data" / "trainA") == ["01.png", "02.png"]
 
@@ -330,10 +330,10 @@ def test_of_a_damaged_video_the_beginning_is_taken(
     prepare: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
-        yield from ((number, share, pixels) for number, share, pixels in frames(video, every) if number < 4)
+        yield from ((number, share, pixels) for number, share, pixels in read_frames(video, every) if number < 4)
         raise UnreadableImage(f"{video} cannot be decoded: rubbish.")
 
-    monkeypatch.setattr("cyclegan.data.prepare.run.frames", damaged)
+    monkeypatch.setattr("cyclegan.data.prepare.run.read_frames", damaged)
     clip(tmp_path / "clip.mp4")
     draw_images(tmp_path / "b", 2, 0)
     code, out, err = prepare("--a", "clip.mp4", "--b", "b", "-o", "data", "--every", "2")

@@ -12,7 +12,8 @@ from torch import nn
 
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.paired import against_truth
-from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics.intervals import bootstrap_interval
 from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.translation.translator import Translator

@@ -15,7 +15,8 @@ from PIL import Image
 from conftest import TINY, draw_images
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.report.report import write_report
-from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train

@@ -17,10 +17,12 @@ from PIL import Image
 from conftest import TINY
 from cyclegan import Translator
 from cyclegan.config.toml import from_toml
-from cyclegan.data.datasets import cropped, prepared
+from cyclegan.data.datasets import load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import Pixels, Reading, UnreadableImage, preview, read_header, read_pixels, write_pixels
-from cyclegan.imaging.image import dtype_for, resized, stored_as, to_tensor, to_values
+from cyclegan.imaging.decode import read_header, read_pixels, read_preview
+from cyclegan.imaging.encode import write_pixels
+from cyclegan.imaging.image import DecodeSpec, Pixels, output_dtype, resize, to_stored_values, to_tensor, to_values
+from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.registry import build_method
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
@@ -53,7 +55,7 @@ def test_stored_values_come_back(
     shares = choice.draw(arrays(np.float32, shape, elements=st.floats(0, 1, width=32)))
     stored = low + shares.astype(np.float64) * (high - low)
     stored = (stored if kind.kind == "f" else np.round(stored)).astype(kind)
-    folder, reading = tmp_path_factory.mktemp("trip"), Reading(channels, span)
+    folder, reading = tmp_path_factory.mktemp("trip"), DecodeSpec(channels, span)
     np.save(folder / "first.npy", stored)
     first = read_pixels(folder / "first.npy", reading)
     write_pixels(first, folder / f"x{suffix}")
@@ -61,9 +63,9 @@ def test_stored_values_come_back(
     wanted = np.float32 if (suffix, dtype) == (".tif", "float16") else kind
     assert again.dtype == wanted
     step = (high - low) * 1e-6 + (1e-3 if dtype == "float16" else 0) if kind.kind == "f" else 0
-    assert np.abs(stored_as(again, again.dtype).astype(float) - stored).max() <= step
+    assert np.abs(to_stored_values(again, again.dtype).astype(float) - stored).max() <= step
     assert read_header(folder / f"x{suffix}").size == shape[1::-1]
-    assert preview(folder / f"x{suffix}", reading).mode == "RGB"
+    assert read_preview(folder / f"x{suffix}", reading).mode == "RGB"
 
 
 @settings(max_examples=30, deadline=None)
@@ -73,7 +75,7 @@ def test_tensors_lose_nothing(data: Any, dtype: str, channels: int) -> None:
     values = np.moveaxis(stored, 0, 2)
     unit = values if dtype == "uint8" else (values / 65535).astype(np.float32)
     back = to_values(to_tensor(unit), np.dtype(dtype))
-    assert np.array_equal(stored_as(Pixels(back, np.dtype(dtype)), np.dtype(dtype)), values)
+    assert np.array_equal(to_stored_values(Pixels(back, np.dtype(dtype)), np.dtype(dtype)), values)
 
 
 def test_16_bit_in_color_as_png_with_imagecodecs_and_a_sentence_without(
@@ -84,10 +86,10 @@ def test_16_bit_in_color_as_png_with_imagecodecs_and_a_sentence_without(
     deep = Pixels((values / 65535).astype(np.float32), np.dtype(np.uint16))
     for channels in (2, 3, 4):
         write_pixels(Pixels(deep.values[..., :channels], deep.dtype), tmp_path / "x.png")
-        again = read_pixels(tmp_path / "x.png", Reading(channels))
-        assert np.array_equal(stored_as(again, again.dtype), values[..., :channels])
+        again = read_pixels(tmp_path / "x.png", DecodeSpec(channels))
+        assert np.array_equal(to_stored_values(again, again.dtype), values[..., :channels])
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    assert read_pixels(tmp_path / "x.png", Reading(4)).dtype == np.uint8
+    assert read_pixels(tmp_path / "x.png", DecodeSpec(4)).dtype == np.uint8
     with pytest.raises(CycleGANError, match=r"x\.png cannot be written: .*pip install 'cyclegan\[deep\]'"):
         write_pixels(deep, tmp_path / "x.png")
     write_pixels(deep, tmp_path / "x.tif")
@@ -100,12 +102,12 @@ def test_pages_and_planes_are_channels_if_there_are_as_many(tmp_path: Path) -> N
     tifffile.imwrite(tmp_path / "last.tif", np.moveaxis(stack, 0, 2))  # as tifffile guesses: pages of 16 x 5
     tifffile.imwrite(tmp_path / "planes.tif", stack, photometric="minisblack", planarconfig="separate")
     for name in ("pages", "last", "planes"):
-        read = read_pixels(tmp_path / f"{name}.tif", Reading(5))
-        assert np.array_equal(stored_as(read, np.dtype(np.uint16)), np.moveaxis(stack, 0, 2)), name
-    first = read_pixels(tmp_path / "pages.tif", Reading(1))
-    assert np.array_equal(stored_as(first, np.dtype(np.uint16))[..., 0], stack[0])
-    with pytest.raises(UnreadableImage, match=r"planes\.tif has 5 channels and not the 3 channels that are wanted"):
-        read_pixels(tmp_path / "planes.tif", Reading(3))
+        read = read_pixels(tmp_path / f"{name}.tif", DecodeSpec(5))
+        assert np.array_equal(to_stored_values(read, np.dtype(np.uint16)), np.moveaxis(stack, 0, 2)), name
+    first = read_pixels(tmp_path / "pages.tif", DecodeSpec(1))
+    assert np.array_equal(to_stored_values(first, np.dtype(np.uint16))[..., 0], stack[0])
+    with pytest.raises(UnreadableImage, match=r"planes\.tif has 5 channels, not the 3 channels expected"):
+        read_pixels(tmp_path / "planes.tif", DecodeSpec(3))
 
 
 def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -
     np.save(tmp_path / "first.npy", np.moveaxis(last, 2, 0))
     np.savez(tmp_path / "one.npz", picture=last)
     for name in ("first.npy", "one.npz"):
-        assert np.array_equal(read_pixels(tmp_path / name, Reading(5)).values, last)
+        assert np.array_equal(read_pixels(tmp_path / name, DecodeSpec(5)).values, last)
     assert read_header(tmp_path / "first.npy").size == (8, 6)
     np.savez(tmp_path / "two.npz", a=last, b=last)
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], object), allow_pickle=True)
@@ -124,17 +126,17 @@ def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -
     (tmp_path / "claims.npy").write_bytes(whole.replace(b"(5, 6, 8)", b"(5,6000000, 8)"))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:200])
     for name, part in (
-        ("two.npz", r"must hold one array, the image, and holds 2 \(a, b\)"),
+        ("two.npz", r"must contain one array, the image, but contains 2 \(a, b\)"),
         ("objects.npy", "Python objects"),
         ("complex.npy", "type complex128"),
-        ("nan.npy", "not between 0 and 1; say which are with --range-a"),
-        ("cut.npy", "ends before the picture does"),
+        ("nan.npy", "outside 0 to 1; set their range with --range-a"),
+        ("cut.npy", r"is damaged \(truncated\)"),
         ("claims.npy", "damaged|claims"),
         ("cut.npz", "damaged"),
-        ("first.npy", r"has the shape \(5, 6, 8\), without the 4 channels that are wanted"),
+        ("first.npy", r"has shape \(5, 6, 8\), without the 4 channels expected"),
     ):
         with pytest.raises(UnreadableImage, match=part) as error:
-            read_pixels(tmp_path / name, Reading(4 if name == "first.npy" else 5))
+            read_pixels(tmp_path / name, DecodeSpec(4 if name == "first.npy" else 5))
         assert str(error.value).startswith(f"{tmp_path / name} ") and "\n" not in str(error.value)
 
 
@@ -150,7 +152,7 @@ def test_deep_images_are_resized_exactly() -> None:
         return w / w.sum(1, keepdims=True)
 
     expected = np.einsum("ih,hwc,jw->ijc", weights(23, 11), values.astype(float), weights(31, 40)).clip(0, 1)
-    assert np.abs(resized(values, (40, 11)) - expected).max() < 1e-6
+    assert np.abs(resize(values, (40, 11)) - expected).max() < 1e-6
 
 
 def test_the_8_bit_way_is_pillows(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_the_8_bit_way_is_pillows(tmp_path: Path) -> None:
     config = configure("paper", **(TINY | {"data": "x", "flip": False}))
     for channels, mode in ((3, "RGB"), (1, "L")):
         expected = picture.convert(mode).resize((36, 36), Image.Resampling.BICUBIC)
-        values = prepared(tmp_path / "x.png", Reading(channels), config.data)
+        values = load_resized(tmp_path / "x.png", DecodeSpec(channels), config.data)
         assert values.dtype == np.uint8
         assert np.array_equal(values, np.atleast_3d(np.asarray(expected)))
 
@@ -168,15 +170,15 @@ def test_alpha_is_laid_on_the_background_or_is_a_channel(tmp_path: Path) -> None
     values = np.zeros((4, 6, 4), np.uint8)
     values[:, :3] = (10, 20, 30, 255)
     Image.fromarray(values).save(tmp_path / "x.png")
-    blue = read_pixels(tmp_path / "x.png", Reading(3, background="#0000ff"))
+    blue = read_pixels(tmp_path / "x.png", DecodeSpec(3, background="#0000ff"))
     assert blue.values[0, 0].tolist() == [10, 20, 30]
     assert blue.values[0, 5].tolist() == [0, 0, 255]
     assert blue.alpha is not None and np.array_equal(blue.alpha, values[..., 3])
-    assert np.array_equal(read_pixels(tmp_path / "x.png", Reading(4)).values, values)
-    assert read_pixels(tmp_path / "x.png", Reading(2)).values.shape == (4, 6, 2)
+    assert np.array_equal(read_pixels(tmp_path / "x.png", DecodeSpec(4)).values, values)
+    assert read_pixels(tmp_path / "x.png", DecodeSpec(2)).values.shape == (4, 6, 2)
     deep = values.astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "x.tif", deep, photometric="rgb", extrasamples=["unassalpha"])
-    on_blue = read_pixels(tmp_path / "x.tif", Reading(3, background="#0000ff"))
+    on_blue = read_pixels(tmp_path / "x.tif", DecodeSpec(3, background="#0000ff"))
     assert np.array_equal(np.round(on_blue.values * 255), blue.values)
 
 
@@ -186,7 +188,7 @@ def test_types_hold_the_range_of_results() -> None:
         ("uint16", (-1000, 2000), "int16"), ("uint16", (0, 1), "float32"), ("uint8", (-1e6, 1), "float32"),
         ("float64", (0, 4095), "float64"),
     ):  # fmt: skip
-        assert dtype_for(np.dtype(dtype), span) == wanted
+        assert output_dtype(np.dtype(dtype), span) == wanted
 
 
 def write_set(root: Path) -> Path:
@@ -220,10 +222,10 @@ def test_ranges_found_are_kept_and_identity_is_off(trained: tuple[Path, Path]) -
 def test_training_sees_the_low_bits(trained: tuple[Path, Path]) -> None:
     data, run = trained
     config = from_toml(run / "config.toml").data
-    values = prepared(data / "trainA" / "0.tif", Reading(1, (30000, 30199)), config)
+    values = load_resized(data / "trainA" / "0.tif", DecodeSpec(1, (30000, 30199)), config)
     assert values.dtype == np.float32
     assert values.std() > 0.2
-    assert cropped(values, config, random.Random(0)).shape == (32, 32, 1)
+    assert random_crop(values, config, random.Random(0)).shape == (32, 32, 1)
 
 
 def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -242,7 +244,7 @@ def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_pat
     again = tifffile.imread(data / "testA" / "8.tif")
     assert np.array_equal(there.translate(again), five)
     assert there.translate(torch.zeros(1, 16, 16)).shape == (5, 16, 16)
-    with pytest.raises(UsageError, match="No picture has 5 channels"):
+    with pytest.raises(UsageError, match="A Pillow image cannot have 5 channels"):
         there.translate(Image.fromarray(again))
     png = tmp_path / "gray.png"
     Image.fromarray(again).save(png)

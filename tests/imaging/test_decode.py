@@ -20,7 +20,10 @@ from PIL import Image, ImageCms
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging import source as sources
-from cyclegan.imaging.decode import UnreadableImage, check_header, read_image, to_image, to_tensor, write_image
+from cyclegan.imaging.decode import image_size, read_image
+from cyclegan.imaging.encode import write_image
+from cyclegan.imaging.image import to_image, to_tensor
+from cyclegan.imaging.source import UnreadableImage
 
 COLORS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
@@ -95,7 +98,7 @@ def test_pictures_stand_upright(tmp_path: Path, orientation: int, name: str) -> 
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         (tmp_path / name).write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
     assert np.array_equal(pixels(tmp_path / name), COLORS)
-    assert check_header(tmp_path / name) == upright.size
+    assert image_size(tmp_path / name) == upright.size
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -107,7 +110,7 @@ def test_jpegs_stand_upright(tmp_path: Path, orientation: int) -> None:
     corner.save(tmp_path / "x.jpg", exif=exif)
     bright = np.argwhere(pixels(tmp_path / "x.jpg", 1) > 128).mean(0)
     height, width = pixels(tmp_path / "x.jpg", 1).shape
-    assert check_header(tmp_path / "x.jpg") == (width, height) == ((16, 32) if orientation > 4 else (32, 16))
+    assert image_size(tmp_path / "x.jpg") == (width, height) == ((16, 32) if orientation > 4 else (32, 16))
     assert tuple(bright > (height / 2, width / 2)) == {
         1: (False, False), 2: (False, True), 3: (True, True), 4: (True, False),
         5: (False, False), 6: (False, True), 7: (True, True), 8: (True, False),
@@ -118,10 +121,10 @@ def test_a_header_is_read_without_decoding(tmp_path: Path) -> None:
     write_image(Image.fromarray(COLORS), tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(content[: content.index(b"IDAT") + 4])
-    assert check_header(tmp_path / "x.png") == (9, 6)
+    assert image_size(tmp_path / "x.png") == (9, 6)
     exif = b"Exif\0\0broken"
     Image.fromarray(COLORS).save(tmp_path / "exif.jpg", exif=exif)
-    assert check_header(tmp_path / "exif.jpg") == read_image(tmp_path / "exif.jpg").size == (9, 6)
+    assert image_size(tmp_path / "exif.jpg") == read_image(tmp_path / "exif.jpg").size == (9, 6)
 
 
 def test_gray_and_one_bit(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_16_bit_big_endian_and_color_tiffs(tmp_path: Path) -> None:
     assert np.array_equal(pixels(tmp_path / "big.tif", 1), COLORS[..., 0])
     tifffile.imwrite(tmp_path / "color.tif", deep, photometric="rgb")
     assert np.array_equal(pixels(tmp_path / "color.tif"), COLORS)
-    assert check_header(tmp_path / "color.tif") == (9, 6)
+    assert image_size(tmp_path / "color.tif") == (9, 6)
     tifffile.imwrite(tmp_path / "planes.tif", np.moveaxis(deep, -1, 0), photometric="rgb", planarconfig="separate")
     assert np.array_equal(pixels(tmp_path / "planes.tif"), COLORS)
 
@@ -227,7 +230,7 @@ def test_tiffs_of_other_depths_and_meanings(tmp_path: Path) -> None:
     for dtype in (np.float16, np.float64):
         tifffile.imwrite(file, np.ones((4, 5, 3), dtype), photometric="rgb")
         assert (pixels(file) == 255).all()
-        assert check_header(file) == (5, 4)
+        assert image_size(file) == (5, 4)
     tifffile.imwrite(file, np.full((4, 5, 4), (65_535, 0, 0, 0), np.uint16), photometric="separated")
     assert pixels(file)[0, 0].tolist() == [0, 255, 255]
     for values in (np.full((2, 2), np.nan, np.float32), np.full((2, 2), 70_000, np.uint32), np.ones((2, 2), complex)):
@@ -267,7 +270,7 @@ def test_floats_are_taken_from_0_to_1_and_others_refused(tmp_path: Path) -> None
     tifffile.imwrite(tmp_path / "float.tif", np.array([[0.0, 0.5, 1.0]], np.float32))
     assert pixels(tmp_path / "float.tif", 1).tolist() == [[0, 128, 255]]
     tifffile.imwrite(tmp_path / "hot.tif", np.array([[0.0, 300.0]], np.float32))
-    with pytest.raises(UnreadableImage, match=r"hot.tif .*not between 0 and 1"):
+    with pytest.raises(UnreadableImage, match=r"hot.tif .*has values outside 0 to 1"):
         read_image(tmp_path / "hot.tif")
 
 
@@ -317,7 +320,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     bomb, hollow = (claiming(side, png.getvalue()) for side in (60_000, 20_000))
     tifffile.imwrite(tif, np.full((64, 64), 9, np.uint16))
     contents = {
-        "text.jpg": (b"this is a text\n", "no image"),
+        "text.jpg": (b"this is a text\n", "not an image"),
         "empty.png": (b"", "is empty"),
         "half.png": (png.getvalue()[:900], "damaged"),
         "half.jpg": (jpg.getvalue()[:900], "damaged"),
@@ -325,7 +328,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "bomb.png": (bomb, "60000 x 60000 pixels"),
         "hollow.png": (hollow, "20000 x 20000 pixels"),
         "half-gray.tif": (tif.getvalue()[: len(tif.getvalue()) // 2], "damaged"),
-        "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image"),
+        "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "not an image"),
         "half.tif": (b"II*\x00\x08\x00\x00\x00\x01\x00", ""),
     }
     for name, (content, _) in contents.items():
@@ -335,7 +338,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     return {name: part for name, (_, part) in contents.items()} | {
         "folder.png": "a folder",
         "gone.png": "not exist",
-        "pipe.png": "no regular file",
+        "pipe.png": "not a regular file",
     }
 
 
@@ -356,7 +359,7 @@ def test_headers_of_bad_files_are_refused_in_the_same_words(tmp_path: Path) -> N
     names = set(bad_files(tmp_path)) - GOOD_HEADERS
     for name in names:
         with pytest.raises(UnreadableImage) as error:
-            check_header(tmp_path / name)
+            image_size(tmp_path / name)
         with pytest.raises(UnreadableImage) as again:
             read_image(tmp_path / name)
         assert str(error.value) == str(again.value)
@@ -368,7 +371,7 @@ def test_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     write_image(Image.fromarray(COLORS), tmp_path / "x.png")
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(UnreadableImage, match=r"x\.png may not be read; check its permissions\.$"):
+    with pytest.raises(UnreadableImage, match=r"x\.png cannot be read; check its permissions\.$"):
         read_image(tmp_path / "x.png")
 
 
@@ -380,10 +383,10 @@ def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
     monkeypatch.setattr(sources, "SUSPECT_PIXELS", 10)
     for name in ("x.png", "x.jpg", "x.tif"):
-        assert read_image(tmp_path / name).size == check_header(tmp_path / name) == (9, 6)
+        assert read_image(tmp_path / name).size == image_size(tmp_path / name) == (9, 6)
     assert Image.MAX_IMAGE_PIXELS == 10
-    monkeypatch.setattr(sources, "MOST_PIXELS", 20)
-    for read in (read_image, check_header):
+    monkeypatch.setattr(sources, "MAX_PIXELS", 20)
+    for read in (read_image, image_size):
         with pytest.raises(UnreadableImage, match=r"x\.png claims 9 x 6 pixels"):
             read(tmp_path / "x.png")
 
@@ -404,10 +407,11 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
             (tmp_path / f"{number}.{suffix}").write_bytes(content)
     script = """if True:
         import os, pathlib, sys
-        from cyclegan.imaging.decode import UnreadableImage, check_header, read_image
+        from cyclegan.imaging.source import UnreadableImage
+        from cyclegan.imaging.decode import image_size, read_image
         os.chdir(sys.argv[1])  # only now: the package may be found by a relative path
         for path in sorted(pathlib.Path().iterdir()):
-            for read in (check_header, read_image):
+            for read in (image_size, read_image):
                 try:
                     read(path)
                 except UnreadableImage as error:

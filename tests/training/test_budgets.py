@@ -13,7 +13,7 @@ from conftest import draw_images, tensors
 from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
-from cyclegan.imaging.decode import to_image
+from cyclegan.imaging.image import to_image
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.folder import lock_run

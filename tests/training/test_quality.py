@@ -15,7 +15,8 @@ from cyclegan.config.schema import Config
 from cyclegan.data.layouts import find_domains
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.report.report import write_report
-from cyclegan.imaging.decode import read_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics import patches
 from cyclegan.metrics.similarity import psnr
 from cyclegan.training.quality import Quality

@@ -25,7 +25,7 @@ def test_a_repeat_within_a_second_is_the_same_request(
             for _ in range(2):
                 signal.raise_signal(signal.SIGINT)
             assert stop.received == signal.SIGINT
-            assert capfd.readouterr().err.count("A second Ctrl-C ends at once, without saving.") == 1
+            assert capfd.readouterr().err.count("Press Ctrl-C again to quit at once without saving.") == 1
             time.sleep(0.4)
             signal.raise_signal(signal.SIGINT)
     finally:
@@ -35,7 +35,7 @@ def test_a_repeat_within_a_second_is_the_same_request(
 def test_a_repeat_is_awaited_before_nobody_listens_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "SAME_REQUEST", 0.3)
     before, start = signal.getsignal(signal.SIGTERM), time.monotonic()
-    with StopRequests(say=False) as stop:
+    with StopRequests(announce=False) as stop:
         signal.raise_signal(signal.SIGTERM)
     assert stop.received == signal.SIGTERM
     assert time.monotonic() - start >= 0.3
@@ -71,7 +71,7 @@ def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Pat
     assert process.returncode == 128 + signal.SIGTERM, err
     assert "Traceback" not in err
     assert err.count("Stopping after this step") == 1
-    assert err.count("01.png is no image") == 1
+    assert err.count("01.png is not an image") == 1
     assert err.count("1 unreadable image was left out.") == 1
     assert err.count(f"cyclegan resume {tmp_path / 'group'}") == 1
     assert checkpoint.latest_checkpoint(tmp_path / "group") is not None
@@ -86,4 +86,4 @@ def test_what_fails_on_one_process_alone_is_said_by_it_and_ends_all(damaged: Pat
     _, err = process.communicate(timeout=120)
     assert process.returncode not in (0, None)
     assert "Traceback" not in err
-    assert err.count("01.png is no image") == 1
+    assert err.count("01.png is not an image") == 1

@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from conftest import draw_images
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
-from cyclegan.data.datasets import Batches, UnpairedImages, cropped, prepared
+from cyclegan.data.datasets import Batches, UnpairedImages, load_resized, random_crop
 from cyclegan.data.layouts import find_domains
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import Reading, UnreadableImage
+from cyclegan.imaging.image import DecodeSpec
+from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import GAP, HEADING, sample_grid
@@ -184,7 +185,7 @@ def test_broken_images_are_named_left_out_and_counted(tiny: Callable[..., Config
     (copy / "trainB" / "half.png").write_bytes((copy / "trainB" / "00.png").read_bytes()[:300])
     listener = RecordingMonitor()
     train(tiny(data=copy, max_steps=20), monitors=[listener])
-    assert sum("00.png is no image" in m for m in listener.messages) == 1
+    assert sum("00.png is not an image" in m for m in listener.messages) == 1
     assert sum("half.png is damaged" in m for m in listener.messages) == 1
     assert listener.messages[-1] == "2 unreadable images were left out."
     for workers in (0, 1):
@@ -276,12 +277,14 @@ def test_preprocessing_policies(
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
     noise.save(tmp_path / "large.png")
     noise.resize((10, 15)).save(tmp_path / "small.png")
-    assert cropped(prepared(tmp_path / "large.png", Reading(), config), config, random.Random(0)).shape == (
+    assert random_crop(load_resized(tmp_path / "large.png", DecodeSpec(), config), config, random.Random(0)).shape == (
         *size[::-1],
         3,
     )
     if policy.endswith("crop"):
-        assert cropped(prepared(tmp_path / "small.png", Reading(1), config), config, random.Random(0)).shape == (
+        assert random_crop(
+            load_resized(tmp_path / "small.png", DecodeSpec(1), config), config, random.Random(0)
+        ).shape == (
             24,
             24,
             1,
@@ -292,7 +295,7 @@ def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
     pixels = np.zeros((24, 24, 3), np.uint8)
     pixels[0, 0] = 255
     config = tiny(preprocess="none").data
-    flipped = sum(cropped(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
+    flipped = sum(random_crop(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
     assert 160 < flipped < 240
 
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from conftest import TINY, run
 from cyclegan import Translator, UsageError
 from cyclegan.config.schema import Config
-from cyclegan.imaging.decode import read_image, to_image, to_tensor
+from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.image import to_image, to_tensor
 from cyclegan.networks import build_generator
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
@@ -98,7 +99,7 @@ def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None
 
 def test_a_device_that_is_not_there_is_said(trained: Path) -> None:
     for device in ("abacus", "cuda:9"):
-        with pytest.raises(UsageError, match="There is no device"):
+        with pytest.raises(UsageError, match="is not available on this machine"):
             Translator.load(trained, device=device)
 
 
@@ -151,7 +152,7 @@ def test_the_command_translates_a_folder_and_tells_what_it_could_not(trained: Pa
     (tmp_path / "in" / "bad.jpg").write_text("this is a text")
     result = run("translate", trained, tmp_path / "in", "-o", tmp_path / "out", "--side-by-side")
     assert result.returncode == 1
-    assert "bad.jpg is no image" in result.stderr
+    assert "bad.jpg is not an image" in result.stderr
     assert "1 of 2 images translated" in result.stdout
     assert "Traceback" not in result.stderr
     pair = read_image(tmp_path / "out" / "good.png")
@@ -180,5 +181,5 @@ def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: P
     for channels in (2, 5):
         with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* cannot be translated"):
             translator.translate(np.zeros((8, 8, channels), np.uint8))
-    with pytest.raises(UsageError, match="There is no device 'meta'"):
+    with pytest.raises(UsageError, match="The device 'meta' is not available"):
         Translator.load(trained, device="meta")

@@ -51,7 +51,7 @@ def check(arguments: list[str]) -> None:
     from cyclegan.data.check.console import show_check, watch_looks
     from cyclegan.data.check.contact_sheet import contact_sheet
     from cyclegan.data.select import find_data
-    from cyclegan.imaging.decode import write_image
+    from cyclegan.imaging.encode import write_image
 
     check = check_data(config, find_data(config), words, workers=options.workers, watch=watch_looks)
     if options.json:

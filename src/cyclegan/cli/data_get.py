@@ -107,7 +107,7 @@ def list_(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cyclegan.data.get.catalogue import ENTRIES, in_words
+    from cyclegan.data.get.catalogue import ENTRIES, format_size
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("name", no_wrap=True)
@@ -115,7 +115,7 @@ def list_(arguments: list[str]) -> None:
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("terms")
     for entry in ENTRIES:
-        size = in_words(entry.size) if entry.size else "ask for it" if entry.ask else "built in"
+        size = format_size(entry.size) if entry.size else "ask for it" if entry.ask else "built in"
         table.add_row(entry.name, entry.shows, size, entry.terms)
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -161,13 +161,13 @@ class ProgressWatch:
 
     def advance(self, done: int, total: int | None) -> None:
         """Move the bar, or write a line if the last one is long enough ago."""
-        from cyclegan.data.get.catalogue import in_words
+        from cyclegan.data.get.catalogue import format_size
 
         self.bar.update(self.task, completed=done, total=total)
         if self.bar.disable and time.monotonic() - self.said_at >= PLAIN_SECONDS:
             self.said_at = time.monotonic()
-            of_total = f" of {in_words(total)}" if total else ""
-            print(f"{self.what} {self.name}: {in_words(done)}{of_total}", file=sys.stderr)
+            of_total = f" of {format_size(total)}" if total else ""
+            print(f"{self.what} {self.name}: {format_size(done)}{of_total}", file=sys.stderr)
 
     def say(self, text: str) -> None:
         """Print above the bar."""

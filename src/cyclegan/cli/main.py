@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from cyclegan.cli.options import call, is_first_process
-from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
+from cyclegan.errors import CycleGANError, UsageError, describe_os_error
 
 HELP = """\
 usage: cyclegan COMMAND ...
@@ -73,7 +73,7 @@ def main() -> NoReturn:
     except CycleGANError as error:
         raise SystemExit(_said(error)) from None
     except OSError as error:  # what no room expected, such as a folder that may not be read
-        print(f"cyclegan: {in_one_sentence(error)}", file=sys.stderr)
+        print(f"cyclegan: {describe_os_error(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("cyclegan: stopped.", file=sys.stderr)

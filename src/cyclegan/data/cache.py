@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock
 
 from cyclegan.system.atomic import staged_file
-from cyclegan.system.machine import free_memory, user_folder
+from cyclegan.system.machine import free_memory, user_cache_dir
 
 Array = np.ndarray[Any, Any]
 
@@ -153,7 +153,7 @@ class ArrayCache:
 
 
 @contextmanager
-def opened(kind: Literal["memory", "disk", "off"], limit: int, name: str) -> Iterator[ArrayCache | None]:
+def open_cache(kind: Literal["memory", "disk", "off"], limit: int, name: str) -> Iterator[ArrayCache | None]:
     """A cache of at most `limit` bytes; None if it is off.
 
     In memory it takes at most a quarter of what is free. Processes that give the same name share it, and the first of
@@ -162,7 +162,7 @@ def opened(kind: Literal["memory", "disk", "off"], limit: int, name: str) -> Ite
     if kind == "off":
         yield None
     elif kind == "disk":
-        yield ArrayCache(user_folder() / "arrays", limit)
+        yield ArrayCache(user_cache_dir() / "arrays", limit)
     else:
         limit = min(limit, free_memory() // 4)
         root = _place_for(limit)

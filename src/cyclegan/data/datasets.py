@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan._version import __version__
 from cyclegan.config.schema import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
-from cyclegan.data.layouts import Domain
+from cyclegan.data.layouts import SplitFiles
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import DEEP_PNG, Half, Source, UnreadableImage, read_pixels, read_stored
-from cyclegan.imaging.image import Reading, resized, to_tensor
-from cyclegan.imaging.value_range import Range, parse_range, span_of
-from cyclegan.system.machine import processors
+from cyclegan.imaging.decode import HAS_DEEP_PNG, read_pixels, read_stored
+from cyclegan.imaging.image import DecodeSpec, resize, to_tensor
+from cyclegan.imaging.source import Half, Source, UnreadableImage
+from cyclegan.imaging.value_range import Range, fixed_range, parse_range
+from cyclegan.system.machine import cpu_count
 
 
 class Place(NamedTuple):
@@ -39,11 +40,11 @@ class Place(NamedTuple):
     b: int
 
 
-def readings(config: DataConfig) -> dict[str, Reading]:
+def decode_specs(config: DataConfig) -> dict[str, DecodeSpec]:
     """How images of "A" and of "B" are read. Percentiles must have become numbers before."""
     return {
-        "A": Reading(config.channels_a, span_of(config.range_a), config.background),
-        "B": Reading(config.channels_b, span_of(config.range_b), config.background),
+        "A": DecodeSpec(config.channels_a, fixed_range(config.range_a), config.background),
+        "B": DecodeSpec(config.channels_b, fixed_range(config.range_b), config.background),
     }
 
 
@@ -71,14 +72,14 @@ class UnpairedImages(Dataset[LoadedBatch]):
     error. Decoded images are kept in `cache`.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
+    def __init__(self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
         self.rows: dict[str, list[tuple[Source, ...]]] = {
             "A": [(path,) for path in self.a],
             "B": [(path,) for path in self.b],
         }
         self.config = config
-        self.readings = readings(config)
+        self.readings = decode_specs(config)
         self.seed = seed
         self.cache = cache
 
@@ -104,14 +105,14 @@ class UnpairedImages(Dataset[LoadedBatch]):
             except CycleGANError as error:
                 return LoadedBatch(error=error)
             draw = random.Random(f"{domain} {self.seed} {place.epoch} {place.position}")
-            images[domain] = to_tensor(cropped(pixels, self.config, draw))
+            images[domain] = to_tensor(random_crop(pixels, self.config, draw))
         return LoadedBatch(images, unreadable, self.cache_problem())
 
     def _readable(
         self,
         rows: Sequence[tuple[Source, ...]],
         first: int,
-        readings: tuple[Reading, ...],
+        readings: tuple[DecodeSpec, ...],
         unreadable: dict[str, str],
     ) -> list[Array]:
         """The pixels of a row of files, each by its reading: row number `first`, or the next that can be read."""
@@ -127,27 +128,27 @@ class UnpairedImages(Dataset[LoadedBatch]):
                 unreadable[str(row[0])] = str(error)
         raise UsageError(f"None of the {len(rows)} images beside {rows[first][0]} can be read. The first: {said}")
 
-    def _pixels(self, source: Source, reading: Reading) -> Array:
-        """As `prepared`, from the cache where there is one."""
+    def _pixels(self, source: Source, reading: DecodeSpec) -> Array:
+        """As `load_resized`, from the cache where there is one."""
         if self.cache is None:
-            return prepared(source, reading, self.config)
+            return load_resized(source, reading, self.config)
         try:
             identity = _identity(source, reading, self.config)
         except OSError:  # there is no such file; let it be said as without a cache
-            return prepared(source, reading, self.config)
-        return self.cache.array(identity, lambda: prepared(source, reading, self.config))
+            return load_resized(source, reading, self.config)
+        return self.cache.array(identity, lambda: load_resized(source, reading, self.config))
 
-    def images(self) -> list[tuple[Source, Reading]]:
+    def images(self) -> list[tuple[Source, DecodeSpec]]:
         """All files to be read, each with how it is read."""
         sides = (self.a, self.readings["A"]), (self.b, self.readings["B"])
         return list(dict.fromkeys((source, reading) for files, reading in sides for source in files))
 
-    def preload(self, images: Sequence[tuple[Source, Reading]]) -> Iterator[int]:
+    def preload(self, images: Sequence[tuple[Source, DecodeSpec]]) -> Iterator[int]:
         """Decode images into the cache on all processors, and yield the bytes that each takes; unreadable ones take 0.
 
         It ends when the cache takes no more. Raises `UnreadableImage` with ``config.strict``.
         """
-        pool = ThreadPoolExecutor(processors())  # decoding and resizing need no interpreter
+        pool = ThreadPoolExecutor(cpu_count())  # decoding and resizing need no interpreter
         try:
             for size in pool.map(self._size, images):
                 yield size
@@ -156,7 +157,7 @@ class UnpairedImages(Dataset[LoadedBatch]):
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _size(self, image: tuple[Source, Reading]) -> int:
+    def _size(self, image: tuple[Source, DecodeSpec]) -> int:
         try:
             return self._pixels(*image).nbytes
         except UnreadableImage:
@@ -176,7 +177,7 @@ class PairedImages(UnpairedImages):
     `files` are paired. If one image of a pair cannot be read, both are left out, and one is named.
     """
 
-    def __init__(self, files: Domain, config: DataConfig, seed: int, cache: ArrayCache | None = None):
+    def __init__(self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         super().__init__(files, config, seed, cache)
         # A picture that is its own partner is read once.
         self.pairs = [(a, b) if a != b else (a,) for a, b in zip(self.a, self.b, strict=True)]
@@ -194,7 +195,7 @@ class PairedImages(UnpairedImages):
         except CycleGANError as error:
             return LoadedBatch(error=error)
         a, b = (
-            to_tensor(cropped(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
+            to_tensor(random_crop(each, self.config, random.Random(f"AB {self.seed} {place.epoch} {place.position}")))
             for each in (pixels[0], pixels[-1])
         )
         return LoadedBatch({"A": a, "B": b}, unreadable, self.cache_problem())
@@ -205,22 +206,22 @@ def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def prepared(source: Source, reading: Reading, config: DataConfig) -> Array:
+def load_resized(source: Source, reading: DecodeSpec, config: DataConfig) -> Array:
     """The values (H, W, C) of an image at training size: all of its preparation that is not random [R].
 
     Raises `UnreadableImage`.
     """
     draft = config.draft and config.preprocess == "resize_and_crop"
-    pixels = read_pixels(source, reading, at_least=2 * config.load_size if draft else None)
-    return resized(pixels.values, training_size(pixels.size, config))
+    pixels = read_pixels(source, reading, min_side=2 * config.load_size if draft else None)
+    return resize(pixels.values, training_size(pixels.size, config))
 
 
-def _identity(source: Source, reading: Reading, config: DataConfig) -> str:
-    """All that `prepared` depends on: the file as it is now, the settings, the programs. Raises `OSError`."""
+def _identity(source: Source, reading: DecodeSpec, config: DataConfig) -> str:
+    """All that `load_resized` depends on: the file as it is now, the settings, the programs. Raises `OSError`."""
     path, side = (source.path, source.side) if isinstance(source, Half) else (source, "whole")
     file = path.stat()
     settings = config.preprocess, config.load_size, config.crop_size, config.draft
-    programs = __version__, PIL.__version__, DEEP_PNG
+    programs = __version__, PIL.__version__, HAS_DEEP_PNG
     place = os.path.abspath(path)  # noqa: PTH100  (a link stays itself)
     return repr((place, side, file.st_size, file.st_mtime_ns, *reading, *settings, *programs))
 
@@ -247,7 +248,7 @@ def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
     return width, height
 
 
-def cropped(values: Array, config: DataConfig, draw: random.Random) -> Array:
+def random_crop(values: Array, config: DataConfig, draw: random.Random) -> Array:
     """A view of prepared values (H, W, C): `draw` decides where the crop is, and whether it is mirrored."""
     if config.preprocess.endswith("crop"):
         height, width = values.shape[:2]
@@ -319,7 +320,7 @@ SAMPLES = 2**22  # values of a domain that percentiles are found from, as many o
 LEAST = 1024  # values of each image
 
 
-def with_found_ranges(data: DataConfig, train: Domain) -> tuple[DataConfig, list[str]]:
+def resolve_percentile_ranges(data: DataConfig, train: SplitFiles) -> tuple[DataConfig, list[str]]:
     """The settings with percentiles made numbers by the training images, and a sentence for each.
 
     Unreadable images are passed over. Raises `UsageError` when there is no range.

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import IMAGE_SUFFIXES, Half, Source, UnreadableImage, check_header
+from cyclegan.imaging.decode import image_size
+from cyclegan.imaging.encode import IMAGE_SUFFIXES
+from cyclegan.imaging.source import Half, Source, UnreadableImage
 
 NAMES = "names.txt"  # in a data set's folder: what A and B are called, a line each
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 
 
 @dataclass(frozen=True)
-class Domain:
+class SplitFiles:
     """The images of both domains in one split, empty where there is none, and the folders they were found in.
 
     If they are `paired`, images of the same number belong together.
@@ -28,17 +30,17 @@ class Domain:
     roots: tuple[Path | None, Path | None] = (None, None)
     paired: bool = False
 
-    def turned(self) -> "Domain":
+    def swapped(self) -> "SplitFiles":
         """The same images with A and B exchanged."""
-        return Domain(self.b, self.a, self.roots[::-1], self.paired)
+        return SplitFiles(self.b, self.a, self.roots[::-1], self.paired)
 
 
 @dataclass(frozen=True)
-class Domains:
+class DataFiles:
     """A data set: images to train on, images to test on, and what the domains are called."""
 
-    train: Domain
-    test: Domain
+    train: SplitFiles
+    test: SplitFiles
     names: tuple[str, str] = ("A", "B")
 
 
@@ -63,7 +65,7 @@ def find_images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[P
 
 def find_domains(
     data: Path | None = None, a: Path | None = None, b: Path | None = None, kinds: frozenset[str] = IMAGE_SUFFIXES
-) -> Domains:
+) -> DataFiles:
     """The images of a data set, given as one folder `data` or as two folders `a` and `b`.
 
     One folder holds trainA and trainB, or train/A and train/B, or just A and B; test images are in testA and testB
@@ -81,10 +83,10 @@ def find_domains(
         _require_folder(folder)
     if a.samefile(b):
         raise UsageError(f"--a and --b are the same folder, {a}; give two different ones.")
-    return Domains(_some_images(a, b, kinds), Domain(), (a.resolve().name, b.resolve().name))
+    return DataFiles(_some_images(a, b, kinds), SplitFiles(), (a.resolve().name, b.resolve().name))
 
 
-def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> Domains:
+def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> DataFiles:
     """The images of a data set of pairs.
 
     They stand in two folders, as `find_domains` knows them, under equal names; or in one, two in each file, A at the
@@ -95,11 +97,11 @@ def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None =
         found = find_domains(data, a, b)
         _require_partners(found.train)
         return replace(found, train=_matched(found.train), test=_matched(found.test))
-    train, test = (Domain(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
-    return Domains(train, test, domain_names(data))
+    train, test = (SplitFiles(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
+    return DataFiles(train, test, domain_names(data))
 
 
-def find_pictures(folder: Path | None) -> Domains:
+def find_single_images(folder: Path | None) -> DataFiles:
     """One folder of pictures, as pairs of a picture with itself: A is seen in gray, and B in color.
 
     They are in trainA (or as `find_domains` finds A), in "train", or in the folder itself; those to test on are in
@@ -108,10 +110,10 @@ def find_pictures(folder: Path | None) -> Domains:
     if folder is None:
         raise UsageError("No data was given; give one folder of color pictures.")
     train, test = _splits(folder, "A")
-    return Domains(Domain(train, train, paired=True), Domain(test, test, paired=True), ("gray", "color"))
+    return DataFiles(SplitFiles(train, train, paired=True), SplitFiles(test, test, paired=True), ("gray", "color"))
 
 
-def paired_by_name(domain: Domain) -> list[tuple[Source, Source]]:
+def paired_by_name(domain: SplitFiles) -> list[tuple[Source, Source]]:
     """Pairs of A and B of one name below their folders, suffixes aside; none if any is double or has no partner.
 
     Names that agree by chance only are no truth, so it is all or nothing.
@@ -126,13 +128,13 @@ def paired_by_name(domain: Domain) -> list[tuple[Source, Source]]:
     return [(a[name], b[name]) for name in a]
 
 
-def require_equal_sizes(domain: Domain) -> None:
+def require_equal_sizes(domain: SplitFiles) -> None:
     """Raise `UsageError` for the first pair whose images have unequal sizes; unreadable ones are passed over."""
     for a, b in paired_by_name(domain):
         try:
             if isinstance(a, Half):
                 _require_even_width(a.path)
-            elif a != b and (size_a := check_header(a)) != (size_b := check_header(b)):
+            elif a != b and (size_a := image_size(a)) != (size_b := image_size(b)):
                 sizes = " and ".join(f"{width}x{height}" for width, height in (size_a, size_b))
                 raise UsageError(f"{a} and {b} are a pair of unequal sizes, {sizes}; bring both to the same size.")
         except UnreadableImage:
@@ -140,7 +142,7 @@ def require_equal_sizes(domain: Domain) -> None:
 
 
 def _require_even_width(path: Path) -> None:
-    width, _ = check_header(path)
+    width, _ = image_size(path)
     if width % 2:
         raise UsageError(
             f"{path} is {width} pixels wide, which cannot be halved; a file holds A at the left and B at the right. "
@@ -148,15 +150,17 @@ def _require_even_width(path: Path) -> None:
         )
 
 
-def _matched(domain: Domain) -> Domain:
+def _matched(domain: SplitFiles) -> SplitFiles:
     """The same images in pairs, or as they are if they make none."""
     pairs = paired_by_name(domain)
     return (
-        Domain(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), domain.roots, paired=True) if pairs else domain
+        SplitFiles(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), domain.roots, paired=True)
+        if pairs
+        else domain
     )
 
 
-def _require_partners(domain: Domain) -> None:
+def _require_partners(domain: SplitFiles) -> None:
     alone = without_partner(domain)
     if not any(alone):
         return
@@ -169,7 +173,7 @@ def _require_partners(domain: Domain) -> None:
     )
 
 
-def without_partner(domain: Domain) -> tuple[list[Source], list[Source]]:
+def without_partner(domain: SplitFiles) -> tuple[list[Source], list[Source]]:
     """Images of A and of B whose name does not occur exactly once on either side."""
     names = _names(domain)
     counts = [Counter(each) for each in names]
@@ -180,7 +184,7 @@ def without_partner(domain: Domain) -> tuple[list[Source], list[Source]]:
     return a, b
 
 
-def _names(domain: Domain) -> list[list[Path]]:
+def _names(domain: SplitFiles) -> list[list[Path]]:
     """What images are called below their folders, without suffix."""
     return [
         [
@@ -212,7 +216,7 @@ def _splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tu
     return _images(train), find_images(test) if test else ()
 
 
-def _domains_below(data: Path, kinds: frozenset[str]) -> Domains:
+def _domains_below(data: Path, kinds: frozenset[str]) -> DataFiles:
     _require_folder(data)
     a, b = (_split(data, "train", domain) or _sub(data, domain) for domain in "AB")
     if a is None and b is None:
@@ -227,7 +231,7 @@ def _domains_below(data: Path, kinds: frozenset[str]) -> Domains:
         assert there is not None
         raise UsageError(f"{there} has no {there.name[:-1]}{missing} beside it; both domains are needed to train.")
     test_a, test_b = (_split(data, "test", domain) for domain in "AB")
-    return Domains(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), domain_names(data))
+    return DataFiles(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), domain_names(data))
 
 
 def domain_names(data: Path) -> tuple[str, str]:
@@ -273,13 +277,13 @@ def _require_folder(folder: Path) -> None:
         raise UsageError(f"{folder} may not be read; check its permissions.")
 
 
-def _any_images(a: Path | None, b: Path | None, kinds: frozenset[str]) -> Domain:
-    return Domain(find_images(a, kinds) if a else (), find_images(b, kinds) if b else (), (a, b))
+def _any_images(a: Path | None, b: Path | None, kinds: frozenset[str]) -> SplitFiles:
+    return SplitFiles(find_images(a, kinds) if a else (), find_images(b, kinds) if b else (), (a, b))
 
 
-def _some_images(a: Path, b: Path, kinds: frozenset[str]) -> Domain:
+def _some_images(a: Path, b: Path, kinds: frozenset[str]) -> SplitFiles:
     """The images of two folders. Raises `UsageError` if there is none in one of them."""
-    return Domain(_images(a, kinds), _images(b, kinds), (a, b))
+    return SplitFiles(_images(a, kinds), _images(b, kinds), (a, b))
 
 
 def _images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from cyclegan.config.schema import Config
-from cyclegan.data.layouts import Domains
+from cyclegan.data.layouts import DataFiles
 from cyclegan.diagnosis.checks import run_checks
 from cyclegan.diagnosis.evidence import Evidence, collect_evidence, weight_rms
 from cyclegan.diagnosis.samples import HELD_OUT_IN_TRAINING, initial_weight_rms, read_samples
@@ -19,7 +19,7 @@ class Diagnostics:
     Issues found only once are often transient: early in training, discriminators win for a while.
     """
 
-    def __init__(self, config: Config, domains: Domains):
+    def __init__(self, config: Config, domains: DataFiles):
         self.config, self.domains = config, domains
         self.samples = read_samples(config, domains, HELD_OUT_IN_TRAINING)
         self.layout = layout_agreement(self.samples.train["A"], self.samples.train["B"]) if self.samples else None

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 
 from cyclegan.config.schema import Config
-from cyclegan.data.datasets import readings
-from cyclegan.data.layouts import Domain, Domains, paired_by_name
-from cyclegan.data.samples import fixed_images, spread
+from cyclegan.data.datasets import decode_specs
+from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
+from cyclegan.data.samples import load_fixed_images, strided
 from cyclegan.diagnosis.evidence import Samples, weight_rms
-from cyclegan.imaging.decode import Source
+from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Batch
 from cyclegan.methods.registry import build_method
 
@@ -24,7 +24,7 @@ def initial_weight_rms(config: Config) -> float:
         return weight_rms(build_method(config, seed=0))
 
 
-def read_samples(config: Config, domains: Domains, held_out: int) -> Samples | None:
+def read_samples(config: Config, domains: DataFiles, held_out: int) -> Samples | None:
     """Images of both domains to look at, `held_out` of them to translate; None when none can be read."""
     train, test = (_batch(config, d, n) for d, n in ((domains.train, TRAIN), (domains.test, held_out)))
     if not train:
@@ -34,7 +34,7 @@ def read_samples(config: Config, domains: Domains, held_out: int) -> Samples | N
     return Samples(train, few, unseen=bool(test), pairs=pairs)
 
 
-def _batch(config: Config, domain: Domain, count: int) -> Batch:
+def _batch(config: Config, domain: SplitFiles, count: int) -> Batch:
     """Images of both domains, equally many, in pairs where there are any; empty without images."""
     columns = list(_columns(config, domain, count))
     if len(columns) < 2:
@@ -43,11 +43,11 @@ def _batch(config: Config, domain: Domain, count: int) -> Batch:
     return {name: images[:fewest] for name, images in zip("AB", columns, strict=True)}
 
 
-def _columns(config: Config, domain: Domain, count: int) -> Iterator[torch.Tensor]:
-    ways, size = readings(config.data), config.data.crop_size
+def _columns(config: Config, domain: SplitFiles, count: int) -> Iterator[torch.Tensor]:
+    ways, size = decode_specs(config.data), config.data.crop_size
     pairs: list[tuple[Source, ...]] = [*paired_by_name(domain)]
     if pairs:
-        yield from fixed_images(spread(pairs, count), count, size, [ways["A"], ways["B"]])
+        yield from load_fixed_images(strided(pairs, count), count, size, [ways["A"], ways["B"]])
         return
     for files, way in ((domain.a, ways["A"]), (domain.b, ways["B"])):
-        yield from fixed_images(spread([(path,) for path in files], count), count, size, [way])
+        yield from load_fixed_images(strided([(path,) for path in files], count), count, size, [way])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.datasets import readings
+from cyclegan.data.datasets import decode_specs
 from cyclegan.data.select import find_data, is_paired
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.test_sets import Sets, gather, thumb, turned
@@ -127,7 +127,7 @@ def evaluate(
     measured = []
     for direction in read_directions(config):
         view = domains if direction == "AtoB" else turned(domains)
-        ways = [readings(config.data)[domain] for domain in direction.split("to")]
+        ways = [decode_specs(config.data)[domain] for domain in direction.split("to")]
         sets = gather(view, paired, ways, size or trained_at, most)
         known = know(sets, method_class(config.loss.method), judges)
         for folder in checkpoints(run, checkpoint, every):

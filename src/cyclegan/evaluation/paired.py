@@ -7,8 +7,9 @@ import numpy as np
 
 from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError
-from cyclegan.imaging.decode import Source, UnreadableImage, read_pixels
-from cyclegan.imaging.image import Array, Pixels, Reading, in_channels, to_tensor
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, to_tensor
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.metrics.intervals import bootstrap_interval
 from cyclegan.metrics.similarity import psnr, ssim
 from cyclegan.translation.translator import Translator
@@ -78,7 +79,7 @@ def _scores(translator: Translator, pairs: Sequence[tuple[Source, Source]], size
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)
-        made, true = to_tensor(after.values), to_tensor(truth.resized(after.size).values)
+        made, true = to_tensor(after.values), to_tensor(truth.resize(after.size).values)
         untranslated = to_tensor(_alike(before.values, translator.out_channels))
         yield Score(
             source, target, psnr(made, true), ssim(made, true), psnr(untranslated, true), ssim(untranslated, true)
@@ -91,11 +92,11 @@ def _alike(values: Array, channels: int) -> Array:
         return values
     unit = values / np.float32(255) if values.dtype == np.uint8 else values
     if {values.shape[2], channels} == {1, 3}:
-        return in_channels(unit, False, Reading(channels))[0]
+        return convert_channels(unit, False, DecodeSpec(channels))[0]
     return np.repeat(unit.mean(2, keepdims=True), channels, 2)
 
 
 def before_and_after(translator: Translator, image: Pixels, size: int | None) -> tuple[Pixels, Pixels]:
     """What the generator sees of an image, and its translation, both with a shorter side of at most `size` pixels."""
     after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
-    return translator.seen(image.resized(after.size)), after
+    return translator.seen(image.resize(after.size)), after

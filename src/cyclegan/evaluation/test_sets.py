@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan.data.layouts import Domains, paired_by_name
-from cyclegan.data.samples import evenly
+from cyclegan.data.layouts import DataFiles, paired_by_name
+from cyclegan.data.samples import evenly_spaced
 from cyclegan.errors import CycleGANError
-from cyclegan.imaging.decode import Source, UnreadableImage, read_pixels
-from cyclegan.imaging.image import Reading, fitted, to_tensor
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, fingerprints
+from cyclegan.imaging.source import Source, UnreadableImage
 
 MOST_TRAINING = 1000  # training images among which copies are looked for
 
@@ -30,7 +31,7 @@ class Sets:
     notes: tuple[str, ...]
 
 
-def gather(domains: Domains, paired: bool, ways: Sequence[Reading], size: int, most: int) -> Sets:
+def gather(domains: DataFiles, paired: bool, ways: Sequence[DecodeSpec], size: int, most: int) -> Sets:
     """Read what a direction from A to B needs, at most so many images of each kind, scaled and cut to `size` squares.
 
     Without test images those of the training are taken, and the notes say so; they are pairs if the method is one for
@@ -43,7 +44,7 @@ def gather(domains: Domains, paired: bool, ways: Sequence[Reading], size: int, m
     inputs = test if test.a else train
     pairs = paired_by_name(inputs) if test.a or paired else []
     rows: list[tuple[Source, ...]] = [*pairs] if pairs else [(path,) for path in inputs.a]
-    chosen = [rows[i] for i in evenly(len(rows), most)]
+    chosen = [rows[i] for i in evenly_spaced(len(rows), most)]
     if len(chosen) < len(rows):
         notes.append(f"Measured on {len(chosen)} of {len(rows)} images, evenly chosen.")
     read, names = _read_rows(chosen, ways, size)
@@ -63,17 +64,17 @@ def gather(domains: Domains, paired: bool, ways: Sequence[Reading], size: int, m
     return Sets(read[0], names, read[1] if pairs else None, target, other, known, tuple(notes))
 
 
-def turned(domains: Domains) -> Domains:
+def turned(domains: DataFiles) -> DataFiles:
     """The same data for the direction from B to A."""
-    return Domains(domains.train.turned(), domains.test.turned(), domains.names[::-1])
+    return DataFiles(domains.train.swapped(), domains.test.swapped(), domains.names[::-1])
 
 
 def _some(files: Sequence[Source], most: int) -> list[Source]:
-    return [files[i] for i in evenly(len(files), most)]
+    return [files[i] for i in evenly_spaced(len(files), most)]
 
 
 def _read_rows(
-    rows: Sequence[tuple[Source, ...]], ways: Sequence[Reading], size: int
+    rows: Sequence[tuple[Source, ...]], ways: Sequence[DecodeSpec], size: int
 ) -> tuple[list[Tensor], tuple[str, ...]]:
     """Each column as a batch, of the rows that can be read whole, and what those are called."""
     read, names = [], []
@@ -86,12 +87,12 @@ def _read_rows(
     return [torch.stack(column) for column in zip(*read, strict=True)], tuple(names)
 
 
-def _read(files: Sequence[Source], way: Reading, size: int) -> Tensor:
+def _read(files: Sequence[Source], way: DecodeSpec, size: int) -> Tensor:
     found = list(_tensors(files, way, size))
     return torch.stack(found) if found else torch.empty(0)
 
 
-def _tensors(files: Sequence[Source], way: Reading, size: int) -> Iterable[Tensor]:
+def _tensors(files: Sequence[Source], way: DecodeSpec, size: int) -> Iterable[Tensor]:
     for path in files:
         try:
             yield _square(path, way, size)
@@ -99,8 +100,8 @@ def _tensors(files: Sequence[Source], way: Reading, size: int) -> Iterable[Tenso
             continue
 
 
-def _square(path: Source, way: Reading, size: int) -> Tensor:
-    return to_tensor(fitted(read_pixels(path, way).values, size))
+def _square(path: Source, way: DecodeSpec, size: int) -> Tensor:
+    return to_tensor(resize_and_center_crop(read_pixels(path, way).values, size))
 
 
 def thumb(image: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:

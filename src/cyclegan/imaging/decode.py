@@ -1,4 +1,4 @@
-"""One image: from a file to pixels, whatever the file holds."""
+"""Decoding one image file of any supported format to pixels."""
 
 import io
 import logging
@@ -20,33 +20,33 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from cyclegan.imaging.encode import IMAGE_SUFFIXES, write_image, write_pixels
 from cyclegan.imaging.image import (
     COLOR,
     MODES,
     UINT8,
     Array,
+    DecodeSpec,
     Pixels,
-    Reading,
     Stored,
-    shown,
-    to_image,
     to_pixels,
-    to_tensor,
+    to_uint8_image,
 )
-from cyclegan.imaging.npy import decode_array, header_of_array, is_array
-from cyclegan.imaging.source import Half, Header, Source, Unfit, UnreadableImage, opened, require_sane, wanted
-from cyclegan.imaging.tiff import TURNS, decode_tiff, header_of_tiff, is_tiff, turned
+from cyclegan.imaging.npy import decode_array, is_array, read_array_header
+from cyclegan.imaging.source import (
+    Half,
+    Header,
+    Source,
+    UnreadableImage,
+    UnsupportedImage,
+    expected_channels,
+    open_image,
+    path_of,
+    require_plausible_size,
+)
+from cyclegan.imaging.tiff import TRANSPOSES, apply_orientation, decode_tiff, is_tiff, read_tiff_header
 from cyclegan.imaging.value_range import parse_color
 
-__all__ = [
-    "COLOR", "DEEP_PNG", "IMAGE_SUFFIXES", "Half", "Header", "Pixels", "Reading", "Source", "UnreadableImage",
-    "check_header", "in_eight_bits", "pixels_of", "preview", "read_header", "read_image", "read_pixels", "read_stored",
-    "shown", "to_image", "to_tensor", "write_image", "write_pixels",
-]  # fmt: skip
-
-# Named here and not looked up by `Image.open`: some of Pillow's other decoders start programs of their own, and its
-# limit of pixels is one for the whole process.
+# `Image.open` is not used: some of Pillow's other decoders start external programs, and its pixel limit is global.
 _DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"\xff\xd8\xff": JpegImageFile,
     b"\x89PNG": PngImageFile,
@@ -54,124 +54,123 @@ _DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"BM": BmpImageFile,
     b"GIF8": GifImageFile,
 }
-DEEP_PNG = find_spec("imagecodecs") is not None  # whether PNG of 16 bit in color is read in full depth
-_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+HAS_DEEP_PNG = find_spec("imagecodecs") is not None  # PNG color of 16 bits is read in full depth
+_ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
-# What decoders murmur about odd metadata is not for the terminal. Filtered once, since `catch_warnings` is not safe
-# among threads; Pillow's warning of decompression bombs, no UserWarning, stays for others to hear.
+# Decoders' warnings about odd metadata are silenced here, once, since `catch_warnings` is not thread-safe. Pillow's
+# DecompressionBombWarning is not a UserWarning, so it still reaches callers.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-def read_pixels(source: Source, reading: Reading = COLOR, *, at_least: int | None = None) -> Pixels:
-    """Decode a file, or half of one, in the channels and the range that are wanted, upright by its EXIF orientation.
+def read_pixels(source: Source, spec: DecodeSpec = COLOR, *, min_side: int | None = None) -> Pixels:
+    """Decode an image in the channels and value range of `spec`, upright according to its EXIF orientation.
 
-    Pictures of 8 bit keep it; deeper ones come in float32. Gray and color become each other, transparent parts take
-    the background's color unless 2 or 4 channels are wanted, the last of which is alpha then; other numbers of
-    channels must be the file's. An embedded RGB profile is applied, in 8 bit; of an animation or several pages the
-    first is taken, but of a TIFF with as many gray pages as channels, all. With `at_least`, a large JPEG is decoded
-    at 1/2, 1/4 or 1/8 of its size, which is quick, if its sides keep so many pixels. Files have at most `MOST_PIXELS`,
-    and WebP and some compressed TIFFs at most twice Pillow's `MAX_IMAGE_PIXELS`. Raises `UnreadableImage`.
+    8 bit images stay uint8; deeper ones become float32. Gray and color are converted to each other; other numbers of
+    channels must match. Transparent pixels are composited on the background, except for 2 and 4 channels, the last of
+    which is alpha. Embedded RGB profiles are converted to sRGB, in 8 bits. Of animations and multi-page files the first
+    image is read, but a TIFF with one gray page per channel is read whole. With `min_side`, a large JPEG is decoded at
+    1/2, 1/4 or 1/8 of its size if its sides keep at least `min_side` pixels. Raises `UnreadableImage`, also for more
+    than `MAX_PIXELS` pixels, and for WebP and some TIFFs of more than twice Pillow's `MAX_IMAGE_PIXELS`.
     """
     if isinstance(source, Half):
-        whole = read_pixels(source.path, reading)
+        whole = read_pixels(source.path, spec)
         return whole.crop(source.box(whole.size))
-    with opened(source) as file:
-        decoded, profile = _decoded(file, reading.channels, at_least)
+    with open_image(source) as file:
+        decoded, profile = _decode(file, spec.channels, min_side)
         if isinstance(decoded, Image.Image):
-            return pixels_of(_in_srgb(decoded, profile) if profile else decoded, reading)
-        if profile and decoded.values.shape[2] >= 3 and (foreign := _other_space(profile)) is not None:
-            in_three = to_pixels(decoded, reading._replace(channels=3))
-            return pixels_of(_converted(shown(in_three), foreign), reading)
-        return to_pixels(decoded, reading)
+            return from_pil_image(_to_srgb(decoded, profile) if profile else decoded, spec)
+        if profile and decoded.values.shape[2] >= 3 and (foreign := _foreign_profile(profile)) is not None:
+            color = to_pixels(decoded, spec._replace(channels=3))
+            return from_pil_image(_convert_profile(to_uint8_image(color), foreign), spec)
+        return to_pixels(decoded, spec)
 
 
 def read_stored(source: Source, channels: int) -> Array:
-    """The values of gray, color or other channels as they are stored, (H, W, C) of any type of numbers.
+    """Read the values as stored, without alpha: (H, W, C) of any numeric type. Raises `UnreadableImage`.
 
-    Of what has gray or color in 8 bit, they come in `channels`. Raises `UnreadableImage`.
+    8 bit gray and color are converted to `channels`.
     """
-    with opened(source.path if isinstance(source, Half) else source) as file:
-        decoded, _ = _decoded(file, channels, None)
+    with open_image(path_of(source)) as file:
+        decoded, _ = _decode(file, channels, None)
         if isinstance(decoded, Image.Image) and decoded.mode not in ("I;16", "I;16B", "I", "F"):
-            decoded = in_eight_bits(decoded, 1 if channels <= 2 else 3)
+            decoded = to_rgb_or_gray(decoded, 1 if channels <= 2 else 3)
         if isinstance(decoded, Image.Image):
             return np.atleast_3d(np.asarray(decoded))
         return decoded.values[..., :-1] if decoded.alpha else decoded.values
 
 
-def read_image(source: Source, channels: int = 3, *, at_least: int | None = None) -> Image.Image:
-    """As `read_pixels`, as an 8 bit picture in "RGB" (3 channels) or "L" (1), whatever the file's depth."""
-    return shown(read_pixels(source, Reading(channels), at_least=at_least))
+def read_image(source: Source, channels: int = 3, *, min_side: int | None = None) -> Image.Image:
+    """Read an image like `read_pixels`, as an 8 bit Pillow image in "RGB" (3 channels) or "L" (1)."""
+    return to_uint8_image(read_pixels(source, DecodeSpec(channels), min_side=min_side))
 
 
-def preview(source: Source, reading: Reading = COLOR, *, at_least: int | None = None) -> Image.Image:
-    """An image as it is read, to look at: in color, whatever its channels. Raises `UnreadableImage`."""
-    if reading.channels in MODES and not _holds_array(source):
-        with suppress(UnreadableImage):  # some have channels of another meaning
-            return shown(read_pixels(source, reading._replace(channels=3), at_least=at_least))
-    return shown(read_pixels(source, reading, at_least=at_least)).convert("RGB")
+def read_preview(source: Source, spec: DecodeSpec = COLOR, *, min_side: int | None = None) -> Image.Image:
+    """Read an image as an RGB image for display, whatever its channels. Raises `UnreadableImage`."""
+    if spec.channels in MODES and not _is_array_file(source):
+        with suppress(UnreadableImage):  # channels that are not gray or color cannot be converted
+            return to_uint8_image(read_pixels(source, spec._replace(channels=3), min_side=min_side))
+    return to_uint8_image(read_pixels(source, spec, min_side=min_side)).convert("RGB")
 
 
-def _holds_array(source: Source) -> bool:
-    path = source.path if isinstance(source, Half) else source
-    with opened(path) as file:
+def _is_array_file(source: Source) -> bool:
+    with open_image(path_of(source)) as file:
         return is_array(file.read(16))
 
 
-def check_header(path: Source) -> tuple[int, int]:
+def image_size(source: Source) -> tuple[int, int]:
     """(width, height) as `read_image` would return them, from the header alone. Raises `UnreadableImage`."""
-    return read_header(path).size
+    return read_header(source).size
 
 
-def read_header(path: Source) -> Header:
-    """All that can be known of an image without decoding it. Raises `UnreadableImage`."""
-    if isinstance(path, Half):
-        header = read_header(path.path)
-        left, top, right, bottom = path.box(header.size)
+def read_header(source: Source) -> Header:
+    """Read the properties of an image without decoding it. Raises `UnreadableImage`."""
+    if isinstance(source, Half):
+        header = read_header(source.path)
+        left, top, right, bottom = source.box(header.size)
         return replace(header, size=(right - left, bottom - top))
-    with opened(path) as file:
-        start = _start(file)
+    with open_image(source) as file:
+        start = _peek(file)
         if is_array(start):
-            return header_of_array(file)
-        header, orientation = (header_of_tiff if is_tiff(start) else _header)(file)
+            return read_array_header(file)
+        header, orientation = (read_tiff_header if is_tiff(start) else _read_pillow_header)(file)
         return replace(header, size=header.size[::-1]) if orientation in (5, 6, 7, 8) else header
 
 
-def pixels_of(image: Image.Image, reading: Reading = COLOR) -> Pixels:
-    """A picture of any mode as pixels. Raises `ValueError` when it does not fit."""
+def from_pil_image(image: Image.Image, spec: DecodeSpec = COLOR) -> Pixels:
+    """Convert a Pillow image of any mode to pixels. Raises `ValueError` if it does not fit `spec`."""
     if image.mode.startswith("I") or image.mode == "F":
-        return to_pixels(_deep(image), reading)
-    has_alpha = image.mode in _ALPHA or "transparency" in image.info
-    if reading.span is not None:
+        return to_pixels(_deep_gray(image), spec)
+    has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
+    if spec.value_range is not None:
         colors = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
         values = np.atleast_3d(np.asarray(image.convert("RGBA").convert(colors + "A" * has_alpha)))
-        return to_pixels(Stored(values, 8, "straight" if has_alpha else ""), reading)
-    if reading.channels not in MODES:
-        raise Unfit(f"has {len(image.getbands())} channels and not the {wanted(reading.channels)}")
-    if reading.channels in (2, 4):
-        return Pixels(np.asarray(image.convert("RGBA").convert(MODES[reading.channels])))
-    values = np.asarray(in_eight_bits(image, reading.channels, reading.background))
+        return to_pixels(Stored(values, 8, "straight" if has_alpha else ""), spec)
+    if spec.channels not in MODES:
+        raise UnsupportedImage(f"has {len(image.getbands())} channels, not the {expected_channels(spec.channels)}")
+    if spec.channels in (2, 4):
+        return Pixels(np.asarray(image.convert("RGBA").convert(MODES[spec.channels])))
+    values = np.asarray(to_rgb_or_gray(image, spec.channels, spec.background))
     alpha = np.asarray(image.convert("RGBA").getchannel("A")) if has_alpha else None
     return Pixels(np.atleast_3d(values), UINT8, alpha=alpha)
 
 
-def in_eight_bits(image: Image.Image, channels: int = 3, background: str = "white") -> Image.Image:
-    """An image of any mode in "RGB" (3 channels) or "L" (1): transparent parts on a background, 16 bit, floats scaled.
+def to_rgb_or_gray(image: Image.Image, channels: int = 3, background: str = "white") -> Image.Image:
+    """Convert an image of any mode to 8 bit "RGB" (3 channels) or "L" (1), composited on the background.
 
-    Raises `ValueError` for deep values out of their range, [0, 65535] or [0, 1].
+    Raises `ValueError` for deep values outside their range, [0, 65535] or [0, 1].
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return shown(to_pixels(_deep(image), Reading(channels, background=background)))
-    if image.mode in _ALPHA or "transparency" in image.info:
+        return to_uint8_image(to_pixels(_deep_gray(image), DecodeSpec(channels, background=background)))
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
         colors = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", colors.size, parse_color(background)), colors)
     return image if image.mode == MODES[channels] else image.convert("RGB").convert(MODES[channels])
 
 
-def _deep(image: Image.Image) -> Stored:
-    """A picture of one deep channel, in which one value may be transparent."""
+def _deep_gray(image: Image.Image) -> Stored:
+    """The values of an image with one deep channel, in which one value may mean transparent."""
     values = np.asarray(image)[..., None]
     if isinstance(clear := image.info.get("transparency"), int):
         alpha = np.where(values == clear, 0, 65535)
@@ -179,37 +178,37 @@ def _deep(image: Image.Image) -> Stored:
     return Stored(values.astype(np.uint16) if image.mode.startswith("I;16") else values)
 
 
-def _start(file: IO[bytes]) -> bytes:
+def _peek(file: IO[bytes]) -> bytes:
     start = file.read(16)
     file.seek(0)
     return start
 
 
-def _decoded(file: IO[bytes], channels: int, at_least: int | None) -> tuple[Image.Image | Stored, bytes | None]:
-    """Pixels, upright, and the color profile."""
-    start = _start(file)
+def _decode(file: IO[bytes], channels: int, min_side: int | None) -> tuple[Image.Image | Stored, bytes | None]:
+    """The upright pixels and the color profile."""
+    start = _peek(file)
     if is_array(start):
-        values, first = decode_array(file, channels)
-        return Stored(values, 8 * values.dtype.itemsize, picture=False, channels_first=first), None
-    return decode_tiff(file, channels) if is_tiff(start) else _decode(file, at_least)
+        values, channels_first = decode_array(file, channels)
+        return Stored(values, 8 * values.dtype.itemsize, is_image=False, channels_first=channels_first), None
+    return decode_tiff(file, channels) if is_tiff(start) else _decode_pillow(file, min_side)
 
 
-def _identify(file: IO[bytes]) -> ImageFile:
-    """The image of a file that is no TIFF, its header read."""
-    start = _start(file)
+def _open_pillow(file: IO[bytes]) -> ImageFile:
+    start = _peek(file)
     for signature, decoder in _DECODERS.items():
         if start.startswith(signature):
             image = decoder(file)
-            require_sane(image.size, file)
+            require_plausible_size(image.size, file)
             return image
-    raise Unfit("is no image of a known kind (JPEG, PNG, WebP, BMP, TIFF, GIF, NPY, NPZ)" if start else "is empty")
+    formats = "JPEG, PNG, WebP, BMP, TIFF, GIF, NPY, NPZ"
+    raise UnsupportedImage(f"is not an image in a supported format ({formats})" if start else "is empty")
 
 
-def _header(file: IO[bytes]) -> tuple[Header, int]:
-    """The header as stored, and the orientation, of a file that is no TIFF."""
-    image = _identify(file)
+def _read_pillow_header(file: IO[bytes]) -> tuple[Header, int]:
+    """The header as stored, and the EXIF orientation."""
+    image = _open_pillow(file)
     several, bits = False, 1 if image.mode == "1" else 8
-    with suppress(Exception):  # the first picture may be good though what follows is not
+    with suppress(Exception):  # the first frame may be good even if the rest is damaged
         several = bool(getattr(image, "is_animated", False))
     if isinstance(image, PngImageFile):
         file.seek(24)
@@ -217,20 +216,19 @@ def _header(file: IO[bytes]) -> tuple[Header, int]:
     return Header(image.format or "", image.mode, bits, image.size, several), _orientation(image, file)
 
 
-def _decode(file: IO[bytes], at_least: int | None) -> tuple[Image.Image | Stored, bytes | None]:
-    """As `_decoded`, of a file that is neither array nor TIFF."""
-    image = _identify(file)
+def _decode_pillow(file: IO[bytes], min_side: int | None) -> tuple[Image.Image | Stored, bytes | None]:
+    image = _open_pillow(file)
     orientation, profile = _orientation(image, file), image.info.get("icc_profile")
-    if (deep := _deep_colors(image, file)) is not None:
-        return replace(deep, values=turned(deep.values, orientation)), profile
-    if at_least is not None:
-        image.draft(None, (at_least, at_least))
+    if (deep := _decode_deep_png(image, file)) is not None:
+        return replace(deep, values=apply_orientation(deep.values, orientation)), profile
+    if min_side is not None:
+        image.draft(None, (min_side, min_side))
     image.load()
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image, profile
+    return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image, profile
 
 
-def _deep_colors(image: ImageFile, file: IO[bytes]) -> Stored | None:
-    """A PNG of 16 bit in color or with alpha, which Pillow reads in 8 bit; None for others, or without imagecodecs."""
+def _decode_deep_png(image: ImageFile, file: IO[bytes]) -> Stored | None:
+    """A 16 bit PNG with color or alpha, which Pillow reduces to 8 bits; None for others, or without imagecodecs."""
     if not isinstance(image, PngImageFile) or "transparency" in image.info:
         return None
     file.seek(24)
@@ -247,16 +245,16 @@ def _deep_colors(image: ImageFile, file: IO[bytes]) -> Stored | None:
 
 
 def _orientation(image: ImageFile, file: IO[bytes]) -> int:
-    """1 to 8 as in EXIF; 1 if it is missing or broken."""
-    if isinstance(image, PngImageFile) and "exif" not in image.info and (late := _exif_chunk(file)):
+    """The EXIF orientation, 1 to 8; 1 if it is missing or broken."""
+    if isinstance(image, PngImageFile) and "exif" not in image.info and (late := _find_exif_chunk(file)):
         image.info["exif"] = late
     with suppress(Exception):
-        return int(Image.Image.getexif(image).get(0x0112, 1))  # a PNG's own would decode all pixels first
+        return int(Image.Image.getexif(image).get(0x0112, 1))  # PngImageFile.getexif would decode all pixels first
     return 1
 
 
-def _exif_chunk(file: IO[bytes]) -> bytes | None:
-    """EXIF of a PNG may stand behind the pixels; step over them."""
+def _find_exif_chunk(file: IO[bytes]) -> bytes | None:
+    """The EXIF data of a PNG, which may come after the pixels."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
@@ -266,25 +264,25 @@ def _exif_chunk(file: IO[bytes]) -> bytes | None:
     return None
 
 
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply an RGB profile to a color image; the result is "RGB" then."""
-    if Image.getmodebase(image.mode) == "L" or (foreign := _other_space(profile)) is None:
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert a color image with an RGB profile to sRGB."""
+    if Image.getmodebase(image.mode) == "L" or (foreign := _foreign_profile(profile)) is None:
         return image
-    return _converted(image, foreign)
+    return _convert_profile(image, foreign)
 
 
-def _other_space(profile: bytes) -> ImageCms.ImageCmsProfile | None:
-    """An RGB profile; None if it is broken, which says nothing, or sRGB's: most are, and converting rounds."""
+def _foreign_profile(profile: bytes) -> ImageCms.ImageCmsProfile | None:
+    """An RGB profile other than sRGB, which most are and whose conversion would round; None if it is broken."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        in_rgb = source.profile.xcolor_space.strip() == "RGB"
-        return source if in_rgb and "sRGB IEC61966" not in ImageCms.getProfileDescription(source) else None
+        is_rgb = source.profile.xcolor_space.strip() == "RGB"
+        return source if is_rgb and "sRGB IEC61966" not in ImageCms.getProfileDescription(source) else None
     except (ImageCms.PyCMSError, OSError):
         return None
 
 
-def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+def _convert_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
     try:
-        return ImageCms.profileToProfile(in_eight_bits(image), source, ImageCms.createProfile("sRGB")) or image
+        return ImageCms.profileToProfile(to_rgb_or_gray(image), source, ImageCms.createProfile("sRGB")) or image
     except (ImageCms.PyCMSError, OSError):
         return image

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.image import MODES, UINT8, Array, Pixels, stored_alpha, stored_as
+from cyclegan.imaging.image import MODES, UINT8, Array, Pixels, to_stored_alpha, to_stored_values
 from cyclegan.system.atomic import write_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
@@ -51,10 +51,10 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
     if not holds(suffix, channels):
         raise CycleGANError(f"{path} cannot be written: {suffix} has no {channels} channels; .tif and .npy have.")
     dtype = _deepest(suffix, pixels.dtype)
-    values = stored_as(pixels, dtype)
+    values = to_stored_values(pixels, dtype)
     kept = pixels.alpha is not None and channels in (1, 3) and holds(suffix, channels + 1)
     if pixels.alpha is not None and kept:
-        values = np.concatenate([values, stored_alpha(pixels.alpha, dtype)[..., None]], 2)
+        values = np.concatenate([values, to_stored_alpha(pixels.alpha, dtype)[..., None]], 2)
     if suffix in _ARRAYS:
         _write_array(values, path, pixels.channels_first)
     elif dtype == np.uint8 and values.shape[2] in MODES and (channels in (1, 3) or suffix not in _TIFFS):

@@ -1,4 +1,4 @@
-"""What reading videos has in common, for preparing data and for translation (extra `video`)."""
+"""Reading videos with PyAV (extra `video`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,12 @@ from cyclegan.errors import UsageError
 from cyclegan.imaging.image import Pixels
 from cyclegan.imaging.source import UnreadableImage
 
+OUTPUT_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
+VIDEO_SUFFIXES = OUTPUT_SUFFIXES | {".mpg", ".mpeg", ".wmv", ".ts"}
 
-def library() -> Any:
-    """PyAV. Raises `UsageError` when it is not installed."""
+
+def import_av() -> Any:
+    """PyAV. Raises `UsageError` if it is not installed."""
     try:
         import av
     except ImportError:
@@ -20,25 +23,25 @@ def library() -> Any:
     return av
 
 
-def upright(frame: Any) -> np.ndarray[Any, Any]:
-    """A frame's colors (H, W, 3) of 8 bit as players show it; its rotation is in degrees against the clock."""
+def frame_to_rgb(frame: Any) -> np.ndarray[Any, Any]:
+    """A frame's pixels, (H, W, 3) of uint8, with the video's rotation applied."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90))
 
 
-def frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
-    """Every so many-th frame, upright: its number, how far into the video it is (0 to 1), and its pixels.
+def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
+    """Every `every`-th frame: its number, its position in the video (0 to 1), and its pixels.
 
-    Raises `UnreadableImage` for a file that is no video, or where it is damaged, and `UsageError` without PyAV.
+    Raises `UnreadableImage` for a file that is damaged or not a video, and `UsageError` without PyAV.
     """
-    av = library()
+    av = import_av()
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:
-                raise UnreadableImage(f"{video} has no pictures.")
+                raise UnreadableImage(f"{video} has no video stream.")
             start, length = ((each or 0) / av.time_base for each in (container.start_time, container.duration))
             for number, frame in enumerate(container.decode(container.streams.video[0])):
                 if number % every == 0:
-                    share = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
-                    yield number, share, Pixels(upright(frame))
+                    position = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
+                    yield number, position, Pixels(frame_to_rgb(frame))
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableImage(f"{video} cannot be decoded: {error}.") from None

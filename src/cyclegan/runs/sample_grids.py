@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from cyclegan.imaging.decode import to_image
+from cyclegan.imaging.image import to_image
 
 HEADING = 24  # pixels above the first row
 GAP = 4  # pixels between cells

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimizerConfig
-from cyclegan.data.layouts import Domain, Domains
+from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
 from cyclegan.methods.specs import Counts, counted
@@ -36,7 +36,7 @@ _PREPROCESS = {
 
 
 def facts(
-    run: Path, config: Config, domains: Domains | None, metrics: dict[str, list[float]], parameters: Sequence[int]
+    run: Path, config: Config, domains: DataFiles | None, metrics: dict[str, list[float]], parameters: Sequence[int]
 ) -> list[tuple[str, str]]:
     """What there is to say of a run, as (heading, words); `parameters` are the generators' counts, 0 if unknown."""
     several = "s" if len(parameters) > 1 else ""
@@ -86,7 +86,7 @@ def trained(run: Path, metrics: dict[str, list[float]]) -> str:
     return words + (f", epoch {metrics['epoch'][-1]:.0f}" if metrics.get("epoch") else "")
 
 
-def _data(config: Config, domains: Domains | None) -> str:
+def _data(config: Config, domains: DataFiles | None) -> str:
     if domains is None:
         return ""
     data, spec = config.data, method_spec(config.loss.method)
@@ -96,7 +96,7 @@ def _data(config: Config, domains: Domains | None) -> str:
     return f"{place}{spec.describe_images(_counts(domains.train, data.max_images), domains.names)}; {kept}"
 
 
-def _counts(domain: Domain, most: int | None = None) -> Counts:
+def _counts(domain: SplitFiles, most: int | None = None) -> Counts:
     return len(domain.a[:most]), len(domain.b[:most])
 
 
@@ -144,7 +144,7 @@ def _optimizer(optimizer: OptimizerConfig, batch: int) -> str:
     return words + (averaged if optimizer.ema_decay else "")
 
 
-def lead(config: Config, domains: Domains | None, done: tuple[int, float] | None) -> str:
+def lead(config: Config, domains: DataFiles | None, done: tuple[int, float] | None) -> str:
     """The page's first sentence: what was learned from what, and how long."""
     spec = method_spec(config.loss.method)
     subject, back = spec.subject or spec.title, " and back" if len(spec.learned(config.loss)) > 1 else ""

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from cyclegan.config.schema import Config
-from cyclegan.errors import CycleGANError, UsageError, in_one_sentence
+from cyclegan.errors import CycleGANError, UsageError, describe_os_error
 
 Result = TypeVar("Result")
 
@@ -62,7 +62,7 @@ def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
         except CycleGANError as error:
             outcome = (None, error)
         except OSError as error:
-            outcome = (None, CycleGANError(in_one_sentence(error)))
+            outcome = (None, CycleGANError(describe_os_error(error)))
     result, problem = fabric.broadcast(outcome)
     if problem is not None:
         problem.shared = True

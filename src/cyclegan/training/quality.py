@@ -8,11 +8,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.datasets import readings
-from cyclegan.data.layouts import Domains, paired_by_name
-from cyclegan.data.samples import fixed_images, spread
+from cyclegan.data.datasets import decode_specs
+from cyclegan.data.layouts import DataFiles, paired_by_name
+from cyclegan.data.samples import load_fixed_images, strided
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import Source
+from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Method
 from cyclegan.metrics import patches, similarity
 
@@ -35,7 +35,7 @@ class Quality:
     Raises `UsageError` when the figure that is to choose needs a truth that is not known.
     """
 
-    def __init__(self, config: Config, domains: Domains, directions: Sequence[Direction]):
+    def __init__(self, config: Config, domains: DataFiles, directions: Sequence[Direction]):
         run = config.run
         self.every = run.measure_every
         found = {d: _subset(config, domains, d) for d in directions if self.every}
@@ -74,17 +74,17 @@ class Quality:
         return sum(each) / len(each) * (1 if HIGHER[self.best_by] else -1)
 
 
-def _subset(config: Config, domains: Domains, direction: Direction) -> Subset | None:
-    test, train = (d if direction == "AtoB" else d.turned() for d in (domains.test, domains.train))
+def _subset(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
+    test, train = (d if direction == "AtoB" else d.swapped() for d in (domains.test, domains.train))
     data = config.data
-    ways = [readings(data)[domain] for domain in direction.split("to")]
+    ways = [decode_specs(data)[domain] for domain in direction.split("to")]
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
-        columns = fixed_images(spread(pairs, IMAGES), IMAGES, data.crop_size, ways)
+        columns = load_fixed_images(strided(pairs, IMAGES), IMAGES, data.crop_size, ways)
         return Subset(columns[0], columns[1], true=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
     inputs, real = (
-        fixed_images(spread(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
+        load_fixed_images(strided(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
     )
     if not inputs or not real:
         return None

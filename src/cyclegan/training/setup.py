@@ -10,11 +10,12 @@ from torch import Tensor
 
 from cyclegan.config.presets import PRESETS
 from cyclegan.config.schema import Config
-from cyclegan.data.datasets import with_found_ranges
-from cyclegan.data.layouts import Domains
+from cyclegan.data.datasets import resolve_percentile_ranges
+from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_data
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import UnreadableImage, check_header
+from cyclegan.imaging.decode import image_size
+from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.registry import method_class, method_spec, validate_method
 from cyclegan.runs.model import read_model
 from cyclegan.system.machine import gpu_memory
@@ -148,7 +149,7 @@ def detect_environment(config: Config) -> tuple[dict[str, Any], str]:
     for files in (domains.train.a, domains.train.b):
         for path in files[:: max(1, len(files) // LOOKED_AT)]:
             try:
-                sides.append(min(check_header(path)))
+                sides.append(min(image_size(path)))
             except UnreadableImage:
                 continue
     if not sides:
@@ -157,12 +158,12 @@ def detect_environment(config: Config) -> tuple[dict[str, Any], str]:
     return automatic(around, config.loss.method)
 
 
-def resolve_from_data(config: Config, domains: Domains) -> tuple[Config, list[str]]:
+def resolve_from_data(config: Config, domains: DataFiles) -> tuple[Config, list[str]]:
     """The configuration with ranges in numbers, and without an identity loss that cannot be; a sentence for each.
 
     Raises `UsageError` when the images of a domain have no range.
     """
-    data, notes = with_found_ranges(config.data, domains.train)
+    data, notes = resolve_percentile_ranges(config.data, domains.train)
     loss = config.loss
     if (
         "lambda_identity" in method_spec(loss.method).loss_settings

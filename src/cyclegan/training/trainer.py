@@ -10,13 +10,13 @@ import torch
 from filelock import FileLock
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.cache import ArrayCache, opened
-from cyclegan.data.datasets import Batches, make_loader, readings
-from cyclegan.data.layouts import Domains
-from cyclegan.data.samples import fixed_images
-from cyclegan.data.select import find_training_data, make_dataset, preload, rows_to_show
+from cyclegan.data.cache import ArrayCache, open_cache
+from cyclegan.data.datasets import Batches, decode_specs, make_loader
+from cyclegan.data.layouts import DataFiles
+from cyclegan.data.samples import load_fixed_images
+from cyclegan.data.select import find_training_data, make_dataset, preload, sample_rows
 from cyclegan.diagnosis.diagnostics import Diagnostics
-from cyclegan.errors import CycleGANError, enough_memory
+from cyclegan.errors import CycleGANError, explain_out_of_memory
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
@@ -120,7 +120,7 @@ def _restore(training: Training, found: Path) -> None:
 
 
 def _train(
-    training: Training, domains: Domains, run: Path, monitors: Sequence[Monitor], notes: Sequence[str] = ()
+    training: Training, domains: DataFiles, run: Path, monitors: Sequence[Monitor], notes: Sequence[str] = ()
 ) -> Path:
     fabric, settings = training.fabric, training.config.run
     held: list[FileLock] = []
@@ -141,8 +141,8 @@ def _train(
         data = training.config.data
         with (
             each_for_itself(fabric),
-            enough_memory(advice),
-            opened(data.cache, round(data.cache_size * 2**30), str(run.resolve())) as cache,
+            explain_out_of_memory(advice),
+            open_cache(data.cache, round(data.cache_size * 2**30), str(run.resolve())) as cache,
         ):
             Loop(training, domains, run, listeners, cache).run()
     finally:
@@ -156,7 +156,7 @@ class Loop:
     """The loop over a training's steps, and what is due between them."""
 
     def __init__(
-        self, training: Training, domains: Domains, run: Path, monitors: MonitorList, cache: ArrayCache | None = None
+        self, training: Training, domains: DataFiles, run: Path, monitors: MonitorList, cache: ArrayCache | None = None
     ):
         self.training, self.folder, self.monitors = training, run, monitors
         self.config, self.fabric = training.config, training.fabric
@@ -199,7 +199,7 @@ class Loop:
                 f"This training is done: {training.step} steps in {training.minutes:.0f} minutes. To train further, "
                 "raise its budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
             )
-        with StopRequests(say=self.fabric.is_global_zero) as stop, closing(self.batches):
+        with StopRequests(announce=self.fabric.is_global_zero) as stop, closing(self.batches):
             while (share := self._share()) < 1 and not self._stalled():
                 rate = training.set_rate(share)
                 training.train_step([self._next_batch() for _ in range(self.config.optimizer.accumulate)])
@@ -358,13 +358,13 @@ class Loop:
                 )
         generators.train(was_training)
 
-    def _fixed_images(self, domains: Domains) -> dict[Direction, list[torch.Tensor]]:
+    def _fixed_images(self, domains: DataFiles) -> dict[Direction, list[torch.Tensor]]:
         """A few images for each direction's sample grid, from the test set where there is one; of pairs, both."""
         data, count = self.config.data, self.config.run.samples
         fixed = {}
         for direction in self.training.method.spec.learned(self.config.loss):
-            both = [readings(data)[domain] for domain in direction.split("to")]
-            images = fixed_images(rows_to_show(self.config, domains, direction), count, data.crop_size, both)
+            both = [decode_specs(data)[domain] for domain in direction.split("to")]
+            images = load_fixed_images(sample_rows(self.config, domains, direction), count, data.crop_size, both)
             fixed[direction] = [each.to(self.fabric.device) for each in images]
         return {direction: images for direction, images in fixed.items() if images}
 

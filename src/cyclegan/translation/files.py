@@ -11,9 +11,10 @@ from PIL import Image
 
 from cyclegan.data.layouts import find_images, suffixes
 from cyclegan.errors import OutOfMemory, UsageError
-from cyclegan.imaging.decode import IMAGE_SUFFIXES, UnreadableImage, read_pixels, shown, write_image, write_pixels
-from cyclegan.imaging.encode import holds
-from cyclegan.imaging.image import Pixels
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.encode import IMAGE_SUFFIXES, holds, write_image, write_pixels
+from cyclegan.imaging.image import Pixels, to_uint8_image
+from cyclegan.imaging.source import UnreadableImage
 from cyclegan.translation.translator import Translator
 
 
@@ -119,7 +120,7 @@ def translate(
         if isinstance(after, Done):
             return after
         if side_by_side:
-            write_image(beside(shown(before), shown(after)), job.target)
+            write_image(beside(to_uint8_image(before), to_uint8_image(after)), job.target)
         else:
             write_pixels(after if alpha == "keep" else replace(after, alpha=None), job.target)
         return Done(job)

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import GifImagePlugin, Image, ImageSequence, PngImagePlugin, WebPImagePlugin
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import read_header, read_pixels, write_pixels
+from cyclegan.imaging.decode import read_header, read_pixels
+from cyclegan.imaging.encode import write_pixels
 from cyclegan.system.atomic import write_file
 from cyclegan.translation.translator import Translator
 

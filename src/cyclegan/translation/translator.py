@@ -12,23 +12,23 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction
-from cyclegan.data.datasets import readings
-from cyclegan.errors import CycleGANError, UsageError, enough_memory
-from cyclegan.imaging.decode import pixels_of
+from cyclegan.data.datasets import decode_specs
+from cyclegan.errors import CycleGANError, UsageError, explain_out_of_memory
+from cyclegan.imaging.decode import from_pil_image
 from cyclegan.imaging.image import (
+    DecodeSpec,
     Pixels,
-    Reading,
     Stored,
-    dtype_for,
-    to_picture,
+    output_dtype,
+    to_array,
+    to_pil_image,
     to_pixels,
     to_tensor,
     to_values,
-    with_alpha,
 )
 from cyclegan.imaging.npy import channels_last
-from cyclegan.imaging.source import Unfit
-from cyclegan.imaging.value_range import Span, span_of
+from cyclegan.imaging.source import UnsupportedImage
+from cyclegan.imaging.value_range import ValueRange, fixed_range
 from cyclegan.methods.method import Method
 from cyclegan.methods.registry import method_class, method_spec
 from cyclegan.networks import build_generator
@@ -65,7 +65,7 @@ class Translator:
         device: str | torch.device = "cpu",
         method: type[Method] = Method,
         *,
-        spans: tuple[Span | None, Span | None] = (None, None),
+        spans: tuple[ValueRange | None, ValueRange | None] = (None, None),
         background: str = "white",
         memory: int | None = None,
         winograd: bool = True,
@@ -81,8 +81,8 @@ class Translator:
         self.device = torch.device(device)
         self.winograd = winograd
         self.in_channels, self.out_channels = channels
-        self.input_spec = Reading(channels[0], spans[0], background)  # how input images are decoded
-        self.output_spec = Reading(channels[1], spans[1], background)  # how results would be decoded
+        self.input_spec = DecodeSpec(channels[0], spans[0], background)  # how input images are decoded
+        self.output_spec = DecodeSpec(channels[1], spans[1], background)  # how results would be decoded
         self.direction: Direction = direction
         self.directions: tuple[Direction, ...] = (direction,)  # of the model
         self.domains = ("A", "B")  # the names of input and output
@@ -132,13 +132,13 @@ class Translator:
         else:
             model = read_model(folder, generators_only=True)
             generator, channels, direction = load_generator(model, direction, path)
-            source, target = (readings(model.config.data)[domain] for domain in direction.split("to"))
+            source, target = (decode_specs(model.config.data)[domain] for domain in direction.split("to"))
             translator = cls(
                 generator,
                 channels,
                 find_device(device),
                 method_class(model.method),
-                spans=(source.span, target.span),
+                spans=(source.value_range, target.value_range),
                 background=source.background,
                 memory=in_bytes(memory) if isinstance(memory, str) else memory,
                 winograd=winograd,
@@ -159,7 +159,7 @@ class Translator:
         translator = cls(
             exported,
             (metadata.in_channels, metadata.out_channels),
-            spans=(span_of(metadata.range_in or None), span_of(metadata.range_out or None)),
+            spans=(fixed_range(metadata.range_in or None), fixed_range(metadata.range_out or None)),
             background=metadata.background,
             direction=metadata.direction,
         )
@@ -235,12 +235,12 @@ class Translator:
             return self._translate_pixels(image, size)
         if isinstance(image, Image.Image):
             try:
-                pixels = pixels_of(image, self.input_spec)
-            except Unfit as error:
+                pixels = from_pil_image(image, self.input_spec)
+            except UnsupportedImage as error:
                 raise UsageError(f"The image of mode {image.mode} {error}.") from None
-            return to_picture(self._translate_pixels(pixels, size))
+            return to_pil_image(self._translate_pixels(pixels, size))
         if isinstance(image, np.ndarray):
-            return with_alpha(self._translate_pixels(self._pixels_of_array(image), size))
+            return to_array(self._translate_pixels(self._pixels_of_array(image), size))
         if isinstance(image, Tensor):
             return self._translate_tensor(image, size)
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
@@ -250,23 +250,27 @@ class Translator:
     def seen(self, pixels: Pixels) -> Pixels:
         """What the generator gets to see of an image: all of it, but for colorisation, which sees it in gray."""
         seen = self.method.seen(to_tensor(pixels.values)[None])[0]
-        return replace(pixels, values=to_values(seen, pixels.dtype, pixels.span))
+        return replace(pixels, values=to_values(seen, pixels.dtype, pixels.value_range))
 
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
         """Gray, color and color with alpha for generators of gray or color, else as many channels as they have."""
-        span, bits, last = self.input_spec.span, 8 * array.dtype.itemsize, array.shape[2] if array.ndim == 3 else 1
-        if span is None and array.dtype.kind == "f":
+        value_range, bits, last = (
+            self.input_spec.value_range,
+            8 * array.dtype.itemsize,
+            array.shape[2] if array.ndim == 3 else 1,
+        )
+        if value_range is None and array.dtype.kind == "f":
             array = array.clip(0, 1)
         try:
-            if span is None and array.dtype.kind in "iu" and bits > 16:
-                raise Unfit("has integers of more than 16 bits, whose range is unknown")
+            if value_range is None and array.dtype.kind in "iu" and bits > 16:
+                raise UnsupportedImage("has integers of more than 16 bits, whose range is unknown")
             if self.in_channels in (1, 3) and array.ndim in (2, 3) and last in (1, 3, 4):
                 stored = Stored(np.atleast_3d(array), bits, "straight" if last == 4 else "")
             else:
                 values, first = channels_last(array, self.in_channels)
-                stored = Stored(values, bits, picture=False, channels_first=first)
+                stored = Stored(values, bits, is_image=False, channels_first=first)
             return to_pixels(stored, self.input_spec)
-        except Unfit as error:
+        except UnsupportedImage as error:
             shape = "(H, W)" if self.in_channels == 1 else f"(H, W, {self.in_channels})"
             raise UsageError(
                 f"An array of shape {array.shape} and type {array.dtype} cannot be translated: it {error}. "
@@ -275,22 +279,22 @@ class Translator:
 
     def _translate_pixels(self, pixels: Pixels, size: Size) -> Pixels:
         if size != "keep" and min(pixels.size) != size:
-            pixels = pixels.resized(_scaled(*pixels.size, shorter=size))
-        span, (height, width) = self.output_spec.span, pixels.values.shape[:2]
-        dtype = dtype_for(pixels.dtype, span)
-        with enough_memory(MEMORY_HINT):
+            pixels = pixels.resize(_scaled(*pixels.size, shorter=size))
+        value_range, (height, width) = self.output_spec.value_range, pixels.values.shape[:2]
+        dtype = output_dtype(pixels.dtype, value_range)
+        with explain_out_of_memory(MEMORY_HINT):
             if self.any_size.fits(height, width):
-                values = to_values(self._run_whole(to_tensor(pixels.values)[None])[0], dtype, span)
+                values = to_values(self._run_whole(to_tensor(pixels.values)[None])[0], dtype, value_range)
             else:  # in bands, converted one by one: the whole result as floats would need more memory
                 values = np.full(
-                    (height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, span).dtype
+                    (height, width, self.out_channels), 0, to_values(torch.zeros(1, 1, 1), dtype, value_range).dtype
                 )
 
                 def write(first: int, band: Tensor) -> None:
-                    values[first : first + band.shape[1]] = to_values(band, dtype, span)
+                    values[first : first + band.shape[1]] = to_values(band, dtype, value_range)
 
                 self.any_size.translate(height, width, lambda first, end: to_tensor(pixels.values[first:end]), write)
-        return replace(pixels, values=values, dtype=dtype, span=span)
+        return replace(pixels, values=values, dtype=dtype, value_range=value_range)
 
     def _translate_tensor(self, tensor: Tensor, size: Size) -> Tensor:
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.in_channels:
@@ -303,7 +307,7 @@ class Translator:
             sides = _scaled(*batch.shape[-2:], shorter=size)
             batch = nn.functional.interpolate(batch, sides, mode="bicubic", antialias=True, align_corners=False)
         batch = batch.float()
-        with enough_memory(MEMORY_HINT):
+        with explain_out_of_memory(MEMORY_HINT):
             if self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
                 result = self._run_whole(batch)
             else:

@@ -10,12 +10,11 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.video import library, upright
+from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb, import_av
 from cyclegan.system.atomic import staged_file
 from cyclegan.system.signals import StopRequests
 from cyclegan.translation.translator import Translator
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 CAMERA = "camera:"
 CODECS = {".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "row-mt": "1"})}
 CODEC = ("libx264", {"crf": "16", "preset": "medium"})  # for all others; nearly free of visible loss
@@ -52,14 +51,14 @@ def translate_video(
     there are if that is known. Raises `UsageError` without PyAV and for kinds of files that cannot be written, and
     `CycleGANError` for a source that cannot be read.
     """
-    av = library()
-    if target.suffix.lower() not in VIDEO_SUFFIXES:
-        raise UsageError(f"{target} has no video's suffix; there are {', '.join(sorted(VIDEO_SUFFIXES))}.")
+    av = import_av()
+    if target.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise UsageError(f"{target} is not a supported output format; use {', '.join(sorted(OUTPUT_SUFFIXES))}.")
     with (
         staged_file(target) as temporary,
         _complaints_named(av, source),
         _opened(av, source) as given,
-        StopRequests(say=False) as requests,
+        StopRequests(announce=False) as requests,
     ):
         with av.open(str(temporary), "w") as made:
             notes = tuple(_losses(given))
@@ -74,9 +73,9 @@ def translate_camera_raw(translator: Translator, source: str, made: IO[bytes], w
 
     Raises `UsageError` without PyAV, and `CycleGANError` for a camera that cannot be read.
     """
-    av = library()
+    av = import_av()
     count = 0
-    with _complaints_named(av, source), _opened(av, source) as given, StopRequests(say=False) as requests:
+    with _complaints_named(av, source), _opened(av, source) as given, StopRequests(announce=False) as requests:
         for frame in given.decode(video=0):
             pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
             made.write(np.ascontiguousarray(translator.translate(pixels)).tobytes())
@@ -144,7 +143,7 @@ class _Copy:
         return None
 
     def _write(self, frame: Any) -> None:
-        result = self.translator.translate(upright(frame), self.size)  # type: ignore[arg-type]
+        result = self.translator.translate(frame_to_rgb(frame), self.size)  # type: ignore[arg-type]
         result = np.repeat(result[..., None], 3, 2) if result.ndim == 2 else np.ascontiguousarray(result[..., :3])
         if self.out is None:
             self.out = self._stream(result.shape[1], result.shape[0])

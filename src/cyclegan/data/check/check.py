@@ -14,9 +14,9 @@ from cyclegan.data.check.file_checks import in_headers, in_pixels, passed_over
 from cyclegan.data.check.findings import Finding, Level, Part, Split, worst_first
 from cyclegan.data.check.forecast import expectations, outlook, recommended, steps_an_epoch
 from cyclegan.data.check.inspect import Look, look, look_at
-from cyclegan.data.datasets import readings, with_found_ranges
-from cyclegan.data.layouts import Domains
-from cyclegan.imaging.decode import Header, Source
+from cyclegan.data.datasets import decode_specs, resolve_percentile_ranges
+from cyclegan.data.layouts import DataFiles
+from cyclegan.imaging.source import Header, Source
 
 SAMPLE, SECONDS = 2000, 1.0  # headers that the fast part reads of each domain, and how long it takes at most
 Watch = Callable[[Iterator[Look], int], Iterable[Look]]
@@ -49,7 +49,7 @@ class Check:
 
 def check_data(
     config: Config,
-    domains: Domains,
+    domains: DataFiles,
     words: Sequence[str] = (),
     *,
     workers: int | None = None,
@@ -60,7 +60,7 @@ def check_data(
     `words` are those behind `cyclegan train`, for the command that is recommended; `workers` as of `look_at`; `watch`
     sees the looks pass, to show progress. Raises `CycleGANError` when a process dies.
     """
-    plan, ways = _plan(domains), list(readings(with_found_ranges(config.data, domains.train)[0]).values())
+    plan, ways = _plan(domains), list(decode_specs(resolve_percentile_ranges(config.data, domains.train)[0]).values())
     sources = [source for _, _, files in plan for source in files]
     how = [ways[at] for _, at, files in plan for _ in files]
     looks = list(watch(look_at(sources, workers, how), len(sources)))
@@ -82,7 +82,7 @@ def check_data(
     return Check(tuple(parts), findings, outlook(parts, config), recommended(words, findings, all_gray))
 
 
-def _plan(domains: Domains) -> list[tuple[Split, int, Sequence[Source]]]:
+def _plan(domains: DataFiles) -> list[tuple[Split, int, Sequence[Source]]]:
     """Split, number of the domain, and images, of each part; a domain that is its own partner counts once."""
     plan: list[tuple[Split, int, Sequence[Source]]] = []
     for split, domain in (("train", domains.train), ("test", domains.test)):
@@ -91,11 +91,11 @@ def _plan(domains: Domains) -> list[tuple[Split, int, Sequence[Source]]]:
     return plan
 
 
-def _part(domains: Domains, split: Split, at: int, files: Sequence[Source], looks: Iterable[Look]) -> Part:
+def _part(domains: DataFiles, split: Split, at: int, files: Sequence[Source], looks: Iterable[Look]) -> Part:
     return Part(split, "B" if at else "A", f"{split} {domains.names[at]}", len(files), tuple(looks))
 
 
-def _folders(config: Config, domains: Domains) -> list[Path]:
+def _folders(config: Config, domains: DataFiles) -> list[Path]:
     roots = [root for domain in (domains.train, domains.test) for root in domain.roots if root is not None]
     return roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
 
@@ -120,7 +120,7 @@ def _mode(header: Header) -> str:
     return f"{header.mode} {header.bits} bit" if header.bits > 8 and ";" not in header.mode else header.mode
 
 
-def fast_check(config: Config, domains: Domains) -> list[str]:
+def fast_check(config: Config, domains: DataFiles) -> list[str]:
     """At most three lines on the data for who is about to train, from headers alone and within a second or so."""
     plan = _plan(domains)
     train = [_sampled(domains, *each) for each in plan if each[0] == "train"]
@@ -134,7 +134,7 @@ def fast_check(config: Config, domains: Domains) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def _sampled(domains: Domains, split: Split, at: int, files: Sequence[Source]) -> Part:
+def _sampled(domains: DataFiles, split: Split, at: int, files: Sequence[Source]) -> Part:
     """Headers of a sample, evenly taken, as far as time allows; one at least."""
     looks, until = [], time.monotonic() + SECONDS / 2
     for source in files[:: -(-len(files) // SAMPLE)]:
@@ -152,10 +152,10 @@ def _numbers(train: Sequence[Part], test: Sequence[Part], config: Config) -> str
 
 
 def _span_of(part: Part) -> str:
-    return f" ({span(part)})" if part.readable else ""
+    return f" ({size_range(part)})" if part.readable else ""
 
 
-def span(part: Part) -> str:
+def size_range(part: Part) -> str:
     """The sizes of a part's images in words, from the smallest to the largest."""
     figures = summary(part)
     sizes = [figures[name] for name in ("smallest", "largest") if figures[name]]

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from cyclegan.data.check.check import printable, span
+from cyclegan.data.check.check import printable, size_range
 from cyclegan.data.check.findings import Part
 from cyclegan.data.check.inspect import Look
-from cyclegan.imaging.decode import UnreadableImage, preview
+from cyclegan.imaging.decode import read_preview
+from cyclegan.imaging.source import UnreadableImage
 
 COLUMNS, ROWS = 4, 5  # of each domain
 CELL, GAP, MARGIN, HEADING = 144, 6, 24, 60  # pixels
@@ -38,7 +39,9 @@ def _head(pen: ImageDraw.ImageDraw, part: Part, left: int) -> None:
     name, font = printable(part.name), ImageFont.load_default(size=20)
     pen.text((left, 40), name, INK, font, anchor="ls")
     beside = left + pen.textlength(name, font) + 14
-    pen.text((beside, 40), f"{part.total} images, {span(part)}", FAINT, ImageFont.load_default(size=14), anchor="ls")
+    pen.text(
+        (beside, 40), f"{part.total} images, {size_range(part)}", FAINT, ImageFont.load_default(size=14), anchor="ls"
+    )
 
 
 def _chosen(looks: Sequence[Look], count: int) -> list[Image.Image]:
@@ -46,7 +49,7 @@ def _chosen(looks: Sequence[Look], count: int) -> list[Image.Image]:
     images = []
     for number in sorted({round(i) for i in np.linspace(0, len(looks) - 1, min(count, len(looks)))}):
         try:
-            image = preview(looks[number].source, looks[number].reading, at_least=CELL)
+            image = read_preview(looks[number].source, looks[number].reading, min_side=CELL)
         except UnreadableImage:  # it could be read a moment ago; the file is gone
             continue
         images.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclegan.data.check.findings import Cases, Finding, Item, Level, Part, cases
 from cyclegan.data.check.inspect import Look
-from cyclegan.imaging.decode import IMAGE_SUFFIXES
+from cyclegan.imaging.encode import IMAGE_SUFFIXES
 
 KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",

@@ -15,10 +15,11 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import COLOR, Half, Header, Reading, Source, UnreadableImage, preview, read_header
-from cyclegan.imaging.image import LUMA
+from cyclegan.imaging.decode import read_header, read_preview
+from cyclegan.imaging.image import COLOR, LUMA, DecodeSpec
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, Pixels
-from cyclegan.system.machine import processors
+from cyclegan.imaging.source import Half, Header, Source, UnreadableImage
+from cyclegan.system.machine import cpu_count
 
 LOOKED_AT = 64  # pixels; the shorter side of what bars and contrast are measured on is this to twice this
 ALONE = 64  # fewer files are looked at in this process
@@ -33,7 +34,7 @@ class Look:
     """What is known of one image. Without `header` it cannot be read; what stands below `header` is of the pixels."""
 
     source: Source
-    reading: Reading = COLOR
+    reading: DecodeSpec = COLOR
     problem: str = ""  # one sentence; empty when the image is good
     header: Header | None = None
     digest: bytes = b""  # equal for files of equal bytes
@@ -53,23 +54,23 @@ class Look:
         return self.header.size if self.header is not None else (0, 0)
 
 
-def look(source: Source, pixels: bool = True, reading: Reading = COLOR) -> Look:
+def look(source: Source, pixels: bool = True, reading: DecodeSpec = COLOR) -> Look:
     """Look at one file, at the header alone unless `pixels`. It raises nothing about what files hold."""
     try:
         seen = Look(source, reading, header=read_header(source))
-        return _seen(seen, preview(source, reading, at_least=LOOKED_AT)) if pixels else seen
+        return _seen(seen, read_preview(source, reading, min_side=LOOKED_AT)) if pixels else seen
     except UnreadableImage as error:
         return Look(source, problem=str(error))
 
 
 def look_at(
-    sources: Sequence[Source], workers: int | None = None, readings: Sequence[Reading] | None = None
+    sources: Sequence[Source], workers: int | None = None, readings: Sequence[DecodeSpec] | None = None
 ) -> Iterator[Look]:
     """Looks at all files in their order, each by its reading, by so many processes (None: all processors; 0: this one).
 
     Raises `CycleGANError` when a process dies, and `UsageError` for less than no process.
     """
-    workers = processors() if workers is None else workers
+    workers = cpu_count() if workers is None else workers
     if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be at least 0.")
     ways = readings if readings is not None else repeat(COLOR)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from cyclegan.data.get.catalogue import in_words
+from cyclegan.data.get.catalogue import format_size
 from cyclegan.errors import CycleGANError
 
 MOST_FILES = 1_000_000
@@ -137,7 +137,7 @@ def _write(member: Member, path: Path, written: int, limit: int, advance: Callab
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
-                raise BadArchive(f"unpacks to more than {in_words(limit)}, as no archive of images of its size does")
+                raise BadArchive(f"unpacks to more than {format_size(limit)}, as no archive of images of its size does")
             file.write(chunk)
             advance(written)
     return written
@@ -203,7 +203,7 @@ def _damage_named(archive: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
-        raise BadArchive(f"is damaged or cut short ({in_words(archive.stat().st_size)}; {reason})") from None
+        raise BadArchive(f"is damaged or cut short ({format_size(archive.stat().st_size)}; {reason})") from None
     except OSError as error:
         if error.errno is not None:
             raise

@@ -209,7 +209,7 @@ def find(name: str) -> Entry:
     raise UsageError(f"There is no data set named {name!r}; `cyclegan data list` shows them.{meant}")
 
 
-def in_words(size: int) -> str:
+def format_size(size: int) -> str:
     """A number of bytes as people say it: 117 MB."""
     for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= bytes_each:

@@ -22,12 +22,12 @@ from filelock import FileLock, Timeout
 
 from cyclegan.data.get import staging as placing
 from cyclegan.data.get.archives import START_BYTES, BadArchive, is_archive, unpack
-from cyclegan.data.get.catalogue import Entry, in_words
+from cyclegan.data.get.catalogue import Entry, format_size
 from cyclegan.data.get.staging import FULL
 from cyclegan.data.layouts import find_domains, find_images, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.atomic import write_text
-from cyclegan.system.machine import user_folder
+from cyclegan.system.machine import user_cache_dir
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others a li
 MOST_REDIRECTS = 5
 
 
-class Watch(Protocol):
+class ProgressListener(Protocol):
     """Who is told how it goes."""
 
     def begin(self, what: str) -> None:
@@ -51,7 +51,7 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a server is waited for, seconds. The wait doubles with each failure, and varies by chance."""
 
     timeout: float = 30.0  # without a byte
@@ -65,7 +65,7 @@ class Patience:
         return max(random.uniform(full / 2, full), min(asked, self.longest_wait))
 
 
-class Fault(Exception):
+class TransientError(Exception):
     """A failure that may pass. `asked` is how many seconds the server wants us to wait."""
 
     def __init__(self, reason: str, asked: float = 0.0):
@@ -73,7 +73,7 @@ class Fault(Exception):
         self.asked = asked
 
 
-class Refusal(Exception):
+class PermanentError(Exception):
     """A failure that will not pass at this address."""
 
 
@@ -124,8 +124,8 @@ def fetch(
     addresses: Sequence[str],
     to: Path,
     use: Callable[[Path], Result],
-    watch: Watch,
-    patience: Patience | None = None,
+    watch: ProgressListener,
+    patience: RetryPolicy | None = None,
 ) -> Result:
     """Download a file from the first of the addresses that gives it, hand it to `use`, and return what that returns.
 
@@ -140,9 +140,9 @@ def fetch(
         for address in addresses:
             watch.begin("Downloading")
             try:
-                _persist(address, partial, watch, patience or Patience())
+                _persist(address, partial, watch, patience or RetryPolicy())
                 used = use(to)
-            except Refusal as refusal:
+            except PermanentError as refusal:
                 reasons.append(f"{_host(address)} {refusal}")
             except BadArchive as bad:
                 partial.discard()
@@ -159,7 +159,7 @@ def fetch(
 
 def kept_words(to: Path) -> str:
     """The sentence on what there is of an unfinished download."""
-    return f"{in_words(Partial(to).size())} are kept in {to}; the same command goes on from there."
+    return f"{format_size(Partial(to).size())} are kept in {to}; the same command goes on from there."
 
 
 @contextmanager
@@ -178,24 +178,24 @@ def _alone(to: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _persist(address: str, partial: Partial, watch: Watch, patience: Patience) -> None:
-    """Try one address until the file is whole. Raises `Refusal` when it will not be."""
+def _persist(address: str, partial: Partial, watch: ProgressListener, patience: RetryPolicy) -> None:
+    """Try one address until the file is whole. Raises `PermanentError` when it will not be."""
     failures, best = 0, partial.size_from(address)
     while True:
         try:
             return _try(address, partial, watch, patience.timeout)
-        except Fault as fault:
+        except TransientError as fault:
             if partial.size_from(address) > best:
                 failures, best = 0, partial.size_from(address)
             failures += 1
             if failures >= patience.tries:
-                raise Refusal(f"{fault} ({failures} times in a row)") from None
+                raise PermanentError(f"{fault} ({failures} times in a row)") from None
             wait = patience.wait(failures, fault.asked)
             watch.say(f"{_host(address)} {fault}; trying again in {wait:.0f} s.")
             time.sleep(wait)
 
 
-def _try(address: str, partial: Partial, watch: Watch, timeout: float) -> None:
+def _try(address: str, partial: Partial, watch: ProgressListener, timeout: float) -> None:
     """Take what the server gives in one answer; return if the file is whole then."""
     have, version = partial.size_from(address), partial.version(address)
     headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
@@ -227,7 +227,7 @@ def _try(address: str, partial: Partial, watch: Watch, timeout: float) -> None:
                 with _faults_named():
                     head = response.read1(CHUNK)
     if total is not None and done < total:
-        raise Fault(f"cut the connection after {in_words(done)} of {in_words(total)}")
+        raise TransientError(f"cut the connection after {format_size(done)} of {format_size(total)}")
 
 
 def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
@@ -237,31 +237,33 @@ def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
         return 0, int(length) if length.isdigit() else None
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if not found or int(found[1]) != have:
-        raise Refusal(f"answers with another part than asked for ({response.headers.get('Content-Range')})")
+        raise PermanentError(f"answers with another part than asked for ({response.headers.get('Content-Range')})")
     return have, int(found[2]) if found[2] != "*" else None
 
 
-def _judged(error: HTTPError, partial: Partial) -> Fault | Refusal:
+def _judged(error: HTTPError, partial: Partial) -> TransientError | PermanentError:
     """What an answer of 300 and more means for us."""
     if error.code == 416:
         partial.discard()
-        return Fault("has another file than before")
+        return TransientError("has another file than before")
     if 300 <= error.code < 400:
-        return Refusal(f"redirects in a circle, or more than {MOST_REDIRECTS} times")
+        return PermanentError(f"redirects in a circle, or more than {MOST_REDIRECTS} times")
     words = f"answers {error.code} {error.reason}".splitlines()[0]
     if error.code in PASSING:
         asked = error.headers.get("Retry-After", "")
-        return Fault(words, float(asked) if asked.isdigit() else 0.0)
-    return Refusal(words)
+        return TransientError(words, float(asked) if asked.isdigit() else 0.0)
+    return PermanentError(words)
 
 
 def _require_archive(response: HTTPResponse, start: bytes) -> None:
-    """Raise `Refusal` for what is no archive: often a web page that says so nicely."""
+    """Raise `PermanentError` for what is no archive: often a web page that says so nicely."""
     if is_archive(start):
         return
     kind = response.headers.get_content_type()
     page = "html" in kind or start.lstrip()[:1] == b"<"
-    raise Refusal("answers with a web page instead of an archive" if page else f"answers with no archive ({kind})")
+    raise PermanentError(
+        "answers with a web page instead of an archive" if page else f"answers with no archive ({kind})"
+    )
 
 
 def _require_room(folder: Path, left: int, total: int) -> None:
@@ -269,7 +271,7 @@ def _require_room(folder: Path, left: int, total: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < left + total:
         raise CycleGANError(
-            f"{in_words(left + total)} are needed in {folder} to download and unpack, and {in_words(free)} are free; "
+            f"{format_size(left + total)} of {folder} are needed, {format_size(free)} are free; "
             "make room, or choose another disk with -o."
         )
 
@@ -286,7 +288,7 @@ def _room_kept(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _faults_named() -> Iterator[None]:
-    """Make a `Fault` or `Refusal` of what can go wrong between two machines; answers of 300 and more pass through."""
+    """Convert network errors to `TransientError` or `PermanentError`; `HTTPError` passes through."""
     try:
         yield
     except HTTPError:
@@ -297,14 +299,14 @@ def _faults_named() -> Iterator[None]:
         raise _network(error) from None
 
 
-def _network(error: object) -> Fault | Refusal:
+def _network(error: object) -> TransientError | PermanentError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Refusal("has no certificate that can be trusted")
+        return PermanentError("has no certificate that can be trusted")
     if isinstance(error, TimeoutError):
-        return Fault("does not answer in time")
+        return TransientError("does not answer in time")
     if isinstance(error, HTTPException) or not isinstance(error, OSError):
-        return Fault(f"cut the connection ({type(error).__name__})")
-    return Fault(f"is out of reach ({error.strerror or error})")
+        return TransientError(f"cut the connection ({type(error).__name__})")
+    return TransientError(f"is out of reach ({error.strerror or error})")
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -315,10 +317,10 @@ class _Redirects(HTTPRedirectHandler):
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> Request | None:
-        """The request to go on with. Raises `Refusal`."""
+        """The request to go on with. Raises `PermanentError`."""
         scheme = urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
-            raise Refusal(f"redirects to {newurl}, which is not encrypted")
+            raise PermanentError(f"redirects to {newurl}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
@@ -330,9 +332,9 @@ def _host(address: str) -> str:
     return urlsplit(address).netloc
 
 
-def ledger() -> Path:
+def checksum_file() -> Path:
     """The file of the checksums that were kept, in the user's folder for caches."""
-    return user_folder() / "checksums.json"
+    return user_cache_dir() / "checksums.json"
 
 
 def sha256_of(file: Path) -> str:
@@ -351,7 +353,7 @@ def check(entry: Entry, sha256: str) -> None:
     if kept is not None and sha256 != kept:
         raise BadArchive(
             f"has the SHA-256 {sha256[:12]}…, not {kept[:12]}… as at the first download "
-            f"(if it has changed for a good reason, remove its line from {ledger()})"
+            f"(if it has changed for a good reason, remove its line from {checksum_file()})"
         )
 
 
@@ -360,7 +362,7 @@ def keep(entry: Entry, sha256: str) -> str | None:
     kept = _kept()
     if entry.sha256 is not None or entry.name in kept:
         return None
-    file = ledger()
+    file = checksum_file()
     trusted = f"No checksum of {entry.name} is published, so this first download was trusted;"
     try:
         write_text(file, json.dumps(kept | {entry.name: sha256}, indent=1, sort_keys=True) + "\n")
@@ -370,7 +372,7 @@ def keep(entry: Entry, sha256: str) -> str | None:
 
 
 def _kept() -> dict[str, str]:
-    file = ledger()
+    file = checksum_file()
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -394,7 +396,7 @@ class Obtained:
 
 
 def obtain(
-    entry: Entry, to: Path, watch: Watch, from_file: Path | None = None, patience: Patience | None = None
+    entry: Entry, to: Path, watch: ProgressListener, from_file: Path | None = None, patience: RetryPolicy | None = None
 ) -> Obtained:
     """Make the folder `to` of a data set, from its addresses or from an archive on disk.
 
@@ -424,7 +426,7 @@ def unfinished(entry: Entry, to: Path) -> Path:
     return to.absolute().parent / f".{entry.name}.download"
 
 
-def _from_file(entry: Entry, archive: Path, to: Path, watch: Watch) -> Obtained:
+def _from_file(entry: Entry, archive: Path, to: Path, watch: ProgressListener) -> Obtained:
     if not archive.is_file():
         raise UsageError(f"{archive} is no file; --from-file takes a zip or tar archive.")
     with archive.open("rb") as file:
@@ -441,7 +443,7 @@ def _from_file(entry: Entry, archive: Path, to: Path, watch: Watch) -> Obtained:
         raise CycleGANError(f"{archive} {bad}.") from None
 
 
-def _place(entry: Entry, archive: Path, sha256: str, to: Path, watch: Watch) -> str:
+def _place(entry: Entry, archive: Path, sha256: str, to: Path, watch: ProgressListener) -> str:
     """Unpack an archive, see that it holds the data set, and put it in its place."""
     with placing.new_folder(to) as folder:
         watch.begin("Unpacking")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cyclegan.data.get.staging import is_marked, mark, new_folder
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import IMAGE_SUFFIXES
+from cyclegan.imaging.encode import IMAGE_SUFFIXES
 
 SPECIFICATION = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([^,:]+),([^,:]+))?")
 SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val", "val": "val", "dev": "val"}

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import Source, read_header, read_pixels
+from cyclegan.imaging.decode import read_header, read_pixels
 from cyclegan.imaging.encode import holds
-from cyclegan.imaging.image import Pixels, Reading, shown
-from cyclegan.imaging.source import Unfit
+from cyclegan.imaging.image import DecodeSpec, Pixels, to_uint8_image
+from cyclegan.imaging.source import Source, UnsupportedImage
 
 CHANNELS = {"L": 1, "1": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGBA": 4, "RGBa": 4}  # of modes; color of all others
 SIGMA = 2.0  # pixels; of the blur before edges are looked for
@@ -39,12 +39,12 @@ def read(source: Source, suffix: str) -> Pixels:
     Raises `UnreadableImage`.
     """
     channels = CHANNELS.get(read_header(source).mode, 3)
-    return read_pixels(source, Reading(channels if holds(suffix, channels) else channels - 1))
+    return read_pixels(source, DecodeSpec(channels if holds(suffix, channels) else channels - 1))
 
 
 def joined(a: Pixels, b: Pixels) -> Pixels:
     """Both side by side, in the size of the first, as colors of 8 bit."""
-    pictures = [shown(each).convert("RGB") for each in (a, b.resized(a.size))]
+    pictures = [to_uint8_image(each).convert("RGB") for each in (a, b.resize(a.size))]
     return Pixels(np.concatenate([np.asarray(each) for each in pictures], 1))
 
 
@@ -54,26 +54,28 @@ def edges(image: Pixels) -> Pixels:
         from skimage.feature import canny
     except ImportError:
         raise UsageError("--edges needs scikit-image: pip install 'cyclegan[edges]'.") from None
-    gray = np.asarray(shown(image).convert("L"), np.float32) / 255
+    gray = np.asarray(to_uint8_image(image).convert("L"), np.float32) / 255
     found = canny(gray, SIGMA)  # type: ignore[no-untyped-call]
     return Pixels(np.where(found, 0, 255).astype(np.uint8)[..., None])
 
 
 def prepared(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
-    """What becomes of one image or each of a pair: itself or its crops, with the ends of names. Raises `Unfit`."""
+    """For each image: itself or its crops, with their name suffixes. Raises `UnsupportedImage`."""
     if recipe.size is not None:
-        images = [image.resized(_size(image.size, recipe.size)) for image in images]
+        images = [image.resize(_size(image.size, recipe.size)) for image in images]
     if recipe.crops is None:
         return [[("", image)] for image in images]
     if len({image.size for image in images}) > 1:
-        raise Unfit("and its partner have unequal sizes, so that their crops would be no pairs; give --size 512x512")
+        raise UnsupportedImage(
+            "and its partner have unequal sizes, so that their crops would be no pairs; give --size 512x512"
+        )
     return [list(_crops(image, recipe.crops, recipe.overlap)) for image in images]
 
 
 def _crops(image: Pixels, side: int, overlap: int) -> Iterator[tuple[str, Pixels]]:
     if min(image.size) < side:
         width, height = image.size
-        raise Unfit(f"is {width}x{height} pixels, too small for crops of {side}x{side}")
+        raise UnsupportedImage(f"is {width}x{height} pixels, too small for crops of {side}x{side}")
     for row, top in enumerate(starts(image.size[1], side, overlap)):
         for column, left in enumerate(starts(image.size[0], side, overlap)):
             cut = image.crop((left, top, left + side, top + side))

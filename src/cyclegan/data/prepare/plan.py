@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from cyclegan.data.layouts import (
-    Domain,
-    Domains,
+    DataFiles,
+    SplitFiles,
     find_domains,
     find_images,
     find_pairs,
-    find_pictures,
+    find_single_images,
     paired_by_name,
     without_partner,
 )
@@ -58,7 +58,7 @@ def plan(
     """
     notes: list[str] = []
     if layout == "edges":
-        found = find_pictures(data)
+        found = find_single_images(data)
         return _tasks([(found.train, "train"), (found.test, "test")], ("A", "B"), test, seed), notes
     if layout == "halve":
         found = find_pairs(data)
@@ -88,13 +88,13 @@ def file_of(source: Source) -> Path:
     return source.path if isinstance(source, Half) else source
 
 
-def _are_pairs(found: Domains) -> bool:
+def _are_pairs(found: DataFiles) -> bool:
     """Whether names pair all images. Videos are no pairs though their names agree, nor is a set half of which is."""
     both = [domain for domain in (found.train, found.test) if domain.a or domain.b]
     return all(paired_by_name(domain) and not any(map(is_video, (*domain.a, *domain.b))) for domain in both)
 
 
-def _nearly_pairs(found: Domains) -> list[str]:
+def _nearly_pairs(found: DataFiles) -> list[str]:
     """A sentence for images that are split as strangers though most have a partner: one stray file does that."""
     domain = found.train
     alone = without_partner(domain)
@@ -106,7 +106,7 @@ def _nearly_pairs(found: Domains) -> list[str]:
     return [f"Most names are equal in A and B, but {first} has no partner; if they are pairs, remove such files first."]
 
 
-def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> Domains:
+def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> DataFiles:
     """As `find_domains`, of folders of any names and of videos, too."""
     if data is not None and data.is_dir() and a is None and b is None:
         folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -116,7 +116,7 @@ def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[
             notes.append(f"A is {a.name}, B is {b.name}.")
     if data is not None or a is None or b is None or (a.is_dir() and b.is_dir()):
         return find_domains(data, a, b, KINDS)
-    return Domains(Domain(_of(a), _of(b), (_root(a), _root(b))), Domain(), (a.stem, b.stem))
+    return DataFiles(SplitFiles(_of(a), _of(b), (_root(a), _root(b))), SplitFiles(), (a.stem, b.stem))
 
 
 def _of(place: Path) -> tuple[Path, ...]:
@@ -136,7 +136,7 @@ def _root(place: Path) -> Path:
     return place if place.is_dir() else place.parent
 
 
-def _tasks(parts: Sequence[tuple[Domain, str]], domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
+def _tasks(parts: Sequence[tuple[SplitFiles, str]], domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
     """Tasks of pairs, or of single pictures that are to be both."""
     tasks = []
     for domain, split in parts:
@@ -146,7 +146,7 @@ def _tasks(parts: Sequence[tuple[Domain, str]], domains: tuple[str, ...], test: 
     return _put_aside(tasks, test, f"pairs {seed}")
 
 
-def _alone(found: Domains, side: Literal["A", "B"], test: float, seed: int) -> list[Task]:
+def _alone(found: DataFiles, side: Literal["A", "B"], test: float, seed: int) -> list[Task]:
     tasks = []
     for domain, split in ((found.train, "train"), (found.test, "test")):
         files, root = (domain.a, domain.roots[0]) if side == "A" else (domain.b, domain.roots[1])

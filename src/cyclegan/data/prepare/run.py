@@ -11,11 +11,11 @@ from pathlib import Path
 
 from cyclegan.data.prepare.pictures import Recipe, edges, joined, prepared, read
 from cyclegan.data.prepare.plan import Layout, Task, file_of, unlike
-from cyclegan.imaging.decode import write_pixels
+from cyclegan.imaging.encode import write_pixels
 from cyclegan.imaging.image import Pixels
-from cyclegan.imaging.source import Unfit, UnreadableImage, opened
-from cyclegan.imaging.video import frames
-from cyclegan.system.machine import processors
+from cyclegan.imaging.source import UnreadableImage, UnsupportedImage, open_image
+from cyclegan.imaging.video import read_frames
+from cyclegan.system.machine import cpu_count
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def run(
     """
     stop = threading.Event()
     work = partial(_do, folder=folder, layout=layout, recipe=recipe, every=every, test=test, stop=stop)
-    pool = ThreadPoolExecutor(processors())  # decoding, resizing and encoding need no interpreter
+    pool = ThreadPoolExecutor(cpu_count())  # decoding, resizing and encoding need no interpreter
     try:
         yield from pool.map(work, unlike(tasks))
     finally:
@@ -56,13 +56,13 @@ def _do(
         return Done(task, _convert(task, folder, layout, recipe))
     except UnreadableImage as error:
         return Done(task, problem=str(error))
-    except Unfit as error:
+    except UnsupportedImage as error:
         return Done(task, problem=f"{task.first} {error}.")
 
 
 def _link(task: Task, folder: Path) -> int:
     for source in task.sources:
-        with opened(file_of(source)):  # all of a pair, or nothing
+        with open_image(file_of(source)):  # all of a pair, or nothing
             pass
     for source, domain in zip(task.sources, task.domains, strict=True):
         _link_one(file_of(source), _place(task, folder, domain))
@@ -110,7 +110,7 @@ def _film(task: Task, folder: Path, recipe: Recipe, every: int, test: float, sto
     """Frames next to each other are nearly equal, so that the end of the video is put aside, not some between."""
     count, (domain,) = 0, task.domains
     try:
-        for number, share, image in frames(task.first, every):
+        for number, share, image in read_frames(task.first, every):
             if stop.is_set():
                 break
             late = replace(task, split="test") if test and share >= 1 - test else task

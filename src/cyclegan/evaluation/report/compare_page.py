@@ -8,15 +8,15 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from cyclegan.data.datasets import readings
-from cyclegan.data.layouts import Domains
-from cyclegan.data.samples import evenly
+from cyclegan.data.datasets import decode_specs
+from cyclegan.data.layouts import DataFiles
+from cyclegan.data.samples import evenly_spaced
 from cyclegan.data.select import find_data, is_paired
 from cyclegan.evaluation.compare import LEGEND, SHOWN, SIDE, Comparison, labels, rows
 from cyclegan.evaluation.evaluate import configuration
 from cyclegan.evaluation.report.report import data_uri
 from cyclegan.evaluation.test_sets import Sets, gather, turned
-from cyclegan.imaging.decode import to_image
+from cyclegan.imaging.image import to_image
 from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
 
@@ -43,10 +43,10 @@ def pictures(comparison: Comparison, runs: Sequence[Path], data: Path | None) ->
     """A row an input, evenly chosen: the input, what each run makes of it, and the truth if it is known."""
     config, size = configuration(runs[0], data)
     forward = comparison.direction == "AtoB"
-    domains: Domains = find_data(config) if forward else turned(find_data(config))
-    ways = [readings(config.data)[domain] for domain in comparison.direction.split("to")]
+    domains: DataFiles = find_data(config) if forward else turned(find_data(config))
+    ways = [decode_specs(config.data)[domain] for domain in comparison.direction.split("to")]
     sets: Sets = gather(domains, is_paired(config), ways, size, SHOWN)
-    at = torch.tensor(evenly(len(sets.inputs), SHOWN))
+    at = torch.tensor(evenly_spaced(len(sets.inputs), SHOWN))
     columns = {"input": sets.inputs[at]}
     for name, run in zip(labels(runs), runs, strict=True):
         columns[name] = Translator.load(run, comparison.direction).translate(sets.inputs[at])

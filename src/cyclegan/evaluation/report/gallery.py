@@ -7,12 +7,14 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.layouts import Domain, Domains, paired_by_name
-from cyclegan.data.samples import evenly
+from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
+from cyclegan.data.samples import evenly_spaced
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after
 from cyclegan.evaluation.report.strips import Strip, read_strips
-from cyclegan.imaging.decode import Source, UnreadableImage, check_header, read_pixels, shown
+from cyclegan.imaging.decode import image_size, read_pixels
+from cyclegan.imaging.image import to_uint8_image
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.runs import results as figures
 from cyclegan.runs.results import Evaluation, metric
 from cyclegan.translation.translator import Translator
@@ -49,7 +51,7 @@ class View:
     evaluation: Evaluation | None = None  # what `cyclegan evaluate` measured, if it did
 
 
-def look(run: Path, config: Config, domains: Domains | None, direction: Direction) -> tuple[View, list[str]]:
+def look(run: Path, config: Config, domains: DataFiles | None, direction: Direction) -> tuple[View, list[str]]:
     """Everything there is to show of a direction, and a sentence for each thing that is missing or was changed.
 
     `domains` is None when the data is not there.
@@ -69,7 +71,7 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
     view = replace(view, parameters=sum(p.numel() for p in translator.generator.parameters()))
     if domains is None:
         return view, []
-    test, train = (d if forward else d.turned() for d in (domains.test, domains.train))
+    test, train = (d if forward else d.swapped() for d in (domains.test, domains.train))
     files = test.a or train.a[:SHOWN]
     paired, notes = _measure(translator, test, size, direction)
     if paired is not None:
@@ -89,14 +91,16 @@ def look(run: Path, config: Config, domains: Domains | None, direction: Directio
 def check_size(path: Source) -> tuple[int, int]:
     """Width and height from the header; (0, 0) for an unreadable file."""
     try:
-        return check_header(path)
+        return image_size(path)
     except UnreadableImage:
         return 0, 0
 
 
-def _measure(translator: Translator, test: Domain, size: int, direction: Direction) -> tuple[Paired | None, list[str]]:
+def _measure(
+    translator: Translator, test: SplitFiles, size: int, direction: Direction
+) -> tuple[Paired | None, list[str]]:
     pairs = paired_by_name(test)
-    chosen = [pairs[i] for i in evenly(len(pairs), MOST_PAIRS)]
+    chosen = [pairs[i] for i in evenly_spaced(len(pairs), MOST_PAIRS)]
     if not chosen:
         return None, []
     try:
@@ -116,7 +120,7 @@ def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
     by_psnr = sorted(paired.scores, key=lambda score: -score.psnr)
     named = {by_psnr[i].source: by_psnr[i] for i in (0, (len(by_psnr) - 1) // 2, len(by_psnr) - 1)}
     rest = [score for score in paired.scores if score.source not in named]
-    rest = [rest[i] for i in evenly(len(rest), SHOWN - len(named))]
+    rest = [rest[i] for i in evenly_spaced(len(rest), SHOWN - len(named))]
     ranks = ("best", "median", "worst") if len(named) == 3 else ("best", "worst")[: len(named)]
     ranks = ranks if len(by_psnr) > 1 else ("",)
     scores = zip([*named.values(), *rest], [*ranks, *[""] * len(rest)], strict=True)
@@ -132,7 +136,14 @@ def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> E
     except UnreadableImage:  # it could be read a moment ago; the file is gone
         return None
     before, after = before_and_after(translator, image, size)
-    return Example(score.source.stem, shown(before), shown(after), shown(truth.resized(after.size)), score, rank)
+    return Example(
+        score.source.stem,
+        to_uint8_image(before),
+        to_uint8_image(after),
+        to_uint8_image(truth.resize(after.size)),
+        score,
+        rank,
+    )
 
 
 def _measured_first(files: Sequence[Source], evaluation: Evaluation | None) -> tuple[list[Source], Sequence[Source]]:
@@ -161,7 +172,7 @@ def _by_evaluation(examples: list[Example], evaluation: Evaluation | None) -> li
 def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source]], size: int) -> list[Example]:
     """The first files, and evenly chosen others; where one cannot be read the next that can is taken."""
     first, others = files
-    chosen = [*first, *(others[i] for i in evenly(len(others), SHOWN - len(first)))]
+    chosen = [*first, *(others[i] for i in evenly_spaced(len(others), SHOWN - len(first)))]
     spare = [path for path in others if path not in set(chosen)]
     examples: list[Example] = []
     for path in [*chosen, *spare][: _TRIES * SHOWN]:
@@ -172,5 +183,5 @@ def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)
-        examples.append(Example(path.stem, shown(before), shown(after)))
+        examples.append(Example(path.stem, to_uint8_image(before), to_uint8_image(after)))
     return examples

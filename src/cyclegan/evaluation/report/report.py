@@ -15,7 +15,7 @@ from PIL import Image
 
 from cyclegan._version import __version__
 from cyclegan.config.schema import Config
-from cyclegan.data.layouts import Domains
+from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.diagnosis.diagnose import Diagnosis, diagnose
 from cyclegan.errors import CycleGANError
@@ -60,7 +60,7 @@ def write_report(run: str | Path) -> Written:
     return Written(run / NAME, tuple(sentence(view, view.paired) for view in views if view.paired is not None))
 
 
-def _contents(run: Path, config: Config, domains: Domains | None, views: list[View]) -> dict[str, Any]:
+def _contents(run: Path, config: Config, domains: DataFiles | None, views: list[View]) -> dict[str, Any]:
     metrics = read_metrics(run / "metrics.csv")
     names = domains.names if domains is not None else ("A", "B")
     return {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan.data.samples import evenly
+from cyclegan.data.samples import evenly_spaced
 from cyclegan.runs.sample_grids import GAP, HEADING
 
 MOST_STEPS, MOST_ROWS = 8, 2
@@ -29,7 +29,7 @@ def read_strips(samples: Path, direction: str, size: int) -> list[Strip]:
     steps: dict[int, list[tuple[Image.Image, Image.Image]]] = {}
     found = {int(m[1]): p for p in samples.glob("step-*.png") if (m := _name(direction).fullmatch(p.name))}
     numbers = sorted(found)
-    for number in (numbers[i] for i in evenly(len(numbers), MOST_STEPS)):
+    for number in (numbers[i] for i in evenly_spaced(len(numbers), MOST_STEPS)):
         if (rows := _rows(found[number], size)) is not None:
             steps[number] = rows
     if not steps:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from cyclegan.config.schema import Direction
-from cyclegan.data.datasets import readings
+from cyclegan.data.datasets import decode_specs
 from cyclegan.data.layouts import find_images
 from cyclegan.data.select import find_data
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.decode import Source, UnreadableImage, read_pixels
-from cyclegan.imaging.image import Reading, to_tensor
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.image import DecodeSpec, to_tensor
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.methods.method import Method
 from cyclegan.methods.registry import method_class
 from cyclegan.networks import UNetGenerator, winograd
@@ -170,7 +171,7 @@ def export(
         background=data.background,
     )
     sources = _images_of_run(source, direction) if images is None else _listed(images)
-    verification, calibration = _load_images(sources, readings(data)[direction[0]], fixed_size)
+    verification, calibration = _load_images(sources, decode_specs(data)[direction[0]], fixed_size)
     winograd.allow(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, spec, calibration)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
@@ -238,7 +239,7 @@ def _listed(images: str | Path | Sequence[Source]) -> Sequence[Source]:
 
 
 def _load_images(
-    sources: Sequence[Source], reading: Reading, fixed_size: tuple[int, int] | None
+    sources: Sequence[Source], reading: DecodeSpec, fixed_size: tuple[int, int] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Images (1, C, H, W) to verify on, and further ones to calibrate on, or the same if there are no others."""
     loaded: list[Tensor] = []
@@ -254,7 +255,7 @@ def _load_images(
             width, height = (max(1, round(side * scale)) for side in pixels.size)
         else:
             height, width = fixed_size
-        loaded.append(to_tensor(pixels.resized((width, height)).values)[None])
+        loaded.append(to_tensor(pixels.resize((width, height)).values)[None])
     if not loaded:
         raise UsageError(f"None of the {len(sources)} images can be read; give others with --images.")
     verification = loaded[:VERIFIED]
@@ -280,7 +281,7 @@ def _compare(
             difference = (result - expected).abs().double()
             largest = max(largest, difference.max().item())
             means.append(difference.mean().item())
-            psnrs.append(10 * torch.log10(4 / difference.square().mean()).item())  # values span 2
+            psnrs.append(10 * torch.log10(4 / difference.square().mean()).item())  # values value_range 2
             seconds.append(exported_seconds)
             ratios.append(exported_seconds / reference_seconds)
     return ExportReport(

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
-from cyclegan.data.get.download import ledger
+from cyclegan.data.get.download import checksum_file
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.translation.export.export import ExportJob, ExportSpec
 from cyclegan.translation.export.onnx import Onnx, open_graph, write_graph
@@ -85,7 +85,7 @@ def runtime_archive(from_file: Path | None = None) -> Path:
         if not from_file.is_file() or not _is_authentic(from_file):
             raise UsageError(f"{from_file} is not {ARCHIVE} as published on npm; `npm pack {PACKAGE}` downloads it.")
         return from_file
-    cached = ledger().with_name(ARCHIVE)
+    cached = checksum_file().with_name(ARCHIVE)
     if not (cached.is_file() and _is_authentic(cached)):
         _download(cached)
     return cached
