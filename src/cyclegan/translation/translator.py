@@ -254,11 +254,8 @@ class Translator:
 
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
         """Gray, color and color with alpha for generators of gray or color, else as many channels as they have."""
-        value_range, bits, last = (
-            self.input_spec.value_range,
-            8 * array.dtype.itemsize,
-            array.shape[2] if array.ndim == 3 else 1,
-        )
+        value_range, bits = self.input_spec.value_range, 8 * array.dtype.itemsize
+        last = array.shape[2] if array.ndim == 3 else 1
         if value_range is None and array.dtype.kind == "f":
             array = array.clip(0, 1)
         try:
