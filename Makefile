@@ -1,4 +1,4 @@
-# Everything a fresh machine with Python needs: `make demo`, `make test`.
+# All a fresh machine needs is Python and make: `make demo`, `make test`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint benchmark examples ablations picture clean
+.PHONY: demo test test-all lint benchmark examples ablations figures clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -38,13 +38,14 @@ examples: $(READY)
 ablations: $(READY)
 	$(BIN)/python benchmarks/ablations.py
 
-picture: $(READY)
-	$(BIN)/python docs/pictures.py $(DEMO)/runs/summer-winter
+figures: $(READY)
+	$(BIN)/python docs/figures.py $(DEMO)/runs/summer-winter
 	$(BIN)/python examples/gan.py --out docs/gan.png
 	$(BIN)/python examples/conditional_gan.py --out docs/conditional-gan.png
 
-# torch first and by itself, so that nothing later pulls in another build of it; Visdom with the setuptools that it was
-# written for. On Linux without a GPU the smaller torch is had with: make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
+# torch is installed first and alone, so that no later package replaces it with another build. Visdom needs the setuptools
+# that it was written for. On Linux without a GPU, a smaller torch suffices:
+# make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_INDEX) torch
