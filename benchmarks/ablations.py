@@ -22,7 +22,7 @@ from cyclegan.cli.progress import TerminalDisplay, hush
 from cyclegan.config.schema import Direction
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, paired_by_name
-from cyclegan.evaluation.paired import against_truth
+from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.runs import checkpoint
@@ -100,12 +100,12 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     assert latest is not None, "a training that has ended has saved"
     pairs = paired_by_name(find_domains(folder / "seasons").test)
     quality = {
-        "AtoB": against_truth(Translator.load(run, "AtoB", "cpu"), pairs, direction="AtoB"),
-        "BtoA": against_truth(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs], direction="BtoA"),
+        "AtoB": measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0],
+        "BtoA": measure_pairs(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs])[0],
     }
     minutes = json.loads((latest / "state.json").read_text(encoding="utf-8"))["minutes"]
-    translated = {d: (q.psnr, q.ssim) for d, q in quality.items()}
-    untranslated = {d: (q.baseline_psnr, q.baseline_ssim) for d, q in quality.items()}
+    translated = {d: (q["psnr"].value, q["ssim"].value) for d, q in quality.items()}
+    untranslated = {d: (q["psnr"].untranslated or 0.0, q["ssim"].untranslated or 0.0) for d, q in quality.items()}
     return Result(variant, seed, steps, minutes, translated, untranslated)
 
 

@@ -19,7 +19,7 @@ from cyclegan import Config, Translator, train
 from cyclegan.cli.progress import TerminalDisplay, hush
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import SplitFiles, find_domains, paired_by_name
-from cyclegan.evaluation.paired import against_truth
+from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.methods.registry import build_method
@@ -62,8 +62,8 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     run = train(Config().with_settings(**(settings | VARIANTS[variant][1])), monitors=[TerminalDisplay()])
     files = find_domains(folder / "seasons")
     pairs = paired_by_name(files.test)
-    winter = against_truth(Translator.load(run, "AtoB", "cpu"), pairs, direction="AtoB").psnr
-    summer = against_truth(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs], direction="BtoA").psnr
+    winter = measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0]["psnr"].value
+    summer = measure_pairs(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs])[0]["psnr"].value
     return Result(variant, seed, steps, winter, summer, *judged(run, files.train, files.test))
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan import Translator
-from cyclegan.evaluation.report.curves import smoothed
+from cyclegan.evaluation.report.curves import smooth
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_image, to_tensor
 from cyclegan.runs.folder import read_run
@@ -66,7 +66,7 @@ def draw_curves(runs: Path, seed: int = 0) -> Figure:
 def _draw(panel: Axes, steps: Sequence[float], curves: Sequence[Sequence[float]], height: float) -> None:
     for values, color in zip(curves, COLORS, strict=True):
         panel.plot(steps, values, color=color, linewidth=0.7, alpha=0.35)
-        panel.plot(steps, smoothed(values), color=color, linewidth=1.6)
+        panel.plot(steps, smooth(values), color=color, linewidth=1.6)
     settled = [sorted(values[len(values) // 5 :]) for values in curves]
     usual = max(values[-1 - len(values) // 10] for values in settled)
     panel.set_ylim(0, height if usual < 1.5 * height else None)

@@ -43,7 +43,7 @@ def main() -> None:
 
     def measure(variant: str, seed: int) -> Result:
         issues = diagnose(train_sabotaged(variant, seed, chosen.out)).issues
-        found = {issue.issue: str(issue.certainty) for issue in issues}
+        found = {issue.name: str(issue.certainty) for issue in issues}
         print(f"{variant}, seed {seed}: {found}", flush=True)
         return Result(variant, seed, SABOTAGES[variant].steps, found)
 

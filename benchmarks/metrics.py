@@ -19,9 +19,9 @@ from cyclegan import Config, resume, train
 from cyclegan.cli.progress import TerminalDisplay, hush
 from cyclegan.data.get import seasons
 from cyclegan.evaluation.evaluate import evaluate
-from cyclegan.evaluation.table import number
+from cyclegan.evaluation.table import format_number
 from cyclegan.runs import checkpoint
-from cyclegan.runs.results import Evaluation, metric, ordered
+from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
 from cyclegan.training.setup import Environment, automatic
 from results import run_program
 
@@ -58,21 +58,23 @@ def measured(runs: dict[str, Path]) -> list[tuple[str, Evaluation]]:
     for name, run in runs.items():
         for steps in STEPS:
             step = f"step-{steps:07d}"
-            found += [(name, each) for each in evaluate(run, checkpoint=step, most=IMAGES, say=tell)]
+            found += [
+                (name, each) for each in evaluate(run, checkpoint=step, max_images=IMAGES, on_progress=report_progress)
+            ]
     return found
 
 
-def tell(text: str) -> None:
+def report_progress(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def figures_table(found: Sequence[tuple[str, Evaluation]]) -> str:
+def metrics_table(found: Sequence[tuple[str, Evaluation]]) -> str:
     """A row for each checkpoint and direction as Markdown."""
     keys = shared(found)
-    lines = [["data", "direction", "steps", *(metric(key).name for key in keys)]]
+    lines = [["data", "direction", "steps", *(metric_info(key).name for key in keys)]]
     lines.append(["---"] * len(lines[0]))
     for name, each in found:
-        cells = [number(each.figures[key].value, metric(key).digits) for key in keys]
+        cells = [format_number(each.metrics[key].value, metric_info(key).digits) for key in keys]
         lines.append([name, f"{each.source} → {each.target}", str(each.step), *cells])
     return markdown(lines)
 
@@ -82,14 +84,14 @@ def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
 
     Signs are turned such that 1 means: orders the checkpoints as the truth does.
     """
-    lines = [["metric", *(f"with {metric(t).name}" for t in TRUTHS)], ["---"] * (1 + len(TRUTHS))]
+    lines = [["metric", *(f"with {metric_info(t).name}" for t in TRUTHS)], ["---"] * (1 + len(TRUTHS))]
     groups = sorted({(name, each.direction) for name, each in found})
     for key in shared(found):
-        row = [f"{metric(key).name}"]
+        row = [f"{metric_info(key).name}"]
         for truth in TRUTHS:
             ranks = []
             for group in groups:
-                mine = [each.figures for name, each in found if (name, each.direction) == group]
+                mine = [each.metrics for name, each in found if (name, each.direction) == group]
                 ranks.append(agreement([f[key].value for f in mine], [f[truth].value for f in mine], key, truth))
             known = [rank for rank in ranks if rank is not None]
             row.append(spread(known) if known else "–")
@@ -112,13 +114,13 @@ def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth:
     """
     if len(set(values)) < 2 or len(set(truths)) < 2:
         return None
-    sign = 1 if (metric(key).better == "lower") == (metric(truth).better == "lower") else -1
+    sign = 1 if (metric_info(key).better == "lower") == (metric_info(truth).better == "lower") else -1
     return sign * float(spearmanr(values, truths).statistic)
 
 
 def shared(found: Sequence[tuple[str, Evaluation]]) -> list[str]:
     """The metrics that all have."""
-    return ordered(k for k in found[0][1].figures if all(k in each.figures for _, each in found))
+    return sort_metrics(k for k in found[0][1].metrics if all(k in each.metrics for _, each in found))
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     runs = {name: trained(name, place, options.folder) for name, place in places.items()}
     found = measured(runs)
-    print(f"{correlations(found)}\n\n{figures_table(found)}")
+    print(f"{correlations(found)}\n\n{metrics_table(found)}")
 
 
 if __name__ == "__main__":

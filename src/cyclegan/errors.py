@@ -25,6 +25,11 @@ class OutOfMemory(CycleGANError):
     """The device or the machine has too little memory."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type's name when it has none, without closing punctuation."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
+
+
 def describe_os_error(error: OSError) -> str:
     """The file and the operating system's reason, as one sentence."""
     return f"{error.filename or 'A file'}: {error.strerror or error}."

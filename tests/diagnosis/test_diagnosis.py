@@ -326,15 +326,15 @@ def test_the_command_tells_all_of_it(short: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 and 5 images")
     assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
-    assert {c["issue"] for c in found["issues"]} == {c.issue for c in diagnose(short).issues}
+    assert {issue["name"] for issue in found["issues"]} == {issue.name for issue in diagnose(short).issues}
 
 
 def test_the_report_has_a_section_on_health(short: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(short, tmp_path / "run"))
     page = write_report(run).path.read_text(encoding="utf-8")
-    assert "<h2>Health</h2>" in page and "History too large" in page
+    assert "<h2>Diagnosis</h2>" in page and "History too large" in page
     shutil.rmtree(run / "checkpoints")
-    assert "<h2>Health</h2>" not in write_report(run).path.read_text(encoding="utf-8")
+    assert "<h2>Diagnosis</h2>" not in write_report(run).path.read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_examined_is_said(short: Path, tmp_path: Path, data: Path) -> None:
@@ -384,4 +384,4 @@ def test_sabotaged_trainings_are_told_apart(name: str, tmp_path: Path, monkeypat
     assert set(SABOTAGES) == set(ON_PURPOSE)
     found = diagnose(train_sabotaged(name, 0, tmp_path)).issues
     meant = SABOTAGES[name].issue
-    assert (meant in {c.issue for c in found}) if meant else not found
+    assert (meant in {issue.name for issue in found}) if meant else not found

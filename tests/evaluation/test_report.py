@@ -67,7 +67,7 @@ def use_data(run: Path, data: Path) -> None:
     (run / "config.toml").write_text(re.sub(r"^data = .*$", f"data = '{data}'", config, flags=re.M), encoding="utf-8")
 
 
-def truth_figures(run: Path, data: Path, direction: Direction) -> list[tuple[float, float, float, float]]:
+def expected_quality(run: Path, data: Path, direction: Direction) -> list[tuple[float, float, float, float]]:
     first, second = ("testA", "testB") if direction == "AtoB" else ("testB", "testA")
     translator, rows = Translator.load(run, direction), []
     for path in sorted((data / first).iterdir()):
@@ -94,17 +94,17 @@ def test_the_page_needs_nothing_but_itself(run: Path) -> None:
     assert list(run.glob(".report*")) == []  # what it is written to before it has its name
 
 
-def test_figures_are_those_computed_apart(run: Path, data: Path) -> None:
+def test_quality_equals_an_independent_computation(run: Path, data: Path) -> None:
     written = write_report(run)
     page = written.path.read_text(encoding="utf-8").replace("−", "-")
     for sentence, direction, names in zip(
         written.sentences, ("AtoB", "BtoA"), (("red", "blue"), ("blue", "red")), strict=True
     ):
-        rows = truth_figures(run, data, direction)  # type: ignore[arg-type]
+        rows = expected_quality(run, data, direction)  # type: ignore[arg-type]
         made_psnr, made_ssim, plain_psnr, plain_ssim = np.mean(rows, axis=0)
         assert sentence == (
-            f"{names[0]} to {names[1]}: PSNR {made_psnr:.1f} dB, SSIM {made_ssim:.2f} against truth on 3 test images "
-            f"(untranslated input: {plain_psnr:.1f} dB, {plain_ssim:.2f})."
+            f"{names[0]} to {names[1]}: PSNR {made_psnr:.1f} dB, SSIM {made_ssim:.2f} against ground truth "
+            f"on 3 test images (untranslated input: {plain_psnr:.1f} dB, {plain_ssim:.2f})."
         )
         row = re.search(rf'<th scope="row">{names[0]} → {names[1]}</th>(.*?)</tr>', page)
         assert row is not None
@@ -114,7 +114,7 @@ def test_figures_are_those_computed_apart(run: Path, data: Path) -> None:
         ]  # fmt: skip
         for rank, at in (("Best", max(rows)), ("Worst", min(rows))):
             assert re.search(rf"<b>{rank}</b> · \d+ · {at[0]:.1f} dB, SSIM {at[1]:.2f}", page)
-    assert "scaled to 32 pixels" in page
+    assert "scaled down to 32 pixels" in page
 
 
 def test_strips_are_the_cells_of_the_sample_grids(run: Path, data: Path) -> None:
@@ -159,7 +159,7 @@ def test_without_test_set_training_images_are_shown(run: Path, data: Path, tmp_p
     page = written.path.read_text(encoding="utf-8")
     assert written.sentences == ()
     assert "first training images are shown" in page
-    assert "Quality against truth" not in page
+    assert "Quality against ground truth" not in page
     assert 'class="gallery"' in page
 
 
@@ -171,8 +171,8 @@ def test_unpaired_test_sets_and_broken_test_images(run: Path, data: Path, tmp_pa
     written = write_report(run)
     page = written.path.read_text(encoding="utf-8")
     assert written.sentences == ()
-    assert "Quality against truth" not in page
-    assert ', truth"' not in page
+    assert "Quality against ground truth" not in page
+    assert ', ground truth"' not in page
     assert len(re.findall(r'alt="[^"]*, input"', page)) == 5
 
 
@@ -226,9 +226,9 @@ def test_damaged_metrics_and_samples(run: Path, metrics: bytes | None, curves: i
     page = page_of(run)
     assert Elements(page).tags.count("svg") == curves
     assert 'class="strip"' not in page
-    assert "Quality against truth" in page
+    assert "Quality against ground truth" in page
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run folder"):
+def test_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a run folder"):
         write_report(tmp_path)

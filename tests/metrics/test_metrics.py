@@ -177,32 +177,32 @@ def test_color_distance_of_shifted_colors() -> None:
     assert content.color_distance(a + shift, a) == pytest.approx(127.5 * math.sqrt(0.14), rel=1e-5)
 
 
-def test_survival_is_the_share_between_chance_and_clean() -> None:
+def test_retained_fraction_interpolates_between_chance_and_clean() -> None:
     clean, chance = torch.tensor([0.1, 0.1]), torch.tensor([0.5, 0.5])
-    assert cycle.survival(clean, torch.tensor([0.2, 0.2]), chance) == pytest.approx(0.75)
-    assert cycle.survival(clean, chance * 2, chance) == 0
-    assert cycle.survival(clean, clean / 2, chance) == 1
-    assert cycle.survival(chance, chance, chance) == 1
+    assert cycle.retained_fraction(clean, torch.tensor([0.2, 0.2]), chance) == pytest.approx(0.75)
+    assert cycle.retained_fraction(clean, chance * 2, chance) == 0
+    assert cycle.retained_fraction(clean, clean / 2, chance) == 1
+    assert cycle.retained_fraction(chance, chance, chance) == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", cycle.DISTURBANCES)
-def test_disturbances_are_slight(name: str, channels: int) -> None:
+@pytest.mark.parametrize("name", cycle.PERTURBATIONS)
+def test_perturbations_are_slight(name: str, channels: int) -> None:
     images = pictures(0, 3, 40, channels) * 0.9
-    changed = cycle.DISTURBANCES[name](images)
+    changed = cycle.PERTURBATIONS[name](images)
     assert changed.shape == images.shape
     assert 0 < (changed - images).abs().mean() < 0.04
-    assert torch.equal(changed, cycle.DISTURBANCES[name](images))
+    assert torch.equal(changed, cycle.PERTURBATIONS[name](images))
 
 
-def test_information_hidden_below_a_level_does_not_survive_eight_bits() -> None:
+def test_information_hidden_below_a_level_does_not_survive_quantization() -> None:
     secret = pictures(0, 6, 32, 1)
     fake = torch.zeros_like(secret) + 1 / 255 + secret * 0.3 / 255  # what no 8-bit file can hold
-    back = {name: ((f - 1 / 255) * 255 / 0.3).clamp(-1, 1) for name, f in (("", fake), ("8", cycle.eight_bits(fake)))}
+    back = {name: ((f - 1 / 255) * 255 / 0.3).clamp(-1, 1) for name, f in (("", fake), ("8", cycle.quantize(fake)))}
     clean, chance = cycle.cycle_errors(secret, back[""]), cycle.chance_errors(secret, back[""])
     assert clean.mean() < 1e-4
     assert (
-        cycle.survival(clean, cycle.cycle_errors(secret, back["8"]), chance) < 0.3
+        cycle.retained_fraction(clean, cycle.cycle_errors(secret, back["8"]), chance) < 0.3
     )  # gray is a better guess than another image
 
 

@@ -19,8 +19,7 @@ from conftest import TINY
 from cyclegan import CycleGANError, Translator, UsageError, configure, train
 from cyclegan.cli.main import COMMANDS
 from cyclegan.cli.options import call
-from cyclegan.evaluation.evaluate import evaluate
-from cyclegan.runs import results
+from cyclegan.evaluation.report.report import write_report
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.publish import publish
 
@@ -146,7 +145,7 @@ def test_a_run_published_on_the_hub_translates_as_before(trained: Path, hub: Hub
 
 
 def test_the_card_has_license_settings_data_quality_samples_and_use(trained: Path, hub: Hub, data: Path) -> None:
-    results.write(evaluate(trained), trained / results.FILE)
+    write_report(trained)
     publish(trained, "me/red2blue", license="cc-by-4.0")
     card = hub.repositories["me/red2blue"]["README.md"].decode()
     assert card.startswith("---\nlibrary_name: cyclegan\nlicense: cc-by-4.0\npipeline_tag: image-to-image\n")

@@ -1,7 +1,7 @@
 """`cyclegan evaluate` and `cyclegan compare`."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -25,7 +25,7 @@ class Evaluate:
     inception: Annotated[
         Optional[str], Doc("Weights of torch-fidelity's Inception for FID and KID: a file, or 'download'.")
     ] = None
-    json: Annotated[Optional[Path], Doc("Write all figures, those of each image too, to this file.")] = None
+    json: Annotated[Optional[Path], Doc("Write all metrics, including those of each image, to this JSON file.")] = None
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -40,33 +40,33 @@ def evaluate(arguments: list[str]) -> None:
 
     from rich.console import Console
 
-    from cyclegan.evaluation import table
-    from cyclegan.evaluation.evaluate import evaluate as measure
-    from cyclegan.runs import results as figures
+    from cyclegan.evaluation import evaluate as evaluation
+    from cyclegan.evaluation.table import LEGEND, evaluation_table, footnotes
+    from cyclegan.runs.results import EVALUATION_FILE, write_evaluations
 
-    measured = measure(
+    evaluations = evaluation.evaluate(
         options.run,
         options.data,
         checkpoint=options.checkpoint,
-        every=options.all,
-        most=options.images,
+        all_checkpoints=options.all,
+        max_images=options.images,
         size=options.size,
         inception=options.inception,
-        say=lambda text: print(f"{text} ...", file=sys.stderr),
+        on_progress=lambda text: print(f"{text} ...", file=sys.stderr),
     )
     console = Console()
-    for each in measured:
-        console.print(table.table(each))
+    for each in evaluations:
+        console.print(evaluation_table(each))
         console.print()
-    for sentence in [table.LEGEND, *table.remarks(measured)]:
+    for sentence in [LEGEND, *footnotes(evaluations)]:
         console.print(sentence, highlight=False, markup=False)
     if options.json is not None:
-        figures.write(measured, options.json)
-        print(f"All figures: {options.json}")
+        write_evaluations(evaluations, options.json)
+        print(f"All metrics: {options.json}")
     if not (options.all or options.checkpoint or options.data) and (options.run / "checkpoints").is_dir():
         from cyclegan.evaluation.report.report import write_report
 
-        figures.write(measured, options.run / figures.FILE)
+        write_evaluations(evaluations, options.run / EVALUATION_FILE)
         print(f"Report: {write_report(options.run).path}")
 
 
@@ -83,7 +83,7 @@ class Compare:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("The page with tables and pictures.")] = Path(
         "comparison.html"
     )
-    json: Annotated[Optional[Path], Doc("Write all figures and differences to this file.")] = None
+    json: Annotated[Optional[Path], Doc("Write all metrics and differences to this JSON file.")] = None
 
 
 def compare(arguments: list[str]) -> None:
@@ -95,29 +95,32 @@ def compare(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cyclegan.evaluation import compare as comparing
-    from cyclegan.evaluation.report.compare_page import write_page
-    from cyclegan.runs import results as figures
+    from cyclegan.evaluation import compare as comparison
+    from cyclegan.evaluation.report.compare_page import write_comparison
+    from cyclegan.runs.results import write_json
 
-    def say(text: str) -> None:
-        print(f"{text} ...", file=sys.stderr)
-
-    found = comparing.compare(options.runs, options.data, most=options.images, inception=options.inception, say=say)
+    comparisons = comparison.compare(
+        options.runs,
+        options.data,
+        max_images=options.images,
+        inception=options.inception,
+        on_progress=lambda text: print(f"{text} ...", file=sys.stderr),
+    )
     console = Console()
-    for each in found:
+    for each in comparisons:
         first = each.evaluations[0]
         table = Table(title=f"{first.source} → {first.target}", title_justify="left", title_style="bold", box=None)
-        for name in ("", *comparing.labels(options.runs)):
+        for name in ("", *comparison.run_labels(options.runs)):
             table.add_column(name, overflow="fold")
-        for row in comparing.rows(each):
+        for row in comparison.table_rows(each):
             table.add_row(*row)
         console.print(table)
         console.print()
-    console.print(comparing.LEGEND, highlight=False, markup=False)
+    console.print(comparison.LEGEND, highlight=False, markup=False)
     if options.json is not None:
-        figures.write_plain(comparing.to_plain(found), options.json)
-        print(f"All figures: {options.json}")
-    write_page(found, options.runs, options.data, options.output)
+        write_json([asdict(each) for each in comparisons], options.json)
+        print(f"All metrics: {options.json}")
+    write_comparison(comparisons, options.runs, options.data, options.output)
     print(f"Page: {options.output}")
 
 
@@ -133,27 +136,25 @@ def diagnose(arguments: list[str]) -> None:
     """`cyclegan diagnose RUN`."""
     options = parse(Diagnose, "cyclegan diagnose", arguments)
 
-    from dataclasses import asdict
-
     from rich.console import Console
     from rich.padding import Padding
 
-    from cyclegan.diagnosis.diagnose import NO_PROOF, NOTHING_FOUND
+    from cyclegan.diagnosis.diagnose import NO_ISSUES
     from cyclegan.diagnosis.diagnose import diagnose as examine
-    from cyclegan.runs import results as figures
+    from cyclegan.runs.results import write_json
 
     diagnosis = examine(options.run)
     console = Console(highlight=False, markup=False)
     console.print(diagnosis.summary)
     for issue in diagnosis.issues:
-        console.print(f"\n{issue.issue} ({issue.certainty})", style="bold")
-        for direction, seen in issue.seen:
-            console.print(Padding(f"{direction}: {seen}" if direction else seen, (0, 0, 0, 2)))
+        console.print(f"\n{issue.name} ({issue.certainty})", style="bold")
+        for direction, observation in issue.observations:
+            console.print(Padding(f"{direction}: {observation}" if direction else observation, (0, 0, 0, 2)))
         console.print(Padding(f"→ {issue.advice}", (0, 0, 0, 2)))
     if not diagnosis.issues:
-        console.print(f"\n{NOTHING_FOUND} {NO_PROOF.format(options.run)}")
+        console.print(f"\n{NO_ISSUES.format(options.run)}")
     if options.json is not None:
-        figures.write_plain(asdict(diagnosis), options.json)
+        write_json(asdict(diagnosis), options.json)
         print(f"All findings: {options.json}")
 
 

@@ -16,20 +16,19 @@ from cyclegan.methods.specs import counted
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
-from cyclegan.runs.summary import progress
+from cyclegan.runs.summary import saved_progress
 from cyclegan.system.machine import find_device
 
-NOTHING_FOUND = "Nothing alarming was found."
-NO_PROOF = "That is no proof of quality, which is measured by: cyclegan evaluate {}"
+NO_ISSUES = "No issues were found. This does not measure quality; for that, run: cyclegan evaluate {}"
 
 
 @dataclass(frozen=True)
 class Issue:
     """One issue: how sure it is, what shows it in which direction, and what to do."""
 
-    issue: str
+    name: str
     certainty: Certainty
-    seen: tuple[tuple[str, str], ...]  # direction ("" for the whole training), and what is seen
+    observations: tuple[tuple[str, str], ...]  # direction ("" if it concerns the whole run) and text
     advice: str
 
 
@@ -76,7 +75,7 @@ def examine(run: Path) -> Evidence:
     samples = read_samples(config, domains, HELD_OUT)
     if samples is None:
         raise CycleGANError(f"None of the training images of {run} can be read; there is nothing to look at.")
-    metrics, done = read_metrics(run / "metrics.csv"), progress(run)
+    metrics, done = read_metrics(run / "metrics.csv"), saved_progress(run)
     return Evidence(
         config=config,
         metrics=metrics,

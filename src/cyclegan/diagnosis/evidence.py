@@ -14,7 +14,7 @@ from cyclegan.metrics import cycle
 
 FOR_GRADIENTS = 4  # images; one alone may have a gradient unlike the others'
 CLEAN = "clean"
-DISTURBANCES = {CLEAN: lambda images: images, "blur": cycle.blurred, "noise": cycle.noisy}
+PERTURBATIONS = {CLEAN: lambda images: images, "blur": cycle.blur, "noise": cycle.add_noise}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _sides(method: Method, generators: nn.ModuleDict, samples: Samples, thorough
         fakes = method.from_generator(inputs, made[direction])
         other: Direction = "BtoA" if direction == "AtoB" else "AtoB"
         disturbed = (
-            {name: disturb(fakes) for name, disturb in DISTURBANCES.items()} if thorough and other in ways else {}
+            {name: disturb(fakes) for name, disturb in PERTURBATIONS.items()} if thorough and other in ways else {}
         )
         name, real, fake = cases[direction]
         D = method.discriminators[name]

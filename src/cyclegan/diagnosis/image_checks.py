@@ -137,7 +137,7 @@ def information_hidden(evidence: Evidence) -> Iterator[Finding]:
         if clean.mean() > 0.6 * chance.mean():
             continue  # there is no way back yet that could be hidden
         left = [
-            cycle.survival(clean, cycle.cycle_errors(side.inputs, back), chance)
+            cycle.retained_fraction(clean, cycle.cycle_errors(side.inputs, back), chance)
             for name, back in side.back.items()
             if name != CLEAN
         ]

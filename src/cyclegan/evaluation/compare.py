@@ -1,140 +1,126 @@
-"""Several runs on the same images: their figures side by side, which differences are real, and the pictures."""
+"""Comparing several runs on the same test images: their metrics side by side, and which differences are significant."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
-from cyclegan.evaluation import table
-from cyclegan.evaluation.evaluate import MOST_IMAGES, configuration, evaluate
-from cyclegan.metrics.intervals import paired_difference
-from cyclegan.runs.results import Evaluation, Figure, metric, ordered
+from cyclegan.evaluation.evaluate import evaluate, evaluation_config
+from cyclegan.evaluation.table import format_interval, format_number, heading
+from cyclegan.evaluation.test_set import MAX_IMAGES
+from cyclegan.metrics.intervals import Interval, MetricValue, paired_difference
+from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
 
-SURE = 0.05  # p-value below which a difference counts
-SHOWN = 12  # inputs of each direction on the page
-SIDE = 192  # pixels of the pictures on the page, at most
+SIGNIFICANCE = 0.05  # p-value
+LEGEND = (
+    "In parentheses: 95 % interval. Better, worse, more or less: significantly different from the first run (paired "
+    "bootstrap over the same images, p < 0.05; for metrics of whole sets, disjoint intervals). =: not significant."
+)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run's figure minus the first run's. `p` is None where only the intervals can be compared."""
+    """A run's value minus the first run's. `interval` and `p` are None where only the two intervals are compared."""
 
     value: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     p: float | None
-    sure: bool
-    verdict: str  # "better" or "worse"; "more" or "less" of a metric of which neither is
+    significant: bool
+    verdict: str  # "better" or "worse"; "more" or "less" for metrics without a preferred direction
 
 
-def difference(key: str, first: Figure, other: Figure) -> Difference:
-    """How two runs differ, measured on the same images.
+def compare_values(key: str, first: MetricValue, other: MetricValue) -> Difference:
+    """Compare a metric of two runs measured on the same images.
 
-    Figures of single images are compared by the paired bootstrap; those of whole sets differ surely when their
-    intervals do not touch, which is stricter.
+    Per-image metrics are compared by the paired bootstrap. Metrics of whole sets differ significantly when their
+    intervals are disjoint, which is stricter.
     """
-    if len(first.each) == len(other.each) > 1 and all(map(_finite, (*first.each, *other.each))):
-        value, interval, p = paired_difference(first.each, other.each)
-        sure = p < SURE
+    value, interval, p, significant = other.value - first.value, None, None, False
+    if len(first.per_image) == len(other.per_image) > 1 and all(map(isfinite, (*first.per_image, *other.per_image))):
+        value, interval, p = paired_difference(first.per_image, other.per_image)
+        significant = p < SIGNIFICANCE
+    elif first.interval is not None and other.interval is not None:
+        significant = first.interval[1] < other.interval[0] or other.interval[1] < first.interval[0]
+    better = metric_info(key).better
+    if better == "neither":
+        verdict = "more" if value > 0 else "less"
     else:
-        value, interval, p = other.value - first.value, None, None
-        ends = first.interval, other.interval
-        sure = ends[0] is not None and ends[1] is not None and (ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0])
-    return Difference(value, interval, p, sure, _verdict(key, value))
-
-
-def _verdict(key: str, change: float) -> str:
-    kind = metric(key).better
-    if kind == "neither":
-        return "more" if change > 0 else "less"
-    return "better" if (change > 0) == (kind == "higher") else "worse"
-
-
-def _finite(value: float) -> bool:
-    return abs(value) != float("inf")
+        verdict = "better" if (value > 0) == (better == "higher") else "worse"
+    return Difference(value, interval, p, significant, verdict)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A direction that all runs have learned: one evaluation a run, and differences from the first by metric."""
+    """A direction that all runs have learned: an evaluation of each run, and differences from the first by metric."""
 
     direction: Direction
     evaluations: tuple[Evaluation, ...]
-    differences: dict[str, tuple[Difference, ...]]
-
-    @property
-    def keys(self) -> list[str]:
-        """The metrics that all runs have, in the usual order."""
-        return ordered(k for k in self.evaluations[0].figures if all(k in e.figures for e in self.evaluations))
+    differences: dict[str, tuple[Difference, ...]]  # by the metrics that all runs have
 
 
 def compare(
     runs: Sequence[Path],
     data: Path | None = None,
     *,
-    most: int = MOST_IMAGES,
+    max_images: int = MAX_IMAGES,
     inception: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Comparison]:
-    """Measure runs, checkpoints or models on the test images of the first one's data, or of `data`.
+    """Evaluate runs, checkpoints or models on the test images of the first one's data, or of `data`, at one size.
 
-    All see the same images at the same size. Raises `UsageError` for fewer than two, and for runs that have no
-    direction in common.
+    Arguments as for `evaluate`. Raises `UsageError` for fewer than two runs, or runs without a common direction.
     """
     if len(runs) < 2:
-        raise UsageError("Give two runs or more to compare.")
-    config, size = configuration(runs[0], data)
-    place = data or config.data.data
-    if place is None:
+        raise UsageError("Give two or more runs to compare.")
+    config = evaluation_config(runs[0], data)
+    folder = data or config.data.data
+    if folder is None:
         raise UsageError(f"The data of {runs[0]} is in two folders; name one folder with --data.")
-    found = [evaluate(run, place, size=size, most=most, inception=inception, say=say) for run in runs]
-    shared = [e.direction for e in found[0] if all(any(e.direction == o.direction for o in other) for other in found)]
-    if not shared:
+    evaluations = [
+        {
+            each.direction: each
+            for each in evaluate(
+                run,
+                folder,
+                size=config.data.crop_size,
+                max_images=max_images,
+                inception=inception,
+                on_progress=on_progress,
+            )
+        }
+        for run in runs
+    ]
+    common = [direction for direction in evaluations[0] if all(direction in each for each in evaluations)]
+    if not common:
         raise UsageError("The runs have no direction in common.")
-    return [_compared([next(e for e in each if e.direction == direction) for each in found]) for direction in shared]
+    return [_compare_direction([each[direction] for each in evaluations]) for direction in common]
 
 
-def _compared(evaluations: Sequence[Evaluation]) -> Comparison:
+def _compare_direction(evaluations: Sequence[Evaluation]) -> Comparison:
     first, *others = evaluations
-    bare = Comparison(first.direction, tuple(evaluations), {})
-    differences = {key: tuple(difference(key, first.figures[key], o.figures[key]) for o in others) for key in bare.keys}
+    keys = sort_metrics(key for key in first.metrics if all(key in each.metrics for each in others))
+    differences = {
+        key: tuple(compare_values(key, first.metrics[key], each.metrics[key]) for each in others) for key in keys
+    }
     return Comparison(first.direction, tuple(evaluations), differences)
 
 
-def rows(comparison: Comparison) -> list[list[str]]:
-    """A row a metric: its name, the first run's figure with its interval, the others' with what their difference is."""
-    made = []
-    for key in comparison.keys:
-        digits = metric(key).digits
-        first, *others = (each.figures[key] for each in comparison.evaluations)
-        cells = [_cell(first, digits)]
-        for figure, change in zip(others, comparison.differences[key], strict=True):
-            cells.append(f"{_cell(figure, digits)} {_mark(change)}")
-        made.append([table.heading(key), *cells])
-    return made
+def table_rows(comparison: Comparison) -> list[list[str]]:
+    """A row per metric: its name and each run's value with interval, the others' with their difference."""
+    rows = []
+    for key, differences in comparison.differences.items():
+        cells = []
+        for value in (each.metrics[key] for each in comparison.evaluations):
+            interval = format_interval(value.interval, metric_info(key).digits).replace(" ", "")
+            cells.append(format_number(value.value, metric_info(key).digits) + (f" ({interval})" if interval else ""))
+        verdicts = ["", *(f" {each.verdict if each.significant else '='}" for each in differences)]
+        rows.append([heading(key), *map("".join, zip(cells, verdicts, strict=True))])
+    return rows
 
 
-def _cell(figure: Figure, digits: int) -> str:
-    ends = table.interval(figure, digits).replace(" ", "")
-    return table.number(figure.value, digits) + (f" ({ends})" if ends else "")
-
-
-def _mark(change: Difference) -> str:
-    return change.verdict if change.sure else "="
-
-
-LEGEND = (
-    "In brackets the 95 % interval. Better and worse, of some figures more and less: surely different from the first "
-    "run (paired bootstrap on the same images, p < 0.05; of whole sets, intervals that do not touch); = is not sure."
-)
-
-
-def to_plain(comparisons: Sequence[Comparison]) -> list[dict[str, object]]:
-    """As plain data for JSON."""
-    return [asdict(each) for each in comparisons]
-
-
-def labels(runs: Sequence[Path]) -> list[str]:
-    """The shortest names that tell the runs apart: the folders' own, or the whole paths."""
-    short = [run.resolve().name for run in runs]
-    return short if len(set(short)) == len(short) else [str(run) for run in runs]
+def run_labels(runs: Sequence[Path]) -> list[str]:
+    """The folder names of the runs, or their paths if names are not unique."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]

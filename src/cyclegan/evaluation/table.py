@@ -1,82 +1,77 @@
-"""Figures as tables: for the terminal, and as text for the report."""
+"""Evaluations as tables, for the terminal and the report."""
 
 from collections.abc import Sequence
 
 from rich.table import Table
 
 from cyclegan.methods.specs import counted
-from cyclegan.metrics.distributions import FEW
-from cyclegan.runs.results import TRUTH, Evaluation, Figure, metric, ordered
+from cyclegan.metrics.distributions import MIN_FID_IMAGES
+from cyclegan.metrics.intervals import Interval
+from cyclegan.runs.results import TRUTH, Evaluation, metric_info, sort_metrics
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")
-
-
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+LEGEND = (
+    "↑ higher is better, ↓ lower is better; otherwise closer to real images is better. Untranslated: the same metric "
+    "of the unchanged inputs. Real: of other real target images; of edges and structure, of the ground truth."
+)
 
 
-def groups(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
-    """The figures in words, by groups in the order of `METRICS`."""
-    found: dict[str, list[Row]] = {}
-    for key in ordered(evaluation.figures):
-        found.setdefault(metric(key).group, []).append(_row(key, evaluation.figures[key], len(evaluation.names)))
-    return list(found.items())
-
-
-def _row(key: str, figure: Figure, images: int) -> Row:
-    kind = metric(key)
-    fewer = "" if figure.images == images else f" ({figure.images} images)"
-    value, untranslated, real = (number(v, kind.digits) for v in (figure.value, figure.untranslated, figure.real))
-    return f"{heading(key)}{fewer}", value, interval(figure, kind.digits), untranslated, real
+def metric_groups(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
+    """The groups of `METRICS` with a row of text for each metric."""
+    groups: dict[str, list[Row]] = {}
+    for key in sort_metrics(evaluation.metrics):
+        info, value = metric_info(key), evaluation.metrics[key]
+        fewer = "" if value.images == len(evaluation.names) else f" ({value.images} images)"
+        mean, untranslated, real = (
+            format_number(each, info.digits) for each in (value.value, value.untranslated, value.real)
+        )
+        interval = format_interval(value.interval, info.digits)
+        groups.setdefault(info.group, []).append((f"{heading(key)}{fewer}", mean, interval, untranslated, real))
+    return list(groups.items())
 
 
 def heading(key: str) -> str:
-    """A metric's name, and an arrow to where it is better, if that can be said."""
-    kind = metric(key)
-    return f"{kind.name} {ARROWS[kind.better]}".rstrip()
+    """A metric's name with an arrow in the direction of better values."""
+    return f"{metric_info(key).name} {ARROWS[metric_info(key).better]}".rstrip()
 
 
-def interval(figure: Figure, digits: int) -> str:
-    """Both ends of a figure's interval; nothing where there is none."""
-    return "" if figure.interval is None else " – ".join(number(end, digits) for end in figure.interval)
+def format_interval(interval: Interval | None, digits: int) -> str:
+    """Both ends of an interval; empty for None."""
+    return "" if interval is None else " – ".join(format_number(end, digits) for end in interval)
 
 
-def number(value: float | None, digits: int) -> str:
-    """A number with a true minus sign; nothing for None."""
+def format_number(value: float | None, digits: int) -> str:
+    """A number with a typographic minus sign; empty for None."""
     if value is None:
         return ""
     return "∞" if value == float("inf") else f"{value:.{digits}f}".replace("-", "−")
 
 
-def table(evaluation: Evaluation) -> Table:
-    """One direction's figures, at most 80 columns wide."""
-    title = f"{evaluation.source} → {evaluation.target}"
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """One direction's metrics for a terminal of at least 80 columns."""
     step = "" if evaluation.step is None else f", step {evaluation.step:,}"
-    caption = f"{counted(len(evaluation.names), 'image')} at {evaluation.size}×{evaluation.size}{step}"
-    made = Table(title=f"{title}  ({caption})", title_justify="left", title_style="bold", box=None, padding=(0, 1))
+    details = f"{counted(len(evaluation.names), 'image')} at {evaluation.size}×{evaluation.size}{step}"
+    title = f"{evaluation.source} → {evaluation.target}  ({details})"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1))
     for name in HEADINGS:
-        made.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for group, rows in groups(evaluation):
-        made.add_row(f"[dim]{group}[/dim]")
-        for row in rows:
-            made.add_row(f"  {row[0]}", f"[bold]{row[1]}[/bold]", row[2].replace(" ", ""), *row[3:])
-    return made
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for group, rows in metric_groups(evaluation):
+        table.add_row(f"[dim]{group}[/dim]")
+        for name, value, interval, *references in rows:
+            table.add_row(f"  {name}", f"[bold]{value}[/bold]", interval.replace(" ", ""), *references)
+    return table
 
 
-def remarks(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What has to be said beside the figures, each sentence once."""
-    said = list(dict.fromkeys(note for each in evaluations for note in each.notes))
-    figures = [each.figures for each in evaluations]
-    if any("fid" in each and each["fid"].images < FEW for each in figures):
-        said.append(f"With fewer than {FEW:,} images prefer KID: FID is biased upwards, the more the fewer they are.")
-    if any("kid_efficientnet" in each for each in figures):
-        said.append("KD by EfficientNet-Lite0 orders models; it is not to be compared with published KID or FID.")
-    if not any(metric(key).group == TRUTH for each in figures for key in each):
-        said.append("There is no truth to compare with: test images of equal names in both domains would be one.")
-    return said
-
-
-LEGEND = (
-    "↑ higher is better, ↓ lower, others should be as of real images. Untranslated: the same figure of the inputs as "
-    "they are. Real: of further real images of the target; of edges and structure, of the truth."
-)
+def footnotes(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Sentences that qualify the metrics, without repetition."""
+    notes = list(dict.fromkeys(note for each in evaluations for note in each.notes))
+    metrics = [each.metrics for each in evaluations]
+    if any("fid" in each and each["fid"].images < MIN_FID_IMAGES for each in metrics):
+        notes.append(f"With fewer than {MIN_FID_IMAGES:,} images, prefer KID: FID is biased upward for small sets.")
+    if any("kd_efficientnet" in each for each in metrics):
+        notes.append("KD (EfficientNet-Lite0) ranks models; it is not comparable with published KID or FID values.")
+    if not any(metric_info(key).group == TRUTH for each in metrics for key in each):
+        notes.append("There is no ground truth: that needs test images with equal file names in both domains.")
+    return notes

@@ -1,1 +1,1 @@
-"""Measures of quality: pure functions on tensors. They know no files, no networks and no training."""
+"""Image quality metrics: pure functions on tensors, independent of files, models and training."""

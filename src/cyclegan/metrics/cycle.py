@@ -1,8 +1,8 @@
-"""What of an image the way there and back keeps, and how much of that hangs on what nobody can see.
+"""Cycle reconstruction error, and how much of it depends on imperceptible patterns.
 
-A CycleGAN may hide the input in faint patterns of the fake, so that the way back restores what the fake does not
-show (Chu, Zhmoginov and Sandler, "CycleGAN, a master of steganography", 2017). Whoever disturbs the fake a little
-destroys such patterns, and the cycle with them; a cycle by what is to be seen survives.
+A CycleGAN may hide the input in faint patterns of the translation and reconstruct details that the translation does
+not show (Chu, Zhmoginov and Sandler, "CycleGAN, a master of steganography", 2017). A small perturbation of the
+translation destroys such patterns, and the reconstruction with them; one based on visible content survives.
 """
 
 import io
@@ -14,19 +14,19 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-BLUR = 0.7  # pixels, the gaussian's deviation
-JPEG_QUALITY = 75  # Pillow's usual one
-NOISE = 3.0  # levels of 255, the gaussian's deviation
-LEVEL = 2 / 255  # of images in [-1, 1]
+BLUR = 0.7  # pixels, standard deviation of the Gaussian
+JPEG_QUALITY = 75  # Pillow's default
+NOISE = 3.0  # 8-bit levels, standard deviation of the Gaussian
+LEVEL = 2 / 255  # one 8-bit level of images in [-1, 1]
 
 
-def eight_bits(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1] as an 8-bit file keeps them."""
+def quantize(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1], rounded to 8-bit levels."""
     return ((images.clamp(-1, 1) + 1) / LEVEL).round() * LEVEL - 1
 
 
-def blurred(images: Tensor) -> Tensor:
-    """Images (N, C, H, W), slightly blurred."""
+def blur(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) after a slight Gaussian blur."""
     offset = torch.arange(-2, 3, dtype=images.dtype)
     weights = torch.exp(-(offset**2) / (2 * BLUR**2))
     kernel = (weights / weights.sum()).repeat(images.shape[1], 1, 1, 1)
@@ -35,8 +35,8 @@ def blurred(images: Tensor) -> Tensor:
     return conv2d(conv2d(wide, kernel, groups=groups), kernel.transpose(2, 3), groups=groups)
 
 
-def jpeg(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1] with 1 or 3 channels, compressed as JPEG of quality 75 and read again."""
+def compress_jpeg(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1] with 1 or 3 channels after JPEG compression at quality 75."""
     return torch.stack([_jpeg(image) for image in images])
 
 
@@ -48,36 +48,36 @@ def _jpeg(image: Tensor) -> Tensor:
     return torch.from_numpy(read).permute(2, 0, 1) * LEVEL - 1
 
 
-def noisy(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) with gaussian noise of three levels of 255, the same at every call."""
+def add_noise(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) with Gaussian noise of three 8-bit levels, the same at every call."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     return images + NOISE * LEVEL * noise
 
 
-DISTURBANCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "8 bits": eight_bits,
-    "blur": blurred,
-    "JPEG": jpeg,
-    "noise": noisy,
+PERTURBATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "8bit": quantize,
+    "blur": blur,
+    "jpeg": compress_jpeg,
+    "noise": add_noise,
 }
 
 
-def cycle_errors(images: Tensor, back: Tensor) -> Tensor:
-    """Mean absolute difference (N) of each image and its reconstruction, both (N, C, H, W) in [-1, 1]."""
-    return (images - back).abs().flatten(1).mean(1)
+def cycle_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """Mean absolute error (N) of each reconstruction, both batches (N, C, H, W) in [-1, 1]."""
+    return (images - reconstructions).abs().flatten(1).mean(1)
 
 
-def chance_errors(images: Tensor, back: Tensor) -> Tensor:
-    """As `cycle_errors`, with the reconstruction of the next image: what is left when an image is not known."""
-    return cycle_errors(images, back.roll(1, 0))
+def chance_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """As `cycle_errors`, but against the reconstruction of the next image: the error at chance level."""
+    return cycle_errors(images, reconstructions.roll(1, 0))
 
 
-def survival(clean: Tensor, disturbed: Tensor, chance: Tensor) -> float:
-    """The share of the cycle that a disturbance of the fakes leaves, from errors (N) of each image.
+def retained_fraction(clean: Tensor, perturbed: Tensor, chance: Tensor) -> float:
+    """The fraction of the reconstruction that survives a perturbation of the translations, from errors (N) per image.
 
-    (chance - disturbed) / (chance - clean), cut to [0, 1]: 1 when the reconstruction is as good as before, 0 when it
-    tells no more of the image than another image's. 1 also where there was no cycle to lose.
+    (chance - perturbed) / (chance - clean), clamped to [0, 1]: 1 when the reconstruction is as good as before, 0 when
+    it is no better than another image's. Also 1 when the clean reconstruction is no better than chance.
     """
-    there = (chance.mean() - clean.mean()).item()
-    left = (chance.mean() - disturbed.mean()).item()
-    return min(1.0, max(0.0, left / there)) if there > 0 else 1.0
+    before = (chance.mean() - clean.mean()).item()
+    after = (chance.mean() - perturbed.mean()).item()
+    return min(1.0, max(0.0, after / before)) if before > 0 else 1.0

@@ -1,19 +1,19 @@
-"""How far two sets of features are apart: Frechet distance, kernel distance, density and coverage.
+"""Distances between two sets of features: Frechet distance, kernel distance, density and coverage.
 
-Features are tensors (N, D), one row an image or a patch. Everything is computed in float64 on the processor.
+Features are tensors (N, D), one row per image or patch. Everything is computed in float64 on the CPU.
 """
 
 import torch
 from torch import Tensor
 
-NEIGHBOURS = 5  # Naeem et al. 2020, section 4
-FEW = 2000  # images below which the Frechet distance is too biased to be compared
+NEIGHBORS = 5  # Naeem et al. 2020, section 4
+MIN_FID_IMAGES = 2000  # with fewer, the bias of the Frechet distance is too large for comparisons
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) of features (N, D) and (M, D); 0 or more.
+    """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) of features (N, D) and (M, D); at least 0.
 
-    The FID when the features are those of Inception (Heusel et al. 2017, eq. 6). Its bias grows as images get fewer.
+    With Inception features this is the FID (Heusel et al. 2017, eq. 6). Its bias grows as the sets get smaller.
     Raises `ValueError` for fewer than two rows.
     """
     a, b = _features(a, b)
@@ -30,11 +30,11 @@ def _square_root(covariance: Tensor) -> Tensor:
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Squared maximum mean discrepancy of features (N, D) and (M, D), unbiased; about 0 for equal distributions.
+    """Unbiased squared maximum mean discrepancy of features (N, D) and (M, D); about 0 for equal distributions.
 
-    The KID when the features are those of Inception (Binkowski et al. 2018): the kernel is (x.y / D + 1)^3. It may be
-    slightly negative. All images are used at once; published figures are often means over random subsets, which have
-    the same expectation. Raises `ValueError` for fewer than two rows.
+    With Inception features this is the KID (Binkowski et al. 2018), kernel (x.y / D + 1)^3. May be slightly negative.
+    All rows are used at once; published values are often means over random subsets, with the same expectation.
+    Raises `ValueError` for fewer than two rows.
     """
     a, b = _features(a, b)
     (n, dimensions), m = a.shape, len(b)
@@ -44,17 +44,17 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return float(within_a + within_b - 2 * ab.mean())
 
 
-def density_coverage(real: Tensor, fake: Tensor, neighbors: int = NEIGHBOURS) -> tuple[float, float]:
-    """Fidelity and diversity of fakes (M, D) beside real ones (N, D) (Naeem et al. 2020, eq. 4 and 5).
+def density_coverage(real: Tensor, fake: Tensor, neighbors: int = NEIGHBORS) -> tuple[float, float]:
+    """Fidelity and diversity of fake features (M, D) given real ones (N, D) (Naeem et al. 2020, eq. 4 and 5).
 
-    Each real row has a ball that reaches to its k-th nearest other real row. Density counts in how many balls a fake
-    lies, divided by k: about 1 for equal distributions, and 0 or more. Coverage is the share of balls that hold a
-    fake: 1 - 2^-k at best expected for equal distributions of equal size, from 0 to 1. Raises `ValueError` for
-    fewer rows than neighbors + 1.
+    Each real row has a ball whose radius is the distance to its k-th nearest other real row. Density is the mean number
+    of balls that contain a fake, divided by k: at least 0, about 1 for equal distributions. Coverage is the fraction of
+    balls that contain a fake: from 0 to 1, expected 1 - 2^-k for equal distributions of equal size. Raises `ValueError`
+    for fewer than k + 1 real rows.
     """
     real, fake = _features(real, fake)
     if len(real) <= neighbors:
-        raise ValueError(f"more than {neighbors} real features are needed, not {len(real)}")
+        raise ValueError(f"more than {neighbors} real features required, got {len(real)}")
     within = torch.cdist(real, real)
     radius = within.kthvalue(neighbors + 1).values  # the nearest is the row itself
     inside = torch.cdist(real, fake) < radius[:, None]
@@ -63,5 +63,5 @@ def density_coverage(real: Tensor, fake: Tensor, neighbors: int = NEIGHBOURS) ->
 
 def _features(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"two or more features (N, D) each are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"two sets of two or more features (N, D) required, got {tuple(a.shape)} and {tuple(b.shape)}")
     return a.double().cpu(), b.double().cpu()

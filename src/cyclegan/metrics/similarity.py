@@ -1,11 +1,15 @@
-"""How alike two images are, pixel by pixel: PSNR, SSIM and its structure term, L1."""
+"""Similarity to the ground truth: PSNR, SSIM and its structure term, L1."""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-PEAK_TO_PEAK = 2.0  # of images in [-1, 1]
+from cyclegan.metrics.intervals import MetricValue, mean_value
+
+PEAK_TO_PEAK = 2.0  # range of images in [-1, 1]
 WINDOW, SIGMA = 11, 1.5  # pixels; Wang et al. 2004, section III-C, as are K1 and K2
 K1, K2 = 0.01, 0.03
 
@@ -32,8 +36,8 @@ def l1(a: Tensor, b: Tensor) -> float:
 def ssim(a: Tensor, b: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of two images (C, H, W) in [-1, 1], averaged over channels; at most 1.
 
-    Gaussian window of 11x11 with sigma 1.5, at the places where it lies within the image. A side shorter than 11 is
-    first continued by reflection (edge pixel repeated) to 11. Raises `ValueError` when the shapes differ.
+    Gaussian window of 11x11 pixels with sigma 1.5, without padding; a side shorter than 11 pixels is first extended to
+    11 by symmetric reflection. Raises `ValueError` when the shapes differ.
     """
     mean_a, mean_b, variance_a, variance_b, covariance = _moments(a, b)
     c1, c2 = (K1 * PEAK_TO_PEAK) ** 2, (K2 * PEAK_TO_PEAK) ** 2
@@ -43,10 +47,9 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 
 def structure(a: Tensor, b: Tensor) -> float:
-    """SSIM's structure term alone (Wang et al. 2004, eq. 10): the local correlation of two images (C, H, W).
+    """SSIM's structure term (Wang et al. 2004, eq. 10): the local correlation of two images (C, H, W), from -1 to 1.
 
-    1 for the same shapes whatever their brightness and contrast, 0 for unrelated ones, -1 for a negative. Raises
-    `ValueError` when the shapes differ.
+    Independent of brightness and contrast; -1 for a negative. Raises `ValueError` when the shapes differ.
     """
     _, _, variance_a, variance_b, covariance = _moments(a, b)
     c3 = (K2 * PEAK_TO_PEAK) ** 2 / 2
@@ -54,20 +57,41 @@ def structure(a: Tensor, b: Tensor) -> float:
     return float(((covariance + c3) / (deviations + c3)).mean().item())
 
 
+SIMILARITIES = {"psnr": psnr, "ssim": ssim, "l1": l1}
+
+
+def compare_with_ground_truth(
+    images: Iterable[tuple[Tensor, Tensor | None, Tensor]], metrics: Sequence[str] = ("psnr", "ssim")
+) -> dict[str, MetricValue]:
+    """Mean similarity of translations to their ground truth, with the untranslated inputs as baseline.
+
+    `images` yields (translation, untranslated input or None, ground truth), each (C, H, W) in [-1, 1]; they are used
+    one at a time, so sizes may differ. Empty without images.
+    """
+    scores: dict[str, list[float]] = {name: [] for name in metrics}
+    baselines: dict[str, list[float]] = {name: [] for name in metrics}
+    for translation, untranslated, truth in images:
+        for name in metrics:
+            scores[name].append(SIMILARITIES[name](translation, truth))
+            if untranslated is not None:
+                baselines[name].append(SIMILARITIES[name](untranslated, truth))
+    return {name: mean_value(each, baselines[name] or None) for name, each in scores.items() if each}
+
+
 def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Local means, variances and covariance."""
-    a, b = (_at_least_a_window(image) for image in _comparable(a, b))
+    a, b = (_pad_to_window(image) for image in _comparable(a, b))
     mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
     return mean_a, mean_b, square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
 
 
 def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.ndim != 3:
-        raise ValueError(f"two images (C, H, W) of one shape are needed, not {tuple(a.shape)} and {tuple(b.shape)}")
-    return a.double().cpu(), b.double().cpu()  # variances are small differences of large numbers
+        raise ValueError(f"two images (C, H, W) of equal shape required, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return a.double().cpu(), b.double().cpu()  # variances are small differences of large values
 
 
-def _at_least_a_window(image: Tensor) -> Tensor:
+def _pad_to_window(image: Tensor) -> Tensor:
     for axis in (1, 2):
         side = image.shape[axis]
         if side < WINDOW:
@@ -78,7 +102,7 @@ def _at_least_a_window(image: Tensor) -> Tensor:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, H - 10, W - 10): the gaussian window's weighted means."""
+    """(N, C, H, W) to (N, C, H - 10, W - 10): weighted means over the Gaussian window."""
     offset = torch.arange(WINDOW, dtype=maps.dtype) - WINDOW // 2
     weights = torch.exp(-(offset**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()

@@ -49,7 +49,7 @@ def model_card(
             ]
         ),
         f"# {name.rpartition('/')[2]}",
-        summary.lead
+        summary.headline
         if summary
         else f"Image-to-image translation with {model.config.networks.generator}, width "
         f"{model.config.networks.generator_width}; method `{model.method}`, {model.source}.",

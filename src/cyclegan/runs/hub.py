@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.system.optional import optional_import
 
 PREFIX = "hf:"
@@ -71,14 +71,10 @@ def _explain_errors(name: str) -> Iterator[None]:
     except errors.LocalEntryNotFoundError:
         raise CycleGANError(f"hf:{name} is not in the local cache, and the hub cannot be reached.") from None
     except errors.HFValidationError as error:
-        raise UsageError(f"hf:{name}: {_first_line(error)}.") from None
+        raise UsageError(f"hf:{name}: {first_line(error)}.") from None
     except errors.HfHubHTTPError as error:
         if getattr(error.response, "status_code", None) in (401, 403):
             raise CycleGANError(f"You may not write to {name} on the hub; log in with `hf auth login`.") from None
-        raise CycleGANError(f"hf:{name}: the hub answered: {_first_line(error)}.") from None
+        raise CycleGANError(f"hf:{name}: the hub answered: {first_line(error)}.") from None
     except Exception as error:
-        raise CycleGANError(f"hf:{name} cannot be reached: {_first_line(error)}.") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise CycleGANError(f"hf:{name} cannot be reached: {first_line(error)}.") from None

@@ -1,148 +1,141 @@
-"""What is measured of a translation: the names of the metrics, one figure, and all figures of a direction."""
+"""Stored results: the metrics, the evaluation of one direction, and its JSON file."""
 
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config.schema import Direction
+from cyclegan.metrics.intervals import MetricValue
 from cyclegan.system.atomic import write_text
 
-Interval = tuple[float, float]
+EVALUATION_FILE = "evaluation.json"  # in the run folder: what `cyclegan evaluate` measured
+REPORT_FILE = "report.json"  # in the run folder: quality against ground truth, as in report.html
 
 
 @dataclass(frozen=True)
-class Metric:
-    """How a figure is headed, said and judged."""
+class MetricInfo:
+    """How a metric is displayed and which values are better."""
 
     name: str
     group: str
-    better: Literal["higher", "lower", "neither"]  # neither: it should be near that of real images
+    better: Literal["higher", "lower", "neither"]  # neither: closer to the value of real images
     digits: int
 
 
-TRUTH, SETS, CYCLE, CONTENT = "Against truth", "Against the target's images", "Cycle", "Content"
+TRUTH, SETS, CYCLE, CONTENT = "Against ground truth", "Against target images", "Cycle consistency", "Content"
 
-METRICS: dict[str, Metric] = {
-    "psnr": Metric("PSNR, dB", TRUTH, "higher", 2),
-    "ssim": Metric("SSIM", TRUTH, "higher", 3),
-    "l1": Metric("L1", TRUTH, "lower", 4),
-    "lpips": Metric("LPIPS, AlexNet", TRUTH, "lower", 3),
-    "swd": Metric("SWD, mean of scales", SETS, "lower", 0),
-    "density": Metric("density of patches", SETS, "neither", 3),
-    "coverage": Metric("coverage of patches", SETS, "higher", 3),
-    "kid_efficientnet": Metric("KD, EfficientNet-Lite0", SETS, "lower", 3),
-    "kid": Metric("KID × 1000", SETS, "lower", 2),
-    "fid": Metric("FID", SETS, "lower", 1),
-    "colors": Metric("colors, levels of 255", SETS, "lower", 1),
-    "cycle": Metric("cycle error, L1", CYCLE, "lower", 4),
-    "survives 8 bits": Metric("survives 8 bits", CYCLE, "higher", 2),
-    "survives blur": Metric("survives blur", CYCLE, "higher", 2),
-    "survives JPEG": Metric("survives JPEG", CYCLE, "higher", 2),
-    "survives noise": Metric("survives noise", CYCLE, "higher", 2),
-    "edges": Metric("edges kept", CONTENT, "neither", 3),
-    "structure": Metric("structure kept", CONTENT, "neither", 3),
-    "nearest": Metric("nearest training image", CONTENT, "neither", 3),
-    "copies": Metric("share of copies", CONTENT, "lower", 3),
+METRICS: dict[str, MetricInfo] = {
+    "psnr": MetricInfo("PSNR (dB)", TRUTH, "higher", 2),
+    "ssim": MetricInfo("SSIM", TRUTH, "higher", 3),
+    "l1": MetricInfo("L1", TRUTH, "lower", 4),
+    "lpips": MetricInfo("LPIPS (AlexNet)", TRUTH, "lower", 3),
+    "swd": MetricInfo("SWD, mean of scales", SETS, "lower", 0),
+    "density": MetricInfo("patch density", SETS, "neither", 3),
+    "coverage": MetricInfo("patch coverage", SETS, "higher", 3),
+    "kd_efficientnet": MetricInfo("KD (EfficientNet-Lite0)", SETS, "lower", 3),
+    "kid": MetricInfo("KID × 1000", SETS, "lower", 2),
+    "fid": MetricInfo("FID", SETS, "lower", 1),
+    "color_distance": MetricInfo("color distance (of 255)", SETS, "lower", 1),
+    "cycle_error": MetricInfo("cycle error (L1)", CYCLE, "lower", 4),
+    "kept_8bit": MetricInfo("kept after 8-bit", CYCLE, "higher", 2),
+    "kept_blur": MetricInfo("kept after blur", CYCLE, "higher", 2),
+    "kept_jpeg": MetricInfo("kept after JPEG", CYCLE, "higher", 2),
+    "kept_noise": MetricInfo("kept after noise", CYCLE, "higher", 2),
+    "edge_agreement": MetricInfo("edge agreement", CONTENT, "neither", 3),
+    "structure_agreement": MetricInfo("structure agreement", CONTENT, "neither", 3),
+    "train_similarity": MetricInfo("nearest train similarity", CONTENT, "neither", 3),
+    "train_duplicates": MetricInfo("train duplicates", CONTENT, "lower", 3),
 }
 
 
-def metric(key: str) -> Metric:
-    """The metric of a key; "swd 64" is SWD at the scale of 64 pixels."""
-    if key.startswith("swd "):
-        return Metric(f"SWD at {key.removeprefix('swd ')} pixels", SETS, "lower", 0)
+def metric_info(key: str) -> MetricInfo:
+    """The metric with this key; "swd_64" is SWD at the scale of 64 pixels. Raises `KeyError` for unknown keys."""
+    if key.startswith("swd_"):
+        return MetricInfo(f"SWD at {key.removeprefix('swd_')} pixels", SETS, "lower", 0)
     return METRICS[key]
 
 
-def ordered(keys: Iterable[str]) -> list[str]:
-    """Keys in the order of `METRICS`; the scales of SWD stand where their mean does."""
+def sort_metrics(keys: Iterable[str]) -> list[str]:
+    """Keys in the order of `METRICS`, with the scales of SWD next to their mean."""
     order = list(METRICS)
-    return sorted(keys, key=lambda key: order.index("swd" if key.startswith("swd ") else key))
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure with what is needed to trust it."""
-
-    value: float
-    images: int  # that it was measured on
-    interval: Interval | None = None  # 95 %; None where it cannot be told
-    untranslated: float | None = None  # the same figure of the inputs as they are
-    real: float | None = None  # the same figure of real images of the target; of content, of the truth
-    each: tuple[float, ...] = ()  # of every image, in the order of `Evaluation.names`; empty for sets
+    return sorted(keys, key=lambda key: order.index("swd" if key.startswith("swd_") else key))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures of one direction of one checkpoint, by the keys of `METRICS`."""
+    """All metrics of one direction of one checkpoint, by the keys of `METRICS`."""
 
     run: str
     checkpoint: str
     step: int | None
     direction: Direction
-    source: str  # what the domains are called
+    source: str  # domain names
     target: str
-    size: int  # pixels of width and height that all images were brought to
-    names: tuple[str, ...]  # of the inputs
-    figures: dict[str, Figure]
-    notes: tuple[str, ...] = field(default=())
+    size: int  # pixels on the shorter side of the images
+    names: tuple[str, ...]  # of the input images
+    metrics: dict[str, MetricValue]
+    notes: tuple[str, ...] = ()
 
-    def ranked(self) -> tuple[str, tuple[int, int, int]] | None:
-        """By which metric to rank the images, and the numbers of the best, the median and the worst one.
+    def ranked_images(self) -> tuple[str, dict[str, int]]:
+        """The metric by which images are ranked, and the indices of the best, median and worst one.
 
-        By PSNR where the truth is known, else by the cycle's error, else by edges. None for fewer than three images.
+        PSNR where ground truth exists, otherwise cycle error, otherwise edge agreement. No ranks for a single image.
         """
-        for key in ("psnr", "cycle", "edges"):
-            if key in self.figures and len(each := self.figures[key].each) > 2:
-                order = sorted(range(len(each)), key=lambda i: each[i], reverse=METRICS[key].better != "lower")
-                return key, (order[0], order[(len(order) - 1) // 2], order[-1])
-        return None
+        key = next(key for key in ("psnr", "cycle_error", "edge_agreement") if key in self.metrics)
+        values = self.metrics[key].per_image
+        order = sorted(range(len(values)), key=values.__getitem__, reverse=METRICS[key].better != "lower")
+        ranks = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+        return key, ranks if len(order) > 2 else {} if len(order) < 2 else {"best": order[0], "worst": order[-1]}
 
 
-FILE = "evaluation.json"  # in the run folder
+def quality_sentence(evaluation: Evaluation) -> str:
+    """PSNR and SSIM against ground truth with the untranslated baseline; empty without ground truth."""
+    if not {"psnr", "ssim"} <= evaluation.metrics.keys():
+        return ""
+    psnr, ssim = evaluation.metrics["psnr"], evaluation.metrics["ssim"]
+    return (
+        f"{evaluation.source} to {evaluation.target}: PSNR {psnr.value:.1f} dB, SSIM {ssim.value:.2f} against ground "
+        f"truth on {psnr.images:,} test image{'' if psnr.images == 1 else 's'} (untranslated input: "
+        f"{psnr.untranslated:.1f} dB, {ssim.untranslated:.2f})."
+    )
 
 
-def _plain(value: Any) -> Any:
+def write_evaluations(evaluations: Sequence[Evaluation], file: Path) -> None:
+    """Write a JSON file atomically. Raises `CycleGANError`."""
+    write_json([asdict(each) for each in evaluations], file)
+
+
+def write_json(content: Any, file: Path) -> None:
+    """Write JSON atomically; non-finite numbers become the strings "inf", "-inf" and "nan". Raises `CycleGANError`."""
+    write_text(file, json.dumps(_to_json(content), indent=1, allow_nan=False) + "\n")
+
+
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _to_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_to_json(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(evaluations: Sequence[Evaluation], file: Path) -> None:
-    """Write a JSON file, whole or not at all. Raises `CycleGANError`."""
-    write_plain([asdict(each) for each in evaluations], file)
-
-
-def write_plain(content: Any, file: Path) -> None:
-    """Write plain data as `write` does; numbers that are not finite become text: "inf", "-inf" or "nan"."""
-    write_text(file, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
-
-
-def read(file: Path) -> list[Evaluation]:
-    """What `write` wrote; empty where there is no such file, or not one of this version."""
+def read_evaluations(file: Path) -> list[Evaluation]:
+    """The evaluations in a file of `write_evaluations`; empty if it is missing, damaged or of another version."""
     try:
-        return [_evaluation(each) for each in json.loads(file.read_text(encoding="utf-8"))]
+        return [_evaluation(table) for table in json.loads(file.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
 
 
 def _evaluation(table: dict[str, Any]) -> Evaluation:
-    figures = {key: _figure(value) for key, value in table["figures"].items() if metric(key)}
-    made = Evaluation(**(table | {"figures": figures}))
-    return replace(made, names=tuple(made.names), notes=tuple(made.notes))
+    metrics = {key: _metric_value(value) for key, value in table["metrics"].items() if metric_info(key)}
+    return Evaluation(**table | {"metrics": metrics, "names": tuple(table["names"]), "notes": tuple(table["notes"])})
 
 
-def _figure(table: dict[str, Any]) -> Figure:
-    low_high = table["interval"]
-    return Figure(
-        value=float(table["value"]),
-        images=int(table["images"]),
-        interval=None if low_high is None else (float(low_high[0]), float(low_high[1])),
-        untranslated=None if table["untranslated"] is None else float(table["untranslated"]),
-        real=None if table["real"] is None else float(table["real"]),
-        each=tuple(map(float, table["each"])),
-    )
+def _metric_value(table: dict[str, Any]) -> MetricValue:
+    interval = table["interval"] and (float(table["interval"][0]), float(table["interval"][1]))
+    untranslated, real = (None if table[name] is None else float(table[name]) for name in ("untranslated", "real"))
+    per_image = tuple(map(float, table["per_image"]))
+    return MetricValue(float(table["value"]), int(table["images"]), interval, untranslated, real, per_image)

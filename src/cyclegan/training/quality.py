@@ -14,7 +14,8 @@ from cyclegan.data.samples import load_fixed_images, strided
 from cyclegan.errors import UsageError
 from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Method
-from cyclegan.metrics import patches, similarity
+from cyclegan.metrics import patches
+from cyclegan.metrics.similarity import compare_with_ground_truth
 
 IMAGES = 32  # of each domain; translating them takes about as long as four steps of training
 HIGHER = {"psnr": True, "ssim": True, "swd": False}  # whether more is better
@@ -61,9 +62,9 @@ class Quality:
                 made = [method.translate(generators, x.to(fabric.device)[None], direction)[0] for x in subset.inputs]
             fakes = torch.stack([image.float().clamp(-1, 1).cpu() for image in made])
             if subset.true:
-                for name, compare in (("psnr", similarity.psnr), ("ssim", similarity.ssim)):
-                    each = [compare(fake, real) for fake, real in zip(fakes, subset.real, strict=True)]
-                    values[f"{name}_{direction}"] = sum(each) / len(each)
+                images = ((fake, None, truth) for fake, truth in zip(fakes, subset.real, strict=True))
+                for name, value in compare_with_ground_truth(images).items():
+                    values[f"{name}_{direction}"] = sum(value.per_image) / value.images
             values[f"swd_{direction}"] = patches.image_distance(fakes, subset.real)
         generators.train(was_training)
         return values

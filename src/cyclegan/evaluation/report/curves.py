@@ -1,4 +1,4 @@
-"""Loss curves as SVG that takes its colors from the page it stands in."""
+"""Loss curves as inline SVG in the colors of the surrounding page."""
 
 import io
 import re
@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 NOT_LOSSES = ("step", "epoch", "progress", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
-MOST_POINTS = 600  # of a curve; more cannot be seen
-# matplotlib knows no CSS variables: it draws in these colors, which are replaced in the finished SVG.
-_STAND_INS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
-_TEXT, _GRID, _FIRST, _SECOND = _STAND_INS
+MAX_POINTS = 600  # per curve
+# matplotlib does not support CSS variables: these placeholder colors are replaced in the finished SVG.
+_PLACEHOLDERS = {"#010203": "var(--faint)", "#040506": "var(--rule)", "#070809": "var(--ab)", "#0a0b0c": "var(--ba)"}
+_TEXT, _GRID, _FIRST, _SECOND = _PLACEHOLDERS
 
 Groups = Mapping[str, tuple[tuple[str, str], ...]]  # heading -> (column, label) of each curve
 QUALITY_GROUPS: Groups = {
-    "PSNR, dB": (("psnr_AtoB", "{a} → {b}"), ("psnr_BtoA", "{b} → {a}")),
+    "PSNR (dB)": (("psnr_AtoB", "{a} → {b}"), ("psnr_BtoA", "{b} → {a}")),
     "SSIM": (("ssim_AtoB", "{a} → {b}"), ("ssim_BtoA", "{b} → {a}")),
     "Sliced Wasserstein distance": (("swd_AtoB", "{a} → {b}"), ("swd_BtoA", "{b} → {a}")),
 }
@@ -26,32 +26,37 @@ QUALITY_GROUPS: Groups = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One group of losses: its heading, the label and color variable of each curve, and the picture as SVG."""
+    """A chart: its heading, the label and CSS color variable of each curve, and the SVG."""
 
     heading: str
     legend: tuple[tuple[str, str], ...]
     svg: str
 
 
-def panels(metrics: dict[str, list[float]], names: tuple[str, str], groups: Groups, prefix: str = "c") -> list[Panel]:
-    """A panel for each group of columns in the metrics; columns of no group have one each. Needs two rows."""
+def build_panels(
+    metrics: dict[str, list[float]], names: tuple[str, str], groups: Groups, prefix: str = "c"
+) -> list[Panel]:
+    """A panel for each group of columns in the metrics, and one for each other column; none for fewer than two rows.
+
+    `names` are the domains' names; `prefix` makes element ids unique within the page.
+    """
     if len(metrics.get("step", [])) < 2:
         return []
-    known = {term for terms in groups.values() for term, _ in terms}
-    others = {term: ((term, ""),) for term in metrics if term not in known and term not in NOT_LOSSES}
-    made: list[Panel] = []
-    for heading, terms in (dict(groups) | others).items():
-        present = [(term, label) for term, label in terms if term in metrics]
+    grouped = {column for curves in groups.values() for column, _ in curves}
+    others = {column: ((column, ""),) for column in metrics if column not in grouped and column not in NOT_LOSSES}
+    panels: list[Panel] = []
+    for heading, columns in (dict(groups) | others).items():
+        present = [(column, label) for column, label in columns if column in metrics]
         if present:
-            curves = [metrics[term] for term, _ in present]
+            curves = [metrics[column] for column, _ in present]
             labels = (label.replace("{a}", names[0]).replace("{b}", names[1]) for _, label in present)
             legend = tuple(zip(labels, ("ab", "ba"), strict=False))
-            made.append(Panel(heading, legend, _draw(metrics["step"], curves, f"{prefix}{len(made)}-", heading)))
-    return made
+            panels.append(Panel(heading, legend, _draw(metrics["step"], curves, f"{prefix}{len(panels)}-", heading)))
+    return panels
 
 
-def smoothed(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A moving average over a twenty-fifth of the values, over fewer at both ends."""
+def smooth(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """A moving average over 4 % of the values, over fewer at both ends."""
     half = max(1, len(values) // 50)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     at = np.arange(len(values))
@@ -63,15 +68,15 @@ def smoothed(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.floa
 def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str, heading: str) -> str:
     figure = Figure(figsize=(5.2, 2.5), layout="constrained")
     axes = figure.add_subplot()
-    every = -(-len(steps) // MOST_POINTS)
+    every = -(-len(steps) // MAX_POINTS)
     for values, color in zip(curves, (_FIRST, _SECOND), strict=False):
         if len(values) >= 20:
             axes.plot(steps[::every], values[::every], color=color, linewidth=0.8, alpha=0.4)
-        line = smoothed(values) if len(values) >= 20 else np.asarray(values)
+        line = smooth(values) if len(values) >= 20 else np.asarray(values)
         axes.plot(steps[::every], line[::every], color=color, linewidth=1.8, solid_capstyle="round")
     highest = max(float(np.quantile(values, 0.99)) for values in curves)
     lowest = min(min(values) for values in curves)
-    axes.set_ylim(min(0.0, lowest), highest * 1.08 if highest > 0 else None)  # a spike would flatten all else
+    axes.set_ylim(min(0.0, lowest), highest * 1.08 if highest > 0 else None)  # a spike would flatten everything else
     axes.set_xlim(min(steps), max(max(steps), min(steps) + 1))
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_GRID)
@@ -86,7 +91,7 @@ def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str
 
 
 def _inline(figure: Figure, prefix: str, heading: str) -> str:
-    """The figure as an <svg> element for HTML: no prologue, no metadata, names of its own, the page's colors."""
+    """The figure as an <svg> element without prologue and metadata, with unique ids and the page's colors."""
     text = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -99,6 +104,6 @@ def _inline(figure: Figure, prefix: str, heading: str) -> str:
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
     svg = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", svg)
-    for stand_in, color in _STAND_INS.items():
-        svg = svg.replace(stand_in, color)
+    for placeholder, color in _PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, color)
     return svg

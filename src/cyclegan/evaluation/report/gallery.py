@@ -1,6 +1,6 @@
-"""Which images a report shows, and what the run's generators make of them."""
+"""The example images and quality of one direction, as a report shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,60 +10,58 @@ from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.samples import evenly_spaced
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.paired import Paired, Score, against_truth, before_and_after
+from cyclegan.evaluation.ground_truth import before_and_after, measure_pairs
 from cyclegan.evaluation.report.strips import Strip, read_strips
+from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels
 from cyclegan.imaging.image import to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.runs import results as figures
-from cyclegan.runs.results import Evaluation, metric
+from cyclegan.runs.results import EVALUATION_FILE, Evaluation, metric_info, read_evaluations
+from cyclegan.runs.summary import saved_progress
 from cyclegan.translation.translator import Translator
 
-SHOWN = 8  # test images of each direction
-MOST_PAIRS = 500  # that count for the figures
-_TRIES = 4  # unreadable images are replaced, at most so many times as many are looked at
+EXAMPLES = 8  # per direction
+MAX_TRIES = 4 * EXAMPLES  # images to try when some cannot be read
+
+Rows = Sequence[tuple[Source, ...]]  # inputs, each with its ground truth if known
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image before and after, beside the truth and its figures where they are known."""
+    """An image before and after translation, with its ground truth if known."""
 
     name: str
     before: Image.Image
     after: Image.Image
     truth: Image.Image | None = None
-    score: Score | None = None
-    rank: str = ""  # "best", "median" or "worst", by PSNR or by `figure`
-    figure: str = ""  # what it is ranked by where there is no truth, in words
+    rank: str = ""  # "best", "median" or "worst"
+    caption: str = ""  # its metrics
 
 
 @dataclass(frozen=True)
 class View:
-    """All that a report shows of one direction. `source` and `target` are the domains' names."""
+    """Everything a report shows of one direction. `source` and `target` are domain names."""
 
     direction: Direction
     source: str
     target: str
-    examples: tuple[Example, ...]
     strips: tuple[Strip, ...]
-    paired: Paired | None
-    parameters: int  # of the generator; 0 when there is none
-    evaluation: Evaluation | None = None  # what `cyclegan evaluate` measured, if it did
+    evaluation: Evaluation | None  # stored by `cyclegan evaluate`
+    examples: tuple[Example, ...] = ()
+    quality: Evaluation | None = None  # against ground truth; None without it
+    parameters: int = 0  # of the generator; 0 without a checkpoint
 
 
-def look(run: Path, config: Config, domains: DataFiles | None, direction: Direction) -> tuple[View, list[str]]:
-    """Everything there is to show of a direction, and a sentence for each thing that is missing or was changed.
+def build_view(run: Path, config: Config, domains: DataFiles | None, direction: Direction) -> tuple[View, list[str]]:
+    """The view of a direction, and notes on everything that is missing or was changed.
 
-    `domains` is None when the data is not there.
+    `domains` is None when the data is missing.
     """
-    forward = direction == "AtoB"
+    forward, size = direction == "AtoB", config.data.crop_size
     names = domains.names if domains is not None else ("A", "B")
     source, target = names if forward else names[::-1]
-    size = config.data.crop_size
-    view = View(direction, source, target, (), tuple(read_strips(run / "samples", direction, size)), None, 0)
-    view = replace(
-        view, evaluation=next((e for e in figures.read(run / figures.FILE) if e.direction == direction), None)
-    )
+    stored = next((e for e in read_evaluations(run / EVALUATION_FILE) if e.direction == direction), None)
+    view = View(direction, source, target, tuple(read_strips(run / "samples", direction, size)), stored)
     try:
         translator = Translator.load(run, direction)
     except CycleGANError as error:
@@ -72,116 +70,93 @@ def look(run: Path, config: Config, domains: DataFiles | None, direction: Direct
     if domains is None:
         return view, []
     test, train = (d if forward else d.swapped() for d in (domains.test, domains.train))
-    files = test.a or train.a[:SHOWN]
-    paired, notes = _measure(translator, test, size, direction)
-    if paired is not None:
-        examples = _ranked(translator, paired, size)
-    else:
-        examples = _by_evaluation(_unranked(translator, _measured_first(files, view.evaluation), size), view.evaluation)
+    rows: Rows = [(path,) for path in test.a or train.a[:EXAMPLES]]
+    larger = any(min(_header_size(row[0])) > size for row in rows[:MAX_IMAGES])
+    quality, pairs, notes = _measure_quality(run, translator, test, view, size)
+    ranks, captions = {}, {}
+    if quality is not None:
+        rows = pairs
+        psnr, ssim = quality.metrics["psnr"].per_image, quality.metrics["ssim"].per_image
+        captions = {i: f"{psnr[i]:.1f} dB, SSIM {ssim[i]:.2f}" for i in range(len(rows))}
+        ranks = {i: rank for rank, i in quality.ranked_images()[1].items()}
+    elif stored is not None:
+        index = {row[0].stem: i for i, row in enumerate(rows)}
+        key, ranked = stored.ranked_images()
+        for rank, i in ranked.items():
+            if (row := index.get(stored.names[i])) is not None:
+                ranks[row] = rank
+                info = metric_info(key)
+                captions[row] = f"{info.name} {stored.metrics[key].per_image[i]:.{info.digits}f}"
     if not test.a:
         notes.append(f"There are no test images of {source}; the first training images are shown.")
-    if any(min(check_size(path)) > size for path in files[:MOST_PAIRS]):
-        with_truth = ", and the truth with them" if paired is not None else ""
-        notes.append(
-            f"Larger images were scaled to {size} pixels on the shorter side, the size of training{with_truth}."
-        )
-    return replace(view, examples=tuple(examples), paired=paired), notes
+    if larger:
+        also = ", and their ground truth with them" if quality is not None else ""
+        notes.append(f"Larger images were scaled down to {size} pixels on the shorter side, the training size{also}.")
+    examples = _read_examples(translator, rows, ranks, captions, size)
+    return replace(view, examples=tuple(examples), quality=quality), notes
 
 
-def check_size(path: Source) -> tuple[int, int]:
-    """Width and height from the header; (0, 0) for an unreadable file."""
+def _header_size(path: Source) -> tuple[int, int]:
     try:
         return image_size(path)
     except UnreadableImage:
         return 0, 0
 
 
-def _measure(
-    translator: Translator, test: SplitFiles, size: int, direction: Direction
-) -> tuple[Paired | None, list[str]]:
+def _measure_quality(
+    run: Path, translator: Translator, test: SplitFiles, view: View, size: int
+) -> tuple[Evaluation | None, Rows, list[str]]:
+    """Quality against ground truth, the test pairs it was measured on, and notes; None without pairs."""
     pairs = paired_by_name(test)
-    chosen = [pairs[i] for i in evenly_spaced(len(pairs), MOST_PAIRS)]
+    chosen = [pairs[i] for i in evenly_spaced(len(pairs), MAX_IMAGES)]
     if not chosen:
-        return None, []
+        return None, [], []
     try:
-        paired = against_truth(translator, chosen, size, direction)
+        metrics, readable = measure_pairs(translator, chosen, size)
     except CycleGANError as error:
-        return None, [str(error)]
+        return None, [], [str(error)]
     notes = []
     if len(chosen) < len(pairs):
-        notes.append(f"Figures are from {len(chosen)} of {len(pairs)} test pairs, evenly chosen.")
-    if paired.images < len(chosen):
-        notes.append(f"{len(chosen) - paired.images} of {len(chosen)} test pairs could not be read and do not count.")
-    return paired, notes
-
-
-def _ranked(translator: Translator, paired: Paired, size: int) -> list[Example]:
-    """Best, median and worst by PSNR, then others evenly from what is left."""
-    by_psnr = sorted(paired.scores, key=lambda score: -score.psnr)
-    named = {by_psnr[i].source: by_psnr[i] for i in (0, (len(by_psnr) - 1) // 2, len(by_psnr) - 1)}
-    rest = [score for score in paired.scores if score.source not in named]
-    rest = [rest[i] for i in evenly_spaced(len(rest), SHOWN - len(named))]
-    ranks = ("best", "median", "worst") if len(named) == 3 else ("best", "worst")[: len(named)]
-    ranks = ranks if len(by_psnr) > 1 else ("",)
-    scores = zip([*named.values(), *rest], [*ranks, *[""] * len(rest)], strict=True)
-    return [e for score, rank in scores if (e := _with_truth(translator, score, rank, size)) is not None]
-
-
-def _with_truth(translator: Translator, score: Score, rank: str, size: int) -> Example | None:
-    try:
-        image, truth = (
-            read_pixels(score.source, translator.input_spec),
-            read_pixels(score.truth, translator.output_spec),
-        )
-    except UnreadableImage:  # it could be read a moment ago; the file is gone
-        return None
-    before, after = before_and_after(translator, image, size)
-    return Example(
-        score.source.stem,
-        to_uint8_image(before),
-        to_uint8_image(after),
-        to_uint8_image(truth.resize(after.size)),
-        score,
-        rank,
+        notes.append(f"Quality was measured on {len(chosen)} of {len(pairs)} test pairs, evenly spaced.")
+    if len(readable) < len(chosen):
+        notes.append(f"{len(chosen) - len(readable)} of {len(chosen)} test pairs could not be read and were skipped.")
+    progress = saved_progress(run)
+    quality = Evaluation(
+        run=str(run),
+        checkpoint="latest",
+        step=progress[0] if progress else None,
+        direction=view.direction,
+        source=view.source,
+        target=view.target,
+        size=size,
+        names=tuple(pair[0].stem for pair in readable),
+        metrics=metrics,
     )
+    return quality, readable, notes
 
 
-def _measured_first(files: Sequence[Source], evaluation: Evaluation | None) -> tuple[list[Source], Sequence[Source]]:
-    """The best, the median and the worst of the files by what was measured, and the others."""
-    ranked = evaluation.ranked() if evaluation is not None else None
-    if evaluation is None or ranked is None:
-        return [], files
-    by_name = {path.stem: path for path in files}
-    first = [by_name[name] for i in ranked[1] if (name := evaluation.names[i]) in by_name]
-    return first, [path for path in files if path not in first]
-
-
-def _by_evaluation(examples: list[Example], evaluation: Evaluation | None) -> list[Example]:
-    """The examples with rank and figure where they were measured as best, median or worst."""
-    ranked = evaluation.ranked() if evaluation is not None else None
-    if evaluation is None or ranked is None:
-        return examples
-    key, numbers = ranked
-    said = {
-        evaluation.names[i]: (rank, f"{metric(key).name} {evaluation.figures[key].each[i]:.{metric(key).digits}f}")
-        for rank, i in zip(("best", "median", "worst"), numbers, strict=True)
-    }
-    return [replace(e, rank=said[e.name][0], figure=said[e.name][1]) if e.name in said else e for e in examples]
-
-
-def _unranked(translator: Translator, files: tuple[list[Source], Sequence[Source]], size: int) -> list[Example]:
-    """The first files, and evenly chosen others; where one cannot be read the next that can is taken."""
-    first, others = files
-    chosen = [*first, *(others[i] for i in evenly_spaced(len(others), SHOWN - len(first)))]
-    spare = [path for path in others if path not in set(chosen)]
+def _read_examples(
+    translator: Translator, rows: Rows, ranks: Mapping[int, str], captions: Mapping[int, str], size: int
+) -> list[Example]:
+    """The ranked rows (by index), then evenly spaced others, translated; unreadable ones are replaced."""
+    others = [i for i in range(len(rows)) if i not in ranks]
+    spaced = [others[i] for i in evenly_spaced(len(others), EXAMPLES - len(ranks))]
+    spare = sorted(set(others) - set(spaced))
     examples: list[Example] = []
-    for path in [*chosen, *spare][: _TRIES * SHOWN]:
-        if len(examples) == SHOWN:
+    for i in [*ranks, *spaced, *spare][:MAX_TRIES]:
+        if len(examples) == EXAMPLES:
             break
+        path, *truth_path = rows[i]
         try:
             image = read_pixels(path, translator.input_spec)
+            truth = read_pixels(truth_path[0], translator.output_spec) if truth_path else None
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)
-        examples.append(Example(path.stem, to_uint8_image(before), to_uint8_image(after)))
+        images = (
+            to_uint8_image(before),
+            to_uint8_image(after),
+            None if truth is None else to_uint8_image(truth.resize(after.size)),
+        )
+        examples.append(Example(path.stem, *images, ranks.get(i, ""), captions.get(i, "")))
     return examples

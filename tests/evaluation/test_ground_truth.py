@@ -1,4 +1,4 @@
-"""PSNR and SSIM against scikit-image and closed forms, and their means over pairs."""
+"""Quality of image files against ground truth, with the untranslated baseline."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.paired import against_truth
+from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics.intervals import bootstrap_interval
@@ -58,7 +58,7 @@ def test_closed_forms() -> None:
 
 @pytest.mark.parametrize("measure", [psnr, ssim])
 def test_images_of_different_shapes_do_not_compare(measure: object) -> None:
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="equal shape"):
         measure(torch.zeros(3, 16, 16), torch.zeros(3, 16, 17))  # type: ignore[operator]
 
 
@@ -75,32 +75,33 @@ def save_pair(folder: Path, name: str, size: tuple[int, int] = (24, 20)) -> tupl
     return folder / "a" / name, folder / "b" / name
 
 
-def test_means_over_pairs_beside_the_baseline(tmp_path: Path) -> None:
+def test_means_over_pairs_with_the_untranslated_baseline(tmp_path: Path) -> None:
     pairs = [save_pair(tmp_path, f"{i}.png") for i in range(4)]
     broken = tmp_path / "a" / "broken.png"
     broken.write_bytes(b"no image")
-    result = against_truth(Translator(Negative(), (3, 3)), [*pairs, (broken, pairs[0][1])], direction="BtoA")
+    metrics, readable = measure_pairs(Translator(Negative(), (3, 3)), [*pairs, (broken, pairs[0][1])])
     read = [(to_tensor(read_image(a)), to_tensor(read_image(b))) for a, b in pairs]
-    assert (result.direction, result.images) == ("BtoA", 4)
-    assert result.psnr == pytest.approx(np.mean([psnr(-a, b) for a, b in read]), abs=1e-4)
-    assert result.ssim == pytest.approx(np.mean([ssim(-a, b) for a, b in read]), abs=1e-4)
-    assert result.baseline_psnr == pytest.approx(np.mean([psnr(a, b) for a, b in read]))
-    assert result.baseline_ssim == pytest.approx(np.mean([ssim(a, b) for a, b in read]))
-    assert result.psnr_interval is not None
-    assert result.psnr_interval[0] < result.psnr < result.psnr_interval[1]
+    assert readable == pairs
+    for name, metric in (("psnr", psnr), ("ssim", ssim)):
+        value = metrics[name]
+        assert value.per_image == pytest.approx([metric(-a, b) for a, b in read], abs=1e-4)
+        assert value.value == pytest.approx(np.mean(value.per_image))
+        assert value.untranslated == pytest.approx(np.mean([metric(a, b) for a, b in read]))
+        assert value.interval is not None
+        assert value.interval[0] < value.value < value.interval[1]
 
 
-def test_larger_images_are_scaled_and_the_truth_with_them(tmp_path: Path) -> None:
+def test_larger_images_are_scaled_down_with_their_ground_truth(tmp_path: Path) -> None:
     pair = save_pair(tmp_path, "0.png", (48, 32))
-    result = against_truth(Translator(Negative(), (3, 3)), [pair], size=16)
+    metrics, _ = measure_pairs(Translator(Negative(), (3, 3)), [pair], size=16)
     a, b = (to_tensor(read_image(p).resize((24, 16), Image.Resampling.BICUBIC)) for p in pair)
-    assert result.baseline_psnr == pytest.approx(psnr(a, b))
-    assert result.psnr_interval is None
+    assert metrics["psnr"].untranslated == pytest.approx(psnr(a, b))
+    assert metrics["psnr"].interval is None
 
 
-def test_pairs_of_which_none_can_be_read(tmp_path: Path) -> None:
+def test_no_readable_pair(tmp_path: Path) -> None:
     with pytest.raises(CycleGANError, match="None of the 1"):
-        against_truth(Translator(Negative(), (3, 3)), [(tmp_path / "x.png", tmp_path / "y.png")])
+        measure_pairs(Translator(Negative(), (3, 3)), [(tmp_path / "x.png", tmp_path / "y.png")])
 
 
 def test_bootstrap_interval_is_that_of_the_mean() -> None:
