@@ -1,4 +1,4 @@
-"""Weights of the authors' PyTorch repositories, both ways.
+"""Import and export of the weights of the authors' PyTorch repositories.
 
 The state dicts are made here key by key, and computed with by plain functions on those keys.
 """
@@ -272,7 +272,7 @@ def built(network: Network) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_hand_made_weights_compute_what_a_plain_version_computes(case: str) -> None:
+def test_imported_weights_compute_what_the_authors_network_computes(case: str) -> None:
     torch.manual_seed(0)
     make, plain, size, settings = CASES[case]
     theirs, x = make(), torch.rand(1, 3, size, size) * 2 - 1
@@ -313,7 +313,7 @@ def all_networks() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("part", "config"), all_networks())
-def test_there_and_back_is_bit_equal(part: Any, config: NetworkConfig) -> None:
+def test_export_and_import_give_equal_weights(part: Any, config: NetworkConfig) -> None:
     ours = built(Network(part, vars(config), 3, 1)).state_dict()
     for name, value in ours.items():  # all different, but for the biases that must be zero
         if not (config.norm == "none" and name.endswith("bias")):
@@ -331,7 +331,7 @@ def test_there_and_back_is_bit_equal(part: Any, config: NetworkConfig) -> None:
     assert all(torch.equal(back[name], ours[name]) and back[name].dtype == ours[name].dtype for name in ours)
 
 
-def test_old_files_and_data_parallel_ones_are_the_same() -> None:
+def test_old_and_data_parallel_state_dicts_load() -> None:
     theirs = made_patchgan()
     for place, channels in ((3, 8), (6, 16), (9, 32)):  # instance norms before PyTorch 0.4
         theirs[f"model.{place}.running_mean"] = torch.zeros(channels)
@@ -343,13 +343,13 @@ def test_old_files_and_data_parallel_ones_are_the_same() -> None:
     assert torch.equal(from_reference(old, network)["body.8.bias"], theirs["model.8.bias"])
 
 
-def test_batch_norms_without_a_count_of_batches_load() -> None:
+def test_batch_norms_without_num_batches_tracked_load() -> None:
     theirs = made_pixel()
     del theirs["net.3.num_batches_tracked"]
     assert from_reference(theirs, recognize(theirs))["body.3.num_batches_tracked"] == 0
 
 
-def test_without_norm_there_are_no_biases_to_write() -> None:
+def test_networks_without_norm_are_written_without_biases() -> None:
     config = NetworkConfig(norm="none", discriminator_width=2)
     ours = build_discriminator(config, 3).state_dict()
     theirs = to_reference(ours, described(ours, "discriminator", config))
@@ -359,7 +359,7 @@ def test_without_norm_there_are_no_biases_to_write() -> None:
         to_reference(ours, described(ours, "discriminator", config))
 
 
-def test_what_has_no_place_is_named() -> None:
+def test_unexpected_tensors_are_named() -> None:
     for change, sentence in (
         (lambda t: t.pop("model.12.conv_block.1.weight"), r"model\.12\.conv_block\.1\.weight are missing"),
         (lambda t: t.update({"attention.gamma": torch.zeros(1)}), r"attention\.gamma have no place"),
@@ -385,7 +385,7 @@ def save(folder: Path, **states: State) -> Path:
     return folder
 
 
-def test_a_cyclegan_is_imported_and_translates_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_imported_cyclegan_translates_in_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there, back, judge = made_resnet(6, channels=(3, 1)), made_resnet(6, channels=(1, 3)), made_patchgan()
     source = save(
         tmp_path / "maps",
@@ -409,7 +409,7 @@ def test_a_cyclegan_is_imported_and_translates_both_ways(tmp_path: Path, capsys:
     assert torch.equal(weights["discriminators.D_X.body.0.weight"], judge["model.0.weight"])
 
 
-def test_a_released_generator_knows_one_direction(tmp_path: Path) -> None:
+def test_a_single_generator_translates_in_one_direction(tmp_path: Path) -> None:
     theirs = made_resnet()
     source = save(tmp_path / "horse2zebra_pretrained", latest_G=theirs)
     for given in (source, source / "latest_net_G.pth"):
@@ -422,7 +422,7 @@ def test_a_released_generator_knows_one_direction(tmp_path: Path) -> None:
             Translator.load(tmp_path / "model", "BtoA")
 
 
-def test_safetensors_of_the_same_names_are_taken(tmp_path: Path) -> None:
+def test_safetensors_files_are_imported(tmp_path: Path) -> None:
     save_file(made_resnet(), tmp_path / "latest_net_G_B.safetensors")
     assert import_model(tmp_path)[0].directions == ("BtoA",)
 
@@ -448,7 +448,7 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
         assert dropout_unseen == model.settings["networks"]["generator"].startswith("unet")
 
 
-def test_an_imported_pix2pix_norms_each_image_by_itself_and_goes_back(tmp_path: Path) -> None:
+def test_an_imported_pix2pix_normalizes_each_image_and_is_exported_unchanged(tmp_path: Path) -> None:
     theirs, judge = made_unet(7), made_patchgan(6)
     unify(judge, "batch")
     source = save(tmp_path / "facades", latest_G=theirs, latest_D=judge)
@@ -467,7 +467,7 @@ def test_an_imported_pix2pix_norms_each_image_by_itself_and_goes_back(tmp_path: 
         assert all(torch.equal(export.files[file][name], state[name]) for name in state)
 
 
-def test_a_cut_is_imported_whole_and_goes_back(tmp_path: Path, data: Path) -> None:
+def test_a_cut_is_imported_with_its_projections_and_exported_unchanged(tmp_path: Path, data: Path) -> None:
     states = {"G": made_blurred_resnet(), "D": made_blurred_patchgan(), "F": made_projections()}
     source = save(tmp_path / "cut", **{f"latest_{name}": state for name, state in states.items()})
     model = import_model(source)[0]
@@ -549,12 +549,12 @@ def test_epochs_are_chosen_by_name(tmp_path: Path) -> None:
         ({"latest_G_A": made_patchgan()}, "latest_net_G_A.pth is a discriminator"),
     ],
 )
-def test_folders_that_are_no_model_are_said(tmp_path: Path, states: dict[str, State], sentence: str) -> None:
+def test_folders_without_a_model_are_refused(tmp_path: Path, states: dict[str, State], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         import_model(save(tmp_path / "source", **states))
 
 
-class Poison:
+class Malicious:
     """Unpickled, this writes a file."""
 
     def __init__(self, target: Path):
@@ -565,22 +565,20 @@ class Poison:
 
 
 @pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
-def test_a_poisoned_pickle_is_refused_and_nothing_of_it_runs(
-    tmp_path: Path, write: Callable[[Any, Path], None]
-) -> None:
+def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
     gotcha, source, out = tmp_path / "gotcha", tmp_path / "latest_net_G.pth", tmp_path / "model"
-    write(made_resnet() | {"model.1.bias": Poison(gotcha)}, source)
+    write(made_resnet() | {"model.1.bias": Malicious(gotcha)}, source)
     with pytest.raises(CycleGANError, match=r"latest_net_G\.pth holds more than tensors; it is not loaded") as refused:
         call(COMMANDS["import-weights"], [str(source), "-o", str(out)])
     assert "\n" not in str(refused.value)
     assert not gotcha.exists()
     assert not out.exists()
-    with source.open("rb") as file:  # the poison is real
+    with source.open("rb") as file:  # it would be executed
         torch.load(file, weights_only=False) if write is torch.save else pickle.load(file)
     assert gotcha.exists()
 
 
-def test_files_that_are_no_weights_are_said(tmp_path: Path) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G.pth"
     for content, sentence in ((b"", "no file of weights"), (b"PK\3\4 half of it", "no file of weights")):
         path.write_bytes(content)
@@ -609,7 +607,9 @@ def test_a_model_written_from_a_run_translates_as_the_run_does(trained: Path, tm
     assert (tmp_path / "model" / "README.md").read_text().startswith("---\nlibrary_name: cyclegan\n")
 
 
-def test_a_model_is_there_whole_or_not_at_all(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_folder_is_written_completely_or_not_at_all(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, folder = read_model(trained), tmp_path / "model"
 
     def full(*_: Any) -> None:
@@ -634,7 +634,7 @@ def test_a_model_is_there_whole_or_not_at_all(trained: Path, tmp_path: Path, mon
         write_model(model, tmp_path / "photos", overwrite=True)
 
 
-def test_damaged_and_foreign_models_are_said(trained: Path, tmp_path: Path) -> None:
+def test_damaged_and_foreign_models_are_refused(trained: Path, tmp_path: Path) -> None:
     write_model(read_model(trained), tmp_path / "model")
     described_by = tmp_path / "model" / "config.json"
     whole = json.loads(described_by.read_text())
@@ -649,7 +649,7 @@ def test_damaged_and_foreign_models_are_said(trained: Path, tmp_path: Path) -> N
             read_model(tmp_path / "model")
 
 
-def test_export_writes_what_the_reference_loads(
+def test_exported_weights_compute_what_the_run_computes(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "checkpoints" / "red2blue"
@@ -670,7 +670,7 @@ def test_export_writes_what_the_reference_loads(
         call(COMMANDS["export-weights"], [str(trained), "-o", str(out), "--epoch", "7"])
 
 
-def test_options_say_what_the_reference_needs_to_know(tmp_path: Path) -> None:
+def test_options_for_the_authors_test_script(tmp_path: Path) -> None:
     def options_of(**states: State) -> str:
         folder = save(tmp_path / str(len(list(tmp_path.iterdir()))), **states)
         return " ".join(export_model(import_model(folder)[0]).options)
@@ -685,7 +685,7 @@ def test_options_say_what_the_reference_needs_to_know(tmp_path: Path) -> None:
     assert "--normG instance --normD instance --no_antialias --no_antialias_up --input_nc 3" in sharp
 
 
-def test_what_the_reference_does_not_have_is_not_exported(tiny: Callable[..., Config]) -> None:
+def test_networks_that_the_authors_code_lacks_are_not_exported(tiny: Callable[..., Config]) -> None:
     for settings, sentence in (
         ({}, "these have 1"),
         ({"generator": "resnet_light"}, "no 'resnet_light' networks"),
@@ -697,7 +697,7 @@ def test_what_the_reference_does_not_have_is_not_exported(tiny: Callable[..., Co
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_training_starts_from_a_model(data: Path, tmp_path: Path, whole: bool) -> None:
+def test_training_starts_from_a_model_with_or_without_discriminators(data: Path, tmp_path: Path, whole: bool) -> None:
     judge = {"latest_D_A": made_patchgan(width=2), "latest_D_B": made_patchgan(width=2)} if whole else {}
     source = save(tmp_path / "theirs", latest_G_A=made_resnet(6), latest_G_B=made_resnet(6), **judge)
     model = import_model(source)[0]
@@ -720,7 +720,9 @@ def test_training_starts_from_a_model(data: Path, tmp_path: Path, whole: bool) -
             torch.testing.assert_close(started[name], value, rtol=0, atol=1e-20)
 
 
-def test_a_start_that_does_not_fit_is_said_before_there_is_a_run(trained: Path, data: Path, tmp_path: Path) -> None:
+def test_initial_weights_of_other_networks_are_refused_before_a_run_is_created(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
     fits = TINY | {"data": data, "runs": tmp_path / "runs", "init_from": trained, "generator": "resnet_6blocks"}
     for change, sentence in (
         ({"generator": "unet_128"}, "--generator unet_128 does not fit .*, whose networks have resnet_6blocks"),
@@ -732,7 +734,7 @@ def test_a_start_that_does_not_fit_is_said_before_there_is_a_run(trained: Path, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_damaged_weights_to_start_with_are_said(trained: Path, data: Path, tmp_path: Path) -> None:
+def test_damaged_initial_weights_are_reported(trained: Path, data: Path, tmp_path: Path) -> None:
     model = read_model(trained)
     del model.weights["generators.G.stem.1.bias"]
     write_model(model, tmp_path / "model")
@@ -741,7 +743,7 @@ def test_damaged_weights_to_start_with_are_said(trained: Path, data: Path, tmp_p
         train(configure("paper", init_from=tmp_path / "model", **settings))
 
 
-def test_the_page_for_newcomers_names_only_options_that_there_are() -> None:
+def test_the_page_for_newcomers_names_only_existing_options() -> None:
     page = (Path(__file__).parents[2] / "docs" / "coming-from-pytorch-cyclegan.md").read_text(encoding="utf-8")
     rows = [line.split(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ") and " | " in line]
     named = {word for row in rows for word in re.findall(r"`?(--[a-z][a-z0-9-]*)\b(?!_)", row)}

@@ -1,4 +1,4 @@
-"""Exports: what each runtime makes of images of any size, what the files say of themselves, what is refused."""
+"""Exports: each runtime's results at any size, metadata, verification and refused requests."""
 
 import json
 import sys
@@ -60,13 +60,13 @@ def onnx(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 20, 32), (1, 3, 37, 21), (1, 3, 5, 66), (3, 3, 1, 2)])
-def test_onnx_takes_batches_and_sizes_that_it_has_not_seen(model: Path, onnx: Path, shape: tuple[int, ...]) -> None:
+def test_onnx_takes_batches_of_any_size(model: Path, onnx: Path, shape: tuple[int, ...]) -> None:
     images = torch.rand(shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     expected = Translator.load(model).translate(images)
     torch.testing.assert_close(Translator.load(onnx).translate(images), expected, rtol=0, atol=1e-4)
 
 
-def test_an_export_says_what_it_is(onnx: Path) -> None:
+def test_an_export_has_metadata(onnx: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx)
@@ -79,7 +79,7 @@ def test_an_export_says_what_it_is(onnx: Path) -> None:
         Translator.load(onnx, "BtoA")
 
 
-def test_an_export_reads_and_writes_values_in_the_ranges_of_its_model(tmp_path: Path) -> None:
+def test_an_export_keeps_the_value_ranges_of_its_model(tmp_path: Path) -> None:
     data = {"channels_a": 2, "channels_b": 1, "range_a": "0 4095", "range_b": "-10 10"}
     model = make_model(tmp_path / "model", **data)
     (tmp_path / "in").mkdir()
@@ -91,14 +91,16 @@ def test_an_export_reads_and_writes_values_in_the_ranges_of_its_model(tmp_path: 
     np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
 
 
-def test_pictures_translate_with_an_export_as_with_the_model(model: Path, onnx: Path, pictures: Path) -> None:
+def test_an_export_translates_images_as_its_model_does(model: Path, onnx: Path, pictures: Path) -> None:
     image = Image.open(next(pictures.iterdir())).resize((31, 19))
     by_model, by_export = (np.asarray(Translator.load(path).translate(image)) for path in (model, onnx))
     assert np.abs(by_model.astype(int) - by_export).max() <= 1
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("openvino", ".xml"), ("torch-export", ".pt2")])
-def test_other_formats_of_one_size(name: str, suffix: str, model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_exports_of_one_size_in_other_formats(
+    name: str, suffix: str, model: Path, pictures: Path, tmp_path: Path
+) -> None:
     out = tmp_path / f"g{suffix}"
     report = export(model, name, out, fixed_size=FIXED, images=pictures)
     assert report.images == 3
@@ -121,7 +123,7 @@ def test_other_formats_of_one_size(name: str, suffix: str, model: Path, pictures
         Translator.load(out).translate(torch.rand(3, 20, 20))
 
 
-def test_int8_says_what_it_loses(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_int8_quantizes_convolutions_and_reports_the_difference(model: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "g.onnx"
     report = export(model, "onnx", out, precision="int8", fixed_size=FIXED, images=pictures, min_psnr=5)
     import onnx as library
@@ -132,7 +134,7 @@ def test_int8_says_what_it_loses(model: Path, pictures: Path, tmp_path: Path) ->
     assert Translator.load(tmp_path / "g.onnx").translate(torch.rand(3, *FIXED)).shape == (3, *FIXED)
 
 
-def test_halves_of_a_model_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_a_model_folder_in_half_precision(model: Path, pictures: Path, tmp_path: Path) -> None:
     whole = export(model, "safetensors", tmp_path / "whole", images=pictures)
     half = export(model, "safetensors", tmp_path / "half", precision="float16", images=pictures)
     assert whole.max_difference == 0
@@ -142,7 +144,7 @@ def test_halves_of_a_model_folder(model: Path, pictures: Path, tmp_path: Path) -
     assert Translator.load(tmp_path / "half").translate(torch.rand(3, 8, 8)).shape == (3, 8, 8)
 
 
-def test_what_deviates_is_not_left_in_place(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_an_export_that_deviates_is_not_written(model: Path, pictures: Path, tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(CycleGANError, match=r"PSNR is .* dB, below 300 dB") as raised:
             export(
@@ -206,7 +208,9 @@ def test_a_missing_library_is_named(onnx: Path, monkeypatch: pytest.MonkeyPatch)
         Translator.load(onnx)
 
 
-def test_the_command_reports(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_comparison(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "half"
     command([str(model), "--format", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
     said = capsys.readouterr().out
@@ -215,7 +219,7 @@ def test_the_command_reports(model: Path, pictures: Path, tmp_path: Path, capsys
     assert f"Translate with: cyclegan translate {out} INPUT" in said
 
 
-def test_a_runtime_of_the_page_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_a_changed_runtime_of_the_web_page_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runtime.tgz").write_bytes(b"something else")
     with pytest.raises(UsageError, match=r"is not onnxruntime-web-.* as published"):
         export_web.runtime_archive(tmp_path / "runtime.tgz")
@@ -237,7 +241,7 @@ GENERATORS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_every_generator_in_every_runtime(generator: str, pictures: Path, tmp_path: Path) -> None:
+def test_every_generator_is_exported_to_every_runtime(generator: str, pictures: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model", **({"generator_width": 4} | GENERATORS[generator]))  # type: ignore[arg-type]
     for name, out in (("onnx", "g.onnx"), ("openvino", "g.xml"), ("torch-export", "g.pt2")):
         assert export(folder, name, tmp_path / out, images=pictures).max_difference < 1e-3
@@ -248,7 +252,7 @@ def test_every_generator_in_every_runtime(generator: str, pictures: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_page_translates_in_a_browser_from_its_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_the_web_page_translates_in_a_browser(model: Path, pictures: Path, tmp_path: Path) -> None:
     from page_in_browser import chromium, translated_by_page
 
     if chromium() is None:

@@ -1,4 +1,4 @@
-"""A trained run at work: the Python interface, folders of files, and what the command says."""
+"""Translating with a trained run: the Python interface, folders of files and the command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def picture(width: int = 37, height: int = 21, mode: str = "RGB") -> Image.Image
     return Image.fromarray(values).convert(mode)
 
 
-def test_any_kind_of_image_comes_back_as_it_came(trained: Path) -> None:
+def test_the_result_has_the_type_of_the_input(trained: Path) -> None:
     translator = Translator.load(trained)
     image = picture()
     by_picture = translator.translate(image)
@@ -49,7 +49,7 @@ def test_any_kind_of_image_comes_back_as_it_came(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
-def test_pictures_of_any_mode_translate(trained: Path, mode: str) -> None:
+def test_images_of_any_mode_are_translated(trained: Path, mode: str) -> None:
     image = picture().convert("I").convert("I;16") if mode == "I;16" else picture(mode=mode)
     assert Translator.load(trained).translate(image).mode == ("RGBA" if mode == "RGBA" else "RGB")
 
@@ -60,7 +60,7 @@ def test_size_scales_the_shorter_side(trained: Path) -> None:
     assert translator.translate(torch.rand(3, 40, 60), size=20).shape == (3, 20, 30)
 
 
-def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: Path) -> None:
+def test_each_direction_uses_its_averaged_weights(trained: Path) -> None:
     config = configure("paper", **(TINY | {"data": "x"}))
     x = to_tensor(picture())
     for direction, name in (("AtoB", "G"), ("BtoA", "F")):
@@ -74,20 +74,20 @@ def test_the_averaged_weights_are_taken_and_each_direction_has_its_own(trained: 
         torch.testing.assert_close(y, expected, rtol=0, atol=5e-5)  # the rewritten generator rounds otherwise
 
 
-def test_a_numbered_checkpoint_loads_by_itself(trained: Path) -> None:
+def test_a_checkpoint_folder_loads_without_its_run(trained: Path) -> None:
     folder = trained / "checkpoints" / "latest"
     x = torch.rand(3, 16, 16)
     assert torch.equal(Translator.load(folder).translate(x), Translator.load(trained).translate(x))
 
 
-def test_what_is_no_image_is_said(trained: Path) -> None:
+def test_other_inputs_than_images_are_refused(trained: Path) -> None:
     translator = Translator.load(trained)
     for nonsense in ("a path", np.zeros((2, 2, 2, 2)), np.zeros((4, 4), np.int64), torch.zeros(5, 8, 8)):
         with pytest.raises(UsageError, match=r"cannot be translated"):
             translator.translate(nonsense)  # type: ignore[call-overload]
 
 
-def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None:
+def test_folders_that_are_not_a_run_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gone does not exist"):
         Translator.load(tmp_path / "gone")
     with pytest.raises(UsageError, match="is not a run, a checkpoint or a model"):
@@ -97,13 +97,13 @@ def test_folders_that_are_no_run_are_said(trained: Path, tmp_path: Path) -> None
         Translator.load(tmp_path)
 
 
-def test_a_device_that_is_not_there_is_said(trained: Path) -> None:
+def test_missing_devices_are_refused(trained: Path) -> None:
     for device in ("abacus", "cuda:9"):
         with pytest.raises(UsageError, match="is not available on this machine"):
             Translator.load(trained, device=device)
 
 
-def test_damaged_weights_are_said(trained: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_reported(trained: Path, tmp_path: Path) -> None:
     from cyclegan.errors import CycleGANError
 
     folder = trained / "checkpoints" / "latest"
@@ -117,7 +117,7 @@ def test_damaged_weights_are_said(trained: Path, tmp_path: Path) -> None:
         Translator.load(tmp_path)
 
 
-def test_trees_are_kept_and_files_and_patterns_taken(tmp_path: Path) -> None:
+def test_subfolders_are_kept_and_files_and_patterns_accepted(tmp_path: Path) -> None:
     for name in ("in/a.png", "in/deep/b.jpg", "c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture().save(tmp_path / name)
@@ -128,13 +128,13 @@ def test_trees_are_kept_and_files_and_patterns_taken(tmp_path: Path) -> None:
     assert [j.target for j in files.plan([tmp_path / "c.png"], tmp_path / "d.jpg")] == [tmp_path / "d.jpg"]
 
 
-def test_plans_that_would_lose_something_are_refused(tmp_path: Path) -> None:
+def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> None:
     for name in ("in/a.png", "two/a.png", "out/a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture().save(tmp_path / name)
     for inputs, out, sentence in (
         (["in"], "out", "out/a.png exists; choose another -o, or replace with --overwrite"),
-        (["in", "two"], "new", "would both become"),
+        (["in", "two"], "new", "would both be written to"),
         (["in"], "in", "replaced by its own translation"),
         (["gone*"], "new", "no file matches"),
         (["in/deep"], "new", "does not exist"),
@@ -146,7 +146,7 @@ def test_plans_that_would_lose_something_are_refused(tmp_path: Path) -> None:
     assert len(files.plan([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 1
 
 
-def test_the_command_translates_a_folder_and_tells_what_it_could_not(trained: Path, tmp_path: Path) -> None:
+def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     picture().save(tmp_path / "in" / "good.png")
     (tmp_path / "in" / "bad.jpg").write_text("this is a text")
@@ -163,7 +163,7 @@ def test_the_command_translates_a_folder_and_tells_what_it_could_not(trained: Pa
     assert "exists" in again.stderr
 
 
-def test_both_directions_and_sizes_by_the_command(trained: Path, tmp_path: Path, tiny: Callable[..., Config]) -> None:
+def test_the_command_takes_direction_and_size(trained: Path, tmp_path: Path, tiny: Callable[..., Config]) -> None:
     picture(48, 32).save(tmp_path / "x.png")
     out = tmp_path / "y.png"
     result = run("translate", trained, tmp_path / "x.png", "-o", out, "--direction", "BtoA", "--size", 16)
@@ -173,9 +173,9 @@ def test_both_directions_and_sizes_by_the_command(trained: Path, tmp_path: Path,
     assert run("translate", trained, tmp_path / "x.png", "-o", out, "--size", "big").returncode == 2
 
 
-def test_what_cannot_be_translated_is_refused_before_anything_is_done(trained: Path, tmp_path: Path) -> None:
+def test_impossible_inputs_are_refused_before_anything_is_translated(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(UsageError, match=r"notes.txt is no image .*; images end in .bmp"):
+    with pytest.raises(UsageError, match=r"notes.txt is not an image .*; images end in .bmp"):
         files.plan([tmp_path / "notes.txt"], tmp_path / "out")
     translator = Translator.load(trained)
     for channels in (2, 5):

@@ -26,7 +26,8 @@ from cyclegan.config.schema import Config
 from cyclegan.methods.registry import build_method
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.translation import files, video
-from cyclegan.translation.pipes import translate_animation, translate_image_stream, translate_raw_frames
+from cyclegan.translation.animation import translate_animation
+from cyclegan.translation.pipes import translate_image_stream, translate_raw_frames
 from cyclegan.translation.temporal import with_temporal_smoothing
 from cyclegan.translation.video import translate_camera_raw, translate_video
 
@@ -94,7 +95,7 @@ def seen(path: Path) -> dict[str, Any]:
     ("codec", "sound", "suffix"),
     [("libx264", "aac", ".mp4"), ("libvpx-vp9", "libopus", ".webm"), ("libx264", "aac", ".mkv")],
 )
-def test_frames_times_sound_and_tags_stay(
+def test_times_of_frames_sound_and_color_tags_are_kept(
     translator: Translator, tmp_path: Path, codec: str, sound: str, suffix: str
 ) -> None:
     film(tmp_path / f"in{suffix}", codec, sound)
@@ -110,13 +111,13 @@ def test_frames_times_sound_and_tags_stay(
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"in{suffix}", f"out{suffix}"]
 
 
-def test_uneven_times_stay(translator: Translator, tmp_path: Path) -> None:
+def test_irregular_times_of_frames_are_kept(translator: Translator, tmp_path: Path) -> None:
     film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1, 2, 7, 8, 20, 21, 40])
     translate_video(translator, tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert seen(tmp_path / "out.mp4")["times"] == [0, 0.05, 0.1, 0.35, 0.4, 1, 1.05, 2]
 
 
-def test_pictures_come_through_unchanged_but_for_the_coding(tmp_path: Path) -> None:
+def test_a_generator_that_changes_nothing_changes_no_frame(tmp_path: Path) -> None:
     film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1, 2])
     nothing = Translator(torch.nn.Identity(), (3, 3), "cpu")
     translate_video(nothing, tmp_path / "in.mp4", tmp_path / "out.mp4")
@@ -153,7 +154,7 @@ def film_corners(path: Path, codec: str, color_range: int, matrix: int) -> None:
 @pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libvpx-vp9", ".webm")])
 @pytest.mark.parametrize("color_range", [1, 2])
 @pytest.mark.parametrize("matrix", [1, 6])
-def test_colors_stay_in_every_range_and_matrix(
+def test_colors_are_kept_in_every_range_and_matrix(
     tmp_path: Path, codec: str, suffix: str, color_range: int, matrix: int
 ) -> None:
     given, made = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
@@ -164,7 +165,7 @@ def test_colors_stay_in_every_range_and_matrix(
     assert np.abs(after - before).max() <= 6
 
 
-def test_a_turned_video_is_upright(tmp_path: Path) -> None:
+def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
     film_corners(tmp_path / "in.mp4", "libx264", 1, 1)
     before = corners(tmp_path / "in.mp4")[0]
     content = bytearray((tmp_path / "in.mp4").read_bytes())
@@ -178,13 +179,15 @@ def test_a_turned_video_is_upright(tmp_path: Path) -> None:
         assert next(container.decode(video=0)).rotation == 0  # else it would be turned twice
 
 
-def test_odd_sides(translator: Translator, tmp_path: Path) -> None:
+def test_a_video_with_odd_sides_is_written(translator: Translator, tmp_path: Path) -> None:
     film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1])
     translate_video(translator, tmp_path / "in.mp4", tmp_path / "out.mp4", size=33)
     assert seen(tmp_path / "out.mp4")["size"] == (44, 33)
 
 
-def test_a_camera_is_filmed(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_is_translated_to_a_file_and_to_raw_frames(
+    translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(video.CAMERA_FORMATS, sys.platform, "lavfi")  # draws what a camera would see
     source = "camera:testsrc=size=48x32:rate=5:duration=2"
     assert translate_video(translator, source, tmp_path / "out.mp4").frames == 10
@@ -194,7 +197,7 @@ def test_a_camera_is_filmed(translator: Translator, tmp_path: Path, monkeypatch:
     assert len(made.getvalue()) == 10 * 24 * 16 * 3
 
 
-def test_what_cannot_be_filmed_is_said(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_videos_are_refused(translator: Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(CycleGANError, match=r"bad\.mp4 cannot be translated as a video"):
         translate_video(translator, tmp_path / "bad.mp4", tmp_path / "out.mp4")
@@ -227,7 +230,7 @@ def test_an_interrupted_video_can_be_played(model: Path, tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
-def test_smoothing_damps_flicker(translator: Translator) -> None:
+def test_smoothing_reduces_flicker(translator: Translator) -> None:
     """A bright thing that blinks in a corner must not change the rest of the frame."""
     ground = np.random.default_rng(0).integers(60, 120, (48, 64, 3)).astype(np.uint8)
 
@@ -252,7 +255,7 @@ def test_smoothing_damps_flicker(translator: Translator) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
-def test_animations_keep_their_times_and_loops(translator: Translator, tmp_path: Path, suffix: str) -> None:
+def test_animations_keep_durations_and_repetitions(translator: Translator, tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(4).integers(0, 255, (4, 5, 6, 3)).astype(np.uint8)
     pictures = [Image.fromarray(each).resize((24, 20), Image.Resampling.BICUBIC) for each in noise]
     times, path = [100, 50, 200, 80], tmp_path / f"in{suffix}"
@@ -269,7 +272,7 @@ def test_animations_keep_their_times_and_loops(translator: Translator, tmp_path:
             assert round(after.info["duration"]) == time_of
 
 
-def test_pictures_go_through_pipes(translator: Translator) -> None:
+def test_an_image_is_translated_through_pipes(translator: Translator) -> None:
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 24, 3)).astype(np.uint8))
     for kind in ("PNG", "JPEG", "WEBP"):
         given, made = io.BytesIO(), io.BytesIO()
@@ -281,7 +284,7 @@ def test_pictures_go_through_pipes(translator: Translator) -> None:
         translate_image_stream(translator, io.BytesIO(b"nothing"), io.BytesIO())
 
 
-def test_raw_frames_go_through_pipes(translator: Translator) -> None:
+def test_raw_frames_are_translated_through_pipes(translator: Translator) -> None:
     frames = np.random.default_rng(2).integers(0, 255, (3, 16, 20, 3)).astype(np.uint8)
     made = io.BytesIO()
     assert translate_raw_frames(translator, io.BytesIO(frames.tobytes()), made, 20, 16) == 3
@@ -291,7 +294,7 @@ def test_raw_frames_go_through_pipes(translator: Translator) -> None:
         translate_raw_frames(translator, io.BytesIO(frames.tobytes()[: 16 * 20 * 3 + 5]), io.BytesIO(), 20, 16)
 
 
-def test_the_command_says_what_cannot_be_piped(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_refuses_impossible_pipes(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def translate(*words: str | Path) -> None:
         call(COMMANDS["translate"], [str(model), *map(str, words)])
 
@@ -311,7 +314,7 @@ def test_the_command_says_what_cannot_be_piped(model: Path, tmp_path: Path, monk
         with_temporal_smoothing(Translator(torch.nn.Identity(), (3, 3), "cpu"), 0.9)
 
 
-def test_folders_keep_their_order_while_reading_and_writing_overlap(translator: Translator, tmp_path: Path) -> None:
+def test_folders_are_translated_in_order(translator: Translator, tmp_path: Path) -> None:
     draw_images(tmp_path / "in", 6, 0)
     (tmp_path / "in" / "02.png").write_bytes(b"no picture")
     jobs = files.plan([tmp_path / "in"], tmp_path / "out")
@@ -321,7 +324,7 @@ def test_folders_keep_their_order_while_reading_and_writing_overlap(translator: 
     assert len(list((tmp_path / "out").iterdir())) == 5
 
 
-def test_what_does_not_come_through_is_said(translator: Translator, tmp_path: Path) -> None:
+def test_notes_name_what_a_translated_video_loses(translator: Translator, tmp_path: Path) -> None:
     (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nGood morning.\n")
     with av.open(str(tmp_path / "in.mkv"), "w") as container, av.open(str(tmp_path / "words.srt")) as words:
         pictures = container.add_stream("libx264", rate=RATE)
@@ -337,6 +340,6 @@ def test_what_does_not_come_through_is_said(translator: Translator, tmp_path: Pa
                 packet.stream = subtitles
                 container.mux(packet)
     filmed = translate_video(translator, tmp_path / "in.mkv", tmp_path / "out.mkv")
-    assert filmed.notes == ("Its subtitles are left out.", "Its pictures of 10 bits become pictures of 8.")
+    assert filmed.notes == ("Its subtitles are left out.", "Its 10-bit frames are reduced to 8 bits.")
     film(tmp_path / "plain.mp4", "libx264", "aac")
     assert translate_video(translator, tmp_path / "plain.mp4", tmp_path / "out.mp4").notes == ()

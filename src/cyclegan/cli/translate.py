@@ -89,7 +89,7 @@ def translate(arguments: list[str]) -> None:
 
 def _is_stream(options: Translate) -> bool:
     """Whether there is one input, and that a pipe, a video, a camera or an animation."""
-    from cyclegan.translation.pipes import is_animation
+    from cyclegan.translation.animation import is_animation
     from cyclegan.translation.video import is_video
 
     if options.raw is not None or options.smooth or str(options.output) == "-":
@@ -231,6 +231,6 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
 
 
 def _animation(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
-    from cyclegan.translation.pipes import translate_animation
+    from cyclegan.translation.animation import translate_animation
 
     print(f"{target}: {translate_animation(translator, source, target, size=size)} frames.")
