@@ -28,7 +28,7 @@ from cyclegan.cli.translate import Translate
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
-from cyclegan.networks.reference_weights import Network, described, from_reference, recognize, to_reference
+from cyclegan.networks.reference_weights import Network, describe, from_reference, recognize, to_reference
 from cyclegan.runs import model as model_folder
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.reference_files import export_model, import_model
@@ -318,7 +318,7 @@ def test_export_and_import_give_equal_weights(part: Any, config: NetworkConfig) 
     for name, value in ours.items():  # all different, but for the biases that must be zero
         if not (config.norm == "none" and name.endswith("bias")):
             value.copy_(torch.randn(value.shape) * 100)
-    network = described(ours, part, config)
+    network = describe(ours, part, config)
     if config.generator in ("resnet_light", "unet_64") and part == "generator":
         with pytest.raises(UsageError, match=config.generator):
             to_reference(ours, network)
@@ -352,17 +352,17 @@ def test_batch_norms_without_num_batches_tracked_load() -> None:
 def test_networks_without_norm_are_written_without_biases() -> None:
     config = NetworkConfig(norm="none", discriminator_width=2)
     ours = build_discriminator(config, 3).state_dict()
-    theirs = to_reference(ours, described(ours, "discriminator", config))
+    theirs = to_reference(ours, describe(ours, "discriminator", config))
     assert {name for name in theirs if name.endswith("bias")} == {"model.0.bias", "model.11.bias"}
     ours["body.2.bias"] += 1
     with pytest.raises(UsageError, match=r"body\.2\.bias is not zero"):
-        to_reference(ours, described(ours, "discriminator", config))
+        to_reference(ours, describe(ours, "discriminator", config))
 
 
 def test_unexpected_tensors_are_named() -> None:
     for change, sentence in (
         (lambda t: t.pop("model.12.conv_block.1.weight"), r"model\.12\.conv_block\.1\.weight are missing"),
-        (lambda t: t.update({"attention.gamma": torch.zeros(1)}), r"attention\.gamma have no place"),
+        (lambda t: t.update({"attention.gamma": torch.zeros(1)}), r"attention\.gamma are unexpected"),
         (lambda t: t.update({"model.8.bias": torch.zeros(3)}), r"model\.8\.bias have another shape"),
         (lambda t: t.update({"model.7.filt": t["model.7.filt"] * 2}), r"model\.7\.filt are other blurs"),
     ):
@@ -370,9 +370,9 @@ def test_unexpected_tensors_are_named() -> None:
         change(theirs)
         with pytest.raises(UsageError, match=sentence):
             recognize(theirs)
-    with pytest.raises(UsageError, match=r"no generator or discriminator of the reference: fc\.weight"):
+    with pytest.raises(UsageError, match=r"not a generator or discriminator of the authors' code: fc\.weight"):
         recognize({"fc.weight": torch.zeros(2, 2)})
-    with pytest.raises(UsageError, match="one of 6"):
+    with pytest.raises(UsageError, match="this one has 6"):
         recognize(made_unet(6))
 
 
@@ -444,7 +444,7 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
             unify(state, "instance" if method in ("cyclegan", "cut") else "batch")
         model, said = import_model(save(tmp_path / str(number), **states))
         assert model.method == method
-        dropout_unseen = any("Whether a U-Net has dropout cannot be seen" in sentence for sentence in said)
+        dropout_unseen = any("Dropout in a U-Net cannot be recognized" in sentence for sentence in said)
         assert dropout_unseen == model.settings["networks"]["generator"].startswith("unet")
 
 
@@ -502,7 +502,7 @@ def test_projections_of_other_layers_are_left_out(tmp_path: Path) -> None:
     model, said = import_model(save(tmp_path, latest_G=made_blurred_resnet(), latest_F=made_projections(8)))
     assert model.method == "cut"
     assert not model.network("projections")
-    assert "latest_net_F.pth is left out. Its networks do not compare the layers 0, 4, 8, 12 and 16" in said[-1]
+    assert "latest_net_F.pth is left out. They do not project the layers 0, 4, 8, 12 and 16" in said[-1]
     with pytest.raises(UsageError, match="give a generator's file"):
         import_model(tmp_path / "latest_net_F.pth")
 
@@ -580,12 +580,12 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, write: C
 
 def test_files_without_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "latest_net_G.pth"
-    for content, sentence in ((b"", "no file of weights"), (b"PK\3\4 half of it", "no file of weights")):
+    for content, sentence in ((b"", "not a file of weights"), (b"PK\3\4 half of it", "not a file of weights")):
         path.write_bytes(content)
         with pytest.raises(CycleGANError, match=sentence):
             import_model(path)
     torch.save({"epoch": 3, "model": {}}, path)
-    with pytest.raises(CycleGANError, match="no plain state dict"):
+    with pytest.raises(CycleGANError, match="is not a state dict"):
         import_model(path)
     with pytest.raises(UsageError, match="does not exist"):
         import_model(tmp_path / "gone.pth")
@@ -687,7 +687,7 @@ def test_options_for_the_authors_test_script(tmp_path: Path) -> None:
 
 def test_networks_that_the_authors_code_lacks_are_not_exported(tiny: Callable[..., Config]) -> None:
     for settings, sentence in (
-        ({}, "these have 1"),
+        ({}, "not of 1"),
         ({"generator": "resnet_light"}, "no 'resnet_light' networks"),
         ({"antialias": True}, "has no blurs"),
     ):

@@ -1,7 +1,7 @@
-"""State dicts of the authors' PyTorch repositories [R, CUT] and ours: the same tensors under other names.
+"""State dicts of the authors' PyTorch repositories [R, CUT] and ours: the same tensors under different names.
 
-The architecture is read from the tensors themselves. Layers are numbered there through one long `Sequential`, here they
-sit in rooms (`stem`, `blocks`, `head`), in the same order. Everything is a pure function on state dicts.
+The architecture is inferred from the tensors. Theirs number the layers of one `Sequential`; ours name its parts
+(`stem`, `blocks`, `head`), in the same order. All functions are pure functions on state dicts.
 """
 
 import re
@@ -21,20 +21,20 @@ from cyclegan.networks.layers import BlurDown, BlurUp
 Tensors = Mapping[str, Tensor]
 Part = Literal["generator", "discriminator"]
 
-PROJECTED = 256  # dimensions in which [CUT] compares patches
-UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; what [R] has
+PROJECTION_SIZE = 256  # dimensions of the vectors that [CUT] compares
+UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; [R] has no others
 RESNETS = {9: "resnet_9blocks", 6: "resnet_6blocks"}  # by residual blocks
 _SETTINGS: dict[Part, tuple[str, ...]] = {
     "generator": ("generator", "generator_width", "blocks", "norm", "dropout", "antialias"),
     "discriminator": ("discriminator", "discriminator_width", "discriminator_layers", "norm", "antialias"),
 }
-_FIRST = ("stem.1.weight", "levels.down.1.weight", "body.0.weight")  # of a ResNet, a U-Net, a discriminator
+_FIRST = ("stem.1.weight", "levels.down.1.weight", "body.0.weight")  # layers of ResNets, U-Nets, discriminators
 _LAST = ("head.1.bias", "levels.up.1.bias")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A generator or discriminator as its tensors describe it; `settings` are the `NetworkConfig`'s that matter."""
+    """A generator or discriminator as its tensors describe it; `settings` are those of `NetworkConfig` it has."""
 
     part: Part
     settings: dict[str, Any]
@@ -42,34 +42,34 @@ class Network:
     out_channels: int = 1
 
     def __str__(self) -> str:
-        said = self.settings
-        words = [said[self.part], f"width {said[f'{self.part}_width']}", f"channels {self.in_channels}"]
+        has = self.settings
+        parts = [has[self.part], f"width {has[f'{self.part}_width']}", f"channels {self.in_channels}"]
         if self.part == "generator":
-            words[-1] += f" to {self.out_channels}"
-        words += [f"{said['blocks']} blocks"] if words[0] == "resnet" else []
-        words += [f"{said['discriminator_layers']} layers"] if words[0] == "n_layers" else []
-        return ", ".join([*words, f"norm {said['norm']}", *(n for n in ("dropout", "antialias") if said.get(n))])
+            parts[-1] += f" to {self.out_channels}"
+        parts += [f"{has['blocks']} blocks"] if parts[0] == "resnet" else []
+        parts += [f"{has['discriminator_layers']} layers"] if parts[0] == "n_layers" else []
+        return ", ".join([*parts, f"norm {has['norm']}", *(n for n in ("dropout", "antialias") if has.get(n))])
 
 
 def recognize(tensors: Tensors) -> Network:
-    """The network that a state dict of the reference holds.
+    """The network of a state dict of the authors' code.
 
-    Raises `UsageError`, naming tensors, when they are none of its generators and discriminators.
+    Raises `UsageError`, naming tensors, for other state dicts.
     """
-    tensors = cleaned(tensors)
-    for hint, describe in _DESCRIBE.items():
+    tensors = clean_state_dict(tensors)
+    for hint, infer in _INFER.items():
         if hint in tensors:
             try:
-                network = describe(tensors)
-            except (KeyError, IndexError, ValueError):  # a shape or a name that none of them has
+                network = infer(tensors)
+            except (KeyError, IndexError, ValueError):  # unknown shapes or names
                 break
-            _pair_up(tensors, network)
+            _match(tensors, network)
             return network
-    raise UsageError(f"These tensors are no generator or discriminator of the reference: {_listed(tensors)}.")
+    raise UsageError(f"These tensors are not a generator or discriminator of the authors' code: {_listed(tensors)}.")
 
 
-def described(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
-    """The network that our own state dict, built by `config`, is of."""
+def describe(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
+    """The network of our own state dict, which `config` built."""
     first = next(ours[name] for name in _FIRST if name in ours)
     last = next((len(ours[name]) for name in _LAST if name in ours), 1)
     settings = {name: getattr(config, name) for name in _SETTINGS[part]}
@@ -79,61 +79,59 @@ def described(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
 
 
 def from_reference(tensors: Tensors, network: Network) -> dict[str, Tensor]:
-    """The reference's state dict of this network as ours, in float32.
+    """The authors' state dict of this network as ours, in float32.
 
-    Raises `UsageError`, naming the tensors, for those that are missing, have no place or another shape.
+    Raises `UsageError`, naming the tensors, for missing and unexpected ones and for other shapes.
     """
-    tensors = cleaned(tensors)
-    names = _pair_up(tensors, network)
+    tensors = clean_state_dict(tensors)
+    names = _match(tensors, network)
     ours = {}
-    for name, expected in _blank(network).items():
+    for name, expected in _empty(network).items():
         found = tensors.get(names[name]) if name in names else None
-        # Without a norm [R] leaves the bias out, and files of old have no count of batches: both are zero.
+        # Without norm [R] has no bias there, and old files have no num_batches_tracked: both are zero.
         value = torch.zeros(expected.shape) if found is None else found
         ours[name] = value.detach().to(expected.dtype).contiguous()
     return ours
 
 
 def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
-    """Our state dict of this network as the reference's, float32 on the CPU.
+    """Our state dict of this network as the authors', float32 on the CPU.
 
-    Raises `UsageError` for what the reference cannot express.
+    Raises `UsageError` for networks that the authors' code does not have.
     """
     names = _names(network)
-    for name in _blank(network).keys() - names.keys():
+    for name in _empty(network).keys() - names.keys():
         if ours[name].count_nonzero():
             raise UsageError(
-                f"The reference's networks without norm have no biases before it, and {name} is not zero; "
+                f"Without norm, the authors' networks have no biases in most layers, but {name} is not zero; "
                 "these weights cannot be exported."
             )
     return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.items()} | _blurs(network)
 
 
 def projections_from_reference(tensors: Tensors, generator: Network) -> dict[str, Tensor]:
-    """[CUT]'s two-layer networks that compare patches, as ours, for the generator's layers 0, 4, 8, 12 and 16.
+    """[CUT]'s projections of patches, two-layer networks for the generator's layers 0, 4, 8, 12 and 16, as ours.
 
     Raises `UsageError` when they are for other layers, or of another size.
     """
-    tensors, width = cleaned(tensors), generator.settings["generator_width"]
+    tensors, width = clean_state_dict(tensors), generator.settings["generator_width"]
     shapes: dict[str, tuple[int, ...]] = {}
     for number, channels in enumerate((generator.in_channels, 2 * width, *3 * [4 * width])):
-        for place, size in ((0, channels), (2, PROJECTED)):
-            shapes |= {f"mlp_{number}.{place}.weight": (PROJECTED, size), f"mlp_{number}.{place}.bias": (PROJECTED,)}
+        for layer, size in ((0, channels), (2, PROJECTION_SIZE)):
+            shapes[f"mlp_{number}.{layer}.weight"] = (PROJECTION_SIZE, size)
+            shapes[f"mlp_{number}.{layer}.bias"] = (PROJECTION_SIZE,)
     if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
-        raise UsageError(f"Its networks do not compare the layers 0, 4, 8, 12 and 16 in {PROJECTED} dimensions.")
+        raise UsageError(f"They do not project the layers 0, 4, 8, 12 and 16 to {PROJECTION_SIZE} dimensions.")
     return {name.removeprefix("mlp_"): value.detach().float().contiguous() for name, value in tensors.items()}
 
 
 def projections_to_reference(ours: Tensors) -> dict[str, Tensor]:
-    """Our networks that compare patches, as [CUT]'s."""
+    """Our projections of patches as [CUT]'s."""
     return {f"mlp_{name}": value.detach().cpu().contiguous() for name, value in ours.items()}
 
 
-def cleaned(tensors: Tensors) -> dict[str, Tensor]:
-    """The tensors without data-parallel prefixes, and without statistics that instance norms kept and never used.
-
-    Those are of before PyTorch 0.4.
-    """
+def clean_state_dict(tensors: Tensors) -> dict[str, Tensor]:
+    """The tensors without data-parallel prefixes and the unused statistics of instance norms before PyTorch 0.4."""
     renamed = {re.sub(r"^((module|_orig_mod)\.)+", "", name): value for name, value in tensors.items()}
     statistics = {"running_mean", "running_var", "num_batches_tracked"}
 
@@ -164,9 +162,9 @@ def _unet(t: Tensors) -> Network:
     width, in_channels = t["model.model.0.weight"].shape[:2]
     levels = 1 + max(name.count(".model.") - 1 for name in t if name.endswith(".weight"))
     if levels not in UNETS:
-        raise UsageError(f"The reference has U-Nets of 7 and 8 levels, these tensors are one of {levels}.")
+        raise UsageError(f"The authors' code has U-Nets of 7 and 8 levels; this one has {levels}.")
     inner = "model.model.1.model"
-    # Its dropout comes after the norms and shifts nothing: the tensors do not tell.
+    # Its dropout layers come after the norms and shift no numbers, so they cannot be inferred.
     settings = {
         "generator": UNETS[levels],
         "generator_width": width,
@@ -195,7 +193,7 @@ def _pixel(t: Tensors) -> Network:
     return Network("discriminator", settings, in_channels)
 
 
-_DESCRIBE: dict[str, Callable[[Tensors], Network]] = {
+_INFER: dict[str, Callable[[Tensors], Network]] = {
     "model.model.0.weight": _unet,
     "model.1.weight": _resnet,
     "net.0.weight": _pixel,
@@ -208,14 +206,14 @@ def _is_blurred(t: Tensors) -> bool:
 
 
 def _norm(t: Tensors, conv: str, norm: str) -> str:
-    """Instance norm leaves a trace only in the bias before it, which [R] has with no other norm."""
+    """Instance norm has no tensors, but only with it [R] has a bias in the convolution before."""
     return "batch" if f"{norm}.weight" in t else "instance" if f"{conv}.bias" in t else "none"
 
 
 def layers_of(network: Network) -> list[str]:
-    """The reference's names of the layers that have weights, in order.
+    """The authors' names of the layers that have weights, in order.
 
-    Raises `UsageError` for an architecture that the reference does not have.
+    Raises `UsageError` for an architecture that the authors' code does not have.
     """
     settings = network.settings
     kind, batch = settings[network.part], settings["norm"] == "batch"
@@ -228,29 +226,27 @@ def layers_of(network: Network) -> list[str]:
     elif kind in ("basic", "n_layers"):
         layers = _patchgan_layers(3 if kind == "basic" else settings["discriminator_layers"], settings["antialias"])
     else:
-        raise UsageError(f"The reference has no {kind!r} networks; these weights cannot be exported.")
+        raise UsageError(f"The authors' code has no {kind!r} networks; these weights cannot be exported.")
     return [name for conv, norm in layers for name in (conv, norm) if name and (batch or name != norm)]
 
 
-Layers = list[tuple[str, str | None]]  # convolutions and the norms after them, where there is one
+Layers = list[tuple[str, str | None]]  # convolutions, and the norms after them if there are any
 
 
 def _resnet_layers(blocks: int, dropout: bool, antialias: bool) -> Layers:
-    step = (
-        4 if antialias else 3
-    )  # layers of a stage: convolution, norm, ReLU; a blur comes last, and first on the way up
-    second = 6 if dropout else 5  # the second convolution within a block
+    step = 4 if antialias else 3  # layers per stage: convolution, norm, ReLU and a blur, which upsampling has first
+    second = 6 if dropout else 5  # the second convolution of a block
     first = 4 + 2 * step
     up = first + blocks
-    places = [("1", "2"), *((f"{i}", f"{i + 1}") for i in (4, 4 + step))]
+    layers = [("1", "2"), *((f"{i}", f"{i + 1}") for i in (4, 4 + step))]
     for block in range(first, up):
-        places += [(f"{block}.conv_block.{i}", f"{block}.conv_block.{i + 1}") for i in (1, second)]
-    places += [(f"{i + antialias}", f"{i + antialias + 1}") for i in (up, up + step)]
-    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in places), (f"model.{up + 2 * step + 1}", None)]
+        layers += [(f"{block}.conv_block.{i}", f"{block}.conv_block.{i + 1}") for i in (1, second)]
+    layers += [(f"{i + antialias}", f"{i + antialias + 1}") for i in (up, up + step)]
+    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in layers), (f"model.{up + 2 * step + 1}", None)]
 
 
 def _unet_layers(levels: int) -> Layers:
-    """Each level's list: its convolution down, the level within, its convolution up. The outermost has no norms."""
+    """Each level is a list: its down-convolution, the next level, its up-convolution. The outermost has no norms."""
     down: Layers = [("model.model.0", None)]
     up: Layers = [("model.model.3", None)]
     level = "model.model.1.model"
@@ -268,65 +264,67 @@ def _patchgan_layers(layers: int, antialias: bool) -> Layers:
 
 
 def _blurs(network: Network) -> dict[str, Tensor]:
-    """The fixed kernels that [CUT] keeps among the weights, each where its blur is."""
+    """The fixed blur kernels, which [CUT] stores with the weights."""
     settings = network.settings
     if not settings.get("antialias") or settings[network.part] in {*UNETS.values(), "pixel"}:
         return {}
     if network.part == "generator":
         width, up = settings["generator_width"], 12 + settings["blocks"]
         down = {7: 2 * width, 11: 4 * width}
-        kernels = {place: BlurDown(channels).kernel for place, channels in down.items()}
+        kernels = {layer: BlurDown(channels).kernel for layer, channels in down.items()}
         kernels |= {up: BlurUp(4 * width).kernel, up + 4: BlurUp(2 * width).kernel}
     else:
         width, layers = settings["discriminator_width"], settings["discriminator_layers"]
         layers = 3 if settings["discriminator"] == "basic" else layers
         kernels = {4 * n + 2: BlurDown(width * min(2**n, 8)).kernel for n in range(layers)}
-    return {f"model.{place}.filt": kernel for place, kernel in kernels.items()}
+    return {f"model.{layer}.filt": kernel for layer, kernel in kernels.items()}
 
 
 def _names(network: Network) -> dict[str, str]:
-    """Our tensors that the reference has too, and its names of them."""
-    blank = _blank(network)
-    kept = set(blank)
-    if network.settings["norm"] == "none":  # [R] has no biases there, as if a batch norm followed
-        kept &= set(_blank(replace(network, settings=network.settings | {"norm": "batch"})))
-    ours = dict.fromkeys(name.rpartition(".")[0] for name in blank)
+    """Our names of the tensors that the authors' network has too, and theirs."""
+    empty = _empty(network)
+    shared = set(empty)
+    if network.settings["norm"] == "none":  # [R] has the biases that it would have with batch norm
+        shared &= set(_empty(replace(network, settings=network.settings | {"norm": "batch"})))
+    ours = dict.fromkeys(name.rpartition(".")[0] for name in empty)
     theirs = dict(zip(ours, layers_of(network), strict=True))
-    return {
-        name: f"{theirs[layer]}.{leaf}" for name in blank if name in kept for layer, _, leaf in [name.rpartition(".")]
-    }
+    split = {name: name.rpartition(".") for name in empty if name in shared}
+    return {name: f"{theirs[layer]}.{leaf}" for name, (layer, _, leaf) in split.items()}
 
 
-def _blank(network: Network) -> dict[str, Tensor]:
-    """Our network's state dict, shapes without numbers."""
-    return _built(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
+def _empty(network: Network) -> dict[str, Tensor]:
+    """Our network's state dict on the meta device: shapes without values."""
+    return _build(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
 
 
 @lru_cache(maxsize=16)
-def _built(part: Part, config: NetworkConfig, in_channels: int, out_channels: int) -> dict[str, Tensor]:
+def _build(part: Part, config: NetworkConfig, in_channels: int, out_channels: int) -> dict[str, Tensor]:
     with torch.device("meta"):
         if part == "generator":
             return build_generator(config, in_channels, out_channels).state_dict()
         return build_discriminator(config, in_channels).state_dict()
 
 
-def _pair_up(tensors: Tensors, network: Network) -> dict[str, str]:
-    """`_names`, once it is sure that the tensors are those. Raises `UsageError` that names the ones that are not."""
-    names, blank, blurs = _names(network), _blank(network), _blurs(network)
-    shapes = {theirs: blank[ours].shape for ours, theirs in names.items()}
+def _match(tensors: Tensors, network: Network) -> dict[str, str]:
+    """`_names`, after checking that the tensors are those of the network. Raises `UsageError` that names the others."""
+    names, empty, blurs = _names(network), _empty(network), _blurs(network)
+    shapes = {theirs: empty[ours].shape for ours, theirs in names.items()}
     shapes |= {name: kernel.shape for name, kernel in blurs.items()}
-    there = tensors.keys() & shapes.keys()
+    present = tensors.keys() & shapes.keys()
+    wrong_shape = {name for name in present if tensors[name].shape != shapes[name]}
     problems = {
-        "are missing": {name for name in shapes.keys() - there if not name.endswith("num_batches_tracked")},
-        "have no place in it": tensors.keys() - there,
-        "have another shape": (other := {name for name in there if tensors[name].shape != shapes[name]}),
-        "are other blurs than the reference's": {
-            name for name in (blurs.keys() & there) - other if not torch.allclose(tensors[name].float(), blurs[name])
+        "are missing": {name for name in shapes.keys() - present if not name.endswith("num_batches_tracked")},
+        "are unexpected": tensors.keys() - present,
+        "have another shape": wrong_shape,
+        "are other blurs than the authors'": {
+            name
+            for name in (blurs.keys() & present) - wrong_shape
+            if not torch.allclose(tensors[name].float(), blurs[name])
         },
     }
-    said = [f"{_listed(found)} {what}" for what, found in problems.items() if found]
-    if said:
-        raise UsageError(f"This looks like a {network.part} ({network}), but {'; '.join(said)}.")
+    found = [f"{_listed(names)} {problem}" for problem, names in problems.items() if names]
+    if found:
+        raise UsageError(f"This looks like a {network.part} ({network}), but {'; '.join(found)}.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Files of weights as the authors' PyTorch repositories [R] name them, read into a model and written from one."""
+"""Weight files of the authors' PyTorch repositories [R, CUT]: imported as models, and exported from them."""
 
 import pickle
 import re
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
@@ -20,7 +19,7 @@ from cyclegan.networks.reference_weights import (
     RESNETS,
     Network,
     Part,
-    described,
+    describe,
     from_reference,
     projections_from_reference,
     projections_to_reference,
@@ -28,62 +27,54 @@ from cyclegan.networks.reference_weights import (
     to_reference,
 )
 from cyclegan.runs.model import Model
+from cyclegan.runs.tensors import load_tensors
 from cyclegan.system.atomic import staged_file
 
-SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names in files of one generator alone
-DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # what a network takes and makes
+SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names for one generator without its method's others
+DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # of a network's input and output
 LATEST = "latest"
 
 _FILE = re.compile(r"(?P<epoch>.+)_net_(?P<name>G_A|G_B|D_A|D_B|G|D|F)\.(pth|safetensors)")
 
 
-@dataclass(frozen=True)
-class Files:
-    """The files of one epoch by the reference's name of the network, and those that are left out, with the reason."""
-
-    paths: dict[str, Path]
-    left_out: list[str]
-
-
 def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
-    """The model in a file or folder of the reference, and sentences about what was recognized.
+    """The model in a file or folder of the authors' code, and sentences about what was recognized.
 
-    A file holds one generator; a folder (``checkpoints/NAME`` there) what there is of an epoch. Files are ``.pth``,
-    of which nothing but tensors is loaded, or ``.safetensors``. Raises `UsageError` for what is not the reference's,
-    `CycleGANError` for files that cannot be read.
+    A file holds one generator, a folder (``checkpoints/NAME``) the networks of an epoch. Files are ``.pth``, of which
+    only tensors are loaded, or ``.safetensors``. Raises `UsageError` for other files, `CycleGANError` for those that
+    cannot be read.
     """
-    files = find_files(source, epoch)
-    tensors = {name: load_tensors(path) for name, path in files.paths.items()}
-    patches = tensors.pop("F", None)  # what CUT compares patches with; not a network of images
-    networks = {name: _recognized(name, files.paths[name], tensors[name]) for name in tensors}
-    said = [f"{files.paths[name].name}: {network}." for name, network in networks.items()] + files.left_out
+    paths, notes = find_files(source, epoch)
+    tensors = {name: load_file(path) for name, path in paths.items()}
+    projections = tensors.pop("F", None)  # CUT's, of patches
+    networks = {name: _recognize_file(name, paths[name], tensors[name]) for name in tensors}
+    notes = [f"{paths[name].name}: {network}." for name, network in networks.items()] + notes
     spec, reference = _method(networks)
-    agreed = _settings(networks, files)
+    agreed = _shared_settings(networks, paths)
     if spec.defaults.get("dropout_at_test"):
         if "dropout" not in agreed:
-            said.append(f"Whether a U-Net has dropout cannot be seen; it is assumed, as in {spec.title}.")
+            notes.append(f"Dropout in a U-Net cannot be recognized; it is assumed, as in {spec.title}.")
         dropout = agreed.setdefault("dropout", True)
-        agreed["dropout_at_test"] = dropout  # as there, without --eval
+        agreed["dropout_at_test"] = dropout  # as the authors' test.py without --eval
     channels = {} if spec.layout == "single domain" else _channels(networks)
     settings = {"networks": agreed, "data": channels, "loss": {"method": spec.name}}
+    names = {**SINGLE, **reference.networks}
     weights: dict[str, Tensor] = {}
     for name, network in networks.items():
-        weights |= _within({**SINGLE, **reference.networks}[name], from_reference(tensors[name], network))
-    if patches is not None:
+        ours = from_reference(tensors[name], network)
+        weights |= {f"{names[name]}.{key}": value for key, value in ours.items()}
+    if projections is not None:
         try:
-            weights |= _within("projections", projections_from_reference(patches, networks["G"]))
+            ours = projections_from_reference(projections, networks["G"])
+            weights |= {f"{names['F']}.{key}": value for key, value in ours.items()}
         except UsageError as error:
-            said.append(f"{files.paths['F'].name} is left out. {error}")
-    imported = f"imported from {', '.join(path.name for path in files.paths.values())} of the authors' PyTorch code"
-    return Model(settings, weights, imported), said
+            notes.append(f"{paths['F'].name} is left out. {error}")
+    imported = f"imported from {', '.join(path.name for path in paths.values())} of the authors' PyTorch code"
+    return Model(settings, weights, imported), notes
 
 
-def _within(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{place}.{name}": value for name, value in tensors.items()}
-
-
-def _recognized(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
-    """What is in a file that is named as a generator's or a discriminator's."""
+def _recognize_file(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
+    """The network in a file whose name is a generator's or a discriminator's."""
     try:
         network = recognize(tensors)
     except UsageError as error:
@@ -93,62 +84,62 @@ def _recognized(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network
     return network
 
 
-def find_files(source: Path, epoch: str) -> Files:
-    """The files to read. Raises `UsageError` when there are none, or it is not clear which."""
+def find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
+    """The files to import by the authors' names of their networks, and a sentence for each that is left out.
+
+    Raises `UsageError` when there is no generator.
+    """
     if source.is_file():
-        named = _FILE.fullmatch(source.name)
-        if named and named["name"] == "F":
-            raise UsageError(f"{source} is what CUT compares patches with; give a generator's file, or the folder.")
-        return Files({named["name"] if named else "G": source}, [])
+        match = _FILE.fullmatch(source.name)
+        if match and match["name"] == "F":
+            raise UsageError(f"{source} holds CUT's projections of patches; give a generator's file, or the folder.")
+        return {match["name"] if match else "G": source}, []
     if not source.is_dir():
         raise UsageError(f"{source} does not exist; give a .pth file or a folder checkpoints/NAME.")
     by_epoch: dict[str, dict[str, Path]] = {}
     for path in sorted(source.iterdir()):
-        if named := _FILE.fullmatch(path.name):
-            by_epoch.setdefault(named["epoch"], {})[named["name"]] = path
+        if match := _FILE.fullmatch(path.name):
+            by_epoch.setdefault(match["epoch"], {})[match["name"]] = path
     if not by_epoch:
         raise UsageError(f"{source} has no files such as latest_net_G_A.pth; give one file, or a folder that has them.")
     if epoch not in by_epoch:
         raise UsageError(f"{source} has no {epoch}_net_….pth; choose with --epoch from {', '.join(by_epoch)}.")
-    return _chosen(by_epoch[epoch], source, epoch)
-
-
-def _chosen(paths: dict[str, Path], source: Path, epoch: str) -> Files:
-    """Of both kinds of names those of a CycleGAN: people copy `latest_net_G_A.pth` to `latest_net_G.pth` for tests."""
+    paths = by_epoch[epoch]
     if not any(name.startswith("G") for name in paths):
         raise UsageError(f"{source} has no generator {epoch}_net_G….pth; there is nothing to translate with.")
-    of_two = any("_" in name for name in paths)
-    taken = {name: path for name, path in paths.items() if ("_" in name) == of_two}
-    left_out = [f"{path.name} is left out; nothing here uses it." for n, path in paths.items() if n not in taken]
-    return Files(taken, left_out)
+    # People copy a CycleGAN's latest_net_G_A.pth to latest_net_G.pth for tests.
+    two = any("_" in name for name in paths)
+    chosen = {name: path for name, path in paths.items() if ("_" in name) == two}
+    notes = [f"{path.name} is left out; it is not part of this model." for n, path in paths.items() if n not in chosen]
+    return chosen, notes
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Of a ``.pth`` file nothing else is loaded, and nothing in it is run.
+def load_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name. Nothing else in a ``.pth`` file is loaded, and no code in it is executed.
 
     Raises `CycleGANError` when the file is damaged or holds anything but tensors.
     """
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with warnings.catch_warnings():  # of odd pickles; they load or they don't
+            return load_tensors(path)
+        with warnings.catch_warnings():  # about unusual pickles
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CycleGANError(
-            f"{path} holds more than tensors; it is not loaded, since that could run a program."
+            f"{path} holds more than tensors; it is not loaded, since that could execute code."
         ) from None
     except (OSError, SafetensorError) as error:
         raise CycleGANError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     except Exception as error:  # a damaged archive can make torch's reader raise anything
-        raise CycleGANError(f"{path} is no file of weights, or damaged ({type(error).__name__}).") from None
+        raise CycleGANError(f"{path} is not a file of weights, or damaged ({type(error).__name__}).") from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise CycleGANError(f"{path} holds no plain state dict, of tensors by name.")
+        raise CycleGANError(f"{path} is not a state dict (tensors by name).")
     return {str(name): value for name, value in found.items()}
 
 
 def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles]:
-    """The method that makes such networks, and its names in the reference."""
+    """The method that has such networks, and the authors' names of them."""
     generator, discriminator = networks.get("G"), networks.get("D")
     found = generator and ReferenceNetworks(
         generator.in_channels,
@@ -167,17 +158,17 @@ def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles
     )
 
 
-def _settings(networks: Mapping[str, Network], files: Files) -> dict[str, Any]:
+def _shared_settings(networks: Mapping[str, Network], paths: Mapping[str, Path]) -> dict[str, Any]:
     """The settings of all networks, which must agree."""
     settings: dict[str, Any] = {}
-    said_by: dict[str, str] = {}
+    origin: dict[str, str] = {}
     for name, network in networks.items():
         for setting, value in network.settings.items():
-            other = said_by.setdefault(setting, files.paths[name].name)
+            other = origin.setdefault(setting, paths[name].name)
             if settings.setdefault(setting, value) != value:
                 raise UsageError(
-                    f"{files.paths[name]} has {setting} {value}, but {other} has {settings[setting]}; "
-                    "one model has one of each. Give a single generator's file instead."
+                    f"{paths[name]} has {setting} {value}, but {other} has {settings[setting]}; "
+                    "all networks of a model share it. Give a single generator's file instead."
                 )
     return settings
 
@@ -195,97 +186,77 @@ def _channels(networks: Mapping[str, Network]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Export:
-    """Files by name, each a state dict of the reference, and the options with which its scripts load them."""
+class ReferenceExport:
+    """State dicts of the authors' code by file name, and the options with which its `test.py` loads them."""
 
     files: dict[str, dict[str, Tensor]]
     options: list[str]
 
 
-def export_model(model: Model, epoch: str = LATEST) -> Export:
-    """The model as the reference's files. Raises `UsageError` for what the reference does not have."""
+def export_model(model: Model, epoch: str = LATEST) -> ReferenceExport:
+    """The model as files of the authors' code. Raises `UsageError` for networks that it does not have."""
+    reference = method_spec(model.method).reference
+    if reference is None:
+        raise UsageError(f"The authors' code has no method {model.method}; these weights cannot be exported.")
     networks, files = {}, {}
-    reference = _reference(model.method)
     for name, place in reference.networks.items():
         ours = model.network(place)
         if ours and name == "F":
             files[f"{epoch}_net_F.pth"] = projections_to_reference(ours)
         elif ours:
             part: Part = "generator" if name.startswith("G") else "discriminator"
-            networks[name] = described(ours, part, model.config.networks)
+            networks[name] = describe(ours, part, model.config.networks)
             files[f"{epoch}_net_{name}.pth"] = to_reference(ours, networks[name])
-    return Export(files, options(model.method, networks))
+    return ReferenceExport(files, test_options(model.method, reference, networks))
 
 
-def options(method: str, networks: Mapping[str, Network]) -> list[str]:
-    """The words with which the reference's `test.py` builds these networks; CUT's is a repository of its own."""
-    generators = {name: network for name, network in networks.items() if name.startswith("G")}
-    generator = next(iter(generators.values()))
-    settings, reference = generator.settings, _reference(method)
-    of_cut = reference.repository == "contrastive-unpaired-translation"
-    judge = next((network.settings for name, network in networks.items() if name.startswith("D")), None)
-    if settings["antialias"] and not of_cut:
+def test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
+    """The options with which `test.py` of the authors' repository, or of CUT's, builds these networks."""
+    generators = [name for name in networks if name.startswith("G")]
+    generator = networks[generators[0]]
+    settings, cut = generator.settings, reference.repository == "contrastive-unpaired-translation"
+    kind, norm, dropout, antialias = (settings[n] for n in ("generator", "norm", "dropout", "antialias"))
+    if antialias and not cut:
         raise UsageError(f"The authors' {method} has no blurs (--antialias); these weights cannot be exported.")
-    words = [
-        _model_option(reference, list(generators), settings["dropout"]),
-        f"--netG {_generator_there(settings)}",
-        f"--ngf {settings['generator_width']}",
-        *_norm_and_dropout(settings, of_cut),
-        f"--input_nc {generator.in_channels}",
-        f"--output_nc {generator.out_channels}",
-    ]
-    if judge:
-        words += [f"--netD {judge['discriminator']}", f"--ndf {judge['discriminator_width']}"]
-        words += [f"--n_layers_D {judge['discriminator_layers']}"] if judge["discriminator"] == "n_layers" else []
-    return words
-
-
-def _reference(method: str) -> ReferenceFiles:
-    """A method's names in the reference. Raises `UsageError` for a method that the reference does not have."""
-    reference = method_spec(method).reference
-    if reference is None:
-        raise UsageError(f"The authors' code has no method {method}; these weights cannot be exported.")
-    return reference
-
-
-def _model_option(reference: ReferenceFiles, generators: list[str], dropout: bool) -> str:
-    suffix = generators[0].removeprefix("G")
+    if kind == "resnet":
+        if settings["blocks"] not in RESNETS:
+            raise UsageError(
+                f"The authors' code has ResNets of 6 and 9 blocks, not of {settings['blocks']}; "
+                "these weights cannot be exported."
+            )
+        kind = RESNETS[settings["blocks"]]
+    suffix, options = generators[0].removeprefix("G"), []
     if not suffix or (len(generators) == 2 and not dropout):
-        return f"--model {reference.model}"
-    return f"--model test --model_suffix {suffix}"  # `cycle_gan` there needs both generators, and takes no dropout
-
-
-def _norm_and_dropout(settings: Mapping[str, Any], of_cut: bool) -> list[str]:
-    norm, dropout = settings["norm"], settings["dropout"]
-    if not of_cut:
-        return [f"--norm {norm}", *([] if dropout else ["--no_dropout"])]
-    words = [f"--normG {norm}", f"--normD {norm}", *(["--no_dropout False"] if dropout else [])]
-    return words + ([] if settings["antialias"] else ["--no_antialias", "--no_antialias_up"])
-
-
-def _generator_there(settings: Mapping[str, Any]) -> str:
-    if settings["generator"] != "resnet":
-        return str(settings["generator"])
-    if settings["blocks"] not in RESNETS:
-        raise UsageError(
-            f"The reference has ResNets of 6 and 9 blocks, these have {settings['blocks']}; they cannot be exported."
-        )
-    return RESNETS[settings["blocks"]]
+        options.append(f"--model {reference.model}")
+    else:  # cycle_gan there needs both generators, and takes no dropout
+        options.append(f"--model test --model_suffix {suffix}")
+    options += [f"--netG {kind}", f"--ngf {settings['generator_width']}"]
+    if cut:
+        options += [f"--normG {norm}", f"--normD {norm}", *(["--no_dropout False"] if dropout else [])]
+        options += [] if antialias else ["--no_antialias", "--no_antialias_up"]
+    else:
+        options += [f"--norm {norm}", *([] if dropout else ["--no_dropout"])]
+    options += [f"--input_nc {generator.in_channels}", f"--output_nc {generator.out_channels}"]
+    for discriminator in [network.settings for name, network in networks.items() if name.startswith("D")][:1]:
+        options += [f"--netD {discriminator['discriminator']}", f"--ndf {discriminator['discriminator_width']}"]
+        if discriminator["discriminator"] == "n_layers":
+            options.append(f"--n_layers_D {discriminator['discriminator_layers']}")
+    return options
 
 
 def write_files(files: Mapping[str, Mapping[str, Tensor]], folder: Path, *, overwrite: bool = False) -> None:
-    """Save state dicts as ``.pth`` files, each whole or not at all.
+    """Save state dicts as ``.pth`` files, each atomically.
 
-    Raises `UsageError`, before anything is written, when one exists (unless `overwrite`), `CycleGANError` when it
+    Raises `UsageError`, before anything is written, when one exists (unless `overwrite`), and `CycleGANError` when one
     cannot be written.
     """
-    present = [folder / name for name in files if (folder / name).exists()]
-    if present and not overwrite:
-        raise UsageError(f"{present[0]} exists; choose another -o or --epoch, or replace it with --overwrite.")
+    existing = [folder / name for name in files if (folder / name).exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists; choose another -o or --epoch, or replace it with --overwrite.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, tensors in files.items():
             with staged_file(folder / name) as temporary, temporary.open("wb") as file:
                 torch.save(dict(tensors), file)
-    except (OSError, RuntimeError) as error:  # torch's writer says "disk full" by a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
         raise CycleGANError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.") from None

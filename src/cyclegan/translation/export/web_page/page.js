@@ -1,14 +1,14 @@
 "use strict";
-// RUNTIME and MODEL come from runtime.js and model.js: a page opened from a folder may load scripts, but no other files.
+// RUNTIME and MODEL are defined in runtime.js and model.js: a page opened from a folder can load scripts, but no other files.
 
-const MOST_PIXELS = 1024 * 1024; // larger pictures are scaled down: the time grows with the pixels
+const MAX_PIXELS = 1024 * 1024; // larger images are scaled down: the time grows with the number of pixels
 const $ = (id) => document.getElementById(id);
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 // The worker: loads the model once, then answers each {values, shape} with {values} or {error}.
 async function work(runtime, model) {
   const module = new Blob([runtime.module], { type: "text/javascript" });
-  ort.env.wasm.numThreads = 1; // more need a server that isolates the page
+  ort.env.wasm.numThreads = 1; // more threads need a page served with cross-origin isolation
   ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(module) };
   ort.env.wasm.wasmBinary = runtime.wasm;
   const session = await ort.InferenceSession.create(model.graph, { executionProviders: ["wasm"] });
@@ -37,33 +37,33 @@ function startWorker() {
   return worker;
 }
 
-function answer(worker, message, transfer = []) {
+function request(worker, message, transfer = []) {
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data));
-    worker.onerror = (event) => reject(new Error(event.message || "the runtime does not start"));
+    worker.onerror = (event) => reject(new Error(event.message || "the runtime did not start"));
     if (message) worker.postMessage(message, transfer);
   });
 }
 
-function say(text, wrong = false) {
+function showStatus(text, wrong = false) {
   $("status").textContent = text;
   $("status").className = wrong ? "wrong" : "";
 }
 
-// Draw a picture upright, on white, at most MOST_PIXELS; returns whether it was scaled down.
-function draw(picture, canvas) {
-  const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (picture.width * picture.height)));
-  canvas.width = Math.max(1, Math.floor(picture.width * scale));
-  canvas.height = Math.max(1, Math.floor(picture.height * scale));
+// Draws an image upright on white, scaled down to MAX_PIXELS if it is larger; returns whether it was.
+function draw(image, canvas) {
+  const scale = Math.min(1, Math.sqrt(MAX_PIXELS / (image.width * image.height)));
+  canvas.width = Math.max(1, Math.floor(image.width * scale));
+  canvas.height = Math.max(1, Math.floor(image.height * scale));
   const context = canvas.getContext("2d");
   context.fillStyle = "white";
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
   return scale < 1;
 }
 
-// Pixels to planes (C, H, W) in [-1, 1]; gray by the weights of ITU-R BT.601.
+// Pixels as planes (C, H, W) in [-1, 1]; gray by the weights of ITU-R BT.601.
 function toPlanes(canvas, channels) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const count = canvas.width * canvas.height;
@@ -78,27 +78,27 @@ function toPlanes(canvas, channels) {
 
 function fromPlanes(planes, canvas, width, height, channels) {
   [canvas.width, canvas.height] = [width, height];
-  const picture = new ImageData(width, height);
+  const image = new ImageData(width, height);
   const count = width * height;
   for (let i = 0; i < count; i++) {
     for (let c = 0; c < 3; c++) {
       const value = planes[(channels === 1 ? 0 : c) * count + i];
-      picture.data[4 * i + c] = Math.round((value + 1) * 127.5); // clamped by the array's type
+      image.data[4 * i + c] = Math.round((value + 1) * 127.5); // clamped by the array's type
     }
-    picture.data[4 * i + 3] = 255;
+    image.data[4 * i + 3] = 255;
   }
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 async function translate(worker, file) {
-  let picture;
+  let image;
   try {
-    picture = await createImageBitmap(file);
+    image = await createImageBitmap(file);
   } catch {
-    say(`${file.name} is no picture that this browser can read.`, true);
+    showStatus(`${file.name} is not an image that this browser can read.`, true);
     return;
   }
-  const scaled = draw(picture, $("before"));
+  const scaled = draw(image, $("before"));
   const { width, height } = $("before");
   const channels = Number(MODEL.in_channels);
   [$("after").width, $("after").height] = [width, height];
@@ -106,24 +106,24 @@ async function translate(worker, file) {
   $("save").hidden = true;
   const start = performance.now();
   const seconds = () => ((performance.now() - start) / 1000).toFixed(1);
-  const clock = setInterval(() => say(`Translating ${width} × ${height} pixels… ${seconds()} s`), 200);
-  say(`Translating ${width} × ${height} pixels…`);
+  const clock = setInterval(() => showStatus(`Translating ${width} × ${height} pixels… ${seconds()} s`), 200);
+  showStatus(`Translating ${width} × ${height} pixels…`);
   try {
     const values = toPlanes($("before"), channels);
     const message = { values, shape: [1, channels, height, width] };
-    const result = await answer(worker, message, [values.buffer]);
+    const result = await request(worker, message, [values.buffer]);
     fromPlanes(result.values, $("after"), width, height, Number(MODEL.out_channels));
-    const note = scaled ? ` The picture was scaled down from ${picture.width} × ${picture.height}.` : "";
-    say(`Done: ${width} × ${height} pixels in ${seconds()} s.${note}`);
-    await offer(file.name);
+    const note = scaled ? ` The image was scaled down from ${image.width} × ${image.height}.` : "";
+    showStatus(`Done: ${width} × ${height} pixels in ${seconds()} s.${note}`);
+    await offerDownload(file.name);
   } catch (error) {
-    say(`The picture could not be translated; try a smaller one. (${error.message})`, true);
+    showStatus(`The image could not be translated; try a smaller one. (${error.message})`, true);
   } finally {
     clearInterval(clock);
   }
 }
 
-async function offer(name) {
+async function offerDownload(name) {
   const blob = await new Promise((resolve) => $("after").toBlob(resolve, "image/png"));
   URL.revokeObjectURL($("save").href);
   $("save").href = URL.createObjectURL(blob);
@@ -132,14 +132,13 @@ async function offer(name) {
 }
 
 async function main() {
-  const [from, to] = MODEL.direction.split("to");
-  $("model").textContent = `From ${from} to ${to}, by a model that was ${MODEL.source}.`;
+  $("model").textContent = `From ${MODEL.domain_in} to ${MODEL.domain_out}. The model was ${MODEL.source}.`;
   let worker;
   try {
     worker = startWorker();
-    await answer(worker);
+    await request(worker);
   } catch (error) {
-    say(`The model cannot be loaded in this browser. (${error.message})`, true);
+    showStatus(`The model cannot be loaded in this browser. (${error.message})`, true);
     return;
   }
   let busy = false;
@@ -150,7 +149,7 @@ async function main() {
     [busy, $("file").disabled, $("file").value] = [false, false, ""];
   };
   $("file").disabled = false;
-  say("");
+  showStatus("");
   $("file").addEventListener("change", () => take($("file").files[0]));
   for (const name of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(name, (event) => {
