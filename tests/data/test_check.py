@@ -1,4 +1,4 @@
-"""`cyclegan data check`: what was planted is found, what was not is not, and no file can upset it."""
+"""`cyclegan data check` finds planted problems and nothing else, and survives any file."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from PIL import Image, ImageEnhance, ImageOps
 from conftest import TINY, draw_images, flags
 from cyclegan.cli.data_check import check as check_command
 from cyclegan.cli.train import train as train_command
-from cyclegan.data.check import inspect as looks
-from cyclegan.data.check.check import Check, check_data, fast_check, printable
+from cyclegan.data.check import inspect
+from cyclegan.data.check.check import Check, check_data, escape_unprintable, fast_check
 from cyclegan.data.check.contact_sheet import contact_sheet
 from cyclegan.data.check.findings import Finding
-from cyclegan.data.check.inspect import find_bars, look, look_at
+from cyclegan.data.check.inspect import find_bars, inspect_image, inspect_images
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, find_images, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_header, read_image
-from cyclegan.imaging.perceptual_hash import fingerprints, groups, nearest
+from cyclegan.imaging.perceptual_hash import connected_groups, nearest, perceptual_hashes
 from cyclegan.imaging.source import Half, UnreadableImage
 from cyclegan.training.setup import configure
 from cyclegan.translation import files
@@ -54,19 +54,19 @@ def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(landscapes: Path, tmp_path: Path) -> Path:
-    """The same, to be spoilt."""
+    """A copy to modify."""
     return Path(shutil.copytree(landscapes, tmp_path / "data"))
 
 
-def test_nothing_is_found_in_good_data(landscapes: Path) -> None:
+def test_good_data_has_no_findings(landscapes: Path) -> None:
     checked = check(landscapes)
     assert checked.findings == ()
     assert checked.level == "fine"
     assert checked.command == f"cyclegan train {landscapes}"
-    assert "An epoch has 150 steps; 200 epochs make 30,000." in checked.outlook
+    assert "An epoch has 150 steps; 200 epochs are 30,000." in checked.forecast
 
 
-# One folder of odd files for check, training and translation.
+# The same folder of odd files for check, training and translation.
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def odd_data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[Path],
     return root, broken, fine
 
 
-def test_odd_files_are_judged_as_reading_judges_them(odd_data: tuple[Path, set[Path], set[Path]]) -> None:
+def test_reading_rejects_the_broken_odd_files_only(odd_data: tuple[Path, set[Path], set[Path]]) -> None:
     root, broken, fine = odd_data
     for path in broken:
         with pytest.raises(UnreadableImage):
@@ -93,17 +93,17 @@ def test_check_names_every_broken_file(odd_data: tuple[Path, set[Path], set[Path
     unreadable = found(checked, "unreadable")
     assert unreadable is not None and unreadable.level == "warning"
     assert {item.files[0] for item in unreadable.items} == broken
-    assert all(str(item.files[0]) in item.said for item in unreadable.items)
+    assert all(str(item.files[0]) in item.text for item in unreadable.items)
     assert files_of(found(checked, "wrong suffix")) == {
         (name,) for name in ("really-png.jpg", "really-jpeg.png", "really-webp.bmp", "really-gif.png", "moving-gif.png")
     }
-    assert files_of(found(checked, "several pictures")) == {
+    assert files_of(found(checked, "multiple images")) == {
         (name,) for name in ("moving-gif.png", "moving.webp", "moving.png", "pages.tif")
     }
     assert files_of(found(checked, "cmyk")) == {("print.jpg",), ("print.tif",)}
     assert files_of(found(checked, "deep")) == {("deep.png",), ("deep.tif",), ("floats-in-range.tif",)}
     assert files_of(found(checked, "transparent")) == {("alpha.png",), ("alpha.webp",), ("gray-alpha.png",)}
-    assert files_of(found(checked, "odd names")) == {("two\nlines.png",), (os.fsdecode(b"latin-\xe9\xff.png"),)}
+    assert files_of(found(checked, "unprintable names")) == {("two\nlines.png",), (os.fsdecode(b"latin-\xe9\xff.png"),)}
     links = found(checked, "links")
     assert links is not None and len(links.items) >= 3
 
@@ -116,14 +116,14 @@ def test_check_prints_odd_names(
     check_command(words)
     out = capfd.readouterr().out
     assert r"two\nlines.png" in out and r"latin-\xe9\xff.png" in out
-    assert f"and {len(broken) - 20} more, which --json names" in out
+    assert f"and {len(broken) - 20} more (--json lists all)" in out
     check_command([*words, "--json"])
     plain = json.loads(capfd.readouterr().out)
     named = next(finding for finding in plain["findings"] if finding["kind"] == "unreadable")
     assert {Path(item["files"][0]) for item in named["items"]} == broken
 
 
-def test_training_and_translation_go_through_odd_files(
+def test_training_and_translation_skip_unreadable_files(
     odd_data: tuple[Path, set[Path], set[Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root, broken, fine = odd_data
@@ -143,7 +143,7 @@ def test_training_and_translation_go_through_odd_files(
             assert read_header(each.job.target).size == read_header(each.job.source).size
 
 
-def test_rights(copy: Path) -> None:
+def test_unreadable_files_and_folders_are_reported(copy: Path) -> None:
     file, folder = copy / "trainA" / "0000003.png", copy / "trainA" / "deep"
     folder.mkdir()
     file.chmod(0)
@@ -153,11 +153,11 @@ def test_rights(copy: Path) -> None:
     checked = check(copy)
     folder.chmod(0o700)
     assert files_of(found(checked, "unreadable")) == {(file.name,)}
-    assert files_of(found(checked, "closed folders")) == {(folder.name,)}
+    assert files_of(found(checked, "unreadable folders")) == {(folder.name,)}
 
 
 @pytest.mark.parametrize("name", ["plain.jpg", "progressive.jpg"])
-def test_a_quick_look_at_a_jpeg_judges_as_a_full_one(tmp_path: Path, name: str) -> None:
+def test_reduced_jpeg_decoding_reports_the_same_damage_as_full_decoding(tmp_path: Path, name: str) -> None:
     big = Image.effect_noise((400, 300), 60).convert("RGB")
     big.save(tmp_path / name, quality=80, progressive=name.startswith("p"))
     content = (tmp_path / name).read_bytes()
@@ -176,7 +176,7 @@ def test_a_quick_look_at_a_jpeg_judges_as_a_full_one(tmp_path: Path, name: str) 
     assert len(set(verdicts)) > 1
 
 
-# What was planted is found, and nothing else.
+# Planted problems are found, and nothing else.
 
 
 VARIANTS: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -189,7 +189,7 @@ VARIANTS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def test_copies_within_a_domain(copy: Path) -> None:
+def test_duplicates_within_a_domain_are_found(copy: Path) -> None:
     originals = sorted((copy / "trainB").iterdir())
     shutil.copy(originals[0], copy / "trainB" / "copy.png")
     expected = set()
@@ -202,17 +202,19 @@ def test_copies_within_a_domain(copy: Path) -> None:
     assert {finding.kind for finding in checked.findings} == {"duplicates", "near duplicates", "small"}
 
 
-def test_test_images_among_training_images(copy: Path) -> None:
+def test_test_images_among_training_images_are_found(copy: Path) -> None:
     shutil.copy(copy / "trainA" / "0000007.png", copy / "testA" / "leak.png")
     Image.open(copy / "trainB" / "0000201.png").save(copy / "testB" / "other.jpg", quality=50)
     leaks = found(check(copy), "leaks")
     assert files_of(leaks) == {("leak.png", "0000007.png"), ("other.jpg", "0000201.png")}
     assert leaks is not None and leaks.level == "warning"
-    assert leaks.text.startswith("1 of 11 images of test summer and 1 of 11 images of test winter are trained on")
+    assert leaks.text.startswith(
+        "1 of 11 images of test summer and 1 of 11 images of test winter are also training images"
+    )
 
 
 def copied(root: Path, change: Callable[[Image.Image], Image.Image]) -> Path:
-    """A data set whose B is A, changed."""
+    """A data set whose B is a modified copy of A."""
     (root / "trainA").mkdir(parents=True)
     (root / "trainB").mkdir()
     for seed in range(24):
@@ -250,7 +252,7 @@ def test_domains_of_the_same_scenes_are_pairs(
     assert checked.level == "warning"  # for being few
 
 
-def test_one_image_in_both_domains(copy: Path) -> None:
+def test_an_image_in_both_domains_is_found(copy: Path) -> None:
     shutil.copy(copy / "trainA" / "0000009.png", copy / "trainB" / "stray.png")
     stray = found(check(copy), "in both domains")
     assert stray is not None and stray.level == "warning"
@@ -260,7 +262,7 @@ def test_one_image_in_both_domains(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("border", "quality"), [((0, 8), 75), ((12, 0), 90), ((6, 6), 95)], ids=["letterbox", "pillarbox", "frame"]
 )
-def test_bars(copy: Path, border: tuple[int, int], quality: int) -> None:
+def test_bars_at_the_edges_are_found(copy: Path, border: tuple[int, int], quality: int) -> None:
     originals = sorted((copy / "trainA").iterdir())[:20]
     for path in originals:
         boxed = ImageOps.expand(Image.open(path), border, "black")
@@ -282,7 +284,7 @@ def test_bars_are_measured() -> None:
     assert find_bars(np.zeros((1, 1), np.float32)) == (0, 0, 0, 0)
 
 
-def test_plain_grounds_and_skies_are_no_bars() -> None:
+def test_plain_backgrounds_and_skies_are_not_bars() -> None:
     thing = np.full((90, 90), 250.0, np.float32)
     y, x = np.ogrid[-45:45, -45:45]
     thing[(y / 20) ** 2 + (x / 35) ** 2 < 1] = 90
@@ -294,40 +296,40 @@ def test_plain_grounds_and_skies_are_no_bars() -> None:
     assert find_bars(one_bar) == (0, 0, 0, 0)
 
 
-def test_empty_faint_and_gray_images(copy: Path) -> None:
+def test_empty_faint_and_gray_images_are_found(copy: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(copy / "trainA" / "navy.png")
     values = np.random.default_rng(0).integers(100, 112, (64, 64, 1), dtype=np.uint8)
     Image.fromarray(values.repeat(3, 2) * np.array([1, 2, 1], np.uint8)).save(copy / "trainA" / "faint.png")
     seasons.draw(999, "summer", 64).convert("L").save(copy / "trainA" / "gray.png")
     checked = check(copy)
     assert files_of(found(checked, "one color")) == {("navy.png",)}
-    assert files_of(found(checked, "faint")) == {("faint.png",)}
+    assert files_of(found(checked, "low contrast")) == {("faint.png",)}
     assert files_of(found(checked, "gray among color")) == {("gray.png",)}
 
 
-def test_numbers_and_sizes(tmp_path: Path) -> None:
+def test_small_uneven_and_oblong_data_is_reported(tmp_path: Path) -> None:
     draw_images(tmp_path / "trainA", 44, 0, size=40)
     draw_images(tmp_path / "trainB", 4, 2, size=700)
     for path in (tmp_path / "trainB").iterdir():
         Image.open(path).crop((0, 0, 700, 400)).save(path)
     checked = check(tmp_path)
     texts = {finding.kind: f"{finding.level}: {finding.text} {finding.advice}" for finding in checked.findings}
-    assert texts["few images"].startswith("warning: There are few images, 44 of train A and 4 of train B")
+    assert texts["few images"].startswith("warning: There are few images, 44 in train A and 4 in train B")
     assert texts["imbalance"].startswith("warning: train A has 11 times as many images as train B")
-    assert texts["small"].startswith("warning: 44 of 44 images of train A are smaller than the 64 pixels")
+    assert texts["small"].startswith("warning: 44 of 44 images of train A are smaller than the crop of 64 pixels")
     assert "--crop-size 32" in texts["small"]
     assert texts["large"].startswith("note: Images of train B have 400 pixels")
-    assert texts["squeezed"].startswith("note: Most images of train B are oblong")
+    assert texts["squeezed"].startswith("note: Most images of train B are not square")
     assert "no test" in texts
     assert checked.command.endswith("--preprocess scale_shortside_and_crop")
     assert [finding.level for finding in checked.findings] == sorted(
         (finding.level for finding in checked.findings), key=["error", "warning", "note"].index
     )
-    part = checked.plain()["parts"][1]
+    part = checked.as_json()["parts"][1]
     assert (part["images"], part["median"], part["aspect"]) == (4, (700, 400), 1.75)
 
 
-def test_sizes_that_cannot_share_a_batch(tmp_path: Path) -> None:
+def test_different_sizes_in_one_batch_are_an_error(tmp_path: Path) -> None:
     draw_images(tmp_path / "trainA", 3, 0, size=40)
     draw_images(tmp_path / "trainB", 3, 2, size=44)
     sizes = found(check(tmp_path, preprocess="none", batch_size=2), "sizes")
@@ -361,13 +363,13 @@ def test_files_of_other_kinds_are_named(copy: Path) -> None:
     assert "Convert .gif, .heic" in other.advice
 
 
-def test_links_upwards_bring_no_other_domain(copy: Path) -> None:
+def test_a_link_to_the_parent_folder_adds_no_images(copy: Path) -> None:
     (copy / "trainA" / "up").symlink_to(copy)
     assert len(find_domains(copy).train.a) == 150
     assert files_of(found(check(copy), "links")) == {("up",)}
 
 
-def test_pairs_side_by_side(tmp_path: Path) -> None:
+def test_side_by_side_pairs_are_checked_by_half(tmp_path: Path) -> None:
     for seed in range(3):
         both = Image.new("RGB", (128, 64))
         both.paste(seasons.draw(seed, "summer", 64), (0, 0))
@@ -375,21 +377,24 @@ def test_pairs_side_by_side(tmp_path: Path) -> None:
         both.save(tmp_path / f"{seed}.png")
     config = configure("paper", data=tmp_path, method="pix2pix", load_size=72, crop_size=64)
     checked = check_data(config, find_pairs(tmp_path), workers=0)
-    assert [(part.name, part.total, part.looks[0].size) for part in checked.parts] == [
+    assert [(part.name, part.total, part.stats[0].size) for part in checked.parts] == [
         ("train A", 3, (64, 64)),
         ("train B", 3, (64, 64)),
     ]
     assert {finding.kind for finding in checked.findings} == {"few images", "no test"}
-    assert look(Half(tmp_path / "0.png", "left")).digest != look(Half(tmp_path / "0.png", "right")).digest
+    assert (
+        inspect_image(Half(tmp_path / "0.png", "left")).digest
+        != inspect_image(Half(tmp_path / "0.png", "right")).digest
+    )
 
 
-# The parts it is made of.
+# Building blocks.
 
 
-def test_nearest_is_that_of_a_plain_search() -> None:
+def test_nearest_agrees_with_a_brute_force_search() -> None:
     thumbs = list(np.random.default_rng(0).integers(0, 256, (1500, 16, 16, 3), dtype=np.uint8))
     thumbs[7], thumbs[1200] = np.zeros_like(thumbs[7]), thumbs[3]
-    prints = fingerprints(thumbs)
+    hashes = perceptual_hashes(thumbs)
     gray = np.stack(thumbs).astype(float) @ [0.299, 0.587, 0.114]
     plain = gray.copy()
     for y in range(0, 16, 4):
@@ -397,35 +402,35 @@ def test_nearest_is_that_of_a_plain_search() -> None:
             plain[:, y : y + 4, x : x + 4] -= gray[:, y : y + 4, x : x + 4].mean((1, 2), keepdims=True)
     plain = plain.reshape(1500, -1)
     plain /= np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1e-9)
-    assert np.allclose(prints, plain, atol=1e-5)
+    assert np.allclose(hashes, plain, atol=1e-5)
     product = plain @ plain.T
     np.fill_diagonal(product, 0)
-    best, likeness = nearest(prints)
-    assert np.allclose(likeness, product.max(1), atol=1e-5)
-    assert (best[3], best[1200], likeness[7]) == (1200, 3, 0)
-    best, likeness = nearest(prints[:5], prints[5:])
-    assert np.allclose(likeness, product[:5, 5:].max(1), atol=1e-5)
-    assert nearest(prints[:1])[1].tolist() == nearest(prints[:1], prints[:0])[1].tolist() == [0]
+    best, similarity = nearest(hashes)
+    assert np.allclose(similarity, product.max(1), atol=1e-5)
+    assert (best[3], best[1200], similarity[7]) == (1200, 3, 0)
+    best, similarity = nearest(hashes[:5], hashes[5:])
+    assert np.allclose(similarity, product[:5, 5:].max(1), atol=1e-5)
+    assert nearest(hashes[:1])[1].tolist() == nearest(hashes[:1], hashes[:0])[1].tolist() == [0]
 
 
-def test_groups() -> None:
-    assert groups([(5, 3), (1, 2), (3, 9), (8, 8)]) == [[1, 2], [3, 5, 9], [8]]
-    assert groups([]) == []
+def test_links_form_connected_groups() -> None:
+    assert connected_groups([(5, 3), (1, 2), (3, 9), (8, 8)]) == [[1, 2], [3, 5, 9], [8]]
+    assert connected_groups([]) == []
 
 
-def test_processes_see_what_one_sees(landscapes: Path) -> None:
+def test_worker_processes_return_the_same_statistics(landscapes: Path) -> None:
     sources = find_images(landscapes / "trainA")[:70]
-    for one, other in zip(look_at(sources, 0), look_at(sources, 2), strict=True):
+    for one, other in zip(inspect_images(sources, 0), inspect_images(sources, 2), strict=True):
         assert (one.source, one.digest, one.contrast) == (other.source, other.digest, other.contrast)
         assert np.array_equal(one.thumb, other.thumb)
 
 
-def test_a_process_that_dies_is_told(landscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "read_header", lambda source: os._exit(9))  # in the children, which are forks
+def test_a_dead_worker_process_is_an_error(landscapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "read_header", lambda source: os._exit(9))  # in the children, which are forks
     with pytest.raises(UsageError, match="--workers is -1"):
-        list(look_at([], -1))
+        list(inspect_images([], -1))
     with pytest.raises(CycleGANError, match="died"):
-        list(look_at(find_images(landscapes / "trainA"), 2))
+        list(inspect_images(find_images(landscapes / "trainA"), 2))
 
 
 def test_the_contact_sheet_shows_both_domains(landscapes: Path) -> None:
@@ -435,14 +440,16 @@ def test_the_contact_sheet_shows_both_domains(landscapes: Path) -> None:
     assert green[0] > 10 * green[1]
 
 
-def test_printable() -> None:
-    assert printable("a\nb" + os.fsdecode(b"\xff") + "é\U0001f984") == "a\\nb\\xffé\U0001f984"
+def test_unprintable_characters_are_escaped() -> None:
+    assert escape_unprintable("a\nb" + os.fsdecode(b"\xff") + "é\U0001f984") == "a\\nb\\xffé\U0001f984"
 
 
-# What `train` says first.
+# The lines that `train` prints first.
 
 
-def test_train_begins_with_at_most_three_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_starts_with_at_most_three_lines_about_the_data(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     draw_images(tmp_path / "trainA", 3, 0)
     draw_images(tmp_path / "trainB", 40, 2)
     (tmp_path / "trainA" / "text.jpg").write_text("hello")
@@ -454,7 +461,7 @@ def test_train_begins_with_at_most_three_lines(tmp_path: Path, capfd: pytest.Cap
     assert len(lines) == 3
 
 
-def test_the_fast_part_looks_at_a_sample_only(tmp_path: Path) -> None:
+def test_the_fast_check_reads_only_a_sample(tmp_path: Path) -> None:
     for domain in "AB":
         draw_images(tmp_path / f"train{domain}", 1, 0)
         for number in range(6000):
@@ -462,4 +469,4 @@ def test_the_fast_part_looks_at_a_sample_only(tmp_path: Path) -> None:
     domains = find_domains(tmp_path)
     lines = fast_check(configure("paper", data=tmp_path), domains)
     assert lines[0].startswith("Data: 6001 images of train A")
-    assert "images of train A looked at" in lines[1]
+    assert " inspected images of train A" in lines[1]

@@ -48,16 +48,16 @@ def check(arguments: list[str]) -> None:
     config, words = _planned(options)
 
     from cyclegan.data.check.check import check_data
-    from cyclegan.data.check.console import show_check, watch_looks
+    from cyclegan.data.check.console import print_check, track_inspection
     from cyclegan.data.check.contact_sheet import contact_sheet
     from cyclegan.data.select import find_data
     from cyclegan.imaging.encode import write_image
 
-    check = check_data(config, find_data(config), words, workers=options.workers, watch=watch_looks)
+    check = check_data(config, find_data(config), words, workers=options.workers, track=track_inspection)
     if options.json:
-        print(json.dumps(check.plain(), indent=2))
+        print(json.dumps(check.as_json(), indent=2))
     else:
-        show_check(check)
+        print_check(check)
     name = "2".join(path.resolve().name for path in (options.data, options.a, options.b) if path is not None)
     sheet = options.sheet or (None if options.json else Path(f"{name}-check.png"))
     if sheet is not None:

@@ -52,14 +52,14 @@ def prepare(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from cyclegan.data.check.check import printable
+    from cyclegan.data.check.check import escape_unprintable
     from cyclegan.data.get.staging import new_folder
     from cyclegan.data.prepare.plan import plan
     from cyclegan.data.prepare.run import run
 
     tasks, notes = plan(layout, options.source, options.a, options.b, test=options.test, seed=options.seed)
     for note in notes:
-        print(printable(note))
+        print(escape_unprintable(note))
     console, lost = Console(stderr=True), 0
     with (
         new_folder(options.output) as folder,
@@ -69,7 +69,7 @@ def prepare(arguments: list[str]) -> None:
         for done in track(results, "Preparing", len(tasks), console=console, transient=True, disable=silent):
             lost += done.files == 0
             if done.problem:
-                print(printable(done.problem), file=sys.stderr)
+                print(escape_unprintable(done.problem), file=sys.stderr)
         counts = {each.name: sum(f.is_file() for f in each.rglob("*")) for each in sorted(folder.iterdir())}
         if not counts:
             raise CycleGANError(

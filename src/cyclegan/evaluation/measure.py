@@ -9,7 +9,7 @@ from torch import Tensor
 from cyclegan.config.schema import Direction
 from cyclegan.evaluation.set_distances import FeatureNetworks, TargetSet, set_value
 from cyclegan.evaluation.test_set import TestSet, thumbnail
-from cyclegan.imaging.perceptual_hash import ALIKE, fingerprints, nearest
+from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
 from cyclegan.methods.method import Method
 from cyclegan.metrics import content, cycle
 from cyclegan.metrics.intervals import Indices, MetricValue, mean_value
@@ -100,16 +100,16 @@ def _measure_content(fakes: Tensor, untranslated: Tensor, images: TestSet) -> di
     ):
         real = None if images.truth is None else agreement(untranslated, images.truth).tolist()
         metrics[key] = mean_value(agreement(untranslated, fakes).tolist(), None, real)
-    if len(images.train_prints):
+    if len(images.train_hashes):
         ours, inputs = (_train_similarity(each, images) for each in (fakes, untranslated))
         real = _train_similarity(images.target, images) if len(images.other) else None
         metrics["train_similarity"] = mean_value(ours, inputs, real)
-        duplicates = [[float(value >= ALIKE) for value in values] for values in (ours, inputs, real or [])]
+        duplicates = [[float(value >= DUPLICATE) for value in values] for values in (ours, inputs, real or [])]
         metrics["train_duplicates"] = mean_value(duplicates[0], duplicates[1], duplicates[2] or None)
     return metrics
 
 
 def _train_similarity(batch: Tensor, images: TestSet) -> list[float]:
     """Similarity of each image to the most similar training image of the target."""
-    prints = fingerprints([thumbnail(each) for each in batch])
-    return [float(similarity) for similarity in nearest(prints, images.train_prints)[1]]
+    hashes = perceptual_hashes([thumbnail(each) for each in batch])
+    return [float(similarity) for similarity in nearest(hashes, images.train_hashes)[1]]

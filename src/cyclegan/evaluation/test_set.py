@@ -13,7 +13,7 @@ from cyclegan.data.samples import evenly_spaced
 from cyclegan.errors import CycleGANError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
-from cyclegan.imaging.perceptual_hash import THUMB, Floats, fingerprints
+from cyclegan.imaging.perceptual_hash import THUMB, Floats, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
 
 MAX_IMAGES = 500  # of each kind
@@ -31,7 +31,7 @@ class TestSet:
     truth: Tensor | None  # ground truth of the inputs
     target: Tensor  # real images of the target domain, held out if there are any
     other: Tensor  # further real images of the target domain; empty if there are none
-    train_prints: Floats  # fingerprints of the target's training images
+    train_hashes: Floats  # perceptual_hashes of the target's training images
     notes: tuple[str, ...]
 
 
@@ -71,11 +71,11 @@ def read_test_set(
     if not len(target):
         raise CycleGANError("None of the images of the target domain can be read.")
     training = _read([(path,) for path in _choose(train.b, MAX_TRAIN_IMAGES)], specs[1:], size)
-    train_prints = fingerprints([thumbnail(image) for _, (image,) in training])
+    train_hashes = perceptual_hashes([thumbnail(image) for _, (image,) in training])
     if len(train.b) > MAX_TRAIN_IMAGES:
         notes.append(f"Duplicates were searched among {MAX_TRAIN_IMAGES:,} of {len(train.b):,} training images.")
     names = tuple(name for name, _ in read)
-    return TestSet(columns[0], names, columns[1] if pairs else None, target, other, train_prints, tuple(notes))
+    return TestSet(columns[0], names, columns[1] if pairs else None, target, other, train_hashes, tuple(notes))
 
 
 def _choose(rows: Sequence[T], limit: int) -> list[T]:
@@ -95,7 +95,7 @@ def _read(
 
 
 def thumbnail(image: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    """An image (C, H, W) in [-1, 1] as 16x16 pixels (16, 16, 3), the input of `fingerprints`."""
+    """An image (C, H, W) in [-1, 1] as 16x16 pixels (16, 16, 3), the input of `perceptual_hashes`."""
     small = torch.nn.functional.adaptive_avg_pool2d(image, THUMB)
     small = small if len(small) in (1, 3) else small.mean(0, keepdim=True)
     levels = ((small.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)

@@ -1,4 +1,4 @@
-"""One image: from pixels to a file, in the kind and depth that the file's suffix can hold."""
+"""Encoding pixels to an image file, in the depth and channels that its format supports."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,66 +9,70 @@ import tifffile
 from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.image import MODES, UINT8, Array, Pixels, to_stored_alpha, to_stored_values
+from cyclegan.imaging.image import MODES, UINT8, Pixels, to_stored_alpha, to_stored_values
 from cyclegan.system.atomic import write_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"compression": "tiff_deflate"}
-_SETTINGS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True, "exact": True}, ".tif": _TIFF, ".tiff": _TIFF}
+_OPTIONS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True, "exact": True}, ".tif": _TIFF, ".tiff": _TIFF}
 _CHANNELS = {".png": (1, 2, 3, 4), ".webp": (1, 3, 4), ".jpg": (1, 3), ".jpeg": (1, 3), ".bmp": (1, 3)}
 
 
-def holds(suffix: str, channels: int) -> bool:
-    """Whether files of this suffix can have so many channels."""
+def supports_channels(suffix: str, channels: int) -> bool:
+    """Whether files with this suffix can have this number of channels."""
     return channels in _CHANNELS.get(suffix.lower(), (channels,))
 
 
 def write_image(image: Image.Image, path: Path) -> None:
-    """Encode a picture by the path's suffix, under a temporary name first; missing folders are made.
+    """Write a Pillow image in the format of the path's suffix, atomically; missing folders are created.
 
-    JPEG has quality 95 and full color resolution; WebP is lossless. Raises `UsageError` for a suffix that is no
-    image's, and `CycleGANError` when the format or the disk does not take it.
+    JPEG has quality 95 without chroma subsampling; WebP is lossless. Raises `UsageError` for a suffix that is not an
+    image's, and `CycleGANError` when the file cannot be written.
     """
     _require_suffix(path)
     if path.suffix.lower() in _ARRAYS:
         write_pixels(Pixels(np.atleast_3d(np.asarray(image))), path)
         return
-    if path.suffix.lower() in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print its complaint
-        raise CycleGANError(f"{path} cannot be written: JPEG has at most 65500 pixels a side; PNG has more.")
-    write_file(path, lambda temporary: image.save(temporary, **_SETTINGS.get(path.suffix.lower(), {})))
+    if path.suffix.lower() in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print to stderr
+        raise CycleGANError(f"{path} cannot be written: JPEG is limited to 65500 pixels per side; use PNG.")
+    write_file(path, lambda temporary: image.save(temporary, **_OPTIONS.get(path.suffix.lower(), {})))
 
 
 def write_pixels(pixels: Pixels, path: Path) -> None:
-    """Encode an image by the path's suffix, in its own kind and range where the format can hold them.
+    """Write an image in the format of the path's suffix, in its own type and range where the format supports them.
 
-    PNG holds 8 and 16 bit, TIFF and numpy's files hold everything, the others 8 bit. Alpha that was kept aside is
-    put back where there is room for it. Raises as `write_image`.
+    PNG supports 8 and 16 bits, TIFF and NumPy files any type, the others 8 bits. A separate alpha channel is written
+    if the format supports one. Raises like `write_image`.
     """
     _require_suffix(path)
     suffix, channels = path.suffix.lower(), pixels.values.shape[2]
-    if not holds(suffix, channels):
-        raise CycleGANError(f"{path} cannot be written: {suffix} has no {channels} channels; .tif and .npy have.")
-    dtype = _deepest(suffix, pixels.dtype)
+    if not supports_channels(suffix, channels):
+        raise CycleGANError(f"{path} cannot be written: {suffix} cannot have {channels} channels; use .tif or .npy.")
+    dtype = _stored_dtype(suffix, pixels.dtype)
     values = to_stored_values(pixels, dtype)
-    kept = pixels.alpha is not None and channels in (1, 3) and holds(suffix, channels + 1)
-    if pixels.alpha is not None and kept:
+    with_alpha = pixels.alpha is not None and channels in (1, 3) and supports_channels(suffix, channels + 1)
+    if pixels.alpha is not None and with_alpha:
         values = np.concatenate([values, to_stored_alpha(pixels.alpha, dtype)[..., None]], 2)
+    flat = values[..., 0] if values.shape[2] == 1 else np.ascontiguousarray(values)
     if suffix in _ARRAYS:
-        _write_array(values, path, pixels.channels_first)
+        array = np.ascontiguousarray(np.moveaxis(values, 2, 0) if pixels.channels_first else flat)
+        save: Callable[..., None] = np.save if suffix == ".npy" else np.savez_compressed
+        write_file(path, lambda temporary: save(temporary, array))
     elif dtype == np.uint8 and values.shape[2] in MODES and (channels in (1, 3) or suffix not in _TIFFS):
-        write_image(Image.fromarray(values[..., 0] if values.shape[2] == 1 else np.ascontiguousarray(values)), path)
+        write_image(Image.fromarray(flat), path)
     elif suffix in _TIFFS:
-        _write_tiff(values, path, kept)
+        options = _tiff_options(values.shape[2], with_alpha)
+        write_file(path, lambda temporary: tifffile.imwrite(temporary, flat, **options))
     elif values.shape[2] == 1:
-        write_image(Image.fromarray(values[..., 0]), path)
+        write_image(Image.fromarray(flat), path)
     else:
-        _write_deep_png(values, path)
+        _write_deep_png(flat, path)
 
 
-def _deepest(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of numbers in a file of this suffix for an image of that type."""
+def _stored_dtype(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of values in a file with this suffix, for an image of type `dtype`."""
     if suffix in _ARRAYS:
         return dtype
     if suffix in _TIFFS:
@@ -76,32 +80,25 @@ def _deepest(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.uint16) if suffix == ".png" and dtype != np.uint8 else UINT8
 
 
-def _write_array(values: Array, path: Path, channels_first: bool) -> None:
-    values = np.moveaxis(values, 2, 0) if channels_first else values[..., 0] if values.shape[2] == 1 else values
-    save: Callable[..., None] = np.save if path.suffix.lower() == ".npy" else np.savez_compressed
-    write_file(path, lambda temporary: save(temporary, np.ascontiguousarray(values)))
+def _tiff_options(channels: int, with_alpha: bool) -> dict[str, Any]:
+    """Options of `tifffile.imwrite`; channels beyond gray or color are alpha or unspecified."""
+    colors = 3 if channels in (3, 4) else 1
+    extra = ["unassalpha" if with_alpha else "unspecified"] * (channels - colors)
+    options = {"photometric": "rgb" if colors == 3 else "minisblack", "extrasamples": extra or None}
+    planar = {"planarconfig": "contig"} if channels > 1 else {}
+    return {"compression": "zlib", "metadata": None, **options, **planar}
 
 
-def _write_tiff(values: Array, path: Path, has_alpha: bool) -> None:
-    """In tifffile's words, deflated; the channels beyond gray or color are alpha or nothing in particular."""
-    colors = 3 if values.shape[2] in (3, 4) else 1
-    extra = ["unassalpha" if has_alpha else "unspecified"] * (values.shape[2] - colors)
-    kind: dict[str, Any] = {"photometric": "rgb" if colors == 3 else "minisblack", "extrasamples": extra or None}
-    values = values[..., 0] if values.shape[2] == 1 else values
-    kind |= {"planarconfig": "contig"} if values.ndim == 3 else {}
-    write_file(path, lambda temporary: tifffile.imwrite(temporary, values, compression="zlib", metadata=None, **kind))
-
-
-def _write_deep_png(values: Array, path: Path) -> None:
+def _write_deep_png(values: np.ndarray[Any, Any], path: Path) -> None:
     try:
         from imagecodecs import png_encode
     except ImportError:
         raise CycleGANError(
-            f"{path} cannot be written: PNG of 16 bit in color needs `pip install 'cyclegan[deep]'`; .tif does not."
+            f"{path} cannot be written: 16 bit color PNG needs imagecodecs (pip install 'cyclegan[deep]'); or use .tif."
         ) from None
-    write_file(path, lambda temporary: temporary.write_bytes(png_encode(np.ascontiguousarray(values))))
+    write_file(path, lambda temporary: temporary.write_bytes(png_encode(values)))
 
 
 def _require_suffix(path: Path) -> None:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UsageError(f"{path} has no image suffix; there are {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise UsageError(f"{path} has no image suffix; use one of {', '.join(sorted(IMAGE_SUFFIXES))}.")

@@ -1,45 +1,45 @@
-"""sRGB pictures to CIE L*a*b* (1976) and back, on tensors; white is D65, seen by the 2 degree observer.
+"""Conversion between sRGB and CIE L*a*b* (1976) on tensors, for D65 white and the 2 degree observer.
 
-L runs from 0 to 100; a (green to red) and b (blue to yellow) are 0 for grays and stay within 110 of it in sRGB.
+L is in [0, 100]; a (green to red) and b (blue to yellow) are 0 for grays, and within [-110, 110] for sRGB colors.
 """
 
 import torch
 from torch import Tensor
 
-# ITU-R BT.709: linear sRGB to XYZ. The rows' sums are the white point, so that grays have no color at all.
+# ITU-R BT.709: linear sRGB to XYZ. Its row sums are the white point, so that grays map to a = b = 0.
 _TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _FROM_XYZ = tuple(map(tuple, torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).tolist()))
 _WHITE = tuple(sum(row) for row in _TO_XYZ)
-_KNEE = 6 / 29  # below its cube, CIE's cube root goes on as a straight line
+_KNEE = 6 / 29  # CIE's cube root is linear below its cube
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """(N, 3, H, W) of sRGB in [-1, 1] to L, a, b of the same shape."""
+    """Convert (N, 3, H, W) of sRGB in [-1, 1] to L, a, b of the same shape."""
     values = (rgb + 1) / 2
     linear = torch.where(values > 0.04045, ((values.clamp(min=0) + 0.055) / 1.055) ** 2.4, values / 12.92)
-    x, y, z = (_curve(part / white) for part, white in zip(_mixed(linear, _TO_XYZ), _WHITE, strict=True))
+    x, y, z = (_curve(part / white) for part, white in zip(_matmul(linear, _TO_XYZ), _WHITE, strict=True))
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """L, a, b as (N, 3, H, W) to sRGB in [-1, 1]; colors that sRGB does not have are cut to its range."""
+    """Convert L, a, b as (N, 3, H, W) to sRGB in [-1, 1]; colors outside sRGB are clipped."""
     lightness, a, b = lab.unbind(1)
     y = (lightness + 16) / 116
-    xyz = [_curve_back(part) * white for part, white in zip((y + a / 500, y, y - b / 200), _WHITE, strict=True)]
-    linear = torch.stack(_mixed(torch.stack(xyz, 1), _FROM_XYZ), 1).clamp(0, 1)
+    xyz = [_inverse_curve(part) * white for part, white in zip((y + a / 500, y, y - b / 200), _WHITE, strict=True)]
+    linear = torch.stack(_matmul(torch.stack(xyz, 1), _FROM_XYZ), 1).clamp(0, 1)
     values = torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92)
     return values * 2 - 1
 
 
-def _mixed(image: Tensor, matrix: tuple[tuple[float, ...], ...]) -> list[Tensor]:
-    """Sums of the channels by the rows of a matrix. No matrix product, which GPUs would round to 16 bits."""
+def _matmul(image: Tensor, matrix: tuple[tuple[float, ...], ...]) -> list[Tensor]:
+    """Multiply each pixel by a 3x3 matrix, without `torch.matmul`, which may use TF32 on GPUs."""
     red, green, blue = image.unbind(1)
     return [r * red + g * green + b * blue for r, g, b in matrix]
 
 
-def _curve(share: Tensor) -> Tensor:
-    return torch.where(share > _KNEE**3, share.clamp(min=1e-9) ** (1 / 3), share / (3 * _KNEE**2) + 4 / 29)
+def _curve(value: Tensor) -> Tensor:
+    return torch.where(value > _KNEE**3, value.clamp(min=1e-9) ** (1 / 3), value / (3 * _KNEE**2) + 4 / 29)
 
 
-def _curve_back(value: Tensor) -> Tensor:
+def _inverse_curve(value: Tensor) -> Tensor:
     return torch.where(value > _KNEE, value**3, 3 * _KNEE**2 * (value - 4 / 29))

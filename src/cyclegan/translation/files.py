@@ -11,7 +11,7 @@ from PIL import Image
 from cyclegan.data.layouts import find_images, suffixes
 from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.imaging.decode import read_pixels
-from cyclegan.imaging.encode import IMAGE_SUFFIXES, holds, write_image, write_pixels
+from cyclegan.imaging.encode import IMAGE_SUFFIXES, supports_channels, write_image, write_pixels
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.translation.translator import Size, Translator
@@ -44,7 +44,9 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels
     for given in inputs:
         for source, name in _find_inputs(given):
             target = out / name
-            jobs.append(Job(source, target if holds(target.suffix, channels) else target.with_suffix(".tif")))
+            jobs.append(
+                Job(source, target if supports_channels(target.suffix, channels) else target.with_suffix(".tif"))
+            )
     if not jobs:
         raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():

@@ -1,4 +1,4 @@
-"""The check of a data set: look at every file once, then judge. And its fast part, which `train` runs first."""
+"""The data check: inspect every file, then report findings. And its fast part, which `train` runs first."""
 
 import statistics
 import time
@@ -9,109 +9,110 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config.schema import Config
-from cyclegan.data.check.duplicate_checks import copies
-from cyclegan.data.check.file_checks import in_headers, in_pixels, passed_over
+from cyclegan.data.check.duplicate_checks import check_duplicates
+from cyclegan.data.check.file_checks import check_headers, check_pixels, check_skipped_files
 from cyclegan.data.check.findings import Finding, Level, Part, Split, worst_first
-from cyclegan.data.check.forecast import expectations, outlook, recommended, steps_an_epoch
-from cyclegan.data.check.inspect import Look, look, look_at
+from cyclegan.data.check.forecast import forecast, recommended_command, size_findings, steps_per_epoch
+from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
 from cyclegan.data.datasets import decode_specs, resolve_percentile_ranges
 from cyclegan.data.layouts import DataFiles
 from cyclegan.imaging.source import Header, Source
 
-SAMPLE, SECONDS = 2000, 1.0  # headers that the fast part reads of each domain, and how long it takes at most
-Watch = Callable[[Iterator[Look], int], Iterable[Look]]
+SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
+Tracker = Callable[[Iterator[ImageStats], int], Iterable[ImageStats]]
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of a data set, worst first, and what training will do with it."""
+    """The result of a data check: findings, worst first, and a forecast of training."""
 
     parts: tuple[Part, ...]
     findings: tuple[Finding, ...]
-    outlook: tuple[str, ...]
+    forecast: tuple[str, ...]
     command: str  # to train with
 
     @property
     def level(self) -> Level | Literal["fine"]:
-        """Of the worst finding."""
+        """The level of the worst finding."""
         return self.findings[0].level if self.findings else "fine"
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON takes it."""
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
         return {
             "level": self.level,
-            "parts": [{"name": part.name} | summary(part) for part in self.parts],
-            "findings": [finding.plain() for finding in self.findings],
-            "outlook": list(self.outlook),
+            "parts": [{"name": part.name} | summarize(part) for part in self.parts],
+            "findings": [finding.as_json() for finding in self.findings],
+            "forecast": list(self.forecast),
             "command": self.command,
         }
 
 
 def check_data(
     config: Config,
-    domains: DataFiles,
-    words: Sequence[str] = (),
+    files: DataFiles,
+    args: Sequence[str] = (),
     *,
     workers: int | None = None,
-    watch: Watch = lambda looks, total: looks,
+    track: Tracker = lambda stats, total: stats,
 ) -> Check:
-    """Look at all images of a data set and judge them.
+    """Inspect all images of a data set and report findings.
 
-    `words` are those behind `cyclegan train`, for the command that is recommended; `workers` as of `look_at`; `watch`
-    sees the looks pass, to show progress. Raises `CycleGANError` when a process dies.
+    `args` are the arguments of `cyclegan train`, for the recommended command; `workers` as for `inspect_images`;
+    `track` wraps the iterator, for a progress bar. Raises `CycleGANError` when a worker process dies.
     """
-    plan, ways = _plan(domains), list(decode_specs(resolve_percentile_ranges(config.data, domains.train)[0]).values())
-    sources = [source for _, _, files in plan for source in files]
-    how = [ways[at] for _, at, files in plan for _ in files]
-    looks = list(watch(look_at(sources, workers, how), len(sources)))
+    plan, specs = _plan(files), list(decode_specs(resolve_percentile_ranges(config.data, files.train)[0]).values())
+    sources = [source for _, _, images in plan for source in images]
+    source_specs = [specs[domain] for _, domain, images in plan for _ in images]
+    stats = list(track(inspect_images(sources, workers, source_specs), len(sources)))
     parts: list[Part] = []
-    for split, at, files in plan:
+    for split, domain, images in plan:
         start = sum(part.total for part in parts)
-        parts.append(_part(domains, split, at, files, looks[start : start + len(files)]))
+        parts.append(_part(files, split, domain, images, stats[start : start + len(images)]))
     findings = worst_first(
         [
-            *in_headers(parts),
-            *in_pixels(parts),
-            *copies(parts),
-            *expectations(parts, config, domains.train.paired),
-            *passed_over(_folders(config, domains)),
+            *check_headers(parts),
+            *check_pixels(parts),
+            *check_duplicates(parts),
+            *size_findings(parts, config, files.train.paired),
+            *check_skipped_files(_folders(config, files)),
         ]
     )
-    two = [part for part in parts if part.split == "train" and part.readable]
-    all_gray = len(two) == 2 and all(look.gray for part in two for look in part.readable)
-    return Check(tuple(parts), findings, outlook(parts, config), recommended(words, findings, all_gray))
+    train = [part for part in parts if part.split == "train" and part.readable]
+    all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
+    return Check(tuple(parts), findings, forecast(parts, config), recommended_command(args, findings, all_gray))
 
 
-def _plan(domains: DataFiles) -> list[tuple[Split, int, Sequence[Source]]]:
-    """Split, number of the domain, and images, of each part; a domain that is its own partner counts once."""
+def _plan(files: DataFiles) -> list[tuple[Split, int, Sequence[Source]]]:
+    """Split, number of the domain, and images of each part; with a single domain, A alone."""
     plan: list[tuple[Split, int, Sequence[Source]]] = []
-    for split, domain in (("train", domains.train), ("test", domains.test)):
-        both = (domain.a,) if domain.a == domain.b else (domain.a, domain.b)
-        plan += [("train" if split == "train" else "test", at, files) for at, files in enumerate(both) if files]
+    splits: list[Split] = ["train", "test"]
+    for split, images in zip(splits, (files.train, files.test), strict=True):
+        domains = (images.a,) if images.a == images.b else (images.a, images.b)
+        plan += [(split, number, domain) for number, domain in enumerate(domains) if domain]
     return plan
 
 
-def _part(domains: DataFiles, split: Split, at: int, files: Sequence[Source], looks: Iterable[Look]) -> Part:
-    return Part(split, "B" if at else "A", f"{split} {domains.names[at]}", len(files), tuple(looks))
+def _part(files: DataFiles, split: Split, domain: int, images: Sequence[Source], stats: Iterable[ImageStats]) -> Part:
+    return Part(split, "B" if domain else "A", f"{split} {files.names[domain]}", len(images), tuple(stats))
 
 
-def _folders(config: Config, domains: DataFiles) -> list[Path]:
-    roots = [root for domain in (domains.train, domains.test) for root in domain.roots if root is not None]
+def _folders(config: Config, files: DataFiles) -> list[Path]:
+    roots = [root for split in (files.train, files.test) for root in split.roots if root is not None]
     return roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
 
 
-def summary(part: Part) -> dict[str, Any]:
-    """A part in figures: numbers of images, sizes as (width, height), aspect, file formats and modes of pixels."""
-    headers = [look.header for look in part.readable if look.header is not None]
+def summarize(part: Part) -> dict[str, Any]:
+    """Numbers of images, sizes as (width, height), aspect ratio, file formats and pixel modes of a part."""
+    headers = [stats.header for stats in part.readable if stats.header is not None]
     sizes = sorted((header.size for header in headers), key=lambda size: (size[0] * size[1], size))
     return {
         "images": part.total,
-        "unreadable": len(part.looks) - len(headers),
+        "unreadable": len(part.stats) - len(headers),
         "smallest": sizes[0] if sizes else None,
         "median": sizes[len(sizes) // 2] if sizes else None,
         "largest": sizes[-1] if sizes else None,
         "aspect": round(statistics.median(width / height for width, height in sizes), 2) if sizes else None,
-        "kinds": dict(Counter(header.kind for header in headers).most_common()),
+        "formats": dict(Counter(header.kind for header in headers).most_common()),
         "modes": dict(Counter(map(_mode, headers)).most_common()),
     }
 
@@ -120,55 +121,47 @@ def _mode(header: Header) -> str:
     return f"{header.mode} {header.bits} bit" if header.bits > 8 and ";" not in header.mode else header.mode
 
 
-def fast_check(config: Config, domains: DataFiles) -> list[str]:
-    """At most three lines on the data for who is about to train, from headers alone and within a second or so."""
-    plan = _plan(domains)
-    train = [_sampled(domains, *each) for each in plan if each[0] == "train"]
-    test = [_part(domains, *each, ()) for each in plan if each[0] == "test"]
-    found = worst_first([*in_headers(train), *expectations([*train, *test], config, domains.train.paired)])
+def fast_check(config: Config, files: DataFiles) -> list[str]:
+    """At most three lines about the data, printed before training; from headers only, within about a second."""
+    plan = _plan(files)
+    train = [_part(files, *part, _inspect_sample(part[2])) for part in plan if part[0] == "train"]
+    test = [_part(files, *part, ()) for part in plan if part[0] == "test"]
+    found = worst_first([*check_headers(train), *size_findings([*train, *test], config, files.train.paired)])
     grave = [finding for finding in found if finding.level != "note"]
-    lines = [_numbers(train, test, config)]
+    counts = " and ".join(f"{p.total} images of {p.name}" + f" ({size_range(p)})" * bool(p.readable) for p in train)
+    tests = f", {' and '.join(str(part.total) for part in test)} test images" if test else ""
+    steps = steps_per_epoch(train, config)
+    lines = [f"Data: {counts}{tests}; an epoch has {steps:,} step{'s' * (steps != 1)}."]
     lines += [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in grave[:2]]
     if len(grave) > 2:
         lines[2] += f" ({len(grave) - 2} more: see `cyclegan data check`.)"
-    return [printable(line) for line in lines]
+    return [escape_unprintable(line) for line in lines]
 
 
-def _sampled(domains: DataFiles, split: Split, at: int, files: Sequence[Source]) -> Part:
-    """Headers of a sample, evenly taken, as far as time allows; one at least."""
-    looks, until = [], time.monotonic() + SECONDS / 2
+def _inspect_sample(files: Sequence[Source]) -> list[ImageStats]:
+    """Headers of evenly spaced files, at least one, until the time is up."""
+    stats, until = [], time.monotonic() + SECONDS / 2
     for source in files[:: -(-len(files) // SAMPLE)]:
-        looks.append(look(source, pixels=False))
+        stats.append(inspect_image(source, pixels=False))
         if time.monotonic() > until:
             break
-    return _part(domains, split, at, files, looks)
-
-
-def _numbers(train: Sequence[Part], test: Sequence[Part], config: Config) -> str:
-    counts = " and ".join(f"{part.total} images of {part.name}{_span_of(part)}" for part in train)
-    to_test = f", {' and '.join(str(part.total) for part in test)} to test on" if test else ""
-    steps = steps_an_epoch(train, config)
-    return f"Data: {counts}{to_test}; an epoch has {steps:,} step{'s' * (steps != 1)}."
-
-
-def _span_of(part: Part) -> str:
-    return f" ({size_range(part)})" if part.readable else ""
+    return stats
 
 
 def size_range(part: Part) -> str:
-    """The sizes of a part's images in words, from the smallest to the largest."""
-    figures = summary(part)
-    sizes = [figures[name] for name in ("smallest", "largest") if figures[name]]
+    """The smallest and the largest size, such as "32x32 to 640x480"."""
+    summary = summarize(part)
+    sizes = [summary[name] for name in ("smallest", "largest") if summary[name]]
     return " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
 
 
-def printable(text: str) -> str:
-    """The text with control characters and bytes that are not UTF-8 made visible."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+def escape_unprintable(text: str) -> str:
+    """The text with control characters and bytes that are not UTF-8 escaped."""
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte of a file's name that is not UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogate for a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()

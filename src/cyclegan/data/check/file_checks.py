@@ -1,159 +1,151 @@
-"""Findings about single files: unreadable, odd, unlike the others, or passed over."""
+"""Findings about single files: unreadable, unusual, unlike the others, or skipped."""
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cyclegan.data.check.findings import Cases, Finding, Item, Level, Part, cases
-from cyclegan.data.check.inspect import Look
+from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part, match_images
+from cyclegan.data.check.inspect import ImageStats
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 
 KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
     ".npy": "NPY", ".npz": "NPZ",
 }  # fmt: skip
-OTHER_PICTURES = frozenset(
+UNSUPPORTED_IMAGES = frozenset(
     (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
      ".dcm", ".dng", ".nef", ".cr2")
 )  # fmt: skip
-ONE_COLOR, FAINT = 2.0, 6.0  # levels of 255: standard deviation of the luminance
-MANY = 0.05  # share of a part's images from which something odd is no longer a note only
-MOSTLY = 0.9  # share of a part's images from which it is of one kind
+ONE_COLOR, LOW_CONTRAST = 2.0, 6.0  # levels of 255: standard deviation of the luminance
+MANY = 0.05  # fraction of a part's images above which something unusual is a warning
+MOSTLY = 0.9  # fraction of a part's images from which it counts as uniform
 
 
-def in_headers(parts: Sequence[Part]) -> Iterator[Finding]:
-    """What headers and names show."""
-    yield from _unreadable(parts)
-    for kind, (hit, said, text, advice) in ODD.items():
-        found = cases(parts, hit, said)
-        if found.share:
-            yield found.finding("note", kind, text, advice)
+def _kind(stats: ImageStats) -> str:
+    return stats.header.kind if stats.header is not None else ""
 
 
-def _kind(look: Look) -> str:
-    return look.header.kind if look.header is not None else ""
+def _mode(stats: ImageStats) -> str:
+    return stats.header.mode if stats.header is not None else ""
 
 
-def _mode(look: Look) -> str:
-    return look.header.mode if look.header is not None else ""
-
-
-# What is good to know of readable files: a word for programs, then which, what is said of each, what it means, and
-# what to do about it.
-ODD: dict[str, tuple[Callable[[Look], bool], Callable[[Look], str] | None, str, str]] = {
+# Notes about readable files: kind, condition, detail of each file, text and advice.
+NOTES: dict[str, tuple[Callable[[ImageStats], bool], Callable[[ImageStats], str] | None, str, str]] = {
     "wrong suffix": (
-        lambda look: _kind(look) != KINDS.get(look.path.suffix.lower()),
-        lambda look: f"holds {_kind(look)}",
-        "hold another format than their names say, and are read by what they hold.",
-        "Rename them for the sake of other programs.",
+        lambda stats: _kind(stats) != KINDS.get(stats.path.suffix.lower()),
+        lambda stats: f"contains {_kind(stats)}",
+        "are in another format than their suffix says; they are read by their content.",
+        "Rename them, because other programs may fail.",
     ),
-    "several pictures": (
-        lambda look: look.header is not None and look.header.several,
+    "multiple images": (
+        lambda stats: stats.header is not None and stats.header.several,
         None,
-        "hold several pictures (frames or pages), of which the first is taken, unless gray pages are the channels.",
-        "Save the others as files of their own if they shall count.",
+        "contain several frames or pages; only the first is used, unless gray pages are the channels.",
+        "Save the others as separate files to use them, too.",
     ),
     "deep": (
-        lambda look: look.header is not None and look.header.bits > 8,
+        lambda stats: stats.header is not None and stats.header.bits > 8,
         None,
-        "have more than 8 bits a channel, which training keeps.",
-        "Say with --range-a and --range-b which values are black and white, if their type's whole range is not used.",
+        "have more than 8 bits per channel, which training preserves.",
+        "Set --range-a and --range-b if the images do not use the full range of their type.",
     ),
     "transparent": (
-        lambda look: _mode(look).upper().endswith("A"),
+        lambda stats: _mode(stats).upper().endswith("A"),
         None,
-        "can be transparent; transparent parts become white.",
-        "Choose another color with --background, or learn transparency with 4 channels.",
+        "have an alpha channel; transparent pixels become white.",
+        "Choose another color with --background, or train with 4 channels to learn transparency.",
     ),
     "cmyk": (
-        lambda look: _mode(look) == "CMYK",
+        lambda stats: _mode(stats) == "CMYK",
         None,
-        "are in CMYK, the colors of print, which become RGB roughly.",
-        "Convert them by their color profiles if colors matter.",
+        "are in CMYK and are converted to RGB without their color profile.",
+        "Convert them with their color profiles if exact colors matter.",
     ),
-    "odd names": (
-        lambda look: not str(look.path).isprintable(),
+    "unprintable names": (
+        lambda stats: not str(stats.path).isprintable(),
         None,
-        "have control characters or bytes that are not UTF-8 in their names or folders.",
-        "Rename them for the sake of other programs.",
+        "have paths with control characters or bytes that are not UTF-8.",
+        "Rename them, because other programs may fail.",
     ),
 }
 
 
-def _unreadable(parts: Sequence[Part]) -> Iterator[Finding]:
-    lost = Cases([(part, [Item((look.path,), look.problem) for look in part.looks if look.problem]) for part in parts])
-    if not lost.share:
+def check_headers(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Findings from headers and file names."""
+    yield from _check_readability(parts)
+    for kind, (condition, detail, text, advice) in NOTES.items():
+        found = match_images(parts, condition, detail)
+        if found.fraction:
+            yield found.finding("note", kind, text, advice)
+
+
+def _check_readability(parts: Sequence[Part]) -> Iterator[Finding]:
+    unreadable = Matches(
+        [(part, [Item((each.path,), each.problem) for each in part.stats if each.problem]) for part in parts]
+    )
+    if not unreadable.fraction:
         return
-    if any(part.looks and not part.readable for part in parts if part.split == "train"):
-        yield lost.finding("error", "unreadable", "cannot be read, and a domain has no others.", "Repair them.")
+    if any(part.stats and not part.readable for part in parts if part.split == "train"):
+        text = "cannot be read, and one domain has no readable images."
+        yield unreadable.finding("error", "unreadable", text, "Repair or replace them.")
     else:
-        advice = "Repair or remove them; training leaves them out, or stops at the first with --strict."
-        yield lost.finding("warning", "unreadable", "cannot be read.", advice)
+        advice = "Repair or remove them; training skips them, or stops at the first one with --strict."
+        yield unreadable.finding("warning", "unreadable", "cannot be read.", advice)
 
 
-def in_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
-    """What small pictures of the images show."""
-    bars = cases(parts, lambda look: look.bars, lambda look: f"{look.bars:.0%} of it")
-    if bars.share:
-        text = "have bars or a frame of one color at their edges, which networks learn to draw."
-        yield bars.finding(_level(bars), "bars", text, "Cut them off.")
-    empty = cases(parts, lambda look: look.contrast < ONE_COLOR)
-    if empty.share:
-        yield empty.finding("warning", "one color", "show one color and nothing else.", "Remove them.")
-    faint = cases(parts, lambda look: ONE_COLOR <= look.contrast < FAINT)
-    if faint.share:
-        yield faint.finding("note", "faint", "have hardly any contrast.", "Look whether they are meant to be so.")
-    mixed = [part for part in parts if sum(look.gray for look in part.readable) < MOSTLY * len(part.readable)]
-    gray = cases(mixed, lambda look: look.gray)
-    if gray.share:
-        text = "have no color, unlike the others."
-        yield gray.finding(_level(gray), "gray among color", text, "Keep one kind, or networks mix the two.")
+def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Findings from the pixels of single images."""
+    bars = match_images(parts, lambda stats: stats.bars, lambda stats: f"{stats.bars:.0%} of its area")
+    if bars.fraction:
+        text = "have bars or a uniform frame at their edges, which networks learn to draw."
+        yield bars.finding(_level(bars), "bars", text, "Crop them.")
+    empty = match_images(parts, lambda stats: stats.contrast < ONE_COLOR)
+    if empty.fraction:
+        yield empty.finding("warning", "one color", "consist of a single color.", "Remove them.")
+    faint = match_images(parts, lambda stats: ONE_COLOR <= stats.contrast < LOW_CONTRAST)
+    if faint.fraction:
+        yield faint.finding("note", "low contrast", "have very low contrast.", "Check whether this is intended.")
+    colored = [part for part in parts if sum(stats.gray for stats in part.readable) < MOSTLY * len(part.readable)]
+    gray = match_images(colored, lambda stats: stats.gray)
+    if gray.fraction:
+        text = "are gray, unlike the others."
+        yield gray.finding(_level(gray), "gray among color", text, "Keep one kind, or networks will mix the two.")
 
 
-def _level(found: Cases) -> Level:
-    return "warning" if found.share > MANY else "note"
+def _level(found: Matches) -> Level:
+    return "warning" if found.fraction > MANY else "note"
 
 
-def passed_over(folders: Sequence[Path]) -> Iterator[Finding]:
-    """What below these folders is not looked at, and not trained on either."""
+def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
+    """Files and folders below `folders` that are not used for training."""
     others: list[Path] = []
     links: list[Path] = []
-    closed: list[Path] = []
+    denied: list[Path] = []
     for folder in folders:
-        seen = {folder.resolve(), *folder.resolve().parents}
-        for where, names, files in os.walk(folder, followlinks=True, onerror=lambda e: closed.append(Path(e.filename))):
-            below = [Path(where, name) for name in sorted(names) if not name.startswith(".")]
-            again = [path for path in below if path.resolve() in seen]
-            seen |= {path.resolve() for path in below}
+        visited = {folder.resolve(), *folder.resolve().parents}
+        for root, names, files in os.walk(folder, followlinks=True, onerror=lambda e: denied.append(Path(e.filename))):
+            below = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+            again = [path for path in below if path.resolve() in visited]
+            visited |= {path.resolve() for path in below}
             links += again
             names[:] = [path.name for path in below if path not in again]
-            paths = [Path(where, name) for name in sorted(files) if not name.startswith(".")]
+            paths = [Path(root, name) for name in sorted(files) if not name.startswith(".")]
             others += [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
-        yield _no_images(others)
+        counts = Counter(path.suffix.lower() or "without suffix" for path in others)
+        unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)
+        listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
+        advice = f"Convert {', '.join(unsupported)} to PNG to use them." if unsupported else ""
+        text = f"skipped, because they are not supported images ({listed})."
+        yield _about(others, "file", "warning" if unsupported else "note", "other files", text, advice)
     if links:
-        text = f"{_counted(links, 'link')} to folders that were seen already or hold this one, passed over."
-        yield Finding("note", "links", text, "", _items(links))
-    if closed:
-        advice = "Check their permissions."
-        yield Finding(
-            "warning", "closed folders", f"{_counted(closed, 'folder')} may not be read.", advice, _items(closed)
-        )
+        text = "skipped, because they lead to folders that are already included."
+        yield _about(links, "link", "note", "links", text)
+    if denied:
+        yield _about(denied, "folder", "warning", "unreadable folders", "cannot be read.", "Check their permissions.")
 
 
-def _no_images(paths: Sequence[Path]) -> Finding:
-    counts = Counter(path.suffix.lower() or "without suffix" for path in paths)
-    pictures = sorted(counts.keys() & OTHER_PICTURES)
-    listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-    text = f"{_counted(paths, 'file')} beside the images, passed over ({listed})."
-    advice = f"Convert {', '.join(pictures)} to PNG if they shall count." if pictures else ""
-    return Finding("warning" if pictures else "note", "other files", text, advice, _items(paths))
-
-
-def _counted(paths: Sequence[Path], noun: str) -> str:
-    return f"{len(paths)} {noun}{'s' * (len(paths) != 1)}"
-
-
-def _items(paths: Sequence[Path]) -> tuple[Item, ...]:
-    return tuple(Item((path,), str(path)) for path in paths)
+def _about(paths: Sequence[Path], noun: str, level: Level, kind: str, text: str, advice: str = "") -> Finding:
+    items = tuple(Item((path,), str(path)) for path in paths)
+    return Finding(level, kind, f"{len(paths)} {noun}{'s' * (len(paths) != 1)} {text}", advice, items)

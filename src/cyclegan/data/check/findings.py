@@ -1,11 +1,11 @@
-"""What a finding is, and which images of which part of the data it is about."""
+"""Findings of the data check, and the parts of a data set that they refer to."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cyclegan.data.check.inspect import Look
+from cyclegan.data.check.inspect import ImageStats
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")  # worst first
@@ -20,79 +20,81 @@ class Part:
     domain: Literal["A", "B"]
     name: str  # for people, such as "train A"
     total: int
-    looks: tuple[Look, ...]  # fewer than `total` where only a sample was looked at
+    stats: tuple[ImageStats, ...]  # fewer than `total` if only a sample was inspected
 
     @property
-    def readable(self) -> list[Look]:
-        """Looks at the images that can be read."""
-        return [look for look in self.looks if look.header is not None]
+    def readable(self) -> list[ImageStats]:
+        """Statistics of the readable images."""
+        return [stats for stats in self.stats if stats.header is not None]
 
     @property
     def usable(self) -> int:
-        """How many images there are to train on, as far as is known."""
-        return self.total - sum(look.header is None for look in self.looks)
+        """Number of images not known to be unreadable."""
+        return self.total - sum(stats.header is None for stats in self.stats)
 
-    def images(self, count: int) -> str:
-        """So many of all in words."""
-        looked_at = " looked at" if len(self.looks) < self.total else ""
-        return f"{count} of {len(self.looks)} images of {self.name}{looked_at}"
+    def describe(self, count: int) -> str:
+        """Such as "3 of 7 images of train A"."""
+        inspected = " inspected" if len(self.stats) < self.total else ""
+        return f"{count} of {len(self.stats)}{inspected} images of {self.name}"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One case of a finding: the file, or several that belong together, and what is said of it."""
+    """One instance of a finding: a file, or several that belong together, and the text shown for it."""
 
     files: tuple[Path, ...]
-    said: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Finding:
     """Something to know before training.
 
-    An error makes training impossible or meaningless, a warning makes it worse, a note is good to know.
+    An error makes training impossible or meaningless, a warning makes results worse, a note is for information.
     """
 
     level: Level
-    kind: str  # a word for programs
+    kind: str  # identifier for programs
     text: str
     advice: str = ""
     items: tuple[Item, ...] = ()
-    share: float = 0.0  # of the images of the part that is hit most
+    fraction: float = 0.0  # of the images of the most affected part
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        items = [{"files": [str(path) for path in item.files], "said": item.said} for item in self.items]
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        items = [{"files": [str(path) for path in item.files], "text": item.text} for item in self.items]
         return {"level": self.level, "kind": self.kind, "text": self.text, "advice": self.advice, "items": items}
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """By level, then by the share of the images."""
-    return tuple(sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.share)))
+    """Sort by level, then by the fraction of images."""
+    return tuple(sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.fraction)))
 
 
 @dataclass(frozen=True)
-class Cases:
-    """The cases of a finding, part by part."""
+class Matches:
+    """Items of a finding for each part."""
 
     parts: Sequence[tuple[Part, Sequence[Item]]]
 
     @property
-    def share(self) -> float:
-        """Of the images of the part that is hit most; 0.0 if there is no case."""
-        return max((len(items) / len(part.looks) for part, items in self.parts if part.looks), default=0.0)
+    def fraction(self) -> float:
+        """Of the images of the most affected part; 0.0 without items."""
+        return max((len(items) / len(part.stats) for part, items in self.parts if part.stats), default=0.0)
 
     def finding(self, level: Level, kind: str, text: str, advice: str = "") -> Finding:
-        """A finding about them; `text` goes on behind "3 of 7 images of train A"."""
-        subject = " and ".join(part.images(len(items)) for part, items in self.parts if items)
+        """A finding about these items; `text` continues "3 of 7 images of train A"."""
+        subject = " and ".join(part.describe(len(items)) for part, items in self.parts if items)
         every = tuple(item for _, items in self.parts for item in items)
-        return Finding(level, kind, f"{subject} {text}", advice, every, self.share)
+        return Finding(level, kind, f"{subject} {text}", advice, every, self.fraction)
 
 
-def cases(parts: Sequence[Part], hit: Callable[[Look], object], said: Callable[[Look], str] | None = None) -> Cases:
-    """The readable images of each part for which `hit` is true, with what is `said` of each beside its path."""
+def match_images(
+    parts: Sequence[Part], condition: Callable[[ImageStats], object], detail: Callable[[ImageStats], str] | None = None
+) -> Matches:
+    """The readable images that meet a condition, with an optional detail shown after their paths."""
 
-    def item(look: Look) -> Item:
-        return Item((look.path,), f"{look.path} ({said(look)})" if said else str(look.path))
+    def item(stats: ImageStats) -> Item:
+        return Item((stats.path,), f"{stats.path} ({detail(stats)})" if detail else str(stats.path))
 
-    return Cases([(part, [item(look) for look in part.readable if hit(look)]) for part in parts])
+    return Matches([(part, [item(stats) for stats in part.readable if condition(stats)]) for part in parts])

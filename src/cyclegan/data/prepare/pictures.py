@@ -7,7 +7,7 @@ import numpy as np
 
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_header, read_pixels
-from cyclegan.imaging.encode import holds
+from cyclegan.imaging.encode import supports_channels
 from cyclegan.imaging.image import DecodeSpec, Pixels, to_uint8_image
 from cyclegan.imaging.source import Source, UnsupportedImage
 
@@ -39,7 +39,7 @@ def read(source: Source, suffix: str) -> Pixels:
     Raises `UnreadableImage`.
     """
     channels = CHANNELS.get(read_header(source).mode, 3)
-    return read_pixels(source, DecodeSpec(channels if holds(suffix, channels) else channels - 1))
+    return read_pixels(source, DecodeSpec(channels if supports_channels(suffix, channels) else channels - 1))
 
 
 def joined(a: Pixels, b: Pixels) -> Pixels:
