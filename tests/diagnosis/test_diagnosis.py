@@ -1,4 +1,4 @@
-"""The doctor: its measures against closed forms, every issue in drawn evidence, real ones in sabotaged trainings."""
+"""Diagnosis: statistics against closed forms, every check on constructed evidence, real issues in sabotaged runs."""
 
 import dataclasses
 import json
@@ -22,9 +22,9 @@ from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.data.select import find_data
 from cyclegan.diagnosis import statistics as stats
-from cyclegan.diagnosis.checks import CHECKS, run_checks
+from cyclegan.diagnosis.checks import grade
+from cyclegan.diagnosis.diagnose import CHECKS, run_checks
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence, collect_evidence
-from cyclegan.diagnosis.finding import graded
 from cyclegan.diagnosis.samples import initial_weight_rms, read_samples
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
@@ -58,13 +58,13 @@ def side(**changes: Any) -> DirectionEvidence:
         "direction": "AtoB",
         "inputs": summer,
         "targets": winter,
-        "truth": False,
+        "paired": False,
         "fakes": winter,
-        "back": {CLEAN: summer, "blur": 0.95 * summer, "noise": 0.97 * summer},
-        "seen": logits(0.6),
-        "unseen": logits(0.59),
-        "fake": logits(0.35),
-        "gradients": {"G_A": 12.0, "cycle_A": 5.0, "idt_A": 4.0},
+        "reconstructions": {CLEAN: summer, "blur": 0.95 * summer, "noise": 0.97 * summer},
+        "train_logits": logits(0.6),
+        "test_logits": logits(0.59),
+        "fake_logits": logits(0.35),
+        "gradient_norms": {"G_A": 12.0, "cycle_A": 5.0, "idt_A": 4.0},
     }
     return DirectionEvidence(**(whole | changes))
 
@@ -74,13 +74,13 @@ def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None
     whole = {
         "config": config or Config(),
         "metrics": {"step": [10.0 * n for n in range(1, 41)], "G_A": [1 + 3 / n for n in range(1, 41)]},
-        "sides": (side(**(of_side or {})),),
-        "images": (400, 400),
+        "directions": (side(**(of_side or {})),),
+        "image_counts": (400, 400),
         "names": ("summer", "winter"),
         "step": 1000,
         "progress": 1.0,
-        "growth": 1.02,
-        "layout": 0.57,
+        "weight_growth": 1.02,
+        "layout_agreement": 0.57,
     }
     return Evidence(**(whole | changes))
 
@@ -95,7 +95,7 @@ def changed(**settings: Any) -> Config:
     return Config().with_settings(**settings)
 
 
-def ill() -> dict[str, Evidence]:
+def issues() -> dict[str, Evidence]:
     """One training for each issue, by its heading."""
     summer, winter = scenes("summer"), scenes("winter")
     turned = winter[:, [1, 2, 0]]
@@ -103,19 +103,21 @@ def ill() -> dict[str, Evidence]:
     lost = {CLEAN: summer, "blur": summer.roll(1, 0), "noise": summer.roll(1, 0)}
     leaps = {"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}
     return {
-        "Learning rate too high": evidence(metrics=leaps, growth=3.0),
+        "Learning rate too high": evidence(metrics=leaps, weight_growth=3.0),
         "Saturated outputs": evidence({"fakes": torch.where(winter.abs() > 0.4, winter.sign(), winter)}),
         "Input ignored": evidence({"fakes": one}),
         "Input copied": evidence({"fakes": summer + 0.02}),
         "Discriminator has won": evidence(
-            {"seen": logits(1.0, 0.1), "unseen": logits(1.0, 0.1), "fake": logits(0, 0.1)}
+            {"train_logits": logits(1.0, 0.1), "test_logits": logits(1.0, 0.1), "fake_logits": logits(0, 0.1)}
         ),
         "Colors inverted": evidence({"targets": -winter, "fakes": -winter}),
         "Channels permuted": evidence({"targets": turned, "fakes": turned}),
-        "Domains framed differently": evidence(layout=-0.1),
-        "Information hidden": evidence({"back": lost}),
-        "Discriminator overfits": evidence({"seen": logits(0.9), "unseen": logits(0.4), "fake": logits(0.3)}),
-        "Identity loss too strong": evidence({"gradients": {"G_A": 2.0, "cycle_A": 5.0, "idt_A": 40.0}}),
+        "Domains framed differently": evidence(layout_agreement=-0.1),
+        "Information hidden": evidence({"reconstructions": lost}),
+        "Discriminator overfits": evidence(
+            {"train_logits": logits(0.9), "test_logits": logits(0.4), "fake_logits": logits(0.3)}
+        ),
+        "Identity loss too strong": evidence({"gradient_norms": {"G_A": 2.0, "cycle_A": 5.0, "idt_A": 40.0}}),
         "Checkerboard": evidence({"fakes": winter + pattern(6)}),
         "History too small": evidence(config=changed(pool_size=0)),
         "History too large": evidence(config=changed(pool_size=2000)),
@@ -123,29 +125,29 @@ def ill() -> dict[str, Evidence]:
     }
 
 
-def test_a_healthy_training_raises_no_alarm() -> None:
+def test_a_healthy_run_has_no_issues() -> None:
     assert run_checks(evidence()) == []
 
 
-def test_each_illness_is_found_by_itself() -> None:
-    found = {issue: [f.issue for f in run_checks(training)] for issue, training in ill().items()}
+def test_each_issue_is_found_alone() -> None:
+    found = {issue: [f.issue for f in run_checks(training)] for issue, training in issues().items()}
     assert found == {issue: [issue] for issue in found}
     assert len(found) == len(CHECKS)
 
 
-def test_findings_say_what_is_seen_where_and_what_to_do() -> None:
-    (finding,) = run_checks(ill()["Input ignored"])
+def test_findings_have_direction_observation_and_advice() -> None:
+    (finding,) = run_checks(issues()["Input ignored"])
     assert finding.certainty == "certain"
     assert finding.direction == "summer to winter"
-    assert "differ by only" in finding.seen and "--lambda-a" in finding.advice
+    assert "differ by only" in finding.observation and "--lambda-a" in finding.advice
     back = side(direction="BtoA", fakes=scenes("summer") + 0.01, inputs=scenes("summer"))
-    (finding,) = run_checks(evidence(sides=(back,)))
+    (finding,) = run_checks(evidence(directions=(back,)))
     assert finding.direction == "winter to summer"
 
 
-def test_the_surest_come_first_and_causes_before_effects() -> None:
-    sick = {"fakes": scenes("winter").sign(), "gradients": {"G_A": 2.0, "idt_A": 9.0}}
-    found = run_checks(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, growth=3.0, step=80))
+def test_the_most_certain_come_first_and_causes_before_effects() -> None:
+    sick = {"fakes": scenes("winter").sign(), "gradient_norms": {"G_A": 2.0, "idt_A": 9.0}}
+    found = run_checks(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, weight_growth=3.0, step=80))
     assert [f.certainty for f in found] == sorted(
         (f.certainty for f in found), key=["certain", "likely", "perhaps"].index
     )
@@ -153,33 +155,33 @@ def test_the_surest_come_first_and_causes_before_effects() -> None:
     assert "Ended too early" not in {f.issue for f in found}  # it would not help to go on
 
 
-def test_what_the_truth_does_too_is_no_illness() -> None:
+def test_changes_that_the_ground_truth_shares_are_not_issues() -> None:
     negative, turned = -scenes("winter"), scenes("winter")[:, [1, 2, 0]]
     for right in (negative, turned):
-        assert run_checks(evidence({"targets": right, "fakes": right, "truth": True})) == []
+        assert run_checks(evidence({"targets": right, "fakes": right, "paired": True})) == []
 
 
-def test_methods_and_objectives_are_judged_by_what_they_are() -> None:
-    won = {"seen": logits(9, 0.1), "unseen": logits(9, 0.1), "fake": logits(-9, 0.1)}
+def test_checks_respect_method_and_objective() -> None:
+    won = {"train_logits": logits(9, 0.1), "test_logits": logits(9, 0.1), "fake_logits": logits(-9, 0.1)}
     for settings in ({"objective": "wgangp"}, {"method": "pix2pix"}):
         assert run_checks(evidence(won, config=changed(**settings))) == []
     assert [f.issue for f in run_checks(evidence(won, config=changed(method="cut")))] == ["Discriminator has won"]
-    one_way = {"back": {}}
+    one_way = {"reconstructions": {}}
     assert run_checks(evidence(one_way, config=changed(method="cut", pool_size=0))) == []  # it has no history
 
 
-def test_a_training_at_work_is_not_told_that_it_has_ended() -> None:
-    early = ill()["Ended too early"]
+def test_a_run_in_progress_has_not_ended_too_early() -> None:
+    early = issues()["Ended too early"]
     assert [f.issue for f in run_checks(early)] == ["Ended too early"]
     assert run_checks(early, in_progress=True) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_images_are_no_ground_for_alarm(count: int) -> None:
+def test_few_images_raise_no_issue(count: int) -> None:
     few = side()
     cut = {n: v[:count] for n, v in vars(few).items() if isinstance(v, Tensor)}
-    cut["back"] = {name: images[:count] for name, images in few.back.items()}  # type: ignore[assignment]
-    assert run_checks(evidence(sides=(dataclasses.replace(few, **cut),), images=(count, count))) == []
+    cut["reconstructions"] = {name: images[:count] for name, images in few.reconstructions.items()}  # type: ignore[assignment]
+    assert run_checks(evidence(directions=(dataclasses.replace(few, **cut),), image_counts=(count, count))) == []
 
 
 def test_channels_may_differ() -> None:
@@ -187,7 +189,7 @@ def test_channels_may_differ() -> None:
     assert run_checks(evidence({"targets": gray, "fakes": gray})) == []
 
 
-def test_gap_is_how_far_values_were_moved() -> None:
+def test_gap_is_the_shift_of_the_values() -> None:
     winter = scenes("winter") * 0.5
     assert stats.gap(winter, winter) == 0
     assert stats.gap(winter, winter + 0.25) == pytest.approx(3 * 0.25, abs=1e-4)  # detail is what it was
@@ -202,7 +204,7 @@ def test_variety_is_the_deviation_of_flat_images() -> None:
 
 
 @given(scale=st.floats(0.1, 2), shift=st.floats(-1, 1))
-def test_agreement_does_not_ask_how_light_or_strong(scale: float, shift: float) -> None:
+def test_agreement_is_independent_of_brightness_and_contrast(scale: float, shift: float) -> None:
     summer = scenes("summer")
     assert stats.agreement(summer, summer * scale + shift) == pytest.approx(1, abs=1e-3)
     assert stats.agreement(summer, -summer * scale + shift) == pytest.approx(-1, abs=1e-3)
@@ -240,12 +242,14 @@ def test_layouts_agree_by_place_and_not_by_color() -> None:
 
 
 def test_grades_rise_and_fall() -> None:
-    assert [graded(v, 1, 2, 3) for v in (0.9, 1, 2.5, 9)] == [None, "perhaps", "likely", "certain"]
-    assert [graded(v, 3, 2, 1) for v in (3.1, 3, 1.5, 0)] == [None, "perhaps", "likely", "certain"]
+    assert [grade(v, 1, 2, 3) for v in (0.9, 1, 2.5, 9)] == [None, "perhaps", "likely", "certain"]
+    assert [grade(v, 3, 2, 1) for v in (3.1, 3, 1.5, 0)] == [None, "perhaps", "likely", "certain"]
 
 
 @pytest.mark.parametrize("method", ["cyclegan", "pix2pix", "cut", "colorization"])
-def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path: Path, method: str) -> None:
+def test_collecting_evidence_does_not_change_the_method(
+    tiny: Callable[..., Config], tmp_path: Path, method: str
+) -> None:
     own: dict[str, Any] = {"generator": "resnet", "blocks": 4, "nce_layers": "0,4,8"} if method == "cut" else {}
     if method == "pix2pix":
         for domain in "AB":
@@ -264,11 +268,11 @@ def test_looking_leaves_a_method_as_it_was(tiny: Callable[..., Config], tmp_path
     assert trained.draw.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
     assert all(module.training for module in trained.modules())
     assert all(p.grad is None for p in trained.parameters())
-    assert all(norm >= 0 for each in sides for norm in each.gradients.values())
+    assert all(norm >= 0 for each in sides for norm in each.gradient_norms.values())
     assert all(each.fakes.shape == each.targets.shape for each in sides)
 
 
-def test_evidence_is_what_the_networks_say(tiny: Callable[..., Config]) -> None:
+def test_evidence_equals_the_networks_outputs(tiny: Callable[..., Config]) -> None:
     config = tiny()
     method = build_method(config, seed=0).eval()
     samples = read_samples(config, find_data(config), 2)
@@ -278,18 +282,20 @@ def test_evidence_is_what_the_networks_say(tiny: Callable[..., Config]) -> None:
     with torch.no_grad():
         G, F, D_Y = (method.get_submodule(n) for n in ("generators.G", "generators.F", "discriminators.D_Y"))
         assert torch.allclose(to_b.fakes, G(x), atol=1e-5)
-        assert torch.allclose(to_b.back[CLEAN], F(G(x)), atol=1e-4)
-        assert torch.allclose(to_b.fake, D_Y(G(x)), atol=1e-4)
-        assert to_b.unseen is not None and torch.allclose(to_b.unseen, D_Y(y), atol=1e-4)
-        assert torch.allclose(to_b.seen, D_Y(samples.train["B"][:2]), atol=1e-4)
+        assert torch.allclose(to_b.reconstructions[CLEAN], F(G(x)), atol=1e-4)
+        assert torch.allclose(to_b.fake_logits, D_Y(G(x)), atol=1e-4)
+        assert to_b.test_logits is not None and torch.allclose(to_b.test_logits, D_Y(y), atol=1e-4)
+        assert torch.allclose(to_b.train_logits, D_Y(samples.train["B"][:2]), atol=1e-4)
     few = samples.train["A"][:4]
     cycle = 10 * (F(G(few)) - few).abs().mean()  # the gradient of a mean is the mean of gradients
     gradient = torch.autograd.grad(cycle, list(G.parameters()))
-    assert to_b.gradients["cycle_A"] == pytest.approx(float(sum(g.square().sum() for g in gradient)) ** 0.5, rel=1e-3)
-    assert to_b.gradients["idt_B"] == 0 < to_a.gradients["idt_B"]
+    assert to_b.gradient_norms["cycle_A"] == pytest.approx(
+        float(sum(g.square().sum() for g in gradient)) ** 0.5, rel=1e-3
+    )
+    assert to_b.gradient_norms["idt_B"] == 0 < to_a.gradient_norms["idt_B"]
 
 
-def test_a_training_warns_once_of_what_is_seen_twice(tiny: Callable[..., Config]) -> None:
+def test_training_warns_once_of_issues_found_twice(tiny: Callable[..., Config]) -> None:
     heard = RecordingMonitor()
     train(tiny(max_steps=5, measure_every=1, pool_size=2000), monitors=[heard])
     said = [
@@ -304,7 +310,7 @@ def test_a_training_warns_once_of_what_is_seen_twice(tiny: Callable[..., Config]
     assert not any("History" in text for text in quiet.messages)
 
 
-def test_visits_change_nothing_of_a_training(tiny: Callable[..., Config]) -> None:
+def test_diagnostics_do_not_change_the_training(tiny: Callable[..., Config]) -> None:
     visited, alone = (train(tiny(max_steps=4, measure_every=n, dropout=True, ema_decay=0.9)) for n in (1, 0))
     a, b = tensors(visited), tensors(alone)
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
@@ -320,16 +326,16 @@ def command(*words: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120)
 
 
-def test_the_command_tells_all_of_it(short: Path, tmp_path: Path) -> None:
+def test_the_command_prints_and_writes_all_issues(short: Path, tmp_path: Path) -> None:
     done = command("diagnose", short, "--json", tmp_path / "found.json")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Looked at 3 steps (100% of the schedule), learned from 7 and 5 images")
+    assert done.stdout.startswith("Checked a run of 3 steps (100% of the schedule), trained on 7 and 5 images")
     assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
     assert {issue["name"] for issue in found["issues"]} == {issue.name for issue in diagnose(short).issues}
 
 
-def test_the_report_has_a_section_on_health(short: Path, tmp_path: Path) -> None:
+def test_the_report_has_a_section_on_issues(short: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(short, tmp_path / "run"))
     page = write_report(run).path.read_text(encoding="utf-8")
     assert "<h2>Diagnosis</h2>" in page and "History too large" in page
@@ -337,8 +343,8 @@ def test_the_report_has_a_section_on_health(short: Path, tmp_path: Path) -> None
     assert "<h2>Diagnosis</h2>" not in write_report(run).path.read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_examined_is_said(short: Path, tmp_path: Path, data: Path) -> None:
-    with pytest.raises(UsageError, match="no run folder"):
+def test_errors_name_what_is_missing(short: Path, tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="is not a run folder"):
         diagnose(tmp_path)
     run = Path(shutil.copytree(short, tmp_path / "run"))
     config = (run / "config.toml").read_text()

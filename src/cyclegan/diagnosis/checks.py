@@ -1,44 +1,62 @@
-"""All that can be wrong with a training: fifteen issues, each by what it shows, how sure that is, and what helps.
-
-Their bounds were set on healthy and sabotaged trainings on the built-in data set, and tried on others; the table of how
-often each is recognized stands in docs/reading-the-curves.md.
-"""
+"""What a check is: a function of the evidence that finds an issue, with a certainty, an observation and advice."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-from cyclegan.diagnosis import image_checks as in_images
-from cyclegan.diagnosis import training_checks as in_training
-from cyclegan.diagnosis.evidence import Evidence
-from cyclegan.diagnosis.finding import CERTAINTIES, Finding
+from cyclegan.diagnosis.evidence import DirectionEvidence, Evidence
 
-# Causes before what they bring about.
-CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
-    in_training.learning_rate_too_high,
-    in_images.saturated,
-    in_images.input_ignored,
-    in_images.input_copied,
-    in_training.discriminator_won,
-    in_images.colors_inverted,
-    in_images.channels_permuted,
-    in_images.framed_differently,
-    in_images.information_hidden,
-    in_training.discriminator_overfits,
-    in_training.identity_too_strong,
-    in_images.checkerboard,
-    in_training.history_too_small,
-    in_training.history_too_large,
-    in_training.ended_too_early,
-)
+Certainty = Literal["perhaps", "likely", "certain"]
+CERTAINTIES: tuple[Certainty, ...] = ("perhaps", "likely", "certain")
 
 
-def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding]:
-    """All issues that show, the surest first; of equally sure ones, causes before what they bring about.
+@dataclass(frozen=True)
+class Finding:
+    """An issue in one direction ("summer to winter"), or in the whole run ("")."""
 
-    Whether it ended too early is not asked of a training `in_progress`, nor of one with a certain issue, since it would
-    not help to go on.
-    """
-    found = [finding for look_for in CHECKS for finding in look_for(evidence)]
-    others = [finding for finding in found if finding.issue != in_training.TOO_EARLY]
-    if in_progress or any(finding.certainty == "certain" for finding in others):
-        found = others
-    return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))
+    issue: str
+    certainty: Certainty
+    direction: str
+    observation: str
+    advice: str
+
+
+Result = tuple[Certainty | None, str, str] | None  # certainty, observation, advice; None if not applicable
+Check = Callable[[Evidence], Iterator[Finding]]
+
+
+def run_check(issue: str) -> Callable[[Callable[[Evidence], Result]], Check]:
+    """Make a check of a function of the evidence of a whole run."""
+
+    def decorate(function: Callable[[Evidence], Result]) -> Check:
+        def check(evidence: Evidence) -> Iterator[Finding]:
+            certainty, observation, advice = function(evidence) or (None, "", "")
+            if certainty:
+                yield Finding(issue, certainty, "", observation, advice)
+
+        return check
+
+    return decorate
+
+
+def direction_check(issue: str) -> Callable[[Callable[[Evidence, DirectionEvidence], Result]], Check]:
+    """Make a check of a function of the evidence and one of its directions."""
+
+    def decorate(function: Callable[[Evidence, DirectionEvidence], Result]) -> Check:
+        def check(evidence: Evidence) -> Iterator[Finding]:
+            for each in evidence.directions:
+                certainty, observation, advice = function(evidence, each) or (None, "", "")
+                if certainty:
+                    source, target = evidence.names if each.direction == "AtoB" else evidence.names[::-1]
+                    yield Finding(issue, certainty, f"{source} to {target}", observation, advice)
+
+        return check
+
+    return decorate
+
+
+def grade(value: float, perhaps: float, likely: float, certain: float) -> Certainty | None:
+    """The certainty whose bound the value reaches, None before the first. Bounds may fall, if low values are bad."""
+    sign = 1 if certain > perhaps else -1
+    bounds = zip(CERTAINTIES, (perhaps, likely, certain), strict=True)
+    return next((name for name, bound in reversed([*bounds]) if sign * value >= sign * bound), None)

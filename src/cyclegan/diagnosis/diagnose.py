@@ -1,13 +1,12 @@
-"""The doctor's examination of a run that is on disk, and what it found in words."""
+"""Diagnosing a run: collecting the evidence, running all checks, and summarizing their findings."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cyclegan.data.select import find_data
-from cyclegan.diagnosis.checks import CHECKS, run_checks
+from cyclegan.diagnosis import image_checks, training_checks
+from cyclegan.diagnosis.checks import CERTAINTIES, Certainty, Check, Finding
 from cyclegan.diagnosis.evidence import Evidence, collect_evidence, weight_rms
-from cyclegan.diagnosis.finding import Certainty, Finding
 from cyclegan.diagnosis.samples import HELD_OUT, initial_weight_rms, read_samples
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
@@ -21,10 +20,30 @@ from cyclegan.system.machine import find_device
 
 NO_ISSUES = "No issues were found. This does not measure quality; for that, run: cyclegan evaluate {}"
 
+# Causes before effects. Bounds were set on healthy and sabotaged runs on the built-in data set and tested on others;
+# docs/reading-the-curves.md has the detection rates.
+CHECKS: tuple[Check, ...] = (
+    training_checks.learning_rate_too_high,
+    image_checks.saturated,
+    image_checks.input_ignored,
+    image_checks.input_copied,
+    training_checks.discriminator_won,
+    image_checks.colors_inverted,
+    image_checks.channels_permuted,
+    image_checks.framed_differently,
+    image_checks.information_hidden,
+    training_checks.discriminator_overfits,
+    training_checks.identity_too_strong,
+    image_checks.checkerboard,
+    training_checks.history_too_small,
+    training_checks.history_too_large,
+    training_checks.ended_too_early,
+)
+
 
 @dataclass(frozen=True)
 class Issue:
-    """One issue: how sure it is, what shows it in which direction, and what to do."""
+    """One issue with everything that was observed, and advice."""
 
     name: str
     certainty: Certainty
@@ -34,34 +53,47 @@ class Issue:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was looked at, in a sentence, and all that was found, the surest first."""
+    """What was examined, in one sentence, and the issues found, the most certain first."""
 
     summary: str
     issues: tuple[Issue, ...]
 
 
 def diagnose(run: str | Path) -> Diagnosis:
-    """Examine a run by its last checkpoint, its losses and its data.
+    """Diagnose a run from its latest checkpoint, its losses and its data.
 
-    Raises `UsageError` for a folder that is no run, has no checkpoint, or whose data is gone, and `CycleGANError` when
-    none of its images can be read.
+    Raises `UsageError` for a folder that is not a run, has no checkpoint, or whose data is missing, and `CycleGANError`
+    when none of its images can be read.
     """
-    evidence = examine(Path(run))
-    done = f"{counted(evidence.step, 'step')} ({evidence.progress:.0%} of the schedule)"
-    a, b = evidence.images
-    summary = f"Looked at {done}, learned from {a:,} and {b:,} images, for {len(CHECKS)} things that go wrong."
-    return Diagnosis(summary, tuple(_issues(run_checks(evidence))))
+    evidence = read_evidence(Path(run))
+    a, b = evidence.image_counts
+    found = run_checks(evidence)
+    issues = []
+    for name in dict.fromkeys(finding.issue for finding in found):
+        same = [finding for finding in found if finding.issue == name]
+        observations = tuple((finding.direction, finding.observation) for finding in same)
+        issues.append(Issue(name, same[0].certainty, observations, same[0].advice))
+    return Diagnosis(
+        f"Checked a run of {counted(evidence.step, 'step')} ({evidence.progress:.0%} of the schedule), trained on "
+        f"{a:,} and {b:,} images, for {len(CHECKS)} common issues.",
+        tuple(issues),
+    )
 
 
-def _issues(found: Sequence[Finding]) -> Iterator[Issue]:
-    """Findings of one issue, of both directions, as one."""
-    for issue in dict.fromkeys(finding.issue for finding in found):
-        same = [finding for finding in found if finding.issue == issue]
-        seen = tuple((finding.direction, finding.seen) for finding in same)
-        yield Issue(issue, same[0].certainty, seen, same[0].advice)
+def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding]:
+    """All findings, the most certain first; of equally certain ones, causes before effects.
+
+    Having ended too early is not reported for a run in progress, nor next to a certain issue, since continuing would
+    not help.
+    """
+    found = [finding for check in CHECKS for finding in check(evidence)]
+    others = [finding for finding in found if finding.issue != training_checks.ENDED_TOO_EARLY]
+    if in_progress or any(finding.certainty == "certain" for finding in others):
+        found = others
+    return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))
 
 
-def examine(run: Path) -> Evidence:
+def read_evidence(run: Path) -> Evidence:
     """The evidence of a run folder. Raises as `diagnose`."""
     config = read_run(run)
     domains = find_data(config)
@@ -71,19 +103,19 @@ def examine(run: Path) -> Evidence:
         method.load_state_dict(method.state_dict() | model.weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CycleGANError(f"The weights in {run} do not fit its config.toml ({reason}).") from None
+        raise CycleGANError(f"The weights in {run} do not match its config.toml ({reason}).") from None
     samples = read_samples(config, domains, HELD_OUT)
     if samples is None:
-        raise CycleGANError(f"None of the training images of {run} can be read; there is nothing to look at.")
-    metrics, done = read_metrics(run / "metrics.csv"), saved_progress(run)
+        raise CycleGANError(f"None of the training images of {run} can be read.")
+    metrics, saved = read_metrics(run / "metrics.csv"), saved_progress(run)
     return Evidence(
         config=config,
         metrics=metrics,
-        sides=collect_evidence(method, method.generators, samples),
-        images=(len(domains.train.a), len(domains.train.b)),
+        directions=collect_evidence(method, method.generators, samples),
+        image_counts=(len(domains.train.a), len(domains.train.b)),
         names=domains.names,
-        step=done[0] if done else 0,
-        progress=metrics.get("progress", [1.0])[-1],  # of a training too short for a row, the whole
-        growth=weight_rms(method) / initial_weight_rms(config),
-        layout=layout_agreement(samples.train["A"], samples.train["B"]),
+        step=saved[0] if saved else 0,
+        progress=metrics.get("progress", [1.0])[-1],  # a run without a row of metrics is complete
+        weight_growth=weight_rms(method) / initial_weight_rms(config),
+        layout_agreement=layout_agreement(samples.train["A"], samples.train["B"]),
     )

@@ -6,7 +6,7 @@ from torch import nn
 
 from cyclegan.config.schema import Config
 from cyclegan.data.layouts import DataFiles
-from cyclegan.diagnosis.checks import run_checks
+from cyclegan.diagnosis.diagnose import run_checks
 from cyclegan.diagnosis.evidence import Evidence, collect_evidence, weight_rms
 from cyclegan.diagnosis.samples import HELD_OUT_IN_TRAINING, initial_weight_rms, read_samples
 from cyclegan.diagnosis.statistics import layout_agreement
@@ -46,16 +46,19 @@ class Diagnostics:
         evidence = Evidence(
             config=self.config,
             metrics=metrics,
-            sides=collect_evidence(method, generators, self.samples, thorough=False),
-            images=(len(self.domains.train.a), len(self.domains.train.b)),
+            directions=collect_evidence(method, generators, self.samples, thorough=False),
+            image_counts=(len(self.domains.train.a), len(self.domains.train.b)),
             names=self.domains.names,
             step=step,
             progress=progress,
-            growth=weight_rms(method) / self.initial_weights,
-            layout=self.layout,
+            weight_growth=weight_rms(method) / self.initial_weights,
+            layout_agreement=self.layout,
         )
         found = {f.issue: f for f in reversed(run_checks(evidence, in_progress=True)) if f.certainty != "perhaps"}
         new = [f for issue, f in found.items() if issue in self.found_before and issue not in self.reported]
         self.found_before = set(found)
         self.reported |= {f.issue for f in new}
-        return [f"{f.issue} ({', '.join(filter(None, (f.direction, f.certainty)))}): {f.seen} {f.advice}" for f in new]
+        return [
+            f"{f.issue} ({f'{f.direction}, ' if f.direction else ''}{f.certainty}): {f.observation} {f.advice}"
+            for f in new
+        ]

@@ -1,190 +1,160 @@
-"""Issues that show in images: in what the generators make, and in what they are given."""
+"""Checks of the images that generators receive and produce."""
 
 import statistics
-from collections.abc import Iterator
 
 from cyclegan.diagnosis import statistics as stats
+from cyclegan.diagnosis.checks import Result, direction_check, grade, run_check
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
-from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
 
-FEW = 4  # images, with fewer of which nothing can be said of a set
-MOVED = (0.25, 0.1, -0.2)  # agreement of layouts from which domains seem framed differently
-FEW_FOR_LAYOUT = 16  # images of a domain, with fewer of which their mean layout is chance
+MIN_IMAGES = 4  # for statements about a set of images
+MIN_LAYOUT_IMAGES = 16  # per domain, for a reliable mean layout
+LAYOUT_BOUNDS = (0.25, 0.1, -0.2)  # agreement of layouts below which domains are framed differently
 
 
-def saturated(evidence: Evidence) -> Iterator[Finding]:
-    """Many values stand at the end of their range, where tanh has no slope."""
-    for side in evidence.sides:
-        share = stats.saturation(side.fakes)
-        sure = graded(share - stats.saturation(side.targets), 0.1, 0.2, 0.4)
-        if sure:
-            yield Finding(
-                "Saturated outputs",
-                sure,
-                way(evidence, side),
-                f"{share:.0%} of the values of the translations are black or white to the end; there the generator "
-                "gets next to no gradient.",
-                "Look whether the data has the range that it is read with (cyclegan data check). Then start again with "
-                "a lower --learning-rate, or a smaller --init-gain if that is not 0.02.",
-            )
+@direction_check("Saturated outputs")
+def saturated(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Many values are at the end of their range, where the gradient of tanh vanishes."""
+    fraction = stats.saturation(direction.fakes)
+    return (
+        grade(fraction - stats.saturation(direction.targets), 0.1, 0.2, 0.4),
+        f"{fraction:.0%} of the values of the translations are completely black or white, where the generator "
+        "gets almost no gradient.",
+        "Check that the data has the value range that it is read with (cyclegan data check). Then start again with "
+        "a lower --learning-rate, or a smaller --init-gain if it is not 0.02.",
+    )
 
 
-def input_ignored(evidence: Evidence) -> Iterator[Finding]:
-    """The generator gives nearly the same image whatever its input: it has collapsed."""
-    for side in evidence.sides:
-        if len(side.fakes) < FEW:
-            continue
-        usual = max(0.01, min(stats.variety(side.inputs), stats.variety(side.targets)))
-        share = stats.variety(side.fakes) / usual
-        sure = graded(share, 0.4, 0.3, 0.2)
-        if sure:
-            yield Finding(
-                "Input ignored",
-                sure,
-                way(evidence, side),
-                f"Translations of different images differ by only {share:.0%} of what real images differ by; the "
-                "generator has collapsed to one image or few.",
-                "Give the cycle its weight back (--lambda-a 10 --lambda-b 10), lower the --learning-rate, and give "
-                "more images, or --augment diffaugment where there are few.",
-            )
+@direction_check("Input ignored")
+def input_ignored(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Mode collapse: the generator produces nearly the same image for every input."""
+    if len(direction.fakes) < MIN_IMAGES:
+        return None
+    usual = max(0.01, min(stats.variety(direction.inputs), stats.variety(direction.targets)))
+    variety = stats.variety(direction.fakes) / usual
+    return (
+        grade(variety, 0.4, 0.3, 0.2),
+        f"Translations of different images differ by only {variety:.0%} as much as real images do; the generator has "
+        "collapsed to one or a few images.",
+        "Restore the weight of the cycle loss (--lambda-a 10 --lambda-b 10), lower --learning-rate, and add images, "
+        "or use --augment diffaugment if there are few.",
+    )
 
 
-def input_copied(evidence: Evidence) -> Iterator[Finding]:
-    """The translation is the input."""
-    for side in evidence.sides:
-        if len(side.fakes) < FEW or side.inputs.shape != side.fakes.shape:
-            continue
-        apart = stats.gap(side.inputs, side.targets)
-        chance = stats.gap(side.targets[::2], side.targets[1::2])
-        kept = stats.gap(side.fakes, side.inputs) / max(apart, 1e-6)
-        alike = stats.agreement(side.inputs, side.fakes) > 0.85
-        sure = graded(kept, 0.4, 0.33, 0.25) if alike and apart > 2 * chance else None
-        if sure:
-            yield Finding(
-                "Input copied",
-                sure,
-                way(evidence, side),
-                f"In color and detail, the translations have moved by {kept:.0%} of the way from the input's domain "
-                "to the target's; layout and light are the input's own.",
-                f"Lower what holds the generator to its input: {_holds(evidence)}. If the discriminator has won, too, "
-                "that comes first.",
-            )
-
-
-def _holds(evidence: Evidence) -> str:
+@direction_check("Input copied")
+def input_copied(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """The translation equals the input."""
+    if len(direction.fakes) < MIN_IMAGES or direction.inputs.shape != direction.fakes.shape:
+        return None
+    apart = stats.gap(direction.inputs, direction.targets)
+    chance = stats.gap(direction.targets[::2], direction.targets[1::2])
+    moved = stats.gap(direction.fakes, direction.inputs) / max(apart, 1e-6)
+    if stats.agreement(direction.inputs, direction.fakes) <= 0.85 or apart <= 2 * chance:
+        return None
     loss = evidence.config.loss
-    weights = method_spec(loss.method).input_weights
-    return ", then ".join(f"--{name.replace('_', '-')} (now {getattr(loss, name):g})" for name in weights)
+    weights = ", then ".join(
+        f"--{name.replace('_', '-')} (now {getattr(loss, name):g})" for name in method_spec(loss.method).input_weights
+    )
+    return (
+        grade(moved, 0.4, 0.33, 0.25),
+        f"In color and detail, translations have moved only {moved:.0%} of the distance from the source domain to the "
+        "target domain; their layout and brightness are those of the input.",
+        f"Lower the weights that tie translations to their input: {weights}. If the discriminator has also won, fix "
+        "that first.",
+    )
 
 
-def colors_inverted(evidence: Evidence) -> Iterator[Finding]:
-    """What is light in the input is dark in the translation."""
-    if evidence.layout is not None and evidence.layout < MOVED[1]:
-        return  # light and dark are at other places, which is another issue
-    for side in evidence.sides:
-        agrees = stats.agreement(side.inputs, side.fakes)
-        if not _reaches_target(side) or (side.truth and agrees > stats.agreement(side.inputs, side.targets) - 0.4):
-            continue
-        sure = graded(agrees, -0.2, -0.35, -0.45)
-        if sure:
-            yield Finding(
-                "Colors inverted",
-                sure,
-                way(evidence, side),
-                f"Light and dark are exchanged: the luminances of input and translation correlate by {agrees:.2f}.",
-                "If the task asks for that, all is well. Else look whether one domain holds negatives; if not, start "
-                "again with the identity loss (--lambda-identity 0.5), which rules this out, or another --seed.",
-            )
+@direction_check("Colors inverted")
+def colors_inverted(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Light areas of the input are dark in the translation."""
+    if evidence.layout_agreement is not None and evidence.layout_agreement < LAYOUT_BOUNDS[1]:
+        return None  # light and dark areas are elsewhere, which is another issue
+    agreement = stats.agreement(direction.inputs, direction.fakes)
+    required = direction.paired and agreement > stats.agreement(direction.inputs, direction.targets) - 0.4
+    if required or not _reaches_target(direction):
+        return None
+    return (
+        grade(agreement, -0.2, -0.35, -0.45),
+        f"Light and dark are swapped: the luminances of input and translation have a correlation of {agreement:.2f}.",
+        "Ignore this if the task requires it. Otherwise check whether one domain contains negatives; if not, start "
+        "again with the identity loss (--lambda-identity 0.5), which prevents this, or with another --seed.",
+    )
 
 
-def channels_permuted(evidence: Evidence) -> Iterator[Finding]:
-    """The colors of the translation follow those of the input in another order."""
-    for side in evidence.sides:
-        if not 2 <= side.inputs.shape[1] == side.fakes.shape[1] <= stats.MOST_CHANNELS or not _reaches_target(side):
-            continue
-        agreements = stats.color_agreement(side.inputs, side.fakes)
-        order, better = stats.channel_order(agreements)
-        asked = side.truth and order == stats.channel_order(stats.color_agreement(side.inputs, side.targets))[0]
-        follows = float(agreements[range(len(order)), order].mean()) > 0.1
-        sure = graded(better, 0.3, 0.4, 0.5)
-        if sure and follows and not asked and stats.agreement(side.inputs, side.fakes) > 0:
-            letters = "RGBA"[: len(order)]
-            yield Finding(
-                "Channels permuted",
-                sure,
-                way(evidence, side),
-                f"The translation's {', '.join(letters[i] for i in order)} follow the input's {', '.join(letters)} "
-                "better than the channels of the same colors do.",
-                "Look whether one domain was written in the order BGR, as OpenCV does. If not, start again with the "
-                "identity loss (--lambda-identity 0.5), which rules this out, or another --seed.",
-            )
+@direction_check("Channels permuted")
+def channels_permuted(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Color channels of the translation follow those of the input in another order."""
+    inputs, targets, fakes = direction.inputs, direction.targets, direction.fakes
+    if not 2 <= inputs.shape[1] == fakes.shape[1] <= stats.MAX_CHANNELS or not _reaches_target(direction):
+        return None
+    agreements = stats.color_agreement(inputs, fakes)
+    order, gain = stats.channel_order(agreements)
+    required = direction.paired and order == stats.channel_order(stats.color_agreement(inputs, targets))[0]
+    follows = float(agreements[range(len(order)), order].mean()) > 0.1
+    if required or not follows or stats.agreement(inputs, fakes) <= 0:
+        return None
+    channels = "RGBA"[: len(order)]
+    return (
+        grade(gain, 0.3, 0.4, 0.5),
+        f"The translation's channels {', '.join(channels[i] for i in order)} follow the input's channels "
+        f"{', '.join(channels)} more closely than the same channels do.",
+        "Check whether one domain was saved in BGR order, as OpenCV does. If not, start again with the identity loss "
+        "(--lambda-identity 0.5), which prevents this, or with another --seed.",
+    )
 
 
-def _reaches_target(side: DirectionEvidence) -> bool:
-    """Whether translations look like the target at all, so that it is worth asking how they came about."""
-    return stats.gap(side.fakes, side.targets) < 0.35 * stats.gap(side.inputs, side.targets)
+def _reaches_target(direction: DirectionEvidence) -> bool:
+    """Whether translations resemble the target domain at all."""
+    return stats.gap(direction.fakes, direction.targets) < 0.35 * stats.gap(direction.inputs, direction.targets)
 
 
-def information_hidden(evidence: Evidence) -> Iterator[Finding]:
-    """The way back rests on faint patterns in the translation (Chu et al. 2017)."""
-    for side in evidence.sides:
-        if not side.back:
-            continue
-        chance = cycle.chance_errors(side.inputs, side.back[CLEAN])
-        clean = cycle.cycle_errors(side.inputs, side.back[CLEAN])
-        if clean.mean() > 0.6 * chance.mean():
-            continue  # there is no way back yet that could be hidden
-        left = [
-            cycle.retained_fraction(clean, cycle.cycle_errors(side.inputs, back), chance)
-            for name, back in side.back.items()
-            if name != CLEAN
-        ]
-        sure = graded(statistics.mean(left), 0.85, 0.75, 0.6)
-        if sure:
-            yield Finding(
-                "Information hidden",
-                sure,
-                way(evidence, side),
-                f"A slight blur or noise on the translation, which no eye minds, leaves only {min(left):.0%} of the "
-                "way back: the generator hides the input in patterns that are not to be seen.",
-                "Lower the weight of this cycle (--lambda-a for A to B and back, --lambda-b for the other), above all "
-                "where the target shows much less than the source; or train one way only (--method cut).",
-            )
+@direction_check("Information hidden")
+def information_hidden(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """The reconstruction depends on faint patterns in the translation (Chu et al. 2017)."""
+    if not direction.reconstructions:
+        return None
+    chance = cycle.chance_errors(direction.inputs, direction.reconstructions[CLEAN])
+    clean = cycle.cycle_errors(direction.inputs, direction.reconstructions[CLEAN])
+    if clean.mean() > 0.6 * chance.mean():
+        return None  # there is no reconstruction yet
+    retained = [
+        cycle.retained_fraction(clean, cycle.cycle_errors(direction.inputs, images), chance)
+        for name, images in direction.reconstructions.items()
+        if name != CLEAN
+    ]
+    return (
+        grade(statistics.mean(retained), 0.85, 0.75, 0.6),
+        f"Slight, invisible blur or noise on the translation leaves only {min(retained):.0%} of the reconstruction: "
+        "the generator hides the input in imperceptible patterns.",
+        "Lower the weight of this cycle (--lambda-a for A to B to A, --lambda-b for the other), especially if the "
+        "target shows much less than the source; or train one direction only (--method cut).",
+    )
 
 
-def checkerboard(evidence: Evidence) -> Iterator[Finding]:
+@direction_check("Checkerboard")
+def checkerboard(evidence: Evidence, direction: DirectionEvidence) -> Result:
     """A pattern repeats every few pixels (Odena et al. 2016)."""
-    for side in evidence.sides:
-        strength = stats.checkerboard(side.fakes)
-        sure = graded(strength - stats.checkerboard(side.targets), 2.0, 3.0, 5.0)
-        if sure:
-            antialiased = evidence.config.networks.antialias
-            yield Finding(
-                "Checkerboard",
-                sure,
-                way(evidence, side),
-                f"A pattern of {strength:.1f} levels of 255 repeats every four pixels.",
-                "Train longer; it often fades."
-                + ("" if antialiased else " If it stays, start again with --antialias."),
-            )
+    strength = stats.checkerboard(direction.fakes)
+    antialias = "" if evidence.config.networks.antialias else " If it stays, start again with --antialias."
+    return (
+        grade(strength - stats.checkerboard(direction.targets), 2.0, 3.0, 5.0),
+        f"A pattern with a strength of {strength:.1f} of 255 levels repeats every four pixels.",
+        f"Train longer; it often fades.{antialias}",
+    )
 
 
-def framed_differently(evidence: Evidence) -> Iterator[Finding]:
-    """Domains differ in where light and edges are, which a generator would have to move."""
-    agrees = evidence.layout
-    if agrees is None or min(evidence.images) < FEW_FOR_LAYOUT:
-        return
-    sure = graded(agrees, *MOVED)
-    if sure:
-        a, b = evidence.names
-        yield Finding(
-            "Domains framed differently",
-            sure,
-            "",
-            f"Light and edges are at other places in {a} than in {b} (agreement {agrees:.2f}; 0.5 to 0.9 is usual), "
-            "as when one is seen from nearer, or from another side.",
-            "Crop or choose the images so that things have the same size and place in both domains; a generator "
-            "changes looks well, and places badly.",
-        )
+@run_check("Domains framed differently")
+def framed_differently(evidence: Evidence) -> Result:
+    """Light areas and edges are in different positions in the two domains, so a generator would have to move them."""
+    agreement = evidence.layout_agreement
+    if agreement is None or min(evidence.image_counts) < MIN_LAYOUT_IMAGES:
+        return None
+    a, b = evidence.names
+    return (
+        grade(agreement, *LAYOUT_BOUNDS),
+        f"Light areas and edges are in different positions in {a} and {b} (agreement {agreement:.2f}; 0.5 to 0.9 is "
+        "usual), for example because one domain was photographed from closer or from another angle.",
+        "Crop or select the images so that objects have the same size and position in both domains; generators "
+        "change appearance well, but geometry poorly.",
+    )

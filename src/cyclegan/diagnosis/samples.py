@@ -1,4 +1,4 @@
-"""The images on which a run is diagnosed."""
+"""The images on which diagnostics run."""
 
 from collections.abc import Iterator
 
@@ -13,29 +13,29 @@ from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Batch
 from cyclegan.methods.registry import build_method
 
-TRAIN, HELD_OUT = 64, 16  # images of each domain that an examination looks at; only the latter are translated
-HELD_OUT_IN_TRAINING = 8  # during a training, which should not wait for it
+TRAIN, HELD_OUT = 64, 16  # images per domain; only held-out ones are translated
+HELD_OUT_IN_TRAINING = 8  # during training, to save time
 
 
 def initial_weight_rms(config: Config) -> float:
-    """The size of the generators' weights as a training with this configuration draws them."""
+    """Root mean square of the generators' weights as initialized for this configuration."""
     with torch.random.fork_rng([]):
         torch.manual_seed(config.run.seed)
         return weight_rms(build_method(config, seed=0))
 
 
 def read_samples(config: Config, domains: DataFiles, held_out: int) -> Samples | None:
-    """Images of both domains to look at, `held_out` of them to translate; None when none can be read."""
+    """Images of both domains, `held_out` per domain for translation; None when no training image can be read."""
     train, test = (_batch(config, d, n) for d, n in ((domains.train, TRAIN), (domains.test, held_out)))
     if not train:
         return None
-    pairs = bool(paired_by_name(domains.test if test else domains.train))
+    paired = bool(paired_by_name(domains.test if test else domains.train))
     few = test or {name: images[:held_out] for name, images in train.items()}
-    return Samples(train, few, unseen=bool(test), pairs=pairs)
+    return Samples(train, few, unseen=bool(test), paired=paired)
 
 
 def _batch(config: Config, domain: SplitFiles, count: int) -> Batch:
-    """Images of both domains, equally many, in pairs where there are any; empty without images."""
+    """Equally many images of both domains, as pairs if there are any; empty without images."""
     columns = list(_columns(config, domain, count))
     if len(columns) < 2:
         return {}

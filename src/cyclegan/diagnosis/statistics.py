@@ -1,4 +1,4 @@
-"""Symptoms: numbers measured on batches of images (N, C, H, W) in [-1, 1]. Each is a plain function on tensors."""
+"""Statistics of batches of images (N, C, H, W) in [-1, 1], from which the checks decide."""
 
 from collections.abc import Callable
 from itertools import permutations
@@ -9,18 +9,18 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from cyclegan.metrics.content import LEVELS, edges, luminance
 
-COARSE = 16  # cells of a side, in which layout and color are compared
-PLACES = 8  # cells of a side, in which domains are compared
-VALUES = 5_000  # of each channel and set, whose distribution is compared
-PERIOD = 4  # pixels; generators enlarge twice by two
-MOST_CHANNELS = 4  # whose order may be asked for
+COARSE = 16  # cells per side for comparing an input with its translation
+LAYOUT = 8  # cells per side for comparing the layouts of domains
+VALUES = 5_000  # per channel and set, for comparing distributions
+PERIOD = 4  # pixels; generators upsample twice by two
+MAX_CHANNELS = 4  # for finding their order
 
 
 def gap(images: Tensor, others: Tensor) -> float:
-    """How far two sets of images are apart in color and detail, in units of the range [-1, 1]; 0 for equal sets.
+    """Distance of two sets of images in color and detail, in units of the range [-1, 1]; 0 for equal sets.
 
-    The one-dimensional Wasserstein distance of the values of each channel and of two bands of detail, summed. Sets with
-    unlike channels are compared by their luminance.
+    Sum of the one-dimensional Wasserstein distances of the values of each channel and of two frequency bands. Sets with
+    different channels are compared by luminance.
     """
     if images.shape[1] != others.shape[1]:
         images, others = luminance(images), luminance(others)
@@ -29,37 +29,37 @@ def gap(images: Tensor, others: Tensor) -> float:
 
 def _values(images: Tensor) -> list[Tensor]:
     gray = luminance(images)
-    fine, coarse = _blurred(gray, 2), _blurred(gray, 4)
+    fine, coarse = _blur(gray, 2), _blur(gray, 4)
     return [*images.unbind(1), gray - fine, fine - coarse]
 
 
-def _blurred(images: Tensor, factor: int) -> Tensor:
+def _blur(images: Tensor, factor: int) -> Tensor:
     return interpolate(avg_pool2d(images, factor, ceil_mode=True), images.shape[-2:], mode="bilinear")
 
 
 def _wasserstein(a: Tensor, b: Tensor) -> float:
     levels = torch.linspace(0, 1, 257)
-    return float((torch.quantile(_few(a), levels) - torch.quantile(_few(b), levels)).abs().mean())
+    return float((torch.quantile(_subsample(a), levels) - torch.quantile(_subsample(b), levels)).abs().mean())
 
 
-def _few(values: Tensor) -> Tensor:
+def _subsample(values: Tensor) -> Tensor:
     flat = values.flatten()
-    return flat[:: len(flat) // VALUES | 1]  # odd, so that no columns of the image are left out
+    return flat[:: len(flat) // VALUES | 1]  # an odd stride, so that no image column is skipped
 
 
 def variety(images: Tensor) -> float:
-    """How much the images of a set differ from each other: deviation over the set, mean over coarse cells."""
+    """Standard deviation over the images of a set, averaged over coarse cells."""
     return float(adaptive_avg_pool2d(images, COARSE).std(0).mean())
 
 
 def agreement(inputs: Tensor, fakes: Tensor) -> float:
-    """Median correlation of input and translation in coarse luminance: 1 for equal layouts, -1 for negatives."""
+    """Median correlation of coarse luminance between input and translation: 1 for equal layouts, -1 for negatives."""
     a, b = (adaptive_avg_pool2d(luminance(each), COARSE).flatten(1) for each in (inputs, fakes))
     return float(_correlation(a, b).median())
 
 
 def color_agreement(inputs: Tensor, fakes: Tensor) -> Tensor:
-    """(C, C): median correlation of each channel of the input, less its gray, with each one of the translation."""
+    """Median correlation (C, C) of each input channel with each channel of the translation, both minus their gray."""
     a, b = (_chroma(each) for each in (inputs, fakes))
     rows = [torch.stack([_correlation(x, y).median() for y in b.unbind(1)]) for x in a.unbind(1)]
     return torch.stack(rows)
@@ -71,9 +71,9 @@ def _chroma(images: Tensor) -> Tensor:
 
 
 def channel_order(agreements: Tensor) -> tuple[tuple[int, ...], float]:
-    """Which channel of the translation follows each channel of the input best, and how much better than its own does.
+    """The order of the translation's channels that best follows the input's, and its gain over the original order.
 
-    `agreements` are those of `color_agreement`; the second figure is a mean over the channels, 0 in their own order.
+    `agreements` are those of `color_agreement`; the gain is a mean over the channels.
     """
     channels = range(len(agreements))
     means: Callable[[tuple[int, ...]], float] = lambda order: float(agreements[channels, order].mean())  # noqa: E731
@@ -87,19 +87,18 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor) -> float:
-    """Share of values within one level of black or white."""
+    """Fraction of values within one 8-bit level of black or white."""
     return float((images.abs() > 1 - 1 / LEVELS).float().mean())
 
 
 def checkerboard(images: Tensor) -> float:
-    """Strength of the pattern that repeats every 2 or 4 pixels, in levels of 255: 0 for images without one.
+    """Strength of the pattern that repeats every 2 or 4 pixels [Odena et al. 2016], in 8-bit levels; 0 without one.
 
-    What is left of a checkerboard after [Odena et al. 2016] when all cells of 4x4 pixels of an image are laid on top
-    of each other, less what chance leaves there.
+    The deviation of the mean over all 4x4 cells of an image, minus the deviation expected by chance.
     """
     gray = luminance(images)
     height, width = (side // PERIOD * PERIOD for side in gray.shape[-2:])
-    detail = (gray - _blurred(gray, 2 * PERIOD))[..., :height, :width]
+    detail = (gray - _blur(gray, 2 * PERIOD))[..., :height, :width]
     rows, columns = height // PERIOD, width // PERIOD
     cells = detail.reshape(-1, rows, PERIOD, columns, PERIOD).transpose(2, 3).flatten(1, 2)  # N, cells, 4, 4
     kept = cells.mean(1).var((-2, -1), correction=0)  # of the mean cell
@@ -108,18 +107,18 @@ def checkerboard(images: Tensor) -> float:
 
 
 def layout_agreement(domain: Tensor, other: Tensor) -> float | None:
-    """Whether two sets of images have light and edges at the same places: near 1 when alike, 0 or less when not.
+    """Similarity of the positions of light areas and edges in two sets of images: near 1 if equal, 0 or less if not.
 
-    The correlation of their mean edges and of their mean luminances, averaged; None where neither set has a layout.
+    Mean of the correlations of their mean edges and mean luminances; None if neither set has a consistent layout.
     """
     maps = [
-        [adaptive_avg_pool2d(of(images), PLACES).flatten(1) for images in (domain, other)] for of in (edges, luminance)
+        [adaptive_avg_pool2d(f(images), LAYOUT).flatten(1) for images in (domain, other)] for f in (edges, luminance)
     ]
-    reliable = [max(_between_means(each[::2], each[1::2]) for each in pair) for pair in maps]
+    reliable = [max(_correlate_means(each[::2], each[1::2]) for each in pair) for pair in maps]
     if sum(reliable) / 2 < 0.7:
         return None
-    return sum(_between_means(a, b) for a, b in maps) / 2
+    return sum(_correlate_means(a, b) for a, b in maps) / 2
 
 
-def _between_means(a: Tensor, b: Tensor) -> float:
+def _correlate_means(a: Tensor, b: Tensor) -> float:
     return float(_correlation(a.mean(0), b.mean(0)))

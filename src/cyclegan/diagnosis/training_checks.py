@@ -1,172 +1,156 @@
-"""Issues that show in how the networks learn: in losses, weights, gradients and what discriminators say."""
+"""Checks of the training: losses, weights, gradients and discriminator outputs."""
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from torch import Tensor
-
+from cyclegan.config.schema import LossConfig
+from cyclegan.diagnosis.checks import Result, direction_check, grade, run_check
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
-from cyclegan.diagnosis.finding import Finding, graded, way
 from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
 
-PAPERS_HISTORY = 50  # images [C 4]
-TOO_EARLY = "Ended too early"
+ENDED_TOO_EARLY = "Ended too early"
 
 
-def learning_rate_too_high(evidence: Evidence) -> Iterator[Finding]:
-    """Losses leap, and the weights have grown far beyond how they started."""
+@run_check("Learning rate too high")
+def learning_rate_too_high(evidence: Evidence) -> Result:
+    """Losses spike, and the weights have grown far beyond their initial size."""
     terms = method_spec(evidence.config.loss.method).adversarial_terms
-    adversarial = [values for name, values in evidence.metrics.items() if name in terms]
-    leap = max(map(_leap, adversarial), default=0.0)
-    sure = graded(evidence.growth, 1.3, 1.6, 2.0) if leap > 8 else None
-    if sure:
-        yield Finding(
-            "Learning rate too high",
-            sure,
-            "",
-            f"The adversarial losses leap to {leap:.0f} times their usual height, and the generators' weights have "
-            f"grown to {evidence.growth:.1f} times their size.",
-            f"Start again with a lower --learning-rate than {evidence.config.optimizer.learning_rate:g} "
-            "(the paper's is 0.0002), or with --clip-norm 1.",
-        )
+    spike = max((_spike(values) for name, values in evidence.metrics.items() if name in terms), default=0.0)
+    growth = evidence.weight_growth
+    return (
+        grade(growth, 1.3, 1.6, 2.0) if spike > 8 else None,
+        f"The adversarial losses spike to {spike:.0f} times their median, and the generators' weights have grown to "
+        f"{growth:.1f} times their initial size.",
+        f"Start again with a --learning-rate below {evidence.config.optimizer.learning_rate:g} (paper: 0.0002), or "
+        "with --clip-norm 1.",
+    )
 
 
-def _leap(values: Sequence[float]) -> float:
-    """The highest value beside the median, the first tenth aside, in which all losses are high."""
-    settled = values[len(values) // 10 :]
-    middle = statistics.median(settled) if settled else 0.0
-    return max(settled) / middle if middle > 0 else 0.0
+def _spike(values: Sequence[float]) -> float:
+    """Maximum divided by median, without the first tenth, where all losses are high."""
+    rest = values[len(values) // 10 :]
+    median = statistics.median(rest) if rest else 0.0
+    return max(rest) / median if median > 0 else 0.0
 
 
-def discriminator_won(evidence: Evidence) -> Iterator[Finding]:
-    """The discriminator knows nearly every patch of real and of generated images."""
-    objective = OBJECTIVES[evidence.config.loss.objective]
-    if evidence.config.loss.objective == "wgangp" or method_spec(evidence.config.loss.method).layout != "unpaired":
-        return  # a critic's values have no middle; and where there are pairs, they teach enough
-    for side in evidence.sides:
-        real = side.seen if side.unseen is None else side.unseen
-        knows = float((real > objective.middle).float().mean()), float((side.fake < objective.middle).float().mean())
-        sure = graded(min(knows), 0.95, 0.97, 0.985)
-        if sure:
-            yield Finding(
-                "Discriminator has won",
-                sure,
-                way(evidence, side),
-                f"It takes {knows[0]:.1%} of the patches of real images for real, and {knows[1]:.1%} of those of "
-                "translations for translations; from one that is never in doubt, the generator learns little.",
-                "Raise --lambda-gan if it is below 1; else give the generator more to work with (--generator-width, "
-                "--blocks) or the discriminator less (--discriminator-width, --augment diffaugment).",
-            )
+@direction_check("Discriminator has won")
+def discriminator_won(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """The discriminator recognizes almost every patch of real and generated images."""
+    loss = evidence.config.loss
+    if loss.objective == "wgangp" or method_spec(loss.method).layout != "unpaired":
+        return None  # a critic's outputs have no threshold; with pairs, the pairs teach enough
+    threshold = OBJECTIVES[loss.objective].middle
+    real_logits = direction.train_logits if direction.test_logits is None else direction.test_logits
+    real = float((real_logits > threshold).float().mean())
+    fake = float((direction.fake_logits < threshold).float().mean())
+    return (
+        grade(min(real, fake), 0.95, 0.97, 0.985),
+        f"It classifies {real:.1%} of the patches of real images as real and {fake:.1%} of those of translations as "
+        "generated; a generator learns little from a discriminator that is never in doubt.",
+        "Raise --lambda-gan if it is below 1; otherwise strengthen the generator (--generator-width, --blocks) or "
+        "weaken the discriminator (--discriminator-width, --augment diffaugment).",
+    )
 
 
-def discriminator_overfits(evidence: Evidence) -> Iterator[Finding]:
-    """The discriminator knows its training images, and doubts other real ones."""
-    for side, images in zip(evidence.sides, _target_images(evidence), strict=True):
-        if side.unseen is None:
-            continue
-        seen, unseen, fake = (_of_images(logits) for logits in (side.seen, side.unseen, side.fake))
-        apart, lost = float(seen.mean() - fake.mean()), float(seen.mean() - unseen.mean())
-        noise = math.sqrt(float(seen.var()) / len(seen) + float(unseen.var()) / len(unseen)) if len(seen) > 1 else 0.0
-        sure = graded(lost / apart, 0.35, 0.5, 0.7) if apart > 0 and lost > 3 * noise else None
-        if sure:
-            yield Finding(
-                "Discriminator overfits",
-                sure,
-                way(evidence, side),
-                f"It knows its {images:,} training images by heart: other real images lie {lost / apart:.0%} of the "
-                "way to translations for it.",
-                "Give more images; with few, train with --augment diffaugment, or a smaller --discriminator-width.",
-            )
+@direction_check("Discriminator overfits")
+def discriminator_overfits(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """The discriminator recognizes its training images, but not other real images."""
+    if direction.test_logits is None:
+        return None
+    train, test, fake = (
+        logits.flatten(1).mean(1) for logits in (direction.train_logits, direction.test_logits, direction.fake_logits)
+    )
+    margin, loss = float(train.mean() - fake.mean()), float(train.mean() - test.mean())
+    noise = math.sqrt(float(train.var()) / len(train) + float(test.var()) / len(test)) if len(train) > 1 else 0.0
+    if margin <= 0 or loss <= 3 * noise:
+        return None
+    images = evidence.image_counts[1 if direction.direction == "AtoB" else 0]
+    return (
+        grade(loss / margin, 0.35, 0.5, 0.7),
+        f"It has memorized its {images:,} training images: its outputs for other real images are {loss / margin:.0%} "
+        "of the way to those for translations.",
+        "Add images; with few, train with --augment diffaugment, or a smaller --discriminator-width.",
+    )
 
 
-def _target_images(evidence: Evidence) -> list[int]:
-    a, b = evidence.images
-    return [b if side.direction == "AtoB" else a for side in evidence.sides]
+@direction_check("Identity loss too strong")
+def identity_too_strong(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """The gradient of the identity loss exceeds that of the adversarial loss."""
+    loss, spec = evidence.config.loss, method_spec(evidence.config.loss.method)
+    identity, adversarial = (
+        sum(norm for name, norm in direction.gradient_norms.items() if name in terms)
+        for terms in (spec.identity_terms, spec.adversarial_terms)
+    )
+    ratio = identity / max(adversarial, 1e-9)
+    compared = f"is {ratio:.1f} times that of the adversarial loss" if adversarial else "has no adversarial counterpart"
+    return (
+        grade(ratio, 4.0, 5.5, 7.0) if identity else None,
+        f"The gradient of the identity loss {compared}; colors will stay too close to the input's.",
+        f"Lower --lambda-identity (now {loss.lambda_identity:g}; paper: 0.5, or 0 if colors should change), or raise "
+        "--lambda-gan if it is below 1.",
+    )
 
 
-def _of_images(logits: Tensor) -> Tensor:
-    """The mean logit (N) of each image."""
-    return logits.flatten(1).mean(1)
+def _has_history(loss: LossConfig) -> bool:
+    return "pool_size" in method_spec(loss.method).loss_settings
 
 
-def identity_too_strong(evidence: Evidence) -> Iterator[Finding]:
-    """The identity loss pulls harder than the adversarial one."""
-    spec = method_spec(evidence.config.loss.method)
-    for side in evidence.sides:
-        identity = sum(norm for name, norm in side.gradients.items() if name in spec.identity_terms)
-        adversarial = sum(norm for name, norm in side.gradients.items() if name in spec.adversarial_terms)
-        ratio = identity / max(adversarial, 1e-9)
-        sure = graded(ratio, 4.0, 5.5, 7.0) if identity else None
-        if sure:
-            much = (
-                f"{ratio:.1f} times as hard as the adversarial loss" if adversarial else "alone, without an adversary"
-            )
-            yield Finding(
-                "Identity loss too strong",
-                sure,
-                way(evidence, side),
-                f"The identity loss pulls at the generator {much}; colors will stay too near to the input's.",
-                f"Lower --lambda-identity (now {evidence.config.loss.lambda_identity:g}; the paper takes 0.5, or 0 "
-                "where colors are to change), or raise --lambda-gan if that is below 1.",
-            )
-
-
-def history_too_small(evidence: Evidence) -> Iterator[Finding]:
+@run_check("History too small")
+def history_too_small(evidence: Evidence) -> Result:
     """The discriminators learn from the latest images only."""
-    loss, batch = evidence.config.loss, evidence.config.data.batch_size
-    if "pool_size" in method_spec(loss.method).loss_settings and loss.pool_size < 2 * batch:
-        yield Finding(
-            "History too small",
-            "perhaps",
-            "",
-            f"With --pool-size {loss.pool_size} the discriminators learn from the latest images only; then both sides "
-            "may chase each other in circles, and the adversarial losses swing.",
-            f"Leave --pool-size at {PAPERS_HISTORY} unless this was meant as a trial.",
-        )
+    loss = evidence.config.loss
+    if not _has_history(loss) or loss.pool_size >= 2 * evidence.config.data.batch_size:
+        return None
+    return (
+        "perhaps",
+        f"With --pool-size {loss.pool_size} the discriminators see only the latest translations; generators and "
+        "discriminators may then oscillate, and with them the adversarial losses.",
+        f"Leave --pool-size at {LossConfig().pool_size} unless this is an experiment.",
+    )
 
 
-def history_too_large(evidence: Evidence) -> Iterator[Finding]:
+@run_check("History too large")
+def history_too_large(evidence: Evidence) -> Result:
     """The history is not even full for most of the training."""
-    loss, data = evidence.config.loss, evidence.config.data
-    made = evidence.step * data.batch_size * evidence.config.optimizer.accumulate / max(evidence.progress, 0.01)
-    if "pool_size" in method_spec(loss.method).loss_settings and loss.pool_size > max(PAPERS_HISTORY, made / 2):
-        yield Finding(
-            "History too large",
-            "likely",
-            "",
-            f"The history holds {loss.pool_size:,} images, and the whole training makes about {made:,.0f} of each "
-            "domain; until it is full, it gives back what it is given, and after that, images of long ago.",
-            f"Set --pool-size to {PAPERS_HISTORY}, at most to a tenth of the images that are made.",
-        )
+    loss, usual = evidence.config.loss, LossConfig().pool_size
+    total = _images_seen(evidence) / max(evidence.progress, 0.01)
+    if not _has_history(loss) or loss.pool_size <= max(usual, total / 2):
+        return None
+    return (
+        "likely",
+        f"The history holds {loss.pool_size:,} images, but the whole training generates only about {total:,.0f} per "
+        "domain; it returns new images until it is full, and long outdated ones after that.",
+        f"Set --pool-size to {usual}, or at most to a tenth of the generated images.",
+    )
 
 
-def ended_too_early(evidence: Evidence) -> Iterator[Finding]:
-    """Few images were seen, or the schedule is not at its end."""
-    data, optimizer = evidence.config.data, evidence.config.optimizer
-    images = evidence.step * data.batch_size * optimizer.accumulate
-    weights = evidence.config.loss.lambda_a, evidence.config.loss.lambda_b
-    cyclic = all(side.back for side in evidence.sides) and min(weights) > 0
-    if cyclic:  # the way back is learned last
-        far = max(_way_back(side) for side in evidence.sides)
-        sure = graded(images, 500, 300, 100) if far > 0.7 else None
-    else:
-        sure = graded(images, 200, 150, 100)
-    if not sure and evidence.progress < 0.95:
-        sure = "likely" if evidence.progress < 0.8 else "perhaps"
-    if sure:
-        yield Finding(
-            TOO_EARLY,
-            sure,
-            "",
-            f"Each domain was seen in {images:,} images, at {evidence.progress:.0%} of the schedule.",
-            "Go on with cyclegan resume, and give a larger budget (--max-minutes, --max-steps or --epochs).",
-        )
+def _images_seen(evidence: Evidence) -> int:
+    return evidence.step * evidence.config.data.batch_size * evidence.config.optimizer.accumulate
 
 
-def _way_back(side: DirectionEvidence) -> float:
-    """The cycle's error beside that of another image's reconstruction: 1 when nothing comes back."""
-    chance = float(cycle.chance_errors(side.inputs, side.back[CLEAN]).mean())
-    return float(cycle.cycle_errors(side.inputs, side.back[CLEAN]).mean()) / max(chance, 1e-6)
+@run_check(ENDED_TOO_EARLY)
+def ended_too_early(evidence: Evidence) -> Result:
+    """Few images were seen, or the schedule was not completed."""
+    images, loss = _images_seen(evidence), evidence.config.loss
+    certainty = grade(images, 200, 150, 100)
+    if all(each.reconstructions for each in evidence.directions) and min(loss.lambda_a, loss.lambda_b) > 0:
+        # Cycles are learned last.
+        error = max(_relative_cycle_error(each) for each in evidence.directions)
+        certainty = grade(images, 500, 300, 100) if error > 0.7 else None
+    if not certainty and evidence.progress < 0.95:
+        certainty = "likely" if evidence.progress < 0.8 else "perhaps"
+    return (
+        certainty,
+        f"The run saw {images:,} images per domain and completed {evidence.progress:.0%} of the schedule.",
+        "Continue with cyclegan resume and a larger budget (--max-minutes, --max-steps or --epochs).",
+    )
+
+
+def _relative_cycle_error(direction: DirectionEvidence) -> float:
+    """The cycle error divided by that of another image's reconstruction: 1 when nothing is reconstructed."""
+    reconstructions = direction.reconstructions[CLEAN]
+    chance = float(cycle.chance_errors(direction.inputs, reconstructions).mean())
+    return float(cycle.cycle_errors(direction.inputs, reconstructions).mean()) / max(chance, 1e-6)
