@@ -22,7 +22,7 @@ from cyclegan.config.schema import Config
 from cyclegan.methods.history import ImageHistory
 from cyclegan.networks import build_discriminator, build_generator, winograd
 from cyclegan.training.setup import configure
-from cyclegan.training.step import Training
+from cyclegan.training.step import TrainState
 
 AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "device": "cpu"}
 SETTINGS: dict[str, Callable[[], Config]] = {
@@ -87,7 +87,7 @@ def textbook_step(config: Config) -> Callable[[], None]:
 
 def our_step(config: Config) -> Callable[[], None]:
     """A function that does one step of ours on random images, without the averaging the textbook lacks."""
-    training = Training(config.with_settings(ema_decay=0.0), Fabric(accelerator="cpu", devices=1))
+    training = TrainState(config.with_settings(ema_decay=0.0), Fabric(accelerator="cpu", devices=1))
     size = config.data.crop_size
     x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
     return lambda: training.train_step([{"A": x, "B": y}])

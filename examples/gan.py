@@ -23,7 +23,7 @@ from cyclegan.methods.method import Batch, Images, Method, Terms
 from cyclegan.methods.registry import register_method
 from cyclegan.methods.specs import MethodSpec
 from cyclegan.runs.sample_grids import sample_grid
-from cyclegan.training.step import Training
+from cyclegan.training.step import TrainState
 from digits import NOISE, PIXELS, SIDE, Digits
 
 WIDTH = 128  # neurons of a hidden layer
@@ -76,7 +76,7 @@ def discriminator(inputs: int) -> nn.Sequential:
 def train(method: str, digits: Digits, stops: Iterable[int], seed: int) -> Iterator[nn.ModuleDict]:
     """Train a method by the package's own step; yields its averaged generators after each of these numbers of steps."""
     settings = {"objective": "minimax", "learning_rate": 1e-3, "ema_decay": 0.999, "seed": seed}
-    training = Training(Config().with_settings(method=method, **settings), Fabric(accelerator="cpu", devices=1))
+    training = TrainState(Config().with_settings(method=method, **settings), Fabric(accelerator="cpu", devices=1))
     for stop in stops:
         while training.step < stop:
             training.train_step([digits.batch()])

@@ -352,15 +352,15 @@ def test_waiting_for_images_is_measured_and_said_once(
         time.sleep(0.3)
         return original(self, at)
 
-    monkeypatch.setattr(trainer, "SETTLED", 0.0)
-    monkeypatch.setattr(trainer, "LONG_WAIT", 0.0)  # a busy machine may take any time for the steps between
+    monkeypatch.setattr(trainer, "WARM_UP", 0.0)
+    monkeypatch.setattr(trainer, "SLOW_DATA", 0.0)  # a busy machine may take any time for the steps between
     monkeypatch.setattr(UnpairedImages, "__getitem__", slow)
     listener = RecordingMonitor()
     run = train(tiny(max_steps=3), monitors=[listener])
     with (run / "metrics.csv").open() as file:
         assert all(0 < float(row["data_wait"]) <= 1 for row in csv.DictReader(file))
     (message,) = listener.messages
-    assert "of the time passes in waiting for images; raise --workers" in message
+    assert "of the time is spent waiting for images; raise --workers" in message
 
 
 def test_metrics_of_an_earlier_version_keep_their_columns(tmp_path: Path) -> None:

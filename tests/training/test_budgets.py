@@ -18,7 +18,7 @@ from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.folder import lock_run
 from cyclegan.training.setup import configure
-from cyclegan.training.step import Training
+from cyclegan.training.step import TrainState
 from cyclegan.training.trainer import resume, train
 from cyclegan.translation import files
 from fakes import RecordingMonitor
@@ -57,7 +57,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(tiny: Callable[..., Config]) 
     before = (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns
     resume(run, monitors=[listener])
     (said,) = listener.messages
-    assert "is done: 2 steps" in said
+    assert "is complete: 2 steps" in said
     assert "--max-minutes" in said
     assert (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns == before
 
@@ -71,7 +71,7 @@ def test_more_images_are_said_and_the_schedule_goes_on_by_epochs(
         shutil.copy(tmp_path / "d" / "trainA" / f"0{number}.png", tmp_path / "d" / "trainA" / f"1{number}.png")
     listener = RecordingMonitor()
     resume(run, epochs=3, monitors=[listener])
-    assert [message for message in listener.messages if "An epoch has 14 steps now" in message]
+    assert [message for message in listener.messages if "an epoch now has 14 steps" in message]
     assert [status.epoch for status in listener.steps] == [3] * 14
     again = RecordingMonitor()
     resume(run, epochs=4, monitors=[again])
@@ -95,7 +95,7 @@ def test_a_process_more_than_before_has_a_history_and_chances_of_its_own(tiny: C
     assert latest is not None
     saved = checkpoint.load_checkpoint(latest, 1)
     assert saved.processes == []
-    training = Training(tiny(), Fabric(accelerator="cpu", devices=1))
+    training = TrainState(tiny(), Fabric(accelerator="cpu", devices=1))
     state, draw = torch.get_rng_state(), training.method.draw.getstate()
     training.restore(saved)
     assert training.step == 2
@@ -141,7 +141,7 @@ def test_too_little_memory_for_an_image_does_not_end_the_rest(tmp_path: Path) ->
     small, large = files.translate(translator, jobs)
     assert small.problem is None
     assert large.problem is not None
-    assert "96.png: There is not enough memory; take less --memory or a smaller --size" in large.problem
+    assert "96.png: There is not enough memory; use less --memory or a smaller --size" in large.problem
 
 
 def test_a_crop_size_alone_brings_its_load_size_along(data: Path) -> None:

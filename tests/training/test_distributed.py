@@ -16,7 +16,7 @@ STEP = """
 import sys, torch
 from lightning_fabric import Fabric
 from cyclegan.training.setup import configure
-from cyclegan.training.step import Training
+from cyclegan.training.step import TrainState
 
 torch.set_default_dtype(torch.float64)
 processes, out = int(sys.argv[1]), sys.argv[2]
@@ -25,7 +25,7 @@ config = configure("paper", generator="resnet", generator_width=4, blocks=1, dis
 strategy = "ddp_find_unused_parameters_true" if processes > 1 else "auto"
 fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
 fabric.launch()
-training = Training(config, fabric)
+training = TrainState(config, fabric)
 both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
 x, y = (images.chunk(processes)[fabric.global_rank] for images in both)
 gradients = {}
@@ -138,7 +138,7 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     process.send_signal(signal.SIGTERM)  # to the first only: it tells the other
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert "Go on with: cyclegan resume" in err
+    assert "Resume with: cyclegan resume" in err
     assert "Traceback" not in err
     assert checkpoint.latest_checkpoint(tmp_path / "stopped") is not None
 

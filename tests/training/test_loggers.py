@@ -64,7 +64,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
 ) -> None:
     import visdom
 
-    monkeypatch.setattr(online, "PATIENCE", 2.0)
+    monkeypatch.setattr(online, "TIMEOUT", 2.0)
 
     address, process = server
     seen: list[set[str]] = []
@@ -104,7 +104,7 @@ def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], cap
     assert out + err == ""
 
 
-def test_weights_and_biases_stay_in_the_run_folder_and_go_on_at_resume(
+def test_weights_and_biases_stay_in_the_run_folder_and_resume_with_resume(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -130,6 +130,6 @@ def test_a_missing_extra_is_named_before_anything_is_made(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *rest: None if n == name else find(n, *rest))
-    with pytest.raises(UsageError, match=rf'--{name} needs an extra: pip install "cyclegan\[{name}\]"'):
+    with pytest.raises(UsageError, match=rf'--log {name} needs the package {name}: pip install "cyclegan\[{name}\]"'):
         train(tiny(**{name: "x"}, max_steps=1))
     assert not tiny().run.runs.exists()

@@ -88,7 +88,7 @@ def test_patience_ends_a_training_that_gets_no_better(
     run = train(tiny(max_steps=50, measure_every=1, patience=2), monitors=[heard])
     assert state(run, "latest")["step"] == 4
     assert state(run, "best")["step"] == 2
-    assert any("Stopped early: since step 2" in text for text in heard.messages)
+    assert any("Stopped early: SSIM has not improved since step 2" in text for text in heard.messages)
     resume(run)
     assert state(run, "latest")["step"] == 4
     resume(run, patience=3, max_steps=5)

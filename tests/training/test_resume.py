@@ -111,7 +111,7 @@ def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: P
     assert_equal_runs(tmp_path / "straight", killed)
 
 
-@pytest.mark.parametrize("stage", ["mkdir", "_write", "rename", "rename again"])
+@pytest.mark.parametrize("stage", ["mkdir", "save_tensors", "rename", "rename again"])
 def test_a_checkpoint_is_there_at_every_stage_of_writing(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_checkpoint_is_there_at_every_stage_of_writing(
 
     target, name, after = {
         "mkdir": (Path, "mkdir", 0),
-        "_write": (checkpoint, "_save", 1),
+        "save_tensors": (checkpoint, "save_tensors", 1),
         "rename": (Path, "rename", 0),
         "rename again": (Path, "rename", 1),
     }[stage]

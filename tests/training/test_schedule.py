@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cyclegan.config.schema import OptimizerConfig, RunConfig
-from cyclegan.training.schedule import progress, rate_factor, schedule_epoch
+from cyclegan.training.schedule import budget_progress, lr_factor, schedule_epoch
 
 PAPER = OptimizerConfig()
 
@@ -34,29 +34,29 @@ def reference_rates(policy: str, epochs: int, config: OptimizerConfig) -> list[f
 
 @pytest.mark.parametrize(("epoch", "factor"), [(1, 1), (100, 1), (101, 100 / 101), (200, 1 / 101)])
 def test_linear_decay_at_the_stated_epochs(epoch: int, factor: float) -> None:
-    assert rate_factor(epoch, PAPER) == pytest.approx(factor)
+    assert lr_factor(epoch, PAPER) == pytest.approx(factor)
 
 
 def test_the_newer_variant_is_an_epoch_ahead_and_ends_at_zero() -> None:
     newer = dataclasses.replace(PAPER, schedule_steps="epoch_start")
-    assert [rate_factor(e, newer) for e in (99, 100, 200)] == pytest.approx([1, 100 / 101, 0])
+    assert [lr_factor(e, newer) for e in (99, 100, 200)] == pytest.approx([1, 100 / 101, 0])
 
 
 @pytest.mark.parametrize("policy", ["linear", "step", "cosine"])
 def test_all_epochs_against_torch(policy: str) -> None:
     config = dataclasses.replace(PAPER, schedule=policy, epochs=40, epochs_decay=20, step_epochs=7)
     epochs = 60 if policy != "cosine" else 40
-    rates = [rate_factor(epoch, config) for epoch in range(1, epochs + 1)]
+    rates = [lr_factor(epoch, config) for epoch in range(1, epochs + 1)]
     assert rates == pytest.approx(reference_rates(policy, epochs, config), abs=1e-9)
 
 
 def test_constant_stays() -> None:
-    assert rate_factor(200, dataclasses.replace(PAPER, schedule="constant")) == 1
+    assert lr_factor(200, dataclasses.replace(PAPER, schedule="constant")) == 1
 
 
 def test_progress_is_the_largest_share_of_any_budget() -> None:
     def share(step: int, minutes: float, **run: float) -> float:
-        return progress(step, step / 10, minutes, optimizer=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
+        return budget_progress(step, step / 10, minutes, optimizer=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
 
     assert share(500, 9) == 0.25
     assert share(500, 9, max_steps=1000) == 0.5
@@ -69,14 +69,14 @@ def test_a_budget_holds_the_whole_schedule() -> None:
     budget = RunConfig(max_steps=100)
     factors = []
     for step in range(100):
-        share = progress(step, step / 1000, 0, optimizer=PAPER, run=budget)
-        epoch = schedule_epoch(share, step / 1000, config=PAPER, run=budget)
-        factors.append(rate_factor(epoch, PAPER))
+        share = budget_progress(step, step / 1000, 0, optimizer=PAPER, run=budget)
+        epoch = schedule_epoch(share, step / 1000, optimizer=PAPER, run=budget)
+        factors.append(lr_factor(epoch, PAPER))
     assert factors[:50] == [1] * 50
     assert all(a > b for a, b in pairwise(factors[50:]))
     assert factors[-1] < 0.03
 
 
 def test_without_a_budget_the_rate_changes_between_epochs_only() -> None:
-    epochs = [schedule_epoch(0.0, step / 4, config=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)]
+    epochs = [schedule_epoch(0.0, step / 4, optimizer=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)]
     assert epochs == [1, 1, 2, 2, 3]

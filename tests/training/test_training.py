@@ -26,7 +26,7 @@ from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import GAP, HEADING, sample_grid
 from cyclegan.training.loggers import MetricsFile
 from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
-from cyclegan.training.step import Training
+from cyclegan.training.step import TrainState
 from cyclegan.training.trainer import train
 from fakes import RecordingMonitor
 
@@ -48,7 +48,7 @@ def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: 
 
 def test_runs_get_free_names_and_given_ones_are_never_reused(tiny: Callable[..., Config]) -> None:
     assert [train(tiny(max_steps=1)).name for _ in range(2)] == ["red2blue", "red2blue-2"]
-    with pytest.raises(UsageError, match="exists; choose another --name, or go on with `cyclegan resume"):
+    with pytest.raises(UsageError, match="exists; choose another --name, or continue it with `cyclegan resume"):
         train(tiny(name="red2blue"))
 
 
@@ -59,7 +59,7 @@ def test_numbered_checkpoints_are_kept_to_the_chosen_number(tiny: Callable[..., 
 
 def test_the_average_follows_its_formula(tiny: Callable[..., Config]) -> None:
     config = tiny(ema_decay=0.5)
-    training = Training(config, Fabric(accelerator="cpu", devices=1))
+    training = TrainState(config, Fabric(accelerator="cpu", devices=1))
     batch = {"A": torch.rand(1, 3, 32, 32), "B": torch.rand(1, 3, 32, 32)}
     name = "G.stem.1.weight"
     expected = training.method.generators.state_dict()[name].clone()
@@ -78,7 +78,7 @@ def test_accumulated_batches_are_one_larger_batch(tiny: Callable[..., Config]) -
     x, y = torch.rand(2, 2, 3, 32, 32)
     weights = []
     for parts in (1, 2):
-        training = Training(tiny(pool_size=0, learning_rate=1e-3), Fabric(accelerator="cpu", devices=1))
+        training = TrainState(tiny(pool_size=0, learning_rate=1e-3), Fabric(accelerator="cpu", devices=1))
         batches = [{"A": a, "B": b} for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True)]
         training.train_step(batches)
         weights.append(torch.cat([p.detach().flatten() for p in training.method.parameters()]))
@@ -88,7 +88,7 @@ def test_accumulated_batches_are_one_larger_batch(tiny: Callable[..., Config]) -
 
 
 def test_clipping_bounds_the_gradients(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    training = Training(tiny(clip_norm=1e-3), Fabric(accelerator="cpu", devices=1))
+    training = TrainState(tiny(clip_norm=1e-3), Fabric(accelerator="cpu", devices=1))
     norms = []
     original = torch.optim.Adam.step
 
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = checkpoint._save
+    original = checkpoint.save_tensors
     calls = []
 
     def full(tensors: Any, path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
             raise OSError(28, "No space left on device")
         original(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "_save", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(CycleGANError, match=r"No space left on device.*the one before it is kept"):
         train(tiny(max_steps=20, checkpoint_epochs=1))
     (folder,) = tiny().run.runs.glob("*/checkpoints")

@@ -1,4 +1,4 @@
-"""Several processes and machines as one training, through Lightning Fabric."""
+"""Distributed training on several GPUs, processes and machines, by Lightning Fabric."""
 
 import atexit
 import os
@@ -16,45 +16,45 @@ Result = TypeVar("Result")
 
 
 def launch(config: Config) -> Fabric:
-    """Start the processes the configuration asks for, or join those that `torchrun` or `fabric run` started.
+    """Start the configured number of processes, or join those started by `torchrun` or `fabric run`.
 
-    Raises `UsageError` when the machine has no such device.
+    Raises `UsageError` when the device is not available.
     """
     run = config.run
     devices: int | str = run.devices
     nodes, accelerator = run.nodes, run.device
-    if "LT_CLI_USED" in os.environ:  # `fabric run` hands these over itself, and wants no second opinion
+    if "LT_CLI_USED" in os.environ:  # `fabric run` sets these itself and refuses others
         devices, nodes, accelerator = "auto", 1, "auto"
     elif "TORCHELASTIC_RUN_ID" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    several = devices == "auto" or int(devices) * nodes > 1
+    distributed = devices == "auto" or int(devices) * nodes > 1
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
             precision=None if "LT_PRECISION" in os.environ else run.precision,
-            # Each backward pass reaches one side of the game only.
-            strategy="ddp_find_unused_parameters_true" if several and "LT_STRATEGY" not in os.environ else "auto",
+            # A backward pass reaches either the generators or the discriminators.
+            strategy="ddp_find_unused_parameters_true" if distributed and "LT_STRATEGY" not in os.environ else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     if fabric.world_size > 1:
-        atexit.register(_leave)
+        atexit.register(_destroy_process_group)
     return fabric
 
 
-def _leave() -> None:
-    """End the threads of the process group, which abort the process if they outlive the interpreter."""
+def _destroy_process_group() -> None:
+    """End the process group's threads, which may abort the process if they outlive the interpreter."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
-    """What `work` returns on the first process, for all of them; or the `CycleGANError` it raised, in all of them."""
+def on_rank_zero(fabric: Fabric, work: Callable[[], Result]) -> Result:
+    """Run `work` on the first process only and return its result, or raise its `CycleGANError`, on all processes."""
     outcome: tuple[Any, CycleGANError | None] = (None, None)
     if fabric.is_global_zero:
         try:
@@ -71,10 +71,10 @@ def on_first_process(fabric: Fabric, work: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def each_for_itself(fabric: Fabric) -> Iterator[None]:
-    """Where processes may fail one by one: an error that they do not share is this one's own, and so to be said here.
+def independent_failures(fabric: Fabric) -> Iterator[None]:
+    """Within this block processes may fail independently: an unshared error is marked as raised by this one alone.
 
-    That another process has ended shows as a broken connection; it becomes a `CycleGANError`.
+    The lost connection to a process that has ended becomes a `CycleGANError`.
     """
     try:
         yield
@@ -84,13 +84,22 @@ def each_for_itself(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
-        raise CycleGANError("Another process of this training has ended; it has said why, if it could.") from None
+        raise CycleGANError("Another process of this run has ended; see its error message above.") from None
 
 
-def together(fabric: Fabric, mine: Result) -> list[Result]:
-    """What every process hands in, on all of them."""
+def all_gather_objects(fabric: Fabric, value: Result) -> list[Result]:
+    """The values of all processes, on all of them."""
     if fabric.world_size == 1:
-        return [mine]
-    parts: list[Any] = [None] * fabric.world_size
-    torch.distributed.all_gather_object(parts, mine)
-    return parts
+        return [value]
+    values: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def gather_on_rank_zero(fabric: Fabric, value: Result) -> list[Result]:
+    """The values of all processes on the first; an empty list on the others."""
+    if fabric.world_size == 1:
+        return [value]
+    values: list[Any] | None = [None] * fabric.world_size if fabric.is_global_zero else None
+    torch.distributed.gather_object(value, values, dst=0)
+    return values or []

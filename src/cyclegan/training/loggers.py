@@ -1,34 +1,44 @@
-"""Loggers that write to the run folder: CSV files, sample grids and TensorBoard events."""
+"""Loggers by name, and those that write to the run folder: CSV files, sample images, TensorBoard events.
+
+A logger is a `Monitor`. Another package adds one by an entry point in the group ``cyclegan.loggers``: its name is the
+logger's name, and its value the class, called with the option of ``--log NAME=OPTION`` if one is given.
+"""
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cyclegan.config.schema import RunConfig
+from cyclegan.errors import UsageError
 from cyclegan.runs.metrics_files import drop_rows_after
 from cyclegan.training.monitor import Monitor, TrainStatus
+from cyclegan.training.online_loggers import Visdom, WeightsAndBiases
 
 if TYPE_CHECKING:
     from PIL import Image
+
+GROUP = "cyclegan.loggers"
 
 
 class MetricsFile(Monitor):
     """``metrics.csv`` and ``quality.csv`` in the run folder. A resumed run drops the rows after its checkpoint."""
 
     def on_start(self, run: Path, step: int) -> None:
-        """Keep the rows up to `step`, and the columns, which may be those of an earlier version."""
+        """Drop the rows after `step`; the existing columns are kept."""
         self.paths = {name: run / f"{name}.csv" for name in ("metrics", "quality")}
         self.columns = {name: drop_rows_after(path, step) for name, path in self.paths.items() if path.exists()}
 
     def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
-        """Append a row."""
+        """Append a row to metrics.csv."""
         self._append("metrics", {**vars(status), **losses})
 
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
-        """Append a row to the other file."""
+        """Append a row to quality.csv."""
         self._append("quality", {"step": status.step, "minutes": status.minutes, **values})
 
     def _append(self, name: str, row: Mapping[str, float]) -> None:
@@ -46,7 +56,7 @@ class SampleFiles(Monitor):
     """``samples/step-NNNNNNN-NAME.png`` in the run folder."""
 
     def on_start(self, run: Path, step: int) -> None:
-        """Remember where."""
+        """Set the folder."""
         self.folder = run / "samples"
 
     def on_samples(self, status: TrainStatus, name: str, grid: "Image.Image") -> None:
@@ -59,20 +69,20 @@ class TensorBoard(Monitor):
     """Scalars and sample grids as TensorBoard events in ``tensorboard/``."""
 
     def on_start(self, run: Path, step: int) -> None:
-        """Open the events file; events after `step` of an earlier session are hidden."""
+        """Open the events file and hide the events of earlier sessions after `step`."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
-        """Write scalars."""
+        """Write losses and speed."""
         for name, value in losses.items():
             self.writer.add_scalar(f"loss/{name}", value, status.step)
         for name in ("learning_rate", "images_per_second", "memory", "data_wait"):
             self.writer.add_scalar(f"run/{name}", getattr(status, name), status.step)
 
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
-        """Write scalars."""
+        """Write metrics."""
         for name, value in values.items():
             self.writer.add_scalar(f"quality/{name}", value, status.step)
 
@@ -81,5 +91,40 @@ class TensorBoard(Monitor):
         self.writer.add_image(f"samples/{name}", np.asarray(grid), status.step, dataformats="HWC")
 
     def on_end(self) -> None:
-        """Flush."""
+        """Write what is buffered."""
         self.writer.close()
+
+
+LOGGERS: dict[str, Callable[..., Monitor]] = {
+    "tensorboard": TensorBoard,
+    "visdom": Visdom,
+    "wandb": WeightsAndBiases,
+}
+
+
+def configured_loggers(run: RunConfig) -> list[str]:
+    """The configured loggers, as `build_loggers` takes them."""
+    log = ["tensorboard"] if run.tensorboard else []
+    return log + [f"{name}={getattr(run, name)}" for name in ("visdom", "wandb") if getattr(run, name) is not None]
+
+
+def build_loggers(log: Sequence[str]) -> list[Monitor]:
+    """The loggers of every run, and those of ``--log``: "NAME" or "NAME=OPTION", such as "wandb=my-project".
+
+    Raises `UsageError` for an unknown name, a missing package, or an option that the logger does not take.
+    """
+    loggers: list[Monitor] = [MetricsFile(), SampleFiles()]
+    for text in log:
+        name, _, option = text.partition("=")
+        plugins = entry_points(group=GROUP)
+        if name not in LOGGERS and name not in plugins.names:
+            raise UsageError(f"--log {name}: unknown logger; choose from {', '.join([*LOGGERS, *plugins.names])}.")
+        try:
+            logger = LOGGERS[name] if name in LOGGERS else plugins[name].load()
+            loggers.append(logger(option) if option else logger())
+        except ModuleNotFoundError as error:
+            extra = f'pip install "cyclegan[{name}]"' if name in LOGGERS else f"pip install {error.name}"
+            raise UsageError(f"--log {name} needs the package {error.name}: {extra}.") from None
+        except (TypeError, ValueError, ImportError, AttributeError) as error:
+            raise UsageError(f"--log {text}: {error}.") from None
+    return loggers

@@ -60,6 +60,7 @@ class MonitorList:
 
     def __init__(self, monitors: Iterable[Monitor]):
         self._monitors = list(monitors)
+        self._sent: set[str] = set()
 
     def call(self, callback: str, *args: Any) -> None:
         """Call this method of every monitor, such as ``call("on_step", status)``."""
@@ -70,6 +71,8 @@ class MonitorList:
                 self._monitors.remove(monitor)
                 self.message(f"{type(monitor).__name__} failed ({error}) and was removed; training continues.")
 
-    def message(self, text: str) -> None:
-        """Show a sentence to the user."""
-        self.call("on_message", text)
+    def message(self, text: str, once: str = "") -> None:
+        """Show a sentence to the user; of several with the same key `once`, only the first."""
+        if not once or once not in self._sent:
+            self._sent.add(once)
+            self.call("on_message", text)

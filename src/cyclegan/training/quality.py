@@ -1,11 +1,10 @@
-"""Light measures of quality during a training, always on the same few test images, and which checkpoint was best."""
+"""Quality during training, measured on the same few test images, which selects the best checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.datasets import decode_specs
@@ -13,81 +12,79 @@ from cyclegan.data.layouts import DataFiles, paired_by_name
 from cyclegan.data.samples import load_fixed_images, strided
 from cyclegan.errors import UsageError
 from cyclegan.imaging.source import Source
-from cyclegan.methods.method import Method
 from cyclegan.metrics import patches
 from cyclegan.metrics.similarity import compare_with_ground_truth
+from cyclegan.training.step import TrainState
 
-IMAGES = 32  # of each domain; translating them takes about as long as four steps of training
-HIGHER = {"psnr": True, "ssim": True, "swd": False}  # whether more is better
+NUM_IMAGES = 32  # of each domain; translating them takes about as long as four training steps
+HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "swd": False}
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Inputs of a direction, and as many real images of its target: each input's truth if that is known."""
+    """Test images of a direction, (N, C, H, W) in [-1, 1]."""
 
-    inputs: Tensor  # (N, C, H, W) in [-1, 1]
-    real: Tensor
-    true: bool
+    inputs: Tensor
+    targets: Tensor
+    paired: bool  # targets are the ground truth of the inputs; else unrelated images of the target domain
 
 
 class Quality:
-    """What is measured every `measure_every` steps, and by which of the figures a checkpoint is the best one.
+    """Measures quality every `measure_every` steps and scores it by the metric `best_by`.
 
-    Raises `UsageError` when the figure that is to choose needs a truth that is not known.
+    Raises `UsageError` when `best_by` needs ground truth and there is none.
     """
 
     def __init__(self, config: Config, domains: DataFiles, directions: Sequence[Direction]):
         run = config.run
         self.every = run.measure_every
-        found = {d: _subset(config, domains, d) for d in directions if self.every}
+        found = {d: _test_images(config, domains, d) for d in directions if self.every}
         self.subsets = {direction: subset for direction, subset in found.items() if subset is not None}
-        truth = bool(self.subsets) and all(subset.true for subset in self.subsets.values())
-        if run.best_by in ("psnr", "ssim") and self.subsets and not truth:
+        paired = bool(self.subsets) and all(subset.paired for subset in self.subsets.values())
+        if run.best_by in ("psnr", "ssim") and self.subsets and not paired:
             raise UsageError(
-                f"--best-by {run.best_by} needs test images of equal names in both domains; take --best-by swd."
+                f"--best-by {run.best_by} needs test images with equal names in both domains; use --best-by swd."
             )
-        self.best_by = ("ssim" if truth else "swd") if run.best_by == "auto" else run.best_by
+        self.best_by = ("ssim" if paired else "swd") if run.best_by == "auto" else run.best_by
 
     def due(self, step: int) -> bool:
-        """Whether a training measures after this step."""
+        """Whether quality is measured after this step."""
         return bool(self.subsets) and step % self.every == 0
 
-    def measure(self, method: Method, generators: nn.ModuleDict, fabric: Fabric) -> dict[str, float]:
-        """PSNR and SSIM where the truth is known, and SWD, of each direction: "psnr_AtoB" and so on."""
+    def measure(self, state: TrainState) -> dict[str, float]:
+        """SWD of each direction, and PSNR and SSIM with ground truth, as "psnr_AtoB" and so on."""
         values = {}
-        was_training = generators.training
-        generators.eval()
         for direction, subset in self.subsets.items():
-            with torch.no_grad(), fabric.autocast():
-                made = [method.translate(generators, x.to(fabric.device)[None], direction)[0] for x in subset.inputs]
-            fakes = torch.stack([image.float().clamp(-1, 1).cpu() for image in made])
-            if subset.true:
-                images = ((fake, None, truth) for fake, truth in zip(fakes, subset.real, strict=True))
+            with state.evaluating() as generators:
+                inputs = (image[None].to(state.fabric.device) for image in subset.inputs)
+                fakes = [state.method.translate(generators, image, direction)[0] for image in inputs]
+            translations = torch.stack([fake.float().clamp(-1, 1).cpu() for fake in fakes])
+            if subset.paired:
+                images = ((fake, None, truth) for fake, truth in zip(translations, subset.targets, strict=True))
                 for name, value in compare_with_ground_truth(images).items():
                     values[f"{name}_{direction}"] = sum(value.per_image) / value.images
-            values[f"swd_{direction}"] = patches.image_distance(fakes, subset.real)
-        generators.train(was_training)
+            values[f"swd_{direction}"] = patches.image_distance(translations, subset.targets)
         return values
 
     def score(self, values: dict[str, float]) -> float:
-        """The figure that chooses, averaged over the directions, such that more is better."""
+        """The mean of the metric `best_by` over the directions, negated if lower is better."""
         each = [value for name, value in values.items() if name.startswith(f"{self.best_by}_")]
-        return sum(each) / len(each) * (1 if HIGHER[self.best_by] else -1)
+        return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[self.best_by] else -1)
 
 
-def _subset(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
+def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
+    """Test images, or training images of a domain without any; None if a domain has no readable image."""
     test, train = (d if direction == "AtoB" else d.swapped() for d in (domains.test, domains.train))
-    data = config.data
-    ways = [decode_specs(data)[domain] for domain in direction.split("to")]
+    size, specs = config.data.crop_size, [decode_specs(config.data)[domain] for domain in direction.split("to")]
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
-        columns = load_fixed_images(strided(pairs, IMAGES), IMAGES, data.crop_size, ways)
-        return Subset(columns[0], columns[1], true=True) if columns else None
+        columns = load_fixed_images(strided(pairs, NUM_IMAGES), NUM_IMAGES, size, specs)
+        return Subset(columns[0], columns[1], paired=True) if columns else None
     rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
-    inputs, real = (
-        load_fixed_images(strided(r, IMAGES), IMAGES, data.crop_size, [way]) for r, way in zip(rows, ways, strict=True)
+    inputs, targets = (
+        load_fixed_images(strided(r, NUM_IMAGES), NUM_IMAGES, size, [spec]) for r, spec in zip(rows, specs, strict=True)
     )
-    if not inputs or not real:
+    if not inputs or not targets:
         return None
-    count = min(len(inputs[0]), len(real[0]))
-    return Subset(inputs[0][:count], real[0][:count], true=False)
+    count = min(len(inputs[0]), len(targets[0]))
+    return Subset(inputs[0][:count], targets[0][:count], paired=False)

@@ -1,4 +1,4 @@
-"""How far a training is, and the learning rate there."""
+"""Progress of a run, its learning rate, and its clock."""
 
 import math
 import time
@@ -8,32 +8,32 @@ from contextlib import contextmanager
 from cyclegan.config.schema import OptimizerConfig, RunConfig
 
 
-def progress(step: int, epochs: float, minutes: float, *, optimizer: OptimizerConfig, run: RunConfig) -> float:
-    """Share of the training that is done, 0 to 1: the largest among epochs, steps and minutes."""
-    shares = [epochs / (optimizer.epochs + optimizer.epochs_decay)]
+def budget_progress(step: int, epochs: float, minutes: float, *, optimizer: OptimizerConfig, run: RunConfig) -> float:
+    """Completed fraction of a run, 0 to 1: the largest of the fractions of its epochs, steps and minutes."""
+    fractions = [epochs / (optimizer.epochs + optimizer.epochs_decay)]
     if run.max_steps is not None:
-        shares.append(step / run.max_steps)
+        fractions.append(step / run.max_steps)
     if run.max_minutes is not None:
-        shares.append(minutes / run.max_minutes)
-    return min(1.0, max(shares))
+        fractions.append(minutes / run.max_minutes)
+    return min(1.0, max(fractions))
 
 
-def schedule_epoch(share: float, epochs: float, *, config: OptimizerConfig, run: RunConfig) -> float:
-    """The epoch, from 1, whose learning rate holds: the real one, or with a budget the one the budget stands for.
+def schedule_epoch(progress: float, epochs: float, *, optimizer: OptimizerConfig, run: RunConfig) -> float:
+    """The epoch, from 1, that the learning rate is computed for.
 
-    A budget of steps or minutes is a whole training in little, its decay included, and moves through the
-    schedule's epochs evenly.
+    Without a budget of steps or minutes it is the current epoch. With one, the whole schedule with its decay is fitted
+    into the budget, so it is proportional to `progress`.
     """
     if run.max_steps is None and run.max_minutes is None:
-        return 1.0 + math.floor(epochs + 1e-9)  # an epoch's last step is an epoch but for rounding
-    return 1.0 + share * (config.epochs + config.epochs_decay)
+        return 1.0 + math.floor(epochs + 1e-9)  # steps may add up to slightly less than an epoch
+    return 1.0 + progress * (optimizer.epochs + optimizer.epochs_decay)
 
 
-def rate_factor(epoch: float, config: OptimizerConfig) -> float:
-    """The learning rate at an epoch, from 1, as a share of the initial one ("plateau" is decided elsewhere: 1).
+def lr_factor(epoch: float, config: OptimizerConfig) -> float:
+    """Factor of the initial learning rate in an epoch, from 1; always 1 for "constant" and "plateau".
 
     "linear": 1 - max(0, e - n)/(n_decay + 1), never zero in epochs 1 to n + n_decay [R, older versions];
-    one epoch further on with ``schedule_steps="epoch_start"`` [R, newer versions].
+    one epoch ahead with ``schedule_steps="epoch_start"`` [R, newer versions].
     """
     if config.schedule_steps == "epoch_start":
         epoch += 1
@@ -47,7 +47,7 @@ def rate_factor(epoch: float, config: OptimizerConfig) -> float:
 
 
 class Clock:
-    """Minutes of training over all sessions, speed and waits since the last row, minutes since the last save."""
+    """Training time over all sessions, and speed and time spent waiting for data since the last row of metrics."""
 
     def __init__(self, minutes: float, step: int):
         self._minutes_before, self._logged_step, self._waited = minutes, step, 0.0
@@ -55,35 +55,35 @@ class Clock:
 
     def minutes(self) -> float:
         """Minutes of training, earlier sessions included."""
-        return self._minutes_before + self.session()
+        return self._minutes_before + self.session_minutes()
 
-    def session(self) -> float:
-        """Minutes of this session."""
+    def session_minutes(self) -> float:
+        """Minutes since this session started."""
         return (time.monotonic() - self._start) / 60
+
+    def minutes_since_save(self) -> float:
+        """Minutes since the last checkpoint of this session."""
+        return (time.monotonic() - self._saved_at) / 60
 
     def steps_per_second(self, step: int) -> float:
         """Speed since the last row of metrics."""
         return (step - self._logged_step) / max(time.monotonic() - self._logged_at, 1e-9)
 
+    def data_wait(self) -> float:
+        """Fraction of the time since the last row of metrics that was spent in `waiting`, 0 to 1."""
+        return self._waited / max(time.monotonic() - self._logged_at, 1e-9)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around a wait for images."""
+        """Context that counts as waiting for data."""
         start = time.monotonic()
         yield
         self._waited += time.monotonic() - start
 
-    def data_wait(self) -> float:
-        """Share of the time since the last row of metrics that passed in `waiting`."""
-        return self._waited / max(time.monotonic() - self._logged_at, 1e-9)
-
-    def logged(self, step: int) -> None:
+    def mark_logged(self, step: int) -> None:
         """A row of metrics was written."""
         self._logged_at, self._logged_step, self._waited = time.monotonic(), step, 0.0
 
-    def since_save(self) -> float:
-        """Minutes since the last checkpoint of this session."""
-        return (time.monotonic() - self._saved_at) / 60
-
-    def saved(self) -> None:
+    def mark_saved(self) -> None:
         """A checkpoint was written."""
         self._saved_at = time.monotonic()

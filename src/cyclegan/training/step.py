@@ -1,8 +1,9 @@
-"""The state of a training and its one step, for every method; it knows no method's terms."""
+"""One training step of any method, and the state that a step changes and a checkpoint keeps."""
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from cyclegan.methods.method import Batch, Images, Terms, total
 from cyclegan.methods.registry import build_method
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
-from cyclegan.runs import checkpoint
-from cyclegan.runs.checkpoint import Checkpoint
-from cyclegan.training.schedule import rate_factor, schedule_epoch
+from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
+from cyclegan.training.distributed import gather_on_rank_zero
+from cyclegan.training.schedule import budget_progress, lr_factor, schedule_epoch
 
 
-class Training:
-    """The state of a training: networks, optimizers, average, and how far it is."""
+class TrainState:
+    """Networks, optimizers, averaged generators and counters of a run."""
 
     def __init__(self, config: Config, fabric: Fabric):
         self.config, self.fabric = config, fabric
@@ -31,43 +32,198 @@ class Training:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.allow(self.method, config.run.winograd)
         self.module: Any = fabric.setup_module(self.method)
-        decay = config.optimizer.ema_decay
-        self.average = Average(self.method.generators, decay) if decay else None
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
+        decay = config.optimizer.ema_decay
+        self.ema = EMA(self.method.generators, decay) if decay else None
         self.optimizers: list[Any] = [
-            fabric.setup_optimizers(self._adam(side))
-            for side in (self.method.generators_side(), self.method.discriminators.parameters())
+            fabric.setup_optimizers(self._adam(self.method.generators_side())),
+            fabric.setup_optimizers(self._adam(self.method.discriminators.parameters())),
         ]
         self.plateau = ReduceLROnPlateau(self.optimizers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
         self.step = 0
-        self.minutes = 0.0
-        self.origin = (0.0, 0)  # epochs and steps that were done when an epoch last changed its number of steps
-        self.steps_per_epoch: int | None = None
-        self.fresh: list[dict[str, Tensor]] = []  # terms of the latest steps, still on the device
-        self.generators_terms: tuple[str, ...] = ()
-        self.pending: list[dict[str, float]] = []  # terms of the steps since the last row of metrics
-        self.best: float | None = None  # score of the best measurement so far, and its step
+        self.minutes = 0.0  # of training, earlier sessions included
+        self.epoch_origin = (0.0, 0)  # epochs and steps completed when the number of steps per epoch last changed
+        self.steps_per_epoch = 0  # unknown
+        self.unreduced_losses: list[Terms] = []  # of the latest steps, still on the device
+        self.generator_terms: tuple[str, ...] = ()  # names of the generators' loss terms
+        self.unlogged_losses: list[dict[str, float]] = []  # of the steps since the last row of metrics.csv
+        self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and number of steps
+        self.best: float | None = None  # highest quality score
         self.best_step = 0
-        self.not_better = 0  # measurements since then
-        self.epoch_loss = [0.0, 0.0]  # sum of the generators' losses in this epoch, and count of steps
+        self.evals_without_improvement = 0
 
-    def _adam(self, side: Iterator[nn.Parameter]) -> torch.optim.Adam:
+    def _adam(self, parameters: Iterator[nn.Parameter]) -> torch.optim.Adam:
         settings = self.config.optimizer
-        # The fused step is faster, but unscales 16-bit gradients itself, after they should have been clipped.
+        # Fused Adam is faster, but unscales 16-bit gradients in its step, which is too late for clipping.
         fused = self.fabric.device.type in ("cpu", "cuda") and self.config.run.precision != "16-mixed"
-        return torch.optim.Adam(
-            side,
-            settings.learning_rate,
-            (settings.beta1, settings.beta2),
-            fused=fused,
-        )
+        return torch.optim.Adam(parameters, settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=fused)
 
-    def start_with(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the networks that are in `weights`, named as in the method's state dict; others stay as drawn.
+    # The step
 
-        Raises `CycleGANError` when a network is there in part only.
+    def train_step(self, batches: Sequence[Batch]) -> None:
+        """One optimizer step of the generators and one of the discriminators, both on the same generated images.
+
+        With several batches, their gradients are accumulated.
+        """
+        if self.method.discriminators_first:
+            images = [self.module.generate(batch) for batch in batches]
+            d_terms = self._step_discriminators(batches, images)
+            g_terms, _ = self._step_generators(batches, images)
+        else:
+            g_terms, images = self._step_generators(batches)
+            d_terms = self._step_discriminators(batches, images)
+
+        self.step += 1
+        self.generator_terms = tuple(g_terms[0])
+        rows = [g | d for g, d in zip(g_terms, d_terms, strict=True)]
+        means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+        self.unreduced_losses.append(means | self.method.figures())
+        if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
+            self.reduce_losses()
+
+    def _step_generators(
+        self, batches: Sequence[Batch], images: Sequence[Images] | None = None
+    ) -> tuple[list[Terms], list[Images]]:
+        """Forward (unless `images` are given), loss, backward, step; returns loss terms and images, detached."""
+        all_terms, all_images = [], []
+        self.method.discriminators.requires_grad_(False)
+        for i, batch in enumerate(batches):
+            with self._sync_gradients(last=i == len(batches) - 1):
+                generated = self.module.generate(batch) if images is None else images[i]
+                terms = self.module.generators_loss(batch, generated)
+                self.fabric.backward(total(terms) / len(batches))
+            all_terms.append(detached(terms))
+            all_images.append(detached(generated))
+        self._optimizer_step(self.optimizers[0])
+        self.method.discriminators.requires_grad_(True)
+        if self.ema is not None:
+            self.ema.update(self.method.generators)
+        return all_terms, all_images
+
+    def _step_discriminators(self, batches: Sequence[Batch], images: Sequence[Images]) -> list[Terms]:
+        """Loss, backward, step on these generated images; returns the loss terms, detached."""
+        all_terms = []
+        for i, (batch, generated) in enumerate(zip(batches, images, strict=True)):
+            with self._sync_gradients(last=i == len(batches) - 1):
+                terms = self.module.discriminators_loss(batch, generated)
+                self.fabric.backward(total(terms) / len(batches))
+            all_terms.append(detached(terms))
+        self._optimizer_step(self.optimizers[1])
+        return all_terms
+
+    def _sync_gradients(self, last: bool) -> Any:
+        """Context in which gradients are averaged over the processes for the last accumulated batch only."""
+        return self.fabric.no_backward_sync(self.module, enabled=not last)
+
+    def _optimizer_step(self, optimizer: Any) -> None:
+        norm = self.config.optimizer.clip_norm
+        if norm is not None:
+            self.fabric.clip_gradients(self.module, optimizer, max_norm=norm, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    # Losses
+
+    def reduce_losses(self) -> None:
+        """Average the latest steps' losses over the processes and move them to the CPU. All processes must call it.
+
+        It is not part of the step, so that a GPU is not synchronized at every step.
+        """
+        unreduced, self.unreduced_losses = self.unreduced_losses, []
+        for terms in unreduced:
+            values: Any = self.fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
+            self.unlogged_losses.append(dict(zip(terms, values.tolist(), strict=True)))
+            self.epoch_loss[0] += sum(self.unlogged_losses[-1][name] for name in self.generator_terms)
+            self.epoch_loss[1] += 1
+
+    def pop_mean_losses(self) -> dict[str, float]:
+        """The mean of each reduced loss term since the last call."""
+        rows, self.unlogged_losses = self.unlogged_losses, []
+        return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+    def is_finite(self) -> bool:
+        """Whether the reduced losses and all weights are finite."""
+        losses = (value for row in self.unlogged_losses for value in row.values())
+        return all(map(math.isfinite, losses)) and all(bool(p.isfinite().all()) for p in self.method.parameters())
+
+    # Progress
+
+    def epochs(self) -> float:
+        """Completed epochs."""
+        epochs, step = self.epoch_origin
+        return epochs + (self.step - step) / (self.steps_per_epoch or 1)
+
+    def progress(self) -> float:
+        """Completed fraction of the run's budget, 0 to 1."""
+        config = self.config
+        return budget_progress(self.step, self.epochs(), self.minutes, optimizer=config.optimizer, run=config.run)
+
+    def set_epoch_length(self, steps: int) -> bool:
+        """Set the number of steps per epoch; returns whether it changed since the checkpoint."""
+        changed = self.steps_per_epoch not in (0, steps)
+        if changed:
+            self.epoch_origin = (self.epochs(), self.step)
+        self.steps_per_epoch = steps
+        return changed
+
+    def at_epoch_end(self, every: int = 1) -> bool:
+        """Whether the last step completed an epoch, or with `every` the last of so many epochs; never for 0."""
+        return every > 0 and (self.step - self.epoch_origin[1]) % (every * self.steps_per_epoch) == 0
+
+    def end_epoch(self) -> None:
+        """Update the "plateau" schedule with the generators' mean loss in the epoch. All processes must call it."""
+        self.reduce_losses()
+        loss, steps = self.epoch_loss
+        self.epoch_loss = [0.0, 0.0]
+        if self.config.optimizer.schedule == "plateau" and math.isfinite(loss):
+            self.plateau.step(loss / steps)
+
+    def set_learning_rate(self) -> float:
+        """Set and return both optimizers' learning rate for the next step."""
+        optimizer = self.config.optimizer
+        if optimizer.schedule == "plateau":
+            rate = self.optimizers[0].param_groups[0]["lr"]
+        else:
+            epoch = schedule_epoch(self.progress(), self.epochs(), optimizer=optimizer, run=self.config.run)
+            rate = optimizer.learning_rate * lr_factor(epoch, optimizer)
+        for group in (group for each in self.optimizers for group in each.param_groups):
+            group["lr"] = rate
+        return float(rate)
+
+    def set_minutes(self, minutes: float) -> None:
+        """Set the training time, which all processes must agree on because budgets depend on it."""
+        self.minutes = minutes
+
+    def update_best(self, score: float) -> bool:
+        """Record the quality score of this step, higher is better; returns whether it is the best so far."""
+        if self.best is not None and not score > self.best:
+            self.evals_without_improvement += 1
+            return False
+        self.best, self.best_step, self.evals_without_improvement = score, self.step, 0
+        return True
+
+    # Generators
+
+    @property
+    def generators(self) -> nn.ModuleDict:
+        """The generators to evaluate and to export: the averaged ones with EMA."""
+        return self.ema.generators if self.ema is not None else self.method.generators
+
+    @contextmanager
+    def evaluating(self) -> Iterator[nn.ModuleDict]:
+        """`generators` in evaluation mode, without gradients and in the run's precision."""
+        was_training = self.generators.training
+        self.generators.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            yield self.generators
+        self.generators.train(was_training)
+
+    def init_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Load the networks in `weights`, named as in the method's state dict; the others keep their initial weights.
+
+        Raises `CycleGANError` for an incomplete network or weights of another shape.
         """
         own = self.method.state_dict()
         given = {tuple(name.split(".")[:2]) for name in weights}
@@ -75,169 +231,44 @@ class Training:
         try:
             self.method.load_state_dict({**own, **weights})
         except RuntimeError as error:
-            raise CycleGANError(
-                f"--init-from: the weights do not fit ({str(error).splitlines()[-1].strip()})."
-            ) from None
+            reason = str(error).splitlines()[-1].strip()
+            raise CycleGANError(f"--init-from: the weights do not fit the networks ({reason}).") from None
         if missing:
-            raise CycleGANError(f"--init-from: the weights are damaged; {missing[0]} is missing.")
-        if self.average is not None:
-            self.average.generators.load_state_dict(self.method.generators.state_dict())
+            raise CycleGANError(f"--init-from: the weights are incomplete; {missing[0]} is missing.")
+        if self.ema is not None:
+            self.ema.generators.load_state_dict(self.method.generators.state_dict())
 
-    def require_size_of_crops(self) -> None:
-        """Raise `UsageError` when the crops to train on are smaller than what a discriminator can judge."""
+    def require_crop_size(self) -> None:
+        """Raise `UsageError` when the training crops are too small for a discriminator."""
         data = self.config.data
         if data.preprocess.endswith("crop"):
             for network in self.method.discriminators.values():
                 crop = torch.empty(1, 1, data.crop_size, data.crop_size, device="meta")
                 require_size(crop, getattr(network, "least", 1), "The discriminator")
 
-    @property
-    def generators(self) -> nn.ModuleDict:
-        """The generators to look at and to keep: the averaged ones when averaging is on."""
-        return self.average.generators if self.average is not None else self.method.generators
+    # Checkpoints
 
-    def count_epochs_by(self, steps: int) -> bool:
-        """An epoch has so many steps from now on. Says whether it had another number before."""
-        changed = self.steps_per_epoch not in (None, steps)
-        if changed:
-            self.origin = (self.epochs(), self.step)
-        self.steps_per_epoch = steps
-        return changed
-
-    def epochs(self) -> float:
-        """Epochs that are done."""
-        epochs, step = self.origin
-        return epochs + (self.step - step) / (self.steps_per_epoch or 1)
-
-    def set_rate(self, share: float) -> float:
-        """Set both optimizers' learning rate for the coming step and return it."""
-        optimizer, run = self.config.optimizer, self.config.run
-        if optimizer.schedule == "plateau":
-            rate = self.optimizers[0].param_groups[0]["lr"]
-        else:
-            epoch = schedule_epoch(share, self.epochs(), config=optimizer, run=run)
-            rate = optimizer.learning_rate * rate_factor(epoch, optimizer)
-        for each in self.optimizers:
-            for group in each.param_groups:
-                group["lr"] = rate
-        return float(rate)
-
-    def train_step(self, batches: Sequence[dict[str, Any]]) -> None:
-        """One step of each side, in the method's order, on the images of the same forward passes.
-
-        Several batches add up their gradients.
-        """
-        images: Iterable[Images] = map(self.module.generate, batches)  # one at a time, when it is needed
-        if self.method.discriminators_first:
-            images = list(images)
-            judged = self._step_discriminators(batches, images)
-            generated, _ = self._step_generators(batches, images)
-        else:
-            generated, images = self._step_generators(batches, images)
-            judged = self._step_discriminators(batches, images)
-
-        self.step += 1
-        self.generators_terms = tuple(generated[0])
-        terms = _mean_terms([g | d for g, d in zip(generated, judged, strict=True)])
-        self.fresh.append(terms | self.method.figures())
-        if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
-            self.settle()
-
-    def _step_generators(self, batches: Sequence[Batch], images: Iterable[Images]) -> tuple[list[Terms], list[Images]]:
-        """The terms, and the images without their gradients."""
-        seen, made = [], []
-        self.method.discriminators.requires_grad_(False)
-        for batch, image in self._with_sync_at_last(batches, images):
-            terms = self.module.generators_loss(batch, image)
-            self.fabric.backward(total(terms) / len(batches))
-            seen.append(_detached(terms))
-            made.append(_detached(image))
-        self._apply(self.optimizers[0])
-        self.method.discriminators.requires_grad_(True)
-        if self.average is not None:
-            self.average.update(self.method.generators)
-        return seen, made
-
-    def _step_discriminators(self, batches: Sequence[Batch], images: Iterable[Images]) -> list[Terms]:
-        seen = []
-        for batch, image in self._with_sync_at_last(batches, images):
-            terms = self.module.discriminators_loss(batch, image)
-            self.fabric.backward(total(terms) / len(batches))
-            seen.append(_detached(terms))
-        self._apply(self.optimizers[1])
-        return seen
-
-    def _with_sync_at_last(self, batches: Sequence[Batch], images: Iterable[Images]) -> Iterator[tuple[Batch, Images]]:
-        """Each batch with its images; gradients travel between processes with the last only."""
-        images = iter(images)
-        for number, batch in enumerate(batches, start=1):
-            with self.fabric.no_backward_sync(self.module, enabled=number < len(batches)):
-                yield batch, next(images)
-
-    def _apply(self, optimizer: Any) -> None:
-        norm = self.config.optimizer.clip_norm
-        if norm is not None:
-            self.fabric.clip_gradients(self.module, optimizer, max_norm=norm, error_if_nonfinite=False)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def settle(self) -> bool:
-        """Bring the latest steps' terms, averaged over the processes, to `pending`. False if one is not finite.
-
-        A GPU need not wait for the processor at every step, only here. All processes must call it together.
-        """
-        fresh, self.fresh = self.fresh, []
-        for terms in fresh:
-            values: Any = self.fabric.all_reduce(torch.stack(list(terms.values())), reduce_op="mean")
-            self.pending.append(dict(zip(terms, values.tolist(), strict=True)))
-            self.epoch_loss[0] += sum(self.pending[-1][name] for name in self.generators_terms)
-            self.epoch_loss[1] += 1
-        return all(math.isfinite(value) for row in self.pending for value in row.values())
-
-    def end_epoch(self) -> None:
-        """An epoch is over: "plateau" looks at the generators' mean loss in it."""
-        self.settle()
-        total, steps = self.epoch_loss
-        self.epoch_loss = [0.0, 0.0]
-        if self.config.optimizer.schedule == "plateau" and math.isfinite(total):
-            self.plateau.step(total / steps)
-
-    def judge(self, score: float) -> bool:
-        """Note a measurement's score, of which more is better. Says whether it is the best so far."""
-        if self.best is not None and not score > self.best:
-            self.not_better += 1
-            return False
-        self.best, self.best_step, self.not_better = score, self.step, 0
-        return True
-
-    def is_finite(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(p.isfinite().all()) for p in self.method.parameters())
-
-    def checkpoint(self) -> Checkpoint | None:
-        """Everything that is needed to go on; on the first process only. All processes must call it together."""
-        mine = self._process_state()
-        parts = self._gathered(mine)
-        if not self.fabric.is_global_zero:
-            return None
-        tensors, groups = checkpoint.flatten_optimizer_states([o.state_dict() for o in self.optimizers])
+    def checkpoint(self) -> Checkpoint:
+        """The state for an exact resume. All processes must call it; only the first has the others' parts."""
+        parts = gather_on_rank_zero(self.fabric, self._process_state())
+        tensors, groups = flatten_optimizer_states([o.state_dict() for o in self.optimizers])
         return Checkpoint(
             config_toml=to_toml(self.config),
             weights=self.method.state_dict(),
-            ema=None if self.average is None else self.average.generators.state_dict(),
+            ema=None if self.ema is None else self.ema.generators.state_dict(),
             optimizers=tensors,
-            processes=[part[0] for part in parts],
+            processes=[tensors for tensors, _ in parts],
             state={
                 "step": self.step,
                 "minutes": self.minutes,
-                "origin": self.origin,
+                "epoch_origin": self.epoch_origin,
                 "steps_per_epoch": self.steps_per_epoch,
                 "processes": len(parts),
-                "draws": [part[1] for part in parts],
-                "averaged": 0 if self.average is None else self.average.updates,
-                "pending": self.pending,
-                "best": [self.best, self.best_step, self.not_better],
+                "rng": [rng for _, rng in parts],
+                "ema_updates": 0 if self.ema is None else self.ema.updates,
+                "unlogged_losses": self.unlogged_losses,
                 "epoch_loss": self.epoch_loss,
+                "best": [self.best, self.best_step, self.evals_without_improvement],
                 "plateau": {k: v for k, v in self.plateau.state_dict().items() if isinstance(v, int | float)},
                 "optimizers": groups,
                 "precision": self.fabric.strategy.precision.state_dict(),
@@ -245,39 +276,27 @@ class Training:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Become what `checkpoint` saw."""
+        """Restore the state that `checkpoint` returned, with this process's part if it has one."""
         state = saved.state
         self.method.load_state_dict(saved.weights)
-        if self.average is not None and saved.ema is not None:
-            self.average.generators.load_state_dict(saved.ema)
-            self.average.updates = state["averaged"]
-        for each, values in zip(
-            self.optimizers, checkpoint.unflatten_optimizer_states(saved.optimizers, state["optimizers"]), strict=True
-        ):
-            each.load_state_dict(values)
+        if self.ema is not None and saved.ema is not None:
+            self.ema.generators.load_state_dict(saved.ema)
+            self.ema.updates = state["ema_updates"]
+        optimizer_states = unflatten_optimizer_states(saved.optimizers, state["optimizers"])
+        for optimizer, values in zip(self.optimizers, optimizer_states, strict=True):
+            optimizer.load_state_dict(values)
         self.step, self.minutes = state["step"], state["minutes"]
-        self.origin, self.steps_per_epoch = tuple(state["origin"]), state["steps_per_epoch"]
-        self.pending, self.epoch_loss = state["pending"], state["epoch_loss"]
-        self.best, self.best_step, self.not_better = state.get("best", (None, 0, 0))  # older ones have none
+        self.epoch_origin, self.steps_per_epoch = tuple(state["epoch_origin"]), state["steps_per_epoch"]
+        self.unlogged_losses, self.epoch_loss = state["unlogged_losses"], state["epoch_loss"]
+        self.best, self.best_step, self.evals_without_improvement = state["best"]
         self.plateau.load_state_dict(state["plateau"])
         if state["precision"]:
             self.fabric.strategy.precision.load_state_dict(state["precision"])
         if saved.processes:
-            self._restore_process(saved.processes[0], state["draws"][self.fabric.global_rank])
-
-    def _restore_process(self, mine: dict[str, Tensor], draw: Any) -> None:
-        for domain, history in self.method.histories.items():
-            count = sum(name.startswith(f"history.{domain}.") for name in mine)
-            history.images = [
-                mine[f"history.{domain}.{i}"].to(self.fabric.device) for i in range(min(count, history.size))
-            ]
-        version, numbers, gauss = draw
-        self.method.draw.setstate((version, tuple(numbers), gauss))
-        torch.set_rng_state(mine["random.cpu"])
-        if "random.cuda" in mine and torch.cuda.is_available():
-            torch.cuda.set_rng_state(mine["random.cuda"])
+            self._restore_process(saved.processes[0], state["rng"][self.fabric.global_rank])
 
     def _process_state(self) -> tuple[dict[str, Tensor], Any]:
+        """What differs between processes: image histories and random states."""
         tensors = {
             f"history.{domain}.{i}": image.cpu()
             for domain, history in self.method.histories.items()
@@ -288,26 +307,28 @@ class Training:
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         return tensors, self.method.draw.getstate()
 
-    def _gathered(self, mine: Any) -> list[Any]:
-        if self.fabric.world_size == 1:
-            return [mine]
-        parts = [None] * self.fabric.world_size if self.fabric.is_global_zero else None
-        torch.distributed.gather_object(mine, parts, dst=0)
-        return parts or []
+    def _restore_process(self, tensors: dict[str, Tensor], rng: Any) -> None:
+        for domain, history in self.method.histories.items():
+            count = sum(name.startswith(f"history.{domain}.") for name in tensors)
+            history.images = [
+                tensors[f"history.{domain}.{i}"].to(self.fabric.device) for i in range(min(count, history.size))
+            ]
+        version, numbers, gauss = rng
+        self.method.draw.setstate((version, tuple(numbers), gauss))
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
-def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in terms.items()}
+def detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without their graphs."""
+    return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def _mean_terms(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+class EMA:
+    """Exponential moving average of the generators' weights, in a copy of them.
 
-
-class Average:
-    """A copy of `generators` that follows them with each `update`.
-
-    Early on it forgets faster, at 1 - (1 + n)/(10 + n) for the n-th update, so that short trainings gain as well.
+    The decay of the n-th update is at most (1 + n) / (10 + n), so that short runs benefit too.
     """
 
     def __init__(self, generators: nn.ModuleDict, decay: float):
@@ -317,10 +338,9 @@ class Average:
 
     @torch.no_grad()
     def update(self, generators: nn.ModuleDict) -> None:
-        """Come nearer to the generators; the first time, become them."""
-        self.updates += 1
-        n = self.updates - 1
-        share = 1.0 if n == 0 else 1 - min(self.decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(self.generators.parameters()), list(generators.parameters()), share)
-        for mine, theirs in zip(self.generators.buffers(), generators.buffers(), strict=True):
-            mine.copy_(theirs)
+        """Move the average towards `generators`; the first update copies them."""
+        n, self.updates = self.updates, self.updates + 1
+        weight = 1.0 if n == 0 else 1 - min(self.decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(self.generators.parameters()), list(generators.parameters()), weight)
+        for average, buffer in zip(self.generators.buffers(), generators.buffers(), strict=True):
+            average.copy_(buffer)

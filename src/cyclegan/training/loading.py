@@ -1,0 +1,84 @@
+"""Training batches on the device, and reports of images that cannot be read."""
+
+import multiprocessing
+from collections.abc import Generator
+
+from lightning_fabric import Fabric
+
+from cyclegan.config.schema import Config
+from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
+from cyclegan.data.select import preload
+from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods.method import Batch
+from cyclegan.training.distributed import all_gather_objects
+from cyclegan.training.monitor import MonitorList
+
+UNGUARDED = (
+    "Loader processes import the main script, which must therefore call cyclegan under "
+    '`if __name__ == "__main__":`; add that line, or load images in the main process with workers=0.'
+)
+
+
+def refuse_loader_process() -> None:
+    """End a loader process whose import of the main script trains again; `TrainLoader` reports it to the user."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself detects it
+        raise SystemExit(1)
+
+
+class TrainLoader:
+    """An endless iterator over this process's batches, from batch number `first` on."""
+
+    def __init__(self, config: Config, fabric: Fabric, dataset: UnpairedImages, monitors: MonitorList):
+        self.fabric, self.dataset, self.monitors = fabric, dataset, monitors
+        self.sampler = Batches(
+            len(dataset), config.data.batch_size, process=fabric.global_rank, processes=fabric.world_size
+        )
+        self.reported: dict[str, str] = {}  # unreadable images of all processes -> error message
+        self.unreported: dict[str, str] = {}  # of this process
+        self._batches = self._load()
+
+    def __iter__(self) -> "TrainLoader":
+        return self
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def _load(self) -> Generator[Batch, None, None]:
+        loaded = 0
+        try:
+            for batch in make_loader(self.dataset, self.sampler):
+                if batch.error is not None:
+                    raise batch.error
+                if batch.cache_problem:
+                    self.monitors.message(batch.cache_problem, once="cache")
+                self.unreported |= {p: m for p, m in batch.unreadable.items() if p not in self.reported}
+                yield {domain: self.fabric.to_device(images) for domain, images in batch.images.items()}
+                loaded += 1
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            if not loaded and multiprocessing.get_start_method() != "fork":
+                raise UsageError(UNGUARDED) from None
+            raise CycleGANError("A loader process was killed, perhaps for lack of memory; lower --workers.") from None
+
+    def start_at(self, batch: int) -> None:
+        """Begin with this batch number. To be called before the first batch is taken."""
+        self.sampler.first = batch
+
+    def preload(self) -> None:
+        """Decode all images into the cache; each process starts at a different one."""
+        start = self.fabric.global_rank / self.fabric.world_size
+        self.monitors.message(preload(self.dataset, start, lambda *done: self.monitors.call("on_preload", *done)))
+
+    def report_unreadable(self) -> None:
+        """Report each image that a process could not read, once. All processes must call it."""
+        for unreadable in all_gather_objects(self.fabric, self.unreported):
+            for path, message in unreadable.items():
+                if path not in self.reported:
+                    self.reported[path] = message
+                    self.monitors.message(f"{message} It is left out.")
+        self.unreported = {}
+
+    def close(self) -> None:
+        """Stop the loader processes."""
+        self._batches.close()

@@ -1,0 +1,36 @@
+"""Grids of sample translations, always of the same images."""
+
+import torch
+from PIL import Image
+
+from cyclegan.config.schema import Direction
+from cyclegan.data.datasets import decode_specs
+from cyclegan.data.layouts import DataFiles
+from cyclegan.data.samples import load_fixed_images
+from cyclegan.data.select import sample_rows
+from cyclegan.runs.sample_grids import sample_grid
+from cyclegan.training.step import TrainState
+
+
+class SampleImages:
+    """A few images of each direction, of the test set if there is one; those of paired data with their targets."""
+
+    def __init__(self, state: TrainState, domains: DataFiles):
+        data, count = state.config.data, state.config.run.samples
+        self.images: dict[Direction, list[torch.Tensor]] = {}
+        for direction in state.method.spec.learned(state.config.loss):
+            specs = [decode_specs(data)[domain] for domain in direction.split("to")]
+            images = load_fixed_images(sample_rows(state.config, domains, direction), count, data.crop_size, specs)
+            if images:
+                self.images[direction] = [each.to(state.fabric.device) for each in images]
+
+    def grids(self, state: TrainState) -> dict[Direction, Image.Image]:
+        """A grid for each direction: the images, their translations, and what else the method shows."""
+        grids = {}
+        with state.evaluating() as generators:
+            for direction, (inputs, *target) in self.images.items():
+                columns = state.method.pictures(generators, inputs, direction)
+                if target:
+                    columns["truth"] = target[0]
+                grids[direction] = sample_grid({heading: images.float() for heading, images in columns.items()})
+        return grids
