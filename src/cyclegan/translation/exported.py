@@ -82,12 +82,11 @@ class ExportedGenerator(nn.Module):
 
 
 def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
-    """Open an export in any format. Raises `UsageError` for other files and formats that are only for other programs,
-    `CycleGANError` for damaged files."""
-    formats = {format.suffix: format for format in map(get_format, format_names()) if format.suffix}
-    if path.suffix not in formats:
-        raise UsageError(f"{path} is not an export; exports are files that end in {', '.join(formats)}.")
-    return formats[path.suffix].open(path, device)
+    """Open an export in any format. Raises `UsageError` for other files, `CycleGANError` for damaged ones."""
+    openers = {format.suffix: format.open for format in map(get_format, format_names()) if format.open}
+    if path.suffix not in openers:
+        raise UsageError(f"{path} is not an export; exports are files that end in {', '.join(openers)}.")
+    return openers[path.suffix](path, device)
 
 
 def damaged_export(path: Path, error: Exception) -> CycleGANError:

@@ -29,6 +29,7 @@ from cyclegan.networks.layers import Dropout
 from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.model import Model, read_model
 from cyclegan.system.atomic import replace_folder
+from cyclegan.system.optional import optional_import
 from cyclegan.translation.export.registry import Format, Precision, get_format
 from cyclegan.translation.exported import ExportMetadata, quiet
 from cyclegan.translation.translator import load_generator
@@ -46,12 +47,6 @@ class ExportSpec:
     precision: Precision = "float32"
     fixed_size: tuple[int, int] | None = None
     web_runtime: Path | None = None
-
-    @property
-    def suffix(self) -> str:
-        """The end of an export's default name."""
-        precision = {"float32": "", "float16": "-half", "int8": "-int8"}[self.precision]
-        return precision + (get_format(self.format).suffix or f"-{self.format}")
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,8 @@ def export(
     writer = get_format(format)
     model = read_model(source, generators_only=True)
     generator, channels, direction = load_generator(model, direction, source)
-    out = Path(out) if out else Path(f"{source.resolve().name}-{direction}{spec.suffix}")
+    suffix = {"float32": "", "float16": "-half", "int8": "-int8"}[precision] + (writer.suffix or f"-{format}")
+    out = Path(out or f"{source.resolve().name}-{direction}{suffix}")
     _check_request(spec, writer, out, overwrite)
     data = model.config.data
     ranges = (data.range_a or "", data.range_b or "")
@@ -170,7 +166,7 @@ def export(
         range_out=ranges[second],
         background=data.background,
     )
-    sources = _images_of_run(source, direction) if images is None else _listed(images)
+    sources = _find_images(source, direction, images)
     verification, calibration = _load_images(sources, decode_specs(data)[direction[0]], fixed_size)
     winograd.allow(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, spec, calibration)
@@ -213,12 +209,20 @@ def _check_request(spec: ExportSpec, format: Format, out: Path, overwrite: bool)
         raise UsageError(f"{out} is not an export to {spec.format}, and is not replaced; choose another -o.")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist; create it first, or choose another -o.")
+    for library in format.libraries:
+        optional_import(library, "export")
     format.check(spec)
 
 
-def _images_of_run(source: Path, direction: Direction) -> tuple[Source, ...]:
-    """A run's test images and, after them, its training images. Raises `UsageError` when they are not there."""
-    hint = "give a folder with --images"
+def _find_images(source: Path, direction: Direction, images: str | Path | Sequence[Source] | None) -> Sequence[Source]:
+    """The images given, or those of a run, test images first. Raises `UsageError` when there are none."""
+    hint = "give a folder of images with --images"
+    if isinstance(images, str | Path):
+        if not Path(images).is_dir() or not (found := find_images(Path(images))):
+            raise UsageError(f"There are no images in {images}; {hint}.")
+        return found
+    if images is not None:
+        return images
     if identify(source) == "model":
         raise UsageError(f"{source} is a model without data to verify the export on; {hint}.")
     try:
@@ -229,17 +233,8 @@ def _images_of_run(source: Path, direction: Direction) -> tuple[Source, ...]:
     return (*test[:VERIFIED], *train) if test else train
 
 
-def _listed(images: str | Path | Sequence[Source]) -> Sequence[Source]:
-    if not isinstance(images, str | Path):
-        return images
-    folder = Path(images)
-    if not folder.is_dir() or not (found := find_images(folder)):
-        raise UsageError(f"There are no images in {folder}; give a folder of images with --images.")
-    return found
-
-
 def _load_images(
-    sources: Sequence[Source], reading: DecodeSpec, fixed_size: tuple[int, int] | None
+    sources: Sequence[Source], spec: DecodeSpec, fixed_size: tuple[int, int] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Images (1, C, H, W) to verify on, and further ones to calibrate on, or the same if there are no others."""
     loaded: list[Tensor] = []
@@ -247,19 +242,16 @@ def _load_images(
         if len(loaded) == VERIFIED + CALIBRATED:
             break
         try:
-            pixels = read_pixels(source, reading)
+            pixels = read_pixels(source, spec)
         except UnreadableImage:
             continue
-        if fixed_size is None:
-            scale = min(1.0, MAX_SIDE / min(pixels.size))
-            width, height = (max(1, round(side * scale)) for side in pixels.size)
-        else:
-            height, width = fixed_size
-        loaded.append(to_tensor(pixels.resize((width, height)).values)[None])
+        scale = min(1.0, MAX_SIDE / min(pixels.size))
+        scaled = (max(1, round(pixels.size[0] * scale)), max(1, round(pixels.size[1] * scale)))
+        loaded.append(to_tensor(pixels.resize(fixed_size[::-1] if fixed_size else scaled).values)[None])
     if not loaded:
         raise UsageError(f"None of the {len(sources)} images can be read; give others with --images.")
     verification = loaded[:VERIFIED]
-    if fixed_size is None:  # one with odd sides, which are a multiple of no architecture's
+    if fixed_size is None:  # one with odd sides, which no architecture takes without padding
         height, width = ((side - 1) // 2 * 2 + 1 for side in verification[0].shape[2:])
         verification[0] = verification[0][..., :height, :width]
     return verification, loaded[VERIFIED:] or verification
@@ -268,32 +260,23 @@ def _load_images(
 def _compare(
     reference: nn.Module, exported: nn.Module, images: Sequence[Tensor], out: Path, files: Sequence[Path]
 ) -> ExportReport:
-    largest, means, psnrs, seconds, ratios = 0.0, [], [], [], []
+    rows = []
     with torch.inference_mode():
         exported(images[-1]), reference(images[-1])  # warm-up
         for image in images:
             expected, reference_seconds = _timed(reference, image)
-            result, exported_seconds = _timed(exported, image)
+            result, seconds = _timed(exported, image)
             if result.shape != expected.shape or not bool(result.isfinite().all()):
                 raise CycleGANError(
                     f"The export does not work: it gives shape {tuple(result.shape)}, or values that are not finite."
                 )
             difference = (result - expected).abs().double()
-            largest = max(largest, difference.max().item())
-            means.append(difference.mean().item())
-            psnrs.append(10 * torch.log10(4 / difference.square().mean()).item())  # values value_range 2
-            seconds.append(exported_seconds)
-            ratios.append(exported_seconds / reference_seconds)
-    return ExportReport(
-        out,
-        len(images),
-        largest,
-        statistics.fmean(means),
-        min(psnrs),
-        sum(file.stat().st_size for file in files),
-        statistics.median(seconds),
-        statistics.median(ratios),
-    )
+            psnr = 10 * torch.log10(4 / difference.square().mean()).item()  # values span 2
+            rows.append((difference.max().item(), difference.mean().item(), psnr, seconds, seconds / reference_seconds))
+    largest, means, psnrs, times, ratios = zip(*rows, strict=True)
+    size = sum(file.stat().st_size for file in files)
+    mean, time_per_image, ratio = statistics.fmean(means), statistics.median(times), statistics.median(ratios)
+    return ExportReport(out, len(images), max(largest), mean, min(psnrs), size, time_per_image, ratio)
 
 
 def _timed(network: nn.Module, image: Tensor) -> tuple[Tensor, float]:

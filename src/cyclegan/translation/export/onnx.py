@@ -2,37 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cyclegan.errors import UsageError
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export.export import ExportJob, ExportSpec
-from cyclegan.translation.export.registry import Format, Precision, register_format
+from cyclegan.translation.export.export import ExportJob
+from cyclegan.translation.export.registry import Format, register_format
 from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
 
-
-@register_format("onnx")
-class Onnx(Format):
-    """An .onnx file."""
-
-    suffix = ".onnx"
-    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "float16", "int8")
-
-    def check(self, spec: ExportSpec) -> None:
-        """Raise `UsageError` without the libraries."""
-        for library in ("onnx", "onnxscript", "onnxruntime"):
-            optional_import(library, "export")
-
-    def write(self, job: ExportJob, path: Path) -> None:
-        """Write the graph with its metadata."""
-        write_graph(job, path)
-
-    def open(self, path: Path, device: str) -> ExportedGenerator:
-        """Open in ONNX Runtime."""
-        return open_graph(path, path, device)
+LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def write_graph(job: ExportJob, path: Path) -> None:
@@ -102,3 +83,14 @@ def _quantize(path: Path, images: Sequence[Tensor]) -> None:
             weight_type=quantization.QuantType.QInt8,
         )
     quantized.replace(path)
+
+
+ONNX = Format(
+    write_graph,
+    lambda job, path: open_graph(path, path, "cpu"),
+    lambda path, device: open_graph(path, path, device),
+    suffix=".onnx",
+    precisions=("float32", "float16", "int8"),
+    libraries=LIBRARIES,
+)
+register_format("onnx", ONNX)

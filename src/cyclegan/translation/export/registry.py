@@ -4,14 +4,14 @@ An entry point's name is the format's name, and its value the module whose impor
 torch, so that the command line can list the names.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,29 +31,21 @@ BUILTIN = {  # name -> the module whose import registers it
 }
 
 
-class Format(ABC):
-    """How generators are written in one format and opened again, to verify the export and to translate with it."""
+@dataclass(frozen=True)
+class Format:
+    """How generators are written in one format and opened again."""
 
-    suffix: ClassVar[str] = ""  # of its file; empty for formats that are folders
-    companions: ClassVar[tuple[str, ...]] = ()  # suffixes of further files next to it
-    precisions: ClassVar[tuple[Precision, ...]] = ("float32", "float16")
-    fixed_size: ClassVar[bool] = True  # whether an export can be limited to one image size
-    usage: ClassVar[str] = "Translate with: cyclegan translate {path} INPUT -o OUT"
-
-    def check(self, spec: "ExportSpec") -> None:  # noqa: B027
-        """Raise `UsageError` or `CycleGANError` when something is missing here; called before any work is done."""
-
-    @abstractmethod
-    def write(self, job: "ExportJob", path: Path) -> None:
-        """Write the file or folder."""
-
-    def open(self, path: Path, device: str) -> "ExportedGenerator":
-        """Open an export to translate with, on "auto" or a device of the format's runtime. Raises `UsageError`."""
-        raise UsageError(f"{path} cannot be opened; translate with the run, or with an export to onnx or openvino.")
-
-    def reopen(self, job: "ExportJob", path: Path) -> "nn.Module":
-        """What `write` has just written as a module, (N, C, H, W) in [-1, 1] to the same, to verify it."""
-        return self.open(path, "cpu")
+    write: "Callable[[ExportJob, Path], None]"
+    reopen: "Callable[[ExportJob, Path], nn.Module]"  # what was just written, to verify it
+    open: "Callable[[Path, str], ExportedGenerator] | None" = None  # to translate, on "auto" or a device's name
+    suffix: str = ""  # empty for folders
+    companions: tuple[str, ...] = ()  # suffixes of further files
+    precisions: tuple[Precision, ...] = ("float32", "float16")
+    fixed_size: bool = True  # whether it can be limited to one image size
+    libraries: tuple[str, ...] = ()  # from the extra `export`
+    check: "Callable[[ExportSpec], object]" = lambda spec: None  # raises `UsageError` when something is missing
+    owns: Callable[[Path], bool] = Path.is_file  # whether an existing path is such an export, and can be replaced
+    usage: str = "Translate with: cyclegan translate {path} INPUT -o OUT"
 
     def files(self, path: Path) -> list[Path]:
         """The existing files of an export, the main one last."""
@@ -61,23 +53,13 @@ class Format(ABC):
             return sorted(path.iterdir())
         return [file for suffix in (*self.companions, path.suffix) if (file := path.with_suffix(suffix)).exists()]
 
-    def owns(self, path: Path) -> bool:
-        """Whether an existing path is an export in this format, which may be replaced."""
-        return path.is_file()
-
 
 _formats: dict[str, Format] = {}
-F = TypeVar("F", bound=type[Format])
 
 
-def register_format(name: str) -> Callable[[F], F]:
-    """Class decorator: the class is the export format ``--format <name>``."""
-
-    def register(cls: F) -> F:
-        _formats[name] = cls()
-        return cls
-
-    return register
+def register_format(name: str, format: Format) -> None:
+    """Make a format available as ``--format <name>``."""
+    _formats[name] = format
 
 
 def format_names() -> list[str]:
@@ -89,13 +71,9 @@ def get_format(name: str) -> Format:
     """An export format, imported when first needed. Raises `UsageError` for an unknown name."""
     if name not in _formats and name in BUILTIN:
         import_module(BUILTIN[name])
-    for entry in entry_points(group=GROUP, name=name) if name not in _formats else ():
-        try:
+    elif name not in _formats:
+        for entry in entry_points(group=GROUP, name=name):
             entry.load()
-        except Exception as error:  # other packages' code
-            raise CycleGANError(
-                f"The export format {name} cannot be loaded: {type(error).__name__}: {error}"
-            ) from error
     if name not in _formats:
         raise UsageError(f"Unknown export format {name!r}; choose from {', '.join(format_names())}.")
     return _formats[name]

@@ -14,14 +14,15 @@ import tarfile
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+
+from torch import nn
 
 from cyclegan.data.get.download import checksum_file
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.translation.export.export import ExportJob, ExportSpec
-from cyclegan.translation.export.onnx import Onnx, open_graph, write_graph
-from cyclegan.translation.export.registry import register_format
-from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator
+from cyclegan.translation.export.export import ExportJob
+from cyclegan.translation.export.onnx import LIBRARIES, ONNX, open_graph, write_graph
+from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.exported import INPUT, OUTPUT
 
 PACKAGE = "onnxruntime-web@1.30.0"
 ARCHIVE = "onnxruntime-web-1.30.0.tgz"
@@ -34,46 +35,28 @@ MEMBERS = {  # of the archive, by the name in runtime.js
 PAGE = ("index.html", "page.js", "LICENSES.txt")  # copied from this package
 
 
-@register_format("web")
-class WebPage(Onnx):
-    """A folder with index.html, the model and the runtime."""
+def _write(job: ExportJob, path: Path) -> None:
+    metadata = job.metadata
+    if not {metadata.in_channels, metadata.out_channels} <= {1, 3}:
+        raise UsageError("The web page shows gray and color images only; this model has other channels.")
+    graph = path.with_name("graph.onnx")
+    write_graph(job, graph)
+    path.mkdir()
+    page = resources.files("cyclegan.translation.export") / "web_page"
+    for name in PAGE:
+        (path / name).write_bytes((page / name).read_bytes())
+    with tarfile.open(runtime_archive(job.spec.web_runtime)) as archive:
+        runtime = {name: _encode(archive.extractfile(member).read()) for name, member in MEMBERS.items()}  # type: ignore[union-attr]
+    model = metadata.to_strings() | {"input": INPUT, "output": OUTPUT, "graph": _encode(graph.read_bytes())}
+    for name, values in (("runtime", runtime), ("model", model)):
+        (path / f"{name}.js").write_text(f"const {name.upper()} = {json.dumps(values)};\n", encoding="utf-8")
 
-    suffix = ""
-    fixed_size = False
-    usage: ClassVar[str] = "Open {path}/index.html in a browser."
 
-    def check(self, spec: ExportSpec) -> None:
-        """Raise `UsageError` or `CycleGANError` without the libraries or the browser's runtime."""
-        super().check(spec)
-        runtime_archive(spec.web_runtime)
-
-    def write(self, job: ExportJob, path: Path) -> None:
-        """Write the folder. Raises `UsageError` for models of other than gray and color images."""
-        metadata = job.metadata
-        if not {metadata.in_channels, metadata.out_channels} <= {1, 3}:
-            raise UsageError("The web page shows gray and color images only; this model has other channels.")
-        graph = path.with_name("graph.onnx")
-        write_graph(job, graph)
-        path.mkdir()
-        page = resources.files("cyclegan.translation.export") / "web_page"
-        for name in PAGE:
-            (path / name).write_bytes((page / name).read_bytes())
-        with tarfile.open(runtime_archive(job.spec.web_runtime)) as archive:
-            runtime = {name: _encode(archive.extractfile(member).read()) for name, member in MEMBERS.items()}  # type: ignore[union-attr]
-        model = metadata.to_strings() | {"input": INPUT, "output": OUTPUT, "graph": _encode(graph.read_bytes())}
-        for name, values in (("runtime", runtime), ("model", model)):
-            script = f"const {name.upper()} = {json.dumps(values)};\n"
-            (path / f"{name}.js").write_text(script, encoding="utf-8")
-
-    def open(self, path: Path, device: str) -> ExportedGenerator:
-        """The page's graph, run by ONNX Runtime outside of the browser."""
-        script = (path / "model.js").read_text(encoding="utf-8")
-        model = json.loads(script.removeprefix("const MODEL = ").removesuffix(";\n"))
-        return open_graph(base64.b64decode(model["graph"]), path, device)
-
-    def owns(self, path: Path) -> bool:
-        """Whether it is an exported page."""
-        return all((path / name).is_file() for name in (*PAGE, "runtime.js", "model.js"))
+def _reopen(job: ExportJob, path: Path) -> nn.Module:
+    """The page's graph, run by ONNX Runtime outside of the browser."""
+    script = (path / "model.js").read_text(encoding="utf-8")
+    model = json.loads(script.removeprefix("const MODEL = ").removesuffix(";\n"))
+    return open_graph(base64.b64decode(model["graph"]), path, "cpu")
 
 
 def runtime_archive(from_file: Path | None = None) -> Path:
@@ -116,3 +99,16 @@ def _download(target: Path) -> None:
         if not authentic:
             raise CycleGANError(f"npm's copy of {PACKAGE} is not the published one (its SHA-512 differs); {hint}.")
         archive.replace(target)
+
+
+WEB = Format(
+    _write,
+    _reopen,
+    precisions=ONNX.precisions,
+    fixed_size=False,
+    libraries=LIBRARIES,
+    check=lambda spec: runtime_archive(spec.web_runtime),
+    owns=lambda path: all((path / name).is_file() for name in (*PAGE, "runtime.js", "model.js")),
+    usage="Open {path}/index.html in a browser.",
+)
+register_format("web", WEB)
