@@ -85,7 +85,7 @@ def test_a_translator_moves_to_devices(trained: Path) -> None:
     before = translator(images)
     assert translator.to("cpu") is translator
     assert torch.equal(translator(images), before)
-    with pytest.raises(UsageError, match="There is no device 'abacus'"):
+    with pytest.raises(UsageError, match="device 'abacus' is not available"):
         translator.to("abacus")
 
 

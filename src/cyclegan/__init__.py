@@ -3,39 +3,23 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cyclegan._version import __version__
+from cyclegan._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from cyclegan.config.schema import Config
-    from cyclegan.data.check.check import check_data
-    from cyclegan.diagnosis.diagnose import diagnose
-    from cyclegan.errors import CycleGANError, UsageError
-    from cyclegan.evaluation.compare import compare
-    from cyclegan.evaluation.evaluate import evaluate
-    from cyclegan.evaluation.report.report import write_report
-    from cyclegan.training.monitor import Monitor
-    from cyclegan.training.setup import configure
-    from cyclegan.training.trainer import resume, train
-    from cyclegan.translation.export.export import export
-    from cyclegan.translation.translator import Translator
-
-__all__ = [
-    "Config",
-    "CycleGANError",
-    "Monitor",
-    "Translator",
-    "UsageError",
-    "__version__",
-    "check_data",
-    "compare",
-    "configure",
-    "diagnose",
-    "evaluate",
-    "export",
-    "resume",
-    "train",
-    "write_report",
-]
+    from cyclegan.config.schema import Config as Config
+    from cyclegan.data.check.check import check_data as check_data
+    from cyclegan.diagnosis.diagnose import diagnose as diagnose
+    from cyclegan.errors import CycleGANError as CycleGANError
+    from cyclegan.errors import UsageError as UsageError
+    from cyclegan.evaluation.compare import compare as compare
+    from cyclegan.evaluation.evaluate import evaluate as evaluate
+    from cyclegan.evaluation.report.report import write_report as write_report
+    from cyclegan.training.monitor import Monitor as Monitor
+    from cyclegan.training.setup import configure as configure
+    from cyclegan.training.trainer import resume as resume
+    from cyclegan.training.trainer import train as train
+    from cyclegan.translation.export.export import export as export
+    from cyclegan.translation.translator import Translator as Translator
 
 _MODULES = {
     "Config": "config.schema",
@@ -53,6 +37,7 @@ _MODULES = {
     "train": "training.trainer",
     "write_report": "evaluation.report.report",
 }
+__all__ = sorted([*_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

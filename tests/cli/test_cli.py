@@ -147,8 +147,8 @@ def test_no_space_left(data: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True, timeout=120
     )
-    assert "the one before it is kept" in sentence(result, 1)
-    assert "checkpoint could not be written" in sentence(result, 1)
+    assert "the previous one is unchanged" in sentence(result, 1)
+    assert "checkpoints/latest cannot be written" in sentence(result, 1)
 
 
 def test_settings_that_cannot_be(data: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_checkpoint_is_there_at_every_stage_of_writing(
     }[stage]
     monkeypatch.setattr(target, name, dying(getattr(target, name), after))
     with pytest.raises(Died):
-        checkpoint.save_latest(saved, folder / "checkpoints")
+        checkpoint.save_checkpoint(saved, folder / "checkpoints" / "latest")
     monkeypatch.undo()
     found = checkpoint.latest_checkpoint(folder)
     assert found is not None

@@ -36,17 +36,9 @@ class Checkpoint:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-def save_latest(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Replace ``folder/latest``, atomically. Raises `CycleGANError` when it cannot be written."""
-    return _save(checkpoint, folder / LATEST)
+def save_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
+    """Write or replace the checkpoint folder `target` atomically. Raises `CycleGANError` when that fails."""
 
-
-def save_best(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Replace ``folder/best`` as `save_latest` does."""
-    return _save(checkpoint, folder / BEST)
-
-
-def _save(checkpoint: Checkpoint, target: Path) -> Path:
     def fill(folder: Path) -> None:
         (folder / "config.toml").write_text(checkpoint.config_toml, encoding="utf-8")
         save_tensors(checkpoint.weights, folder / "weights.safetensors")
@@ -64,7 +56,6 @@ def _save(checkpoint: Checkpoint, target: Path) -> Path:
         raise CycleGANError(
             f"The checkpoint {target} cannot be written ({reason}); the previous one is unchanged."
         ) from None
-    return target
 
 
 def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from cyclegan.errors import CycleGANError, UsageError, first_line
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.optional import optional_import
 
 PREFIX = "hf:"
@@ -62,19 +63,19 @@ def _explain_errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (errors.GatedRepoError, errors.RepositoryNotFoundError):
-        raise CycleGANError(
-            f"hf:{name} was not found on the hub, or needs a login; check the name, or run `hf auth login`."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise CycleGANError(f"hf:{name} does not have this revision.") from None
-    except errors.LocalEntryNotFoundError:
-        raise CycleGANError(f"hf:{name} is not in the local cache, and the hub cannot be reached.") from None
-    except errors.HFValidationError as error:
-        raise UsageError(f"hf:{name}: {first_line(error)}.") from None
-    except errors.HfHubHTTPError as error:
-        if getattr(error.response, "status_code", None) in (401, 403):
-            raise CycleGANError(f"You may not write to {name} on the hub; log in with `hf auth login`.") from None
-        raise CycleGANError(f"hf:{name}: the hub answered: {first_line(error)}.") from None
     except Exception as error:
-        raise CycleGANError(f"hf:{name} cannot be reached: {first_line(error)}.") from None
+        line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if isinstance(error, errors.HFValidationError):
+            raise UsageError(f"hf:{name}: {line}.") from None
+        messages: dict[Any, str] = {  # the first that fits
+            (errors.GatedRepoError, errors.RepositoryNotFoundError): "was not found on the hub, or needs a login; "
+            "check the name, or run `hf auth login`",
+            errors.RevisionNotFoundError: "does not have this revision",
+            errors.LocalEntryNotFoundError: "is not in the local cache, and the hub cannot be reached",
+            errors.HfHubHTTPError: "cannot be written to; log in with `hf auth login`"
+            if getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
+            else f"failed; the hub answered: {line}",
+            Exception: f"cannot be reached: {line}",
+        }
+        reason = next(message for kinds, message in messages.items() if isinstance(error, kinds))
+        raise CycleGANError(f"hf:{name} {reason}.") from None

@@ -272,8 +272,8 @@ class Trainer:
             self.monitors.message(sentence)
         if self.state.update_best(self.quality.score(values)):
             self.require_finite()
-            saved = self.state.checkpoint()
-            on_rank_zero(self.fabric, lambda: checkpoints.save_best(saved, self.run_folder / "checkpoints"))
+            saved, best = self.state.checkpoint(), self.run_folder / "checkpoints" / checkpoints.BEST
+            on_rank_zero(self.fabric, lambda: checkpoints.save_checkpoint(saved, best))
 
     def run_diagnostics(self, status: TrainStatus) -> list[str]:
         """A sentence for each new issue, on the first process."""
@@ -298,7 +298,7 @@ class Trainer:
         saved, folder = self.state.checkpoint(), self.run_folder / "checkpoints"
 
         def write() -> None:
-            checkpoints.save_latest(saved, folder)
+            checkpoints.save_checkpoint(saved, folder / checkpoints.LATEST)
             if self.numbered_checkpoint_due():
                 checkpoints.keep_numbered_copy(folder, self.state.step, self.config.run.keep)
 
