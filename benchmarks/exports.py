@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from cyclegan.data.get.seasons import draw
-from cyclegan.networks import build_generator
+from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export.export import export

@@ -19,8 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cyclegan.networks import build_generator, winograd
-from cyclegan.networks.cpu.rewrite import fast_for_translation
+from cyclegan.networks import winograd
+from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
+from cyclegan.networks.generator import Generator, build_generator
 from cyclegan.training.setup import configure
 
 Run = Callable[[Tensor], Tensor]
@@ -30,11 +31,11 @@ SIZES = (128, 256, 512, 1024)
 OURS = "ours"
 
 
-def generator(preset: Preset) -> nn.Module:
+def generator(preset: Preset) -> Generator:
     """The preset's generator, its convolutions PyTorch's own, with weights of the size that trained ones have."""
     torch.manual_seed(0)
     network = build_generator(configure(preset).networks, 3, 3).eval()
-    winograd.allow(network, False)
+    winograd.set_winograd(network, False)
     return network
 
 
@@ -85,9 +86,9 @@ OTHERS: dict[str, Callable[[nn.Module, int, int], Run]] = {
 }
 
 
-def runs(network: nn.Module, size: int, threads: int, names: list[str]) -> dict[str, Run]:
+def runs(network: Generator, size: int, threads: int, names: list[str]) -> dict[str, Run]:
     """Ours and all that are installed."""
-    found: dict[str, Run] = {OURS: fast_for_translation(network)}
+    found: dict[str, Run] = {OURS: rewrite_for_cpu(network)}
     for name in names:
         try:
             found[name] = OTHERS[name](network, size, threads)

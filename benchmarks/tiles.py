@@ -20,9 +20,9 @@ from PIL import Image
 from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
-from cyclegan.networks import build_generator
+from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model, write_model
-from cyclegan.translation.streaming.blend import Overlaps, in_windows
+from cyclegan.translation.streaming.blend import Overlaps, translate_windows
 from cyclegan.translation.streaming.lazy_rows import Source
 
 GENERATORS: dict[str, dict[str, Any]] = {
@@ -102,7 +102,7 @@ def blended(run: Path, side: int, windows: list[int]) -> None:
         def write(first: int, band: torch.Tensor, result: torch.Tensor = result) -> None:
             result[:, first : first + band.shape[1]] = band
 
-        in_windows(lambda part: image(part), source, window, write, lambda done, total: None, overlaps)
+        translate_windows(lambda part: image(part), source, window, write, lambda done, total: None, overlaps)
         away = (result - exact).abs() * 127.5
         print(
             f"| {window} × {window} | {overlaps.mean:.1f}, {overlaps.largest:.0f} "

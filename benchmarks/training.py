@@ -20,7 +20,9 @@ from torch import nn
 
 from cyclegan.config.schema import Config
 from cyclegan.methods.history import ImageHistory
-from cyclegan.networks import build_discriminator, build_generator, winograd
+from cyclegan.networks import winograd
+from cyclegan.networks.discriminator import build_discriminator
+from cyclegan.networks.generator import build_generator
 from cyclegan.training.setup import configure
 from cyclegan.training.step import TrainState
 
@@ -44,7 +46,7 @@ class Textbook:
         networks = config.networks
         self.G, self.F = (build_generator(networks, 3, 3) for _ in range(2))
         for generator in (self.G, self.F):
-            winograd.allow(generator, False)
+            winograd.set_winograd(generator, False)
         self.D_Y, self.D_X = (build_discriminator(networks, 3) for _ in range(2))
         rate, betas = config.optimizer.learning_rate, (config.optimizer.beta1, config.optimizer.beta2)
         self.g_optimizer = torch.optim.Adam(itertools.chain(self.G.parameters(), self.F.parameters()), rate, betas)
@@ -70,7 +72,7 @@ class Textbook:
         for p in itertools.chain(D_Y.parameters(), D_X.parameters()):
             p.requires_grad_(True)
         self.d_optimizer.zero_grad()
-        for D, real, fake in ((D_Y, y, self.pool_y.exchange(fake_y)), (D_X, x, self.pool_x.exchange(fake_x))):
+        for D, real, fake in ((D_Y, y, self.pool_y.query(fake_y)), (D_X, x, self.pool_x.query(fake_x))):
             on_real, on_fake = D(real), D(fake)
             d_loss = mse(on_real, torch.ones_like(on_real)) + mse(on_fake, torch.zeros_like(on_fake))
             (d_loss / 2).backward()

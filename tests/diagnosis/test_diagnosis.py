@@ -261,11 +261,11 @@ def test_collecting_evidence_does_not_change_the_method(
     samples = read_samples(config, find_data(config), 2)
     assert samples is not None and samples.unseen
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    drawn, random = trained.draw.getstate(), torch.get_rng_state()
+    drawn, random = trained.rng.getstate(), torch.get_rng_state()
     sides = collect_evidence(trained, trained.generators, samples)
     assert [each.direction for each in sides] == list(trained.spec.learned(config.loss))
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
-    assert trained.draw.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
+    assert trained.rng.getstate() == drawn and torch.equal(torch.get_rng_state(), random)
     assert all(module.training for module in trained.modules())
     assert all(p.grad is None for p in trained.parameters())
     assert all(norm >= 0 for each in sides for norm in each.gradient_norms.values())

@@ -24,7 +24,6 @@ from cyclegan.evaluation.set_distances import FeatureNetworks
 from cyclegan.evaluation.test_set import read_test_set
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import COLOR, to_tensor
-from cyclegan.methods.method import Method
 from cyclegan.metrics import features
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.metrics.similarity import psnr
@@ -84,7 +83,7 @@ def measure_all(
 ) -> dict[str, MetricValue]:
     domains, networks = find_domains(data), networks or FeatureNetworks()
     images = read_test_set(domains.train, domains.test, False, (COLOR, COLOR), 32, 10)
-    return measure(translator, inverse, images, networks, measure_reference(images, Method, networks))
+    return measure(translator, inverse, images, networks, measure_reference(images, translator, networks))
 
 
 def test_a_generator_that_copies_its_input(data: Path) -> None:

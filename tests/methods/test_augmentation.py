@@ -92,13 +92,13 @@ def test_ada_follows_how_sure_the_discriminator_is() -> None:
     seen = aug.Augmentation(("color",), p=0.0)
     sure, unsure = torch.full((4, 1, 2, 2), 0.9), torch.full((4, 1, 2, 2), 0.1)
     for _ in range(5):
-        seen.watch(sure, middle=0.5, target=0.6, images=100)
+        seen.adapt(sure, middle=0.5, target=0.6, images=100)
     assert float(seen.p) == pytest.approx(5 * 4 / 100)
     for _ in range(2):
-        seen.watch(unsure, middle=0.5, target=0.6, images=100)
+        seen.adapt(unsure, middle=0.5, target=0.6, images=100)
     assert float(seen.p) == pytest.approx(3 * 4 / 100)
     for _ in range(50):
-        seen.watch(unsure, middle=0.5, target=0.6, images=100)
+        seen.adapt(unsure, middle=0.5, target=0.6, images=100)
     assert float(seen.p) == 0
 
 

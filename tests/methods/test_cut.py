@@ -15,10 +15,10 @@ from conftest import tensors
 from cyclegan import Translator, resume, train, write_report
 from cyclegan.config.schema import Config, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
-from cyclegan.methods.cut import CUT, PATCHES, contrast, patches
+from cyclegan.methods.cut import CUT, PATCHES, info_nce, patches
 from cyclegan.methods.registry import method_spec
-from cyclegan.networks import ResNetGenerator
 from cyclegan.networks.layers import BlurDown, BlurUp
+from cyclegan.networks.resnet import ResNetGenerator
 
 TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=2, discriminator_width=4, antialias=True)
 LAYERS = "0,4,8,13"
@@ -35,7 +35,7 @@ def batch(count: int = 2, size: int = 32) -> dict[str, Tensor]:
     return {"A": a, "B": b}
 
 
-def plain_contrast(q: Tensor, k: Tensor, temperature: float) -> Tensor:
+def plain_info_nce(q: Tensor, k: Tensor, temperature: float) -> Tensor:
     """Equation 3 of the paper for every patch of every image, by two loops."""
     losses = []
     for image in range(q.shape[0]):
@@ -45,20 +45,20 @@ def plain_contrast(q: Tensor, k: Tensor, temperature: float) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def test_contrast_and_its_gradient_against_two_loops() -> None:
+def test_info_nce_and_its_gradient_against_two_loops() -> None:
     torch.manual_seed(0)
     q, k = (nn.functional.normalize(torch.randn(2, 7, 5, dtype=torch.float64), dim=-1) for _ in range(2))
     results = []
-    for function in (contrast, plain_contrast):
+    for function in (info_nce, plain_info_nce):
         query = q.clone().requires_grad_()
         value = function(query, k, 0.07)
         results.append((value.detach(), *torch.autograd.grad(value, query)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
 
 
-def test_contrast_of_patches_that_are_all_alike_is_the_logarithm_of_their_number() -> None:
+def test_info_nce_of_patches_that_are_all_alike_is_the_logarithm_of_their_number() -> None:
     same = torch.ones(1, 9, 4) / 2
-    assert contrast(same, same, 0.07).item() == pytest.approx(math.log(9))
+    assert info_nce(same, same, 0.07).item() == pytest.approx(math.log(9))
 
 
 def plain_nce(ours: CUT, source: Tensor, result: Tensor, mirrored: bool) -> Tensor:
@@ -97,8 +97,8 @@ def test_losses_and_gradients_against_the_plain_version(identity: bool, mirrored
     ours = method(lambda_nce=3.0, nce_identity=identity, flip_equivariance=mirrored)
     G, D = ours.generators["G"], ours.discriminators["D"]
     x, y = batch()["A"], batch()["B"]
-    ours.draw.random = lambda: 0.0  # type: ignore[method-assign]
-    parameters = list(ours.generators_side())
+    ours.rng.random = lambda: 0.0  # type: ignore[method-assign]
+    parameters = list(ours.generator_parameters())
 
     torch.manual_seed(3)
     images = ours.generate(batch())
@@ -177,7 +177,7 @@ def test_blurred_generators_keep_any_size(height: int, width: int) -> None:
 
 
 def test_what_cut_cannot_do_is_said() -> None:
-    with pytest.raises(UsageError, match="needs a ResNet; --generator unet_128 is none"):
+    with pytest.raises(UsageError, match="needs a ResNet, and --generator unet_128 is not one"):
         CUT(NetworkConfig(generator="unet_128", generator_width=2), LossConfig(method="cut"), (3, 3))
     with pytest.raises(UsageError, match="--nce-layers must be numbers from 0 to 13"):
         method(nce_layers="0,14")

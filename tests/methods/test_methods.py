@@ -11,8 +11,9 @@ from cyclegan.config.schema import LossConfig, NetworkConfig
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
-from cyclegan.methods.method import together
-from cyclegan.networks import PatchGAN, ResNetGenerator
+from cyclegan.methods.method import forward_batched
+from cyclegan.networks.patchgan import PatchGAN
+from cyclegan.networks.resnet import ResNetGenerator
 
 TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=1, discriminator_width=4)
 
@@ -167,7 +168,7 @@ def test_one_pass_for_several_batches_equals_a_pass_each() -> None:
     x, y = batch()["A"], batch()["B"]
     calls: list[int] = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    fused = together(network, x, y)
+    fused = forward_batched(network, x, y)
     assert len(calls) == 1
     torch.testing.assert_close(fused, (network(x), network(y)), rtol=1e-12, atol=1e-12)
 
@@ -175,40 +176,40 @@ def test_one_pass_for_several_batches_equals_a_pass_each() -> None:
 def test_batch_norm_and_unlike_sizes_are_kept_apart() -> None:
     mixing = ResNetGenerator(width=4, blocks=1, norm="batch").double()
     x, y = batch()["A"], batch()["B"]
-    result = together(mixing, x, y)
+    result = forward_batched(mixing, x, y)
     torch.testing.assert_close(result, (mixing(x), mixing(y)))
     alone = ResNetGenerator(width=4, blocks=1).double()
-    assert [r.shape[-1] for r in together(alone, x, y[..., :20])] == [32, 20]
+    assert [r.shape[-1] for r in forward_batched(alone, x, y[..., :20])] == [32, 20]
 
 
 def test_history_fills_and_then_replaces_by_the_published_rule() -> None:
     history = ImageHistory(5, random.Random(0))
     first = torch.arange(5.0).reshape(5, 1, 1, 1)
-    assert torch.equal(history.exchange(first), first)
+    assert torch.equal(history.query(first), first)
     # The rule once more, naively: p for each image; above 1/2 a stored one comes back in exchange.
-    stored, draw = first.flatten().tolist(), random.Random(0)
+    stored, rng = first.flatten().tolist(), random.Random(0)
     for value in range(5, 200):
         expected = float(value)
-        if draw.uniform(0, 1) > 0.5:
-            place = draw.randint(0, 4)
+        if rng.uniform(0, 1) > 0.5:
+            place = rng.randint(0, 4)
             expected, stored[place] = stored[place], expected
-        assert history.exchange(torch.full((1, 1, 1, 1), float(value))).item() == expected
+        assert history.query(torch.full((1, 1, 1, 1), float(value))).item() == expected
     assert [i.item() for i in history.images] == stored
 
 
 def test_history_returns_a_stored_image_half_of_the_time() -> None:
     history = ImageHistory(50, random.Random(3))
     for i in range(50):
-        history.exchange(torch.full((1, 1, 1, 1), float(i)))
-    new = sum(history.exchange(torch.full((1, 1, 1, 1), 50.0 + i)).item() == 50 + i for i in range(4000))
+        history.query(torch.full((1, 1, 1, 1), float(i)))
+    new = sum(history.query(torch.full((1, 1, 1, 1), 50.0 + i)).item() == 50 + i for i in range(4000))
     assert new / 4000 == pytest.approx(0.5, abs=0.03)
 
 
 def test_history_of_size_0_passes_through_and_stored_images_are_copies() -> None:
     fresh = torch.rand(3, 1, 2, 2)
-    assert ImageHistory(0, random.Random(0)).exchange(fresh) is fresh
+    assert ImageHistory(0, random.Random(0)).query(fresh) is fresh
     history = ImageHistory(3, random.Random(0))
-    history.exchange(fresh)
+    history.query(fresh)
     before = [i.clone() for i in history.images]
     fresh.zero_()
     assert all(torch.equal(a, b) for a, b in zip(history.images, before, strict=True))
@@ -221,8 +222,8 @@ def test_fakes_of_b_draw_before_fakes_of_a() -> None:
     order: list[str] = []
     for domain in ("A", "B"):
         history = ours.histories[domain]
-        history.draw = random.Random(0)
-        history.exchange = lambda images, d=domain: order.append(d) or images  # type: ignore[method-assign,func-returns-value]
+        history.rng = random.Random(0)
+        history.query = lambda images, d=domain: order.append(d) or images  # type: ignore[method-assign,func-returns-value]
     ours.discriminators_loss(real, {"A": real["A"], "B": real["B"]})
     assert order == ["B", "A"]
 
@@ -231,7 +232,7 @@ def test_pictures_show_input_translation_way_back_and_identity() -> None:
     ours = method()
     x = batch()["A"]
     G, F = ours.generators["G"], ours.generators["F"]
-    seen = ours.pictures(ours.generators, x, "AtoB")
+    seen = ours.sample_columns(ours.generators, x, "AtoB")
     assert list(seen) == ["input", "translated", "and back", "identity"]
     torch.testing.assert_close(seen["and back"], F(G(x)))
     torch.testing.assert_close(seen["identity"], F(x))

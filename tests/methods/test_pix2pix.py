@@ -25,10 +25,11 @@ from cyclegan.imaging.decode import image_size, read_image, read_pixels
 from cyclegan.imaging.image import to_tensor, to_uint8_image
 from cyclegan.imaging.lab import lab_to_rgb, rgb_to_lab
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.methods.colorization import Colorization, split
+from cyclegan.methods.colorization import Colorization
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.pix2pix import Pix2Pix
-from cyclegan.networks import build_generator
+from cyclegan.networks.generator import build_generator
+from cyclegan.networks.lab import LabGenerator, split_lab
 from cyclegan.training.setup import configure, preset_settings
 from cyclegan.training.trainer import Interrupted, resume, train
 from cyclegan.translation.translator import Translator
@@ -82,7 +83,7 @@ def scaled_lab(rgb: Tensor) -> Tensor:
 
 def plain(ours: Pix2Pix, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], list[list[Tensor]]]:
     """[P eq. 1, 3 and 4] once more: the terms, and the gradients of D's side and of G's."""
-    G, D = ours.generators["G"], ours.discriminators["D"]
+    G, D = ours.G, ours.discriminators["D"]
     torch.manual_seed(5)
     fake = G(x)
     real_says, fake_says = D(torch.cat([x, y], 1)), D(torch.cat([x, fake.detach()], 1))
@@ -104,7 +105,7 @@ def test_losses_and_gradients_against_the_plain_version(case: str) -> None:
     data = batch()
     if case == "colorization":
         ours = method(Colorization, **weights)
-        x, y = split(data["B"])
+        x, y = split_lab(data["B"])
         torch.testing.assert_close(torch.cat([x, y], 1), scaled_lab(data["B"]), rtol=0, atol=2e-4)
     else:
         ours = method(direction=case, **weights)
@@ -315,15 +316,15 @@ def test_half_of_the_channels_are_dropped_and_the_rest_doubled() -> None:
 
 def test_colors_come_and_the_lightness_stays() -> None:
     torch.manual_seed(0)
-    network = build_generator(NETWORKS, 1, 2).eval()
+    network = LabGenerator(build_generator(NETWORKS, 1, 2)).eval()
     picture = torch.rand(1, 3, 50, 70) * 1.2 - 0.6
     with torch.no_grad():
-        colored = Colorization.image_to_image(network, picture)
-        from_gray = Colorization.image_to_image(network, Colorization.seen(picture))
+        colored = network(picture)
+        from_gray = network(network.visible_input(picture))
     assert colored.shape == picture.shape
     torch.testing.assert_close(colored, from_gray, rtol=0, atol=1e-4)
     torch.testing.assert_close(rgb_to_lab(colored)[:, 0], rgb_to_lab(picture)[:, 0], rtol=0, atol=1e-2)
-    assert Colorization.seen(picture).std(1).max() < 1e-4
+    assert network.visible_input(picture).std(1).max() < 1e-4
     assert colored.std(1).mean() > 1e-4
 
 

@@ -11,21 +11,24 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cyclegan.config.schema import NetworkConfig
-from cyclegan.networks import GENERATORS, ResNetGenerator, SeparableResidualBlock, build_generator, winograd
+from cyclegan.networks import winograd
 from cyclegan.networks.cpu import fused as pending
 from cyclegan.networks.cpu import layers
 from cyclegan.networks.cpu import rewrite as inference
 from cyclegan.networks.cpu import winograd_tiles as tiles
-from cyclegan.networks.cpu.fused import Pending
+from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.cpu.layers import DirectConv, FewOutputsConv, Layer
-from cyclegan.networks.cpu.rewrite import fast_for_translation
-from cyclegan.networks.cpu.winograd_tiles import Way, WinogradConv, matrices
+from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
+from cyclegan.networks.cpu.winograd_tiles import WinogradConv, WinogradPlan, matrices
+from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.networks.registry import GENERATORS
+from cyclegan.networks.resnet import ResNetGenerator
 from cyclegan.translation.translator import Translator
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "antialiased": {"antialias": True},
-    "light": {"block": SeparableResidualBlock},
+    "light": {"separable": True},
     "batch norm": {"norm": "batch"},
     "no norm": {"norm": "none"},
     "no norm, antialiased": {"norm": "none", "antialias": True},
@@ -41,14 +44,14 @@ def generator(**settings: Any) -> ResNetGenerator:
     for parameter in network.parameters():
         if parameter.ndim == 1:  # biases and scales that show when they are lost
             nn.init.normal_(parameter, 0.5, 0.3)
-    winograd.allow(network, False)
+    winograd.set_winograd(network, False)
     return network
 
 
-def largest_difference(network: nn.Module, shape: tuple[int, ...]) -> float:
+def largest_difference(network: Generator, shape: tuple[int, ...]) -> float:
     x = torch.rand(*shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():
-        expected, y = network(x), fast_for_translation(network)(x)
+        expected, y = network(x), rewrite_for_cpu(network)(x)
     assert y.shape == expected.shape
     return (y - expected).abs().max().item()
 
@@ -70,11 +73,11 @@ def test_any_size_and_batch_gives_the_same_numbers(n: int, height: int, width: i
 def test_the_paper_s_width_gives_the_same_numbers() -> None:
     torch.manual_seed(0)
     network = build_generator(NetworkConfig(generator="resnet", blocks=3), 3, 3).eval()  # three blocks, for time's sake
-    winograd.allow(network, False)
+    winograd.set_winograd(network, False)
     assert largest_difference(network, (1, 3, 72, 96)) < 3e-4
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", GENERATORS.names())
 def test_every_registered_generator_gives_the_same_numbers(name: str) -> None:
     config = NetworkConfig(generator=name, generator_width=8, blocks=1)  # type: ignore[arg-type]
     assert largest_difference(build_generator(config, 3, 3).eval(), (1, 3, 33, 40)) < 5e-5
@@ -83,12 +86,12 @@ def test_every_registered_generator_gives_the_same_numbers(name: str) -> None:
 def test_u_nets_and_dropout_at_work_are_left_as_they_are() -> None:
     for settings_ in ({"generator": "unet_64"}, {"generator": "resnet", "dropout": True, "dropout_at_test": True}):
         network = build_generator(NetworkConfig(generator_width=8, blocks=1, **settings_), 3, 3)  # type: ignore[arg-type]
-        assert fast_for_translation(network) is network
+        assert rewrite_for_cpu(network) is network
 
 
 def test_the_generator_itself_does_what_the_fast_one_cannot() -> None:
     network = generator()
-    fast = fast_for_translation(network)
+    fast = rewrite_for_cpu(network)
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     assert fast(x).requires_grad
     assert torch.equal(fast(x), network(x))
@@ -108,7 +111,7 @@ def test_the_generator_it_is_made_of_is_not_touched() -> None:
 
 def test_later_changes_of_the_generator_do_not_reach_it() -> None:
     network = generator(norm="batch")
-    fast = fast_for_translation(network)
+    fast = rewrite_for_cpu(network)
     x = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         before = fast(x)
@@ -120,7 +123,7 @@ def test_later_changes_of_the_generator_do_not_reach_it() -> None:
 
 def test_results_of_one_call_survive_the_next() -> None:
     """Scratch memory is shared between calls; what is returned must not be."""
-    fast = fast_for_translation(generator(norm="none"))
+    fast = rewrite_for_cpu(generator(norm="none"))
     with torch.inference_mode():
         y = fast(torch.rand(1, 3, 16, 16))
         before = y.clone()
@@ -130,7 +133,7 @@ def test_results_of_one_call_survive_the_next() -> None:
 
 def applied(layer: Layer, x: Tensor) -> Tensor:
     """A layer of a rewritten generator on one image (1, C, H, W), in memory of its own."""
-    return layer(Pending(x[0].permute(1, 2, 0))).finished().clone()
+    return layer(DeferredEpilogue(x[0].permute(1, 2, 0))).tensor().clone()
 
 
 def relative_errors(steps: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
@@ -175,13 +178,13 @@ def test_the_steps_with_the_fewest_products_are_taken() -> None:
 def test_kernels_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []
 
-    class Counted(Way):
+    class Counted(WinogradPlan):
         def __init__(self, steps: tuple[int, int], weight: Tensor):
             made.append(steps)
             super().__init__(steps, weight)
 
-    monkeypatch.setattr(tiles, "Way", Counted)
-    fast = fast_for_translation(generator())
+    monkeypatch.setattr(tiles, "WinogradPlan", Counted)
+    fast = rewrite_for_cpu(generator())
     with torch.inference_mode():
         for _ in range(2):
             fast(torch.rand(1, 3, 32, 32))
@@ -233,7 +236,7 @@ def test_large_images_in_strips_give_the_same_numbers(kind: str, monkeypatch: py
 
 
 def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "KEPT", 2**17)
+    monkeypatch.setattr(inference, "MAX_SCRATCH", 2**17)
     winograd.scratch.release()
     largest_difference(generator(), (1, 3, 64, 64))
     assert winograd.scratch.buffers
@@ -264,8 +267,8 @@ def test_what_waits_is_done_on_the_way_into_a_sheet(
     waiting = (scale, shift) if scaled else (None, None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pending, "STRIP_BYTES", 1)
-        x = Pending(values, *waiting, residual if summed else None, rectified)
-        sheet = x.bordered(border, reflect, height + 2 * border + 1, width + 2 * border + 2).clone()
+        x = DeferredEpilogue(values, *waiting, residual if summed else None, rectified)
+        sheet = x.padded(border, reflect, height + 2 * border + 1, width + 2 * border + 2).clone()
         torch.testing.assert_close(sheet, bordered, rtol=0, atol=1e-6)
         if summed:
             x.write(residual)  # the sum of a block over that of the one before

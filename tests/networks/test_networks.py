@@ -8,8 +8,11 @@ from torch import nn
 
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
-from cyclegan.networks import DISCRIMINATORS, GENERATORS, PatchGAN, build_discriminator, build_generator
-from cyclegan.networks.layers import initialize, reflect_to_multiple
+from cyclegan.networks.discriminator import build_discriminator
+from cyclegan.networks.generator import build_generator
+from cyclegan.networks.layers import initialize, pad_to_multiple
+from cyclegan.networks.patchgan import PatchGAN
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
 
 def parameters(network: nn.Module) -> int:
@@ -59,7 +62,7 @@ def test_pixel_discriminator_sees_one_pixel() -> None:
     assert torch.nonzero(image.grad.abs().sum((0, 1))).tolist() == [[4, 4]]
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", GENERATORS.names())
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
 def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> None:
     network = build_generator(NetworkConfig(generator=name, generator_width=4, blocks=2, norm=norm), 1, 3)
@@ -82,7 +85,7 @@ def test_reflection_goes_back_and_forth_like_numpy(height: int, width: int, leas
     import numpy as np
 
     image = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
-    longer = reflect_to_multiple(image, 4, least)[0, 0]
+    longer = pad_to_multiple(image, 4, least)[0, 0]
     assert longer.shape[0] % 4 == 0 or longer.shape[0] == least
     by_numpy = np.pad(
         image[0, 0].numpy(), [(0, longer.shape[0] - height), (0, longer.shape[1] - width)], mode="reflect"
@@ -90,7 +93,7 @@ def test_reflection_goes_back_and_forth_like_numpy(height: int, width: int, leas
     assert np.array_equal(longer.numpy(), by_numpy)
 
 
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("name", DISCRIMINATORS.names())
 def test_discriminators_return_logits(name: str) -> None:
     network = build_discriminator(NetworkConfig(discriminator=name, discriminator_width=4), 3)
     logits = network(torch.rand(2, 3, 64, 64))
@@ -99,7 +102,7 @@ def test_discriminators_return_logits(name: str) -> None:
 
 
 def test_an_image_too_small_for_a_patch_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least 24x24 pixels, this one has 30x20"):
+    with pytest.raises(UsageError, match="at least 24x24 pixels; this one has 30x20"):
         PatchGAN(width=4)(torch.zeros(1, 3, 20, 30))
     assert PatchGAN(width=4)(torch.zeros(1, 3, 24, 24)).shape == (1, 1, 1, 1)
 

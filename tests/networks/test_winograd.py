@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from cyclegan.networks import ResNetGenerator, winograd
-from cyclegan.networks.winograd import LEAST_CHANNELS, Conv3x3, Winograd
+from cyclegan.networks import winograd
+from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.winograd import MIN_CHANNELS, Conv3x3, Winograd
 
 
 def direct_and_winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -75,15 +76,15 @@ def test_generators_use_it_where_it_pays_and_is_allowed(allowed: bool, monkeypat
     used: list[int] = []
     original = winograd._transformed_kernel
     monkeypatch.setattr(winograd, "_transformed_kernel", lambda weight: used.append(len(weight)) or original(weight))
-    network = ResNetGenerator(width=LEAST_CHANNELS // 4, blocks=2)
-    winograd.allow(network, allowed)
+    network = ResNetGenerator(width=MIN_CHANNELS // 4, blocks=2)
+    winograd.set_winograd(network, allowed)
     x = torch.rand(1, 3, 16, 16) * 2 - 1
     y = network(x)
-    assert used == [LEAST_CHANNELS] * 4 * allowed
+    assert used == [MIN_CHANNELS] * 4 * allowed
     used.clear()
     network.double()(x.double())
     assert used == []  # double precision is for those who want exactness
-    winograd.allow(network, not allowed)
+    winograd.set_winograd(network, not allowed)
     torch.testing.assert_close(network.float()(x), y, rtol=0, atol=1e-4)
 
 

@@ -27,8 +27,10 @@ from cyclegan.cli.train import Resume, Train
 from cyclegan.cli.translate import Translate
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.networks import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator
+from cyclegan.networks.discriminator import build_discriminator
+from cyclegan.networks.generator import build_generator
 from cyclegan.networks.reference_weights import Network, describe, from_reference, recognize, to_reference
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.runs import model as model_folder
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.reference_files import export_model, import_model
@@ -289,7 +291,7 @@ def test_imported_weights_compute_what_the_authors_network_computes(case: str) -
 
 def all_networks() -> Iterator[Any]:
     for norm in ("instance", "batch", "none"):
-        for generator in GENERATORS:
+        for generator in GENERATORS.names():
             for dropout, blurred in product((False, True), (False, True) if generator.startswith("res") else (False,)):
                 config = NetworkConfig(
                     generator=generator,  # type: ignore[arg-type]
@@ -301,7 +303,7 @@ def all_networks() -> Iterator[Any]:
                 )
                 name = f"{generator}-{norm}{'-dropout' * dropout}{'-antialias' * blurred}"
                 yield pytest.param("generator", config, id=name)
-        for discriminator, blurred in product(DISCRIMINATORS, (False, True)):
+        for discriminator, blurred in product(DISCRIMINATORS.names(), (False, True)):
             config = NetworkConfig(
                 antialias=blurred,
                 discriminator=discriminator,  # type: ignore[arg-type]

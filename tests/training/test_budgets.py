@@ -96,12 +96,12 @@ def test_a_process_more_than_before_has_a_history_and_chances_of_its_own(tiny: C
     saved = checkpoint.load_checkpoint(latest, 1)
     assert saved.processes == []
     training = TrainState(tiny(), Fabric(accelerator="cpu", devices=1))
-    state, draw = torch.get_rng_state(), training.method.draw.getstate()
+    state, draw = torch.get_rng_state(), training.method.rng.getstate()
     training.restore(saved)
     assert training.step == 2
     assert all(history.images == [] for history in training.method.histories.values())
     assert torch.equal(torch.get_rng_state(), state)
-    assert training.method.draw.getstate() == draw
+    assert training.method.rng.getstate() == draw
 
 
 def test_one_training_a_folder(tiny: Callable[..., Config]) -> None:
@@ -157,6 +157,6 @@ def test_a_crop_size_alone_brings_its_load_size_along(data: Path) -> None:
 
 
 def test_a_crop_too_small_to_judge_is_refused_before_a_folder_is_made(tiny: Callable[..., Config]) -> None:
-    with pytest.raises(UsageError, match="at least 24x24 pixels, this one has 16x16"):
+    with pytest.raises(UsageError, match="at least 24x24 pixels; this one has 16x16"):
         train(tiny(load_size=16, crop_size=16))
     assert not tiny().run.runs.exists()

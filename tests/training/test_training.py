@@ -204,7 +204,7 @@ def test_a_domain_without_any_readable_image_is_said(tiny: Callable[..., Config]
 
 
 def test_sizes_the_network_cannot_take_and_unlike_batches(tiny: Callable[..., Config], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="at least 24x24 pixels, this one has 16x16"):
+    with pytest.raises(UsageError, match="at least 24x24 pixels; this one has 16x16"):
         train(tiny(load_size=16, crop_size=16))
     draw_images(tmp_path / "d" / "trainA", 2, 0, size=40)
     draw_images(tmp_path / "d" / "trainB", 2, 0, size=40)

@@ -15,7 +15,6 @@ from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.export import export as command
 from cyclegan.config.schema import Config
 from cyclegan.methods.registry import method_class
-from cyclegan.networks import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
@@ -30,9 +29,8 @@ def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Pa
     """A model folder of one generator with random weights."""
     config: Config = configure("paper", **({"data": "x", "method": method} | TINY | networks))  # type: ignore[arg-type]
     torch.manual_seed(0)
-    images = config.data.channels_a, config.data.channels_b
-    channels = method_class(method).generator_channels(images)
-    weights = build_generator(config.networks, *channels).state_dict()
+    channels = config.data.channels_a, config.data.channels_b
+    weights = method_class(method).build_generator(config.networks, *channels).state_dict()
     write_model(
         Model(model_settings(config), {f"generators.G.{k}": v for k, v in weights.items()}, "made by a test"), folder
     )

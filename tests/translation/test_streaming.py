@@ -19,21 +19,24 @@ from torch import Tensor, nn
 from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods.registry import method_class
-from cyclegan.networks import ResNetGenerator, SeparableResidualBlock, UNetGenerator, build_generator, winograd
+from cyclegan.networks import winograd
+from cyclegan.networks.generator import Generator, as_generator, build_generator
+from cyclegan.networks.lab import LabGenerator
 from cyclegan.networks.layers import Dropout, initialize
+from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.unet import UNetGenerator
 from cyclegan.runs.model import Model, write_model
 from cyclegan.translation.streaming import blend
 from cyclegan.translation.streaming import lazy_rows as rows
-from cyclegan.translation.streaming.executor import Walk, in_bands, statistics, translated
-from cyclegan.translation.streaming.lazy_rows import Kept, Source
-from cyclegan.translation.streaming.memory import in_bytes
+from cyclegan.translation.streaming.executor import StreamingExecutor, statistics, stream
+from cyclegan.translation.streaming.lazy_rows import Materialized, Source
+from cyclegan.translation.streaming.memory import parse_bytes
 
 ResNet = partial(ResNetGenerator, width=4, blocks=2)
 UNet = partial(UNetGenerator, levels=6, width=4)
-GENERATORS: dict[str, Callable[[], nn.Module]] = {
+GENERATORS: dict[str, Callable[[], Generator]] = {
     "plain": ResNet,
-    "light": partial(ResNet, block=SeparableResidualBlock),
+    "light": partial(ResNet, separable=True),
     "antialiased": partial(ResNet, antialias=True),
     "batch norm, with noise": partial(ResNet, norm="batch", dropout=True),
     "no norm": partial(ResNet, norm="none"),
@@ -43,7 +46,7 @@ GENERATORS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def generator(make: Callable[[], nn.Module]) -> nn.Module:
+def generator(make: Callable[[], Generator]) -> Generator:
     torch.manual_seed(0)
     network = make()
     initialize(network, "normal", 0.02)
@@ -60,7 +63,7 @@ def source(image: Tensor) -> Source:
     return Source(*image.shape, lambda first, end: image[None, :, first:end])
 
 
-def banded(network: nn.Module, image: Tensor, budget: int) -> Tensor:
+def banded(network: Generator, image: Tensor, budget: int) -> Tensor:
     """The result in bands, or whole where the budget is too small for any; told band by band."""
     result, told = torch.full_like(image, torch.nan), []
 
@@ -68,12 +71,12 @@ def banded(network: nn.Module, image: Tensor, budget: int) -> Tensor:
         result[:, first : first + band.shape[2]] = band[0]
 
     with torch.no_grad():
-        in_bands(lambda walk: translated(network, source(image), walk), budget, write, lambda *now: told.append(now))
+        stream(network, source(image), budget, write, lambda *now: told.append(now))
     assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
     return result
 
 
-def whole(network: nn.Module, image: Tensor) -> Tensor:
+def whole(network: Generator, image: Tensor) -> Tensor:
     with torch.no_grad():
         return network(image[None])[0]
 
@@ -102,7 +105,7 @@ def test_large_and_narrow_images(height: int, width: int, kind: str) -> None:
 @pytest.mark.parametrize(("fast", "tolerance"), [(False, 1e-5), (True, 1e-4)])  # Winograd's way rounds more
 def test_the_papers_width(fast: bool, tolerance: float) -> None:
     network = generator(partial(ResNetGenerator, blocks=2))
-    winograd.allow(network, fast)
+    winograd.set_winograd(network, fast)
     image = torch.rand(3, 257, 129) * 2 - 1
     expected = whole(network, image)
     for budget in (1 << 25, 1 << 28):
@@ -120,16 +123,16 @@ def test_statistics_are_sound_for_a_large_mean() -> None:
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_kept_arrays_come_back_as_they_were(on_disk: bool) -> None:
     array = torch.randn(5, 23, 7)
-    kept = Kept(source(array), iter([(0, 8), (8, 20), (20, 23)]), on_disk)
+    kept = Materialized(source(array), iter([(0, 8), (8, 20), (20, 23)]), on_disk)
     for first, end in ((0, 23), (3, 4), (20, 23)):
-        assert torch.equal(kept.rows(first, end)[0], array[:, first:end])
+        assert torch.equal(kept.read(first, end)[0], array[:, first:end])
 
 
-def test_what_cannot_be_walked_is_named() -> None:
-    with pytest.raises(UsageError, match="MaxPool2d cannot be walked"):
-        Walk(1 << 20).through(nn.MaxPool2d(2), source(torch.rand(3, 8, 8)))
-    with pytest.raises(UsageError, match="Flatten cannot be walked"):
-        banded(nn.Flatten(), torch.rand(3, 8, 8), 1 << 20)
+def test_modules_that_cannot_be_streamed_are_named() -> None:
+    with pytest.raises(UsageError, match="MaxPool2d cannot be streamed"):
+        StreamingExecutor(1 << 20).apply(nn.MaxPool2d(2), source(torch.rand(3, 8, 8)))
+    with pytest.raises(UsageError, match="ModuleGenerator has no stages and cannot be streamed"):
+        banded(as_generator(nn.Flatten()), torch.rand(3, 8, 8), 1 << 20)
 
 
 def test_too_little_memory_or_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -139,16 +142,16 @@ def test_too_little_memory_or_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(CycleGANError, match=rf"{tmp_path} has no room for 1.0 GiB"):
-        rows._scratch_file(1 << 30)
+    with pytest.raises(CycleGANError, match=rf"{tmp_path} has no space for 1.0 GiB"):
+        rows._temporary_file(1 << 30)
 
 
 def test_sizes_of_memory_in_words() -> None:
     for text, size in (("2GiB", 2 << 30), ("1.5g", 3 << 29), ("800 MB", 800_000_000), ("64K", 65536), ("77", 77)):
-        assert in_bytes(text) == size
+        assert parse_bytes(text) == size
     for text in ("much", "-1G", "0", "3X", ""):
-        with pytest.raises(UsageError, match="is no size of memory"):
-            in_bytes(text)
+        with pytest.raises(UsageError, match="is not a size of memory"):
+            parse_bytes(text)
 
 
 # Windows
@@ -158,9 +161,9 @@ def test_sizes_of_memory_in_words() -> None:
 @given(length=st.integers(1, 2000), side=st.integers(8, 600))
 def test_windows_cover_a_length_and_their_weights_are_one(length: int, side: int) -> None:
     side = min(length, side)
-    begins = blend.starts(length, side)
+    begins = blend.window_starts(length, side)
     sums = torch.zeros(length)
-    for begin, weights in zip(begins, blend.fades(length, side, begins), strict=True):
+    for begin, weights in zip(begins, blend.fade_weights(length, side, begins), strict=True):
         sums[begin : begin + side] += weights
     torch.testing.assert_close(sums, torch.ones(length))
     assert begins[0] == 0
@@ -174,7 +177,7 @@ def blended(translate: Callable[[Tensor], Tensor], image: Tensor, side: int) -> 
     def write(first: int, band: Tensor) -> None:
         result[:, first : first + band.shape[1]] = band
 
-    blend.in_windows(translate, source(image), side, write, lambda *now: told.append(now), overlaps)
+    blend.translate_windows(translate, source(image), side, write, lambda *now: told.append(now), overlaps)
     assert told == [(number, overlaps.windows) for number in range(1, overlaps.windows + 1)]
     return result, overlaps
 
@@ -209,9 +212,9 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def translator(method: str = "cyclegan", channels: tuple[int, int] = (3, 3), memory: int | None = None) -> Translator:
-    network = generator(partial(ResNetGenerator, *channels, width=8, blocks=1))
-    return Translator(network, (3, 3), method=method_class(method), memory=memory)
+def translator(lab: bool = False, memory: int | None = None) -> Translator:
+    network = generator(partial(ResNetGenerator, *((1, 2) if lab else (3, 3)), width=8, blocks=1))
+    return Translator(LabGenerator(network) if lab else network, (3, 3), memory=memory)
 
 
 @pytest.fixture
@@ -221,12 +224,10 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> int:
     return 30 << 20
 
 
-@pytest.mark.parametrize(("method", "channels"), [("cyclegan", (3, 3)), ("colorization", (1, 2))])
-def test_the_translator_gives_the_same_picture_with_little_memory(
-    method: str, channels: tuple[int, int], tight: int
-) -> None:
+@pytest.mark.parametrize("lab", [False, True])
+def test_the_translator_gives_the_same_image_with_little_memory(lab: bool, tight: int) -> None:
     image, told = picture(601, 702), []
-    free, bound = translator(method, channels), translator(method, channels, tight)
+    free, bound = translator(lab), translator(lab, tight)
     bound.any_size.progress = lambda *now: told.append(now)
     differences = np.asarray(free.translate(image)).astype(int) - np.asarray(bound.translate(image))
     assert told
@@ -288,7 +289,7 @@ def test_the_command_says_what_memory_it_needs_and_how_far_windows_are_apart(
     for way in ([], ["--blend"]):
         with pytest.raises(UsageError, match="MiB more are needed"):
             translate([*words, "--memory", "1MiB", *way])
-    with pytest.raises(UsageError, match="'lots' is no size"):
+    with pytest.raises(UsageError, match="'lots' is not a size"):
         translate([*words, "--memory", "lots"])
     with monkeypatch.context() as context:
         context.setattr("cyclegan.translation.streaming.large_images.budget", lambda limit, device: limit)
@@ -302,14 +303,14 @@ PEAK = "\nimport sys; print(*[l.split()[1] for l in open('/proc/self/status') if
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_whole_passes_take_what_was_estimated() -> None:
+def test_bytes_per_pixeles_take_what_was_estimated() -> None:
     """In a process of its own; the estimate may be too high by half, but not too low."""
     script = (
-        "import torch\nfrom cyclegan.networks import ResNetGenerator\n"
-        "from cyclegan.translation.streaming.memory import whole_pass\n"
+        "import torch\nfrom cyclegan.networks.resnet import ResNetGenerator\n"
+        "from cyclegan.translation.streaming.memory import bytes_per_pixel\n"
         "def peak(): return int([l.split()[1] for l in open('/proc/self/status') if 'VmHWM' in l][0]) * 1024\n"
         "network, image = ResNetGenerator(width=32, blocks=1).eval(), torch.zeros(1, 3, 768, 768)\n"
-        "estimate, before = whole_pass(network, 3, torch.device('cpu')) * 768**2, peak()\n"
+        "estimate, before = bytes_per_pixel(network, 3, torch.device('cpu')) * 768**2, peak()\n"
         "with torch.inference_mode(): network(image)\n"
         "print((peak() - before) / estimate)"
     )

@@ -14,7 +14,7 @@ from cyclegan import Translator, UsageError
 from cyclegan.config.schema import Config
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_image, to_tensor
-from cyclegan.networks import build_generator
+from cyclegan.networks.generator import build_generator
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation import files

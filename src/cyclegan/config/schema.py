@@ -23,8 +23,6 @@ PreprocessPolicy = Literal[
     "scale_shortside_and_crop",
     "none",
 ]
-GeneratorName = Literal["resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light", "unet_256", "unet_128", "unet_64"]
-DiscriminatorName = Literal["basic", "n_layers", "pixel"]
 Norm = Literal["instance", "batch", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 Objective = Literal["lsgan", "vanilla", "minimax", "wgangp", "hinge"]
@@ -78,12 +76,10 @@ class DataConfig:
 class NetworkConfig:
     """Architectures of the two generators and the two discriminators."""
 
-    generator: Annotated[GeneratorName, Doc("Generator; 'resnet' and 'resnet_light' take --blocks [C].")] = (
-        "resnet_9blocks"
-    )
+    generator: Annotated[str, Doc("Generator; 'resnet' and 'resnet_light' take --blocks [C].")] = "resnet_9blocks"
     generator_width: Annotated[int, Doc("Channels of the generator's first layer [C].")] = 64
     blocks: Annotated[int, Doc("Residual blocks of 'resnet' and 'resnet_light'.")] = 9
-    discriminator: Annotated[DiscriminatorName, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
+    discriminator: Annotated[str, Doc("Discriminator; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[int, Doc("Channels of the discriminator's first layer [C].")] = 64
     discriminator_layers: Annotated[int, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
     norm: Annotated[Norm, Doc("Normalization in all networks [C].")] = "instance"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from cyclegan.config.schema import Config, Direction
 from cyclegan.methods.method import Batch, Method
 from cyclegan.metrics import cycle
+from cyclegan.networks.generator import Generator
 
 GRADIENT_IMAGES = 4  # the gradient of a single image may be atypical
 CLEAN = "clean"
@@ -79,7 +81,7 @@ def weight_rms(method: Method) -> float:
 @contextmanager
 def _deterministic_eval(method: Method, generators: nn.ModuleDict) -> Iterator[None]:
     """Eval mode and a fixed seed; the modes and all random states are restored afterwards."""
-    drawn, training, averaged = method.draw.getstate(), method.training, generators.training
+    drawn, training, averaged = method.rng.getstate(), method.training, generators.training
     device = next(method.parameters()).device
     method.eval()
     generators.eval()
@@ -88,7 +90,7 @@ def _deterministic_eval(method: Method, generators: nn.ModuleDict) -> Iterator[N
             torch.manual_seed(0)
             yield
     finally:
-        method.draw.setstate(drawn)
+        method.rng.setstate(drawn)
         method.train(training)
         generators.train(averaged)
 
@@ -97,17 +99,17 @@ def _directions(
     method: Method, generators: nn.ModuleDict, samples: Samples, thorough: bool
 ) -> Iterator[DirectionEvidence]:
     directions = method.spec.learned(method.settings)
-    ways: dict[Direction, nn.Module] = {d: generators[method.spec.directions[d]] for d in directions}
+    ways = {d: cast(Generator, generators[method.spec.directions[d]]) for d in directions}
     held_out, train = samples.held_out, samples.train
-    made = {d: _apply(ways[d], method.to_generator(held_out[d[0]])) for d in directions}
+    made = {d: _apply(ways[d], held_out[d[0]]) for d in directions}
     images = {d[-1]: made[d] for d in directions}
-    cases = method.cases(held_out, images)
+    cases = method.discriminator_inputs(held_out, images)
     both = min(len(train["A"]), len(held_out["A"]))  # paired methods pass inputs to D, too
-    learned = method.cases(_first(train, both), _first(images, both))
+    learned = method.discriminator_inputs(_first(train, both), _first(images, both))
     gradients = _gradients(method, _first(train, GRADIENT_IMAGES)) if thorough else {}
     for direction in directions:
         inputs = held_out[direction[0]]
-        fakes = method.from_generator(inputs, made[direction])
+        fakes = made[direction]
         other: Direction = "BtoA" if direction == "AtoB" else "AtoB"
         perturbed = (
             {name: perturb(fakes) for name, perturb in PERTURBATIONS.items()} if thorough and other in ways else {}
@@ -116,11 +118,11 @@ def _directions(
         D = method.discriminators[name]
         yield DirectionEvidence(
             direction=direction,
-            inputs=method.seen(inputs),
+            inputs=ways[direction].visible_input(inputs),
             targets=held_out[direction[-1]],
             paired=samples.paired,
             fakes=fakes,
-            reconstructions={name: method.from_generator(x, _apply(ways[other], x)) for name, x in perturbed.items()},
+            reconstructions={name: _apply(ways[other], x) for name, x in perturbed.items()},
             train_logits=_apply(D, learned[direction][1]),
             test_logits=_apply(D, real) if samples.unseen else None,
             fake_logits=_apply(D, fake),

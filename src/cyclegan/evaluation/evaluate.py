@@ -7,10 +7,10 @@ from cyclegan.config.schema import Config, Direction
 from cyclegan.data.datasets import decode_specs
 from cyclegan.data.select import find_data, is_paired
 from cyclegan.errors import UsageError
-from cyclegan.evaluation.measure import load_generators, measure, measure_reference
+from cyclegan.evaluation.measure import Reference, load_generators, measure, measure_reference
 from cyclegan.evaluation.set_distances import load_networks
 from cyclegan.evaluation.test_set import MAX_IMAGES, TestSet, read_test_set
-from cyclegan.methods.registry import method_class, method_spec
+from cyclegan.methods.registry import method_spec
 from cyclegan.runs.checkpoint import find_checkpoint, latest_checkpoint
 from cyclegan.runs.folder import is_model_folder, read_run
 from cyclegan.runs.model import read_model
@@ -42,10 +42,12 @@ def evaluate(
     evaluations = []
     for direction in method_spec(config.loss.method).learned(config.loss):
         images, (source, target) = read_direction(config, direction, size, max_images)
-        reference = measure_reference(images, method_class(config.loss.method), networks)
+        reference: Reference | None = None
         for folder in _checkpoint_folders(run, checkpoint, all_checkpoints):
             on_progress(f"Measuring {folder.name}, {source} to {target}")
             progress = saved_progress(folder)
+            translator, inverse = load_generators(folder, direction)
+            reference = reference or measure_reference(images, translator, networks)
             evaluations.append(
                 Evaluation(
                     run=str(run),
@@ -56,7 +58,7 @@ def evaluate(
                     target=target,
                     size=size or config.data.crop_size,
                     names=images.names,
-                    metrics=measure(*load_generators(folder, direction), images, networks, reference),
+                    metrics=measure(translator, inverse, images, networks, reference),
                     notes=(*images.notes, *notes),
                 )
             )

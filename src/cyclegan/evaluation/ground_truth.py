@@ -56,4 +56,4 @@ def _match_channels(values: Array, channels: int) -> Array:
 def before_and_after(translator: Translator, image: Pixels, size: int | None) -> tuple[Pixels, Pixels]:
     """The generator's input and its translation, both with a shorter side of at most `size` pixels."""
     after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
-    return translator.seen(image.resize(after.size)), after
+    return translator.visible_input(image.resize(after.size)), after

@@ -10,7 +10,6 @@ from cyclegan.config.schema import Direction
 from cyclegan.evaluation.set_distances import FeatureNetworks, TargetSet, set_value
 from cyclegan.evaluation.test_set import TestSet, thumbnail
 from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
-from cyclegan.methods.method import Method
 from cyclegan.metrics import content, cycle
 from cyclegan.metrics.intervals import Indices, MetricValue, mean_value
 from cyclegan.metrics.similarity import compare_with_ground_truth
@@ -37,9 +36,9 @@ class Reference:
     real: dict[str, float]  # distances of other real images
 
 
-def measure_reference(images: TestSet, method: type[Method], networks: FeatureNetworks) -> Reference:
-    """Measure everything that does not depend on a generator."""
-    untranslated = match_channels(method.seen(images.inputs), images.target.shape[1])
+def measure_reference(images: TestSet, translator: Translator, networks: FeatureNetworks) -> Reference:
+    """Measure everything that does not depend on the weights of the generator."""
+    untranslated = match_channels(translator.generator.visible_input(images.inputs), images.target.shape[1])
     target = TargetSet(images.target, networks)
     real = target.distances(images.other) if len(images.other) else target.half().distances(images.target[::2])
     return Reference(untranslated, target, target.distances(untranslated), real)

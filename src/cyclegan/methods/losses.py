@@ -1,21 +1,21 @@
 """Adversarial objectives, as functions of a discriminator's logits.
 
-Each has two sides: the generator's loss on the logits of its fakes, and the discriminator's on real and fake ones.
-The discriminator's is halved, which slows it down relative to the generator [C 7.1]; minimax's and WGAN-GP's are as
-published, and the gradient penalty is added beside the latter.
+Each has the generator's loss on the logits of its fakes, and the discriminator's on real and fake ones. The
+discriminator's is halved, which slows it down relative to the generator [C 7.1]; those of minimax and WGAN-GP are as
+published, and the latter is used with `gradient_penalty`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 
 @dataclass(frozen=True)
 class AdversarialObjective:
-    """The two sides of a game; all arguments are logits of any shape, all results scalars.
+    """Both sides of a minimax game; all arguments are logits of any shape, all results scalars.
 
     The discriminator's side is a sum: `real` on the logits of real images, and `fake` on those of generated ones.
     """
@@ -23,10 +23,10 @@ class AdversarialObjective:
     generator: Callable[[Tensor], Tensor]
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
-    middle: float = 0.0  # logits of what might be either
+    middle: float = 0.0  # logit of an image that is equally likely real or fake
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The whole of the discriminator's side."""
+        """The discriminator's side in total."""
         return self.real(real) + self.fake(fake)
 
 
@@ -61,7 +61,7 @@ def _vanilla_fake(fake: Tensor) -> Tensor:
 
 
 def _minimax_generator(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], which has little slope while D is sure (Goodfellow et al. 2014, eq. 1)."""
+    """E[log(1 - D(G(z)))], whose gradient is small while D is confident (Goodfellow et al. 2014, eq. 1)."""
     return -softplus(fake).mean()
 
 
@@ -75,13 +75,13 @@ def _minimax_fake(fake: Tensor) -> Tensor:
     return softplus(fake).mean()
 
 
-def _lower(logits: Tensor) -> Tensor:
-    """E[D], which a critic lowers for fakes (Arjovsky et al. 2017)."""
+def _critic(logits: Tensor) -> Tensor:
+    """E[D], which a critic minimizes on fakes (Arjovsky et al. 2017)."""
     return logits.mean()
 
 
-def _raise(logits: Tensor) -> Tensor:
-    """-E[D], which a critic lowers for real images, and generators for their fakes."""
+def _negative_critic(logits: Tensor) -> Tensor:
+    """-E[D], which a critic minimizes on real images, and the generator on its fakes."""
     return -logits.mean()
 
 
@@ -99,8 +99,8 @@ OBJECTIVES: dict[str, AdversarialObjective] = {
     "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake, middle=0.5),
     "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_real, _vanilla_fake),
     "minimax": AdversarialObjective(_minimax_generator, _minimax_real, _minimax_fake),
-    "wgangp": AdversarialObjective(_raise, real=_raise, fake=_lower),
-    "hinge": AdversarialObjective(_raise, _hinge_real, _hinge_fake),
+    "wgangp": AdversarialObjective(_negative_critic, _negative_critic, _critic),
+    "hinge": AdversarialObjective(_negative_critic, _hinge_real, _hinge_fake),
 }
 
 
@@ -109,9 +109,9 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """E[(|grad D(z)| - 1)^2] at random points z between real and fake (N, C, H, W) (Gulrajani et al. 2017, eq. 3)."""
-    share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
-    between = (share * real + (1 - share) * fake).requires_grad_()
+    epsilon = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

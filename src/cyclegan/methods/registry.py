@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from cyclegan.config.schema import Config
 from cyclegan.config.validation import validated
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.specs import BUILTIN, Layout, MethodSpec
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
+from cyclegan.system.plugins import load_plugin, plugin_names
 
 if TYPE_CHECKING:
     from cyclegan.methods.method import Method
@@ -39,21 +40,16 @@ def register_method(*specs: MethodSpec) -> Callable[[M], M]:
 
 def method_names() -> list[str]:
     """The names of all methods, this package's first. Imports no method."""
-    return list(dict.fromkeys([*_specs, *entry_points(group=GROUP).names]))
+    return list(dict.fromkeys([*_specs, *plugin_names(GROUP)]))
 
 
 def method_spec(name: str) -> MethodSpec:
     """The spec of a method; another package's module is imported for it. Raises `UsageError` for an unknown name."""
     if name not in _specs:
-        found = entry_points(group=GROUP, name=name)
-        if not found:
-            raise UsageError(f"Unknown method {name!r}; choose from {', '.join(method_names())}.")
-        try:
-            next(iter(found)).load()
-        except Exception as error:  # it is other people's code
-            raise CycleGANError(f"The method {name} cannot be loaded: {type(error).__name__}: {error}") from error
+        if not load_plugin(GROUP, name):
+            raise UsageError(f"--method is {name!r}; it must be one of {', '.join(method_names())}.")
         if name not in _specs:
-            raise CycleGANError(f"{next(iter(found)).value} does not register a method named {name}.")
+            raise CycleGANError(f"The entry point {name} of {GROUP} registers no method of that name.")
     return _specs[name]
 
 
@@ -73,14 +69,15 @@ def names_by_layout(layout: Layout) -> list[str]:
 def build_method(config: Config, seed: int) -> Method:
     """The configured method, its weights drawn from torch's global generator, its history from `seed`."""
     channels = (config.data.channels_a, config.data.channels_b)
-    method = method_class(config.loss.method)(config.networks, config.loss, channels, seed)
-    method.augment()
-    return method
+    return method_class(config.loss.method)(config.networks, config.loss, channels, seed)
 
 
 def validate_method(config: Config) -> Config:
     """As `validated`, and also checks what the method asks for. Raises `UsageError` for the first contradiction."""
     validated(config)
+    for registry, name in ((GENERATORS, config.networks.generator), (DISCRIMINATORS, config.networks.discriminator)):
+        if name not in registry.names():
+            raise UsageError(f"--{registry.kind} is {name!r}; it must be one of {', '.join(registry.names())}.")
     spec, data = method_spec(config.loss.method), config.data
     if spec.layout != "single domain" and (data.a is None) != (data.b is None):
         missing, given = ("b", "a") if data.a else ("a", "b")

@@ -250,7 +250,7 @@ COLORIZATION = replace(
     subject="pix2pix in the color space Lab",
     columns="grayscale input, colorized",
     reference=ReferenceFiles(
-        {"G": "generators.G", "D": "discriminators.D"}, model="colorization", matches=_is_colorization
+        {"G": "generators.G.network", "D": "discriminators.D"}, model="colorization", matches=_is_colorization
     ),
 )
 

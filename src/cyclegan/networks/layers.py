@@ -1,4 +1,4 @@
-"""What all networks are made of: normalization, initialization, and padding to a size an architecture allows."""
+"""Layers that networks are built of, initialization, and padding to a size that an architecture takes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,9 +14,9 @@ MakeNorm = Callable[[int], nn.Module]
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that takes each image's own statistics when it is not trained.
+    """Batch norm that uses each image's own statistics in eval mode too; running statistics are kept, but not used.
 
-    So [R] translates: one image at a time, and not in eval mode. The running statistics are kept, but not used.
+    [R] translates this way: one image at a time, in training mode.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,10 +27,10 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that can stay at work when it is not trained: the only noise that pix2pix has [P 3.1].
+    """Dropout that can stay on in eval mode, as the noise of [P 3.1].
 
-    `noise_seed` decides what is dropped then, the same in every image, so that translations can be repeated; None
-    drops nothing.
+    `noise_seed` then decides what is dropped, the same in every image, so that translations are reproducible; with
+    None nothing is dropped.
     """
 
     noise_seed: int | None = None
@@ -43,15 +43,15 @@ class Dropout(nn.Dropout):
         return x * kept.to(x) / (1 - self.p)
 
     def kept(self, channels: int, height: int, width: int) -> Iterator[Tensor]:
-        """What the noise keeps of each channel in turn, (H, W) of truth values."""
+        """Masks (H, W) of what the noise keeps, one channel after the other."""
         assert self.noise_seed is not None
-        draw = torch.Generator().manual_seed(self.noise_seed)  # on the CPU, so that all devices drop alike
+        rng = torch.Generator().manual_seed(self.noise_seed)  # on the CPU: all devices drop the same values
         for _ in range(channels):
-            yield torch.rand(height, width, generator=draw) >= self.p
+            yield torch.rand(height, width, generator=rng) >= self.p
 
 
 NORMS: dict[str, MakeNorm] = {
-    # Statistics of one image, no learned scale: the result for an image never depends on its batch.
+    # Statistics of one image, no learned scale: a result never depends on the other images of its batch.
     "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
     "batch": BatchNorm,
     "none": lambda channels: nn.Identity(),
@@ -59,16 +59,16 @@ NORMS: dict[str, MakeNorm] = {
 
 
 def needs_bias(norm: str) -> bool:
-    """Whether convolutions before this norm have a bias; batch norm brings its own shift [R]."""
+    """Whether convolutions before this norm have a bias; batch norm has a shift of its own [R]."""
     return norm != "batch"
 
 
 def initialize(network: nn.Module, init: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float) -> None:
-    """Draw all weights anew: convolutions by `init`, biases 0, affine norms N(1, `gain`) and 0 [R].
+    """Initialize all weights: convolutions by `init`, biases 0, affine norms N(1, `gain`) and 0 [R].
 
     `gain` is the standard deviation of ``normal`` and the gain of ``xavier`` and ``orthogonal``.
     """
-    draw = {
+    initializer = {
         "normal": partial(nn.init.normal_, mean=0.0, std=gain),
         "xavier": partial(nn.init.xavier_normal_, gain=gain),
         "kaiming": partial(nn.init.kaiming_normal_, a=0, mode="fan_in"),
@@ -76,12 +76,37 @@ def initialize(network: nn.Module, init: Literal["normal", "xavier", "kaiming", 
     }[init]
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            draw(module.weight)
+            initializer(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+class Residual(nn.Module):
+    """x + body(x), for a body that keeps the shape."""
+
+    def __init__(self, *body: nn.Module):
+        super().__init__()
+        self.body = nn.Sequential(*body)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return x + self.body(x)
+
+
+class UNetLevel(nn.Module):
+    """up(deeper(down(x))), with `skip` concatenated to x: (N, C, H, W) to (N, 2C, H, W)."""
+
+    def __init__(self, down: nn.Module, deeper: nn.Module, up: nn.Module, *, skip: bool):
+        super().__init__()
+        self.down, self.deeper, self.up, self.skip = down, deeper, up, skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        y: Tensor = self.up(self.deeper(self.down(x)))
+        return torch.cat([x, y], 1) if self.skip else y
 
 
 class BlurDown(nn.Module):
@@ -120,28 +145,30 @@ def _blur(weights: Sequence[float], channels: int) -> Tensor:
     return (kernel / kernel.sum()).repeat(channels, 1, 1, 1)
 
 
-def reflect_to_multiple(x: Tensor, multiple: int, least: int) -> Tensor:
-    """Extend (N, C, H, W) at the right and bottom by reflection until H and W are multiples and at least `least`.
+def pad_to_multiple(x: Tensor, multiple: int, min_size: int) -> Tensor:
+    """Extend (N, C, H, W) at the right and bottom by reflection until H and W are multiples and at least `min_size`.
 
-    Unlike `torch.nn.functional.pad` the reflection may be longer than the image: it goes back and forth.
+    Unlike in `torch.nn.functional.pad`, the extension may be longer than the image, which is then reflected repeatedly.
     """
     for dim in (2, 3):
         size = x.shape[dim]
-        wanted = torch.sym_max(least, (size + multiple - 1) // multiple * multiple)  # type: ignore[no-untyped-call]
-        if torch.compiler.is_exporting() or wanted != size:  # an exported graph must hold for sizes of both kinds
-            x = x.index_select(dim, _back_and_forth(size, wanted, x.device))
+        padded = torch.sym_max(min_size, (size + multiple - 1) // multiple * multiple)  # type: ignore[no-untyped-call]
+        if torch.compiler.is_exporting() or padded != size:  # an exported graph must hold for sizes of both kinds
+            x = x.index_select(dim, _reflected_index(size, padded, x.device))
     return x
 
 
-def _back_and_forth(size: int, wanted: int, device: torch.device) -> Tensor:
-    # As tensors, and without a branch for a single pixel, because in an export these numbers are unknowns.
+def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
+    # As tensors, and without a branch for a single pixel, because sizes are symbolic in an export.
     period = torch.full((1,), torch.sym_max(2 * size - 2, 1), device=device)  # type: ignore[no-untyped-call]
-    position = torch.arange(wanted, device=device) % period
+    position = torch.arange(padded, device=device) % period
     return torch.minimum(position, 2 * size - 2 - position)
 
 
-def require_size(x: Tensor, least: int, who: str) -> None:
-    """Raise `UsageError` when an image is smaller than the architecture can take."""
+def require_size(x: Tensor, min_size: int, network: str) -> None:
+    """Raise `UsageError` for images (N, C, H, W) that are too small for a network."""
     height, width = x.shape[-2:]
-    if min(height, width) < least:
-        raise UsageError(f"{who} needs images of at least {least}x{least} pixels, this one has {width}x{height}.")
+    if min(height, width) < min_size:
+        raise UsageError(
+            f"{network} needs images of at least {min_size}x{min_size} pixels; this one has {width}x{height}."
+        )

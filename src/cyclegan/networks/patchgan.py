@@ -1,18 +1,24 @@
-"""Discriminators that judge patches: each output number says how real its receptive field looks [C 4, P 3.2.2]."""
+"""Discriminators of patches: each logit scores the realism of its receptive field [C 4, P 3.2.2]."""
 
 from itertools import pairwise
+from typing import Any, Self
 
 from torch import Tensor, nn
 
+from cyclegan.config.schema import NetworkConfig
+from cyclegan.networks.discriminator import Discriminator
 from cyclegan.networks.layers import NORMS, BlurDown, needs_bias, require_size
+from cyclegan.networks.registry import register_discriminator
 
 
-class PatchGAN(nn.Module):
-    """C64-C128-C256-C512 and one more convolution to a map of logits; 70x70 pixels a patch with three layers.
+@register_discriminator("basic", "70×70 PatchGAN", layers=3)
+@register_discriminator("n_layers", "{discriminator_layers}-layer PatchGAN")
+class PatchGAN(Discriminator):
+    """C64-C128-C256-C512 and one more convolution to a map of logits; patches of 70x70 pixels with three layers.
 
-    Takes (N, in_channels, H, W), returns (N, 1, h, w) logits, without sigmoid; 256x256 gives 30x30. `layers` is the
-    number of stride-2 convolutions; with `antialias` their stride is 1, and a blur halves what they make, as in
-    [CUT]. Raises `UsageError` for images too small to hold one patch.
+    (N, in_channels, H, W) to (N, 1, h, w) logits; 256x256 gives 30x30. `layers` is the number of stride-2
+    convolutions; with `antialias` their stride is 1, and a blur follows that halves the resolution, as in [CUT].
+    Raises `UsageError` for images smaller than `min_size`.
     """
 
     def __init__(
@@ -41,17 +47,24 @@ class PatchGAN(nn.Module):
             ]
         self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, padding=1))
         # Each of the two stride-1 convolutions takes one pixel, and instance norm before the last needs 2x2.
-        self.least = 2**layers * 3
+        self.min_size = 2**layers * 3
+
+    @classmethod
+    def from_config(cls, config: NetworkConfig, in_channels: int, **settings: Any) -> Self:
+        """Build the network."""
+        own = {"layers": config.discriminator_layers, "antialias": config.antialias}
+        return super().from_config(config, in_channels, **(own | settings))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge a batch; see the class for shapes."""
-        require_size(x, self.least, "The discriminator")
+        """Logits of a batch; see the class for shapes."""
+        require_size(x, self.min_size, "The discriminator")
         y: Tensor = self.body(x)
         return y
 
 
-class PixelGAN(nn.Module):
-    """The 1x1 PatchGAN: judges each pixel's color alone [P 4.4]. (N, in_channels, H, W) to (N, 1, H, W) logits."""
+@register_discriminator("pixel", "PixelGAN")
+class PixelGAN(Discriminator):
+    """The 1x1 PatchGAN, which sees each pixel's color alone [P 4.4]. (N, in_channels, H, W) to (N, 1, H, W) logits."""
 
     def __init__(self, in_channels: int = 3, *, width: int = 64, norm: str = "instance"):
         super().__init__()
@@ -66,6 +79,6 @@ class PixelGAN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Judge a batch; see the class for shapes."""
+        """Logits of a batch; see the class for shapes."""
         y: Tensor = self.body(x)
         return y

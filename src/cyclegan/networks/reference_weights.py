@@ -15,7 +15,8 @@ from torch import Tensor
 
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
-from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks.discriminator import build_discriminator
+from cyclegan.networks.generator import build_generator
 from cyclegan.networks.layers import BlurDown, BlurUp
 
 Tensors = Mapping[str, Tensor]

@@ -1,67 +1,39 @@
 """The generator of the paper: Johnson et al. 2016, with residual blocks at a quarter of the resolution [C 7.2]."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from cyclegan.networks.layers import NORMS, BlurDown, BlurUp, Dropout, MakeNorm, needs_bias, reflect_to_multiple
+from cyclegan.config.schema import NetworkConfig
+from cyclegan.networks.generator import Generator
+from cyclegan.networks.layers import (
+    NORMS,
+    BlurDown,
+    BlurUp,
+    Dropout,
+    MakeNorm,
+    Residual,
+    needs_bias,
+    pad_to_multiple,
+)
+from cyclegan.networks.registry import register_generator
 from cyclegan.networks.winograd import Conv3x3
 
 
-class ResidualBlock(nn.Module):
-    """x + norm(conv(ReLU(norm(conv(x))))), 3x3 convolutions on reflected borders, no ReLU after the sum."""
-
-    def __init__(self, channels: int, norm: MakeNorm, bias: bool, dropout: bool):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            Conv3x3(channels, channels, bias=bias),
-            norm(channels),
-            nn.ReLU(inplace=True),
-            Dropout(0.5) if dropout else nn.Identity(),
-            nn.ReflectionPad2d(1),
-            Conv3x3(channels, channels, bias=bias),
-            norm(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        return x + self.body(x)
-
-
-class SeparableResidualBlock(nn.Module):
-    """The residual block with each 3x3 convolution split into a depthwise and a pointwise one (Howard et al. 2017).
-
-    About an eighth of the arithmetic of `ResidualBlock`.
-    """
-
-    def __init__(self, channels: int, norm: MakeNorm, bias: bool, dropout: bool):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, groups=channels, bias=bias),
-            nn.Conv2d(channels, channels, 1, bias=bias),
-            norm(channels),
-            nn.ReLU(inplace=True),
-            Dropout(0.5) if dropout else nn.Identity(),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, groups=channels, bias=bias),
-            nn.Conv2d(channels, channels, 1, bias=bias),
-            norm(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        return x + self.body(x)
-
-
-class ResNetGenerator(nn.Module):
+@register_generator("resnet_9blocks", "9-block ResNet", blocks=9)
+@register_generator("resnet_6blocks", "6-block ResNet", blocks=6)
+@register_generator("resnet", "{blocks}-block ResNet")
+@register_generator("resnet_light", "Light {blocks}-block ResNet", separable=True)
+class ResNetGenerator(Generator):
     """c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3, tanh: the paper's notation [C 7.2].
 
-    Takes (N, in_channels, H, W) in [-1, 1] of any H and W, returns (N, out_channels, H, W) in [-1, 1]. Sizes that
-    are no multiple of 4 are extended by reflection and cut back; those smaller than 8 are extended to 8. `antialias`
-    blurs where the resolution is halved or doubled (Zhang 2019, as in [CUT]), which leaves no checkerboard.
+    `antialias` blurs where the resolution is halved or doubled (Zhang 2019, as in [CUT]), which avoids checkerboards.
+    `separable` splits the 3x3 convolutions of the residual blocks (Howard et al. 2017): an eighth of the arithmetic.
     """
+
+    size_multiple = 4  # two halvings
+    min_size = 8  # the residual blocks reflect a border of one pixel, which takes two
 
     def __init__(
         self,
@@ -73,7 +45,7 @@ class ResNetGenerator(nn.Module):
         norm: str = "instance",
         dropout: bool = False,
         antialias: bool = False,
-        block: Callable[[int, MakeNorm, bool, bool], nn.Module] = ResidualBlock,
+        separable: bool = False,
     ):
         super().__init__()
         make_norm, bias = NORMS[norm], needs_bias(norm)
@@ -86,29 +58,47 @@ class ResNetGenerator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.down = nn.Sequential(*(down(c, make_norm, bias) for c in (width, 2 * width)))
-        self.blocks = nn.Sequential(*(block(deep, make_norm, bias, dropout) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_block(deep, make_norm, bias, dropout, separable) for _ in range(blocks)))
         self.up = nn.Sequential(*(up(c, make_norm, bias) for c in (deep, 2 * width)))
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
 
+    @classmethod
+    def from_config(cls, config: NetworkConfig, in_channels: int, out_channels: int, **settings: Any) -> Self:
+        """Build the network."""
+        own = {"blocks": config.blocks, "antialias": config.antialias}
+        return super().from_config(config, in_channels, out_channels, **(own | settings))
+
+    def stages(self) -> Sequence[nn.Module]:
+        """From the input's resolution to a quarter of it, and back."""
+        return [self.stem, self.down, self.blocks, self.up, self.head]
+
     def encoder(self) -> list[nn.Module]:
-        """The layers up to the last residual block, counted as the authors of [CUT] count theirs."""
+        """The layers up to the last residual block, numbered as in the code of [CUT]."""
         return [*self.stem, *(layer for stage in self.down for layer in stage.children()), *self.blocks]
 
     def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """What the `layers` of the encoder, in rising order, make of a batch; 0 is the padded image itself."""
-        y, found = reflect_to_multiple(x, multiple=4, least=8), []
+        """Outputs of the encoder's `layers`, in ascending order, for a batch; 0 is the padded image itself."""
+        y, found = pad_to_multiple(x, self.size_multiple, self.min_size), []
         for number, layer in enumerate(self.encoder()[: layers[-1] + 1]):
             y = layer(y)
             if number in layers:
                 found.append(y)
         return found
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate a batch; see the class for shapes and ranges."""
-        height, width = x.shape[-2:]
-        y = reflect_to_multiple(x, multiple=4, least=8)
-        y = self.head(self.up(self.blocks(self.down(self.stem(y)))))
-        return y[..., :height, :width]
+
+def _block(channels: int, norm: MakeNorm, bias: bool, dropout: bool, separable: bool) -> Residual:
+    """3x3 convolutions on reflected borders, and no ReLU after the sum."""
+
+    def conv() -> list[nn.Module]:
+        if not separable:
+            return [Conv3x3(channels, channels, bias=bias)]
+        return [
+            nn.Conv2d(channels, channels, 3, groups=channels, bias=bias),
+            nn.Conv2d(channels, channels, 1, bias=bias),
+        ]
+
+    middle = [norm(channels), nn.ReLU(inplace=True), Dropout(0.5) if dropout else nn.Identity()]
+    return Residual(nn.ReflectionPad2d(1), *conv(), *middle, nn.ReflectionPad2d(1), *conv(), norm(channels))
 
 
 def _down(channels: int, norm: MakeNorm, bias: bool) -> nn.Module:

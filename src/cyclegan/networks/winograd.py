@@ -1,8 +1,8 @@
-"""3x3 convolutions on processors by Winograd's F(4x4, 3x3): a quarter of the multiplications (Lavin and Gray 2016).
+"""3x3 convolutions on CPUs by Winograd's F(4x4, 3x3): a quarter of the multiplications (Lavin and Gray 2016).
 
-An image is cut into tiles of 6x6 pixels, four apart; tiles and kernels are transformed, multiplied as 36 matrix
-products, and transformed back into 4x4 pixels of the result. The gradients take the same way backwards, so that
-training gains as much as translation. Rounding grows about tenfold: to 1e-5 of the largest output in float32.
+An image is divided into tiles of 6x6 pixels, four apart; tiles and kernels are transformed, multiplied as 36 matrix
+products, and transformed back to 4x4 pixels of the result. Gradients are computed by the transposed steps, so that
+training gains as much as inference. The rounding error grows about tenfold: to 1e-5 of the largest output in float32.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 TILE, STEP = 6, 4  # pixels of a tile's side, and between tiles
-LEAST_CHANNELS = 128  # with fewer, the transforms cost more than the products save
+MIN_CHANNELS = 128  # with fewer, the transforms cost more than the products save
 
 # The matrices of F(4, 3) for the points 0, 1, -1, 2, -2 and infinity [Lavin and Gray 4.3].
 IMAGE_1D: list[list[float]] = [
@@ -49,7 +49,7 @@ RESULT = _in_two_dimensions(RESULT_1D)  # 16 x 36
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution of stride 1 without padding, by Winograd's way where that is faster and `winograd` is set.
+    """A 3x3 convolution of stride 1 without padding, by Winograd's algorithm if `winograd` is set and it is faster.
 
     (N, C, H, W) to (N, out_channels, H - 2, W - 2). Weights are those of `torch.nn.Conv2d`.
     """
@@ -60,26 +60,26 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve a batch; see the class for shapes."""
-        if not (self.winograd and pays(x, self.weight)):
+        if not (self.winograd and is_faster(x, self.weight)):
             return super().forward(x)
         y: Tensor = Winograd.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether Winograd's way is the faster one: on processors, in single precision, with many channels."""
+def is_faster(x: Tensor, weight: Tensor) -> bool:
+    """Whether Winograd's algorithm is faster: on CPUs, in single precision, with many channels."""
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and min(weight.shape[:2]) >= LEAST_CHANNELS
+        and min(weight.shape[:2]) >= MIN_CHANNELS
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     )
 
 
-def allow(network: nn.Module, winograd: bool) -> None:
-    """Let all 3x3 convolutions of a network take Winograd's way where it pays, or none."""
+def set_winograd(network: nn.Module, winograd: bool) -> None:
+    """Allow or forbid Winograd's algorithm in all 3x3 convolutions of a network."""
     for module in network.modules():
         if isinstance(module, Conv3x3):
             module.winograd = winograd
@@ -90,7 +90,7 @@ class Winograd(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, O, H - 2, W - 2). Keeps only the arguments for the way back, no transformed tiles."""
+        """(N, O, H - 2, W - 2). Saves only the arguments for the backward pass, no transformed tiles."""
         ctx.save_for_backward(x, weight)
         product = _product(_transformed_image(x), _transformed_kernel(weight).transpose(1, 2), "result")
         y = _from_blocks(_transform(RESULT, product, "blocks"), x.shape)
@@ -115,7 +115,7 @@ class Winograd(torch.autograd.Function):
 
 
 class _Scratch(threading.local):
-    """Memory that calls use one after another. New memory costs more than what is computed in it."""
+    """Buffers that are reused from call to call. Fresh memory costs more than what is computed in it."""
 
     def __init__(self) -> None:
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
@@ -124,27 +124,27 @@ class _Scratch(threading.local):
         size = math.prod(shape)
         buffer = self.buffers.get((name, dtype))
         if buffer is None or buffer.numel() < size:
-            with torch.inference_mode(False):  # what is made within it could not be written to outside
+            with torch.inference_mode(False):  # inference tensors could not be written to outside of it
                 buffer = self.buffers[name, dtype] = torch.empty(size, dtype=dtype)
         return buffer[:size].view(shape)
 
-    def release(self, most: int = 0) -> None:
-        """Give back all that is larger than `most` bytes."""
-        self.buffers = {key: buffer for key, buffer in self.buffers.items() if buffer.nbytes <= most}
+    def release(self, max_bytes: int = 0) -> None:
+        """Free all buffers larger than `max_bytes`."""
+        self.buffers = {key: buffer for key, buffer in self.buffers.items() if buffer.nbytes <= max_bytes}
 
 
 scratch = _Scratch()
 
 
 def _transform(matrix: Tensor, values: Tensor, name: str) -> Tensor:
-    """The matrix over the first dimension of (36 or 16, M, N), in scratch memory of that name."""
+    """The matrix over the first dimension of (36 or 16, M, N), in the scratch buffer of that name."""
     out = scratch.take(name, (len(matrix), *values.shape[1:]), values.dtype)
     torch.mm(matrix.to(values.dtype), values.flatten(1), out=out.flatten(1))
     return out
 
 
 def _product(a: Tensor, b: Tensor, name: str) -> Tensor:
-    """36 matrix products (36, K, L) x (36, L, M), in scratch memory of that name."""
+    """36 matrix products (36, K, L) x (36, L, M), in the scratch buffer of that name."""
     return torch.bmm(a, b, out=scratch.take(name, (len(a), a.shape[1], b.shape[2]), a.dtype))
 
 
@@ -156,7 +156,7 @@ def _transformed_kernel(weight: Tensor) -> Tensor:
 
 
 def _transformed_image(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (36, tiles, C), zeros where the last tiles reach over the border."""
+    """(N, C, H, W) to (36, tiles, C), with zeros where the last tiles extend over the border."""
     rows, columns = (STEP * _tiles_along(side) + 2 for side in x.shape[2:])
     tiles = _channels_last(x, rows, columns).unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # N, rows, columns, C, 6, 6
     tiles = tiles.permute(4, 5, 0, 1, 2, 3)
@@ -169,7 +169,7 @@ def _tiles_along(side: int) -> int:
 
 
 def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
-    """(N, C, H, W) to (N, height, width, C), with zeros at the right and bottom where that is larger."""
+    """(N, C, H, W) to (N, height, width, C), zero-padded at the right and bottom."""
     missing = height - x.shape[2], width - x.shape[3]
     x = nn.functional.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
     last = x.permute(0, 2, 3, 1)
@@ -177,7 +177,7 @@ def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
-    """Tiles (36, tiles, C) added up where they overlap to (N, C, H, W)."""
+    """Tiles (36, tiles, C) to (N, C, H, W), summed where they overlap."""
     n, channels, height, width = shape
     rows, columns = _tiles_along(height), _tiles_along(width)
     tiles = tiles.view(TILE, TILE, n, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
@@ -191,7 +191,7 @@ def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _in_blocks(y: Tensor) -> Tensor:
-    """(N, O, H, W) to (16, blocks, O): blocks of 4x4 pixels, zeros where the last ones reach over the border."""
+    """(N, O, H, W) to (16, blocks, O): blocks of 4x4 pixels, zero-padded at the border."""
     rows, columns = (-(-side // STEP) for side in y.shape[2:])
     last = _channels_last(y, STEP * rows, STEP * columns)
     n, channels = y.shape[:2]

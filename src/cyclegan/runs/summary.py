@@ -11,19 +11,13 @@ from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
 from cyclegan.methods.specs import Counts, counted
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.runs.checkpoint import latest_checkpoint
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import EVALUATION_FILE, REPORT_FILE, quality_sentence, read_evaluations
 
-_GENERATORS = {
-    "resnet_9blocks": "ResNet with 9 blocks",
-    "resnet_6blocks": "ResNet with 6 blocks",
-    "unet_256": "U-Net with 8 levels",
-    "unet_128": "U-Net with 7 levels",
-    "unet_64": "U-Net with 6 levels",
-}
 _PREPROCESS = {
     "resize_and_crop": "resized to {load}×{load}, random {crop}×{crop} crops",
     "crop": "random {crop}×{crop} crops",
@@ -111,9 +105,7 @@ def _speed_text(metrics: dict[str, list[float]]) -> str:
 
 
 def _generator_text(networks: NetworkConfig, parameters: Sequence[int]) -> str:
-    blocks = counted(networks.blocks, "block")
-    names = _GENERATORS | {"resnet": f"ResNet with {blocks}", "resnet_light": f"Light ResNet with {blocks}"}
-    text = f"{names[networks.generator]}, width {networks.generator_width}"
+    text = f"{GENERATORS[networks.generator].describe(networks)}, width {networks.generator_width}"
     sizes = {
         f"{count / 1e6:.3g} million" if count >= 1e6 else f"{round(count, -3):,}" if count >= 1e4 else f"{count:,}"
         for count in parameters
@@ -123,9 +115,7 @@ def _generator_text(networks: NetworkConfig, parameters: Sequence[int]) -> str:
 
 
 def _discriminator_text(networks: NetworkConfig) -> str:
-    layers = counted(networks.discriminator_layers, "strided layer")
-    names = {"basic": "70×70 PatchGAN", "n_layers": f"PatchGAN with {layers}", "pixel": "PixelGAN"}
-    return f"{names[networks.discriminator]}, width {networks.discriminator_width}"
+    return f"{DISCRIMINATORS[networks.discriminator].describe(networks)}, width {networks.discriminator_width}"
 
 
 def _optimizer_text(optimizer: OptimizerConfig, batch_size: int) -> str:

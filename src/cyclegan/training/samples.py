@@ -29,7 +29,7 @@ class SampleImages:
         grids = {}
         with state.evaluating() as generators:
             for direction, (inputs, *target) in self.images.items():
-                columns = state.method.pictures(generators, inputs, direction)
+                columns = state.method.sample_columns(generators, inputs, direction)
                 if target:
                     columns["truth"] = target[0]
                 grids[direction] = sample_grid({heading: images.float() for heading, images in columns.items()})

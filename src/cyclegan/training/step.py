@@ -30,14 +30,14 @@ class TrainState:
         self.config, self.fabric = config, fabric
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
-        winograd.allow(self.method, config.run.winograd)
+        winograd.set_winograd(self.method, config.run.winograd)
         self.module: Any = fabric.setup_module(self.method)
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
         decay = config.optimizer.ema_decay
         self.ema = EMA(self.method.generators, decay) if decay else None
         self.optimizers: list[Any] = [
-            fabric.setup_optimizers(self._adam(self.method.generators_side())),
+            fabric.setup_optimizers(self._adam(self.method.generator_parameters())),
             fabric.setup_optimizers(self._adam(self.method.discriminators.parameters())),
         ]
         self.plateau = ReduceLROnPlateau(self.optimizers[0].optimizer, factor=0.2, threshold=0.01, patience=5)
@@ -79,7 +79,7 @@ class TrainState:
         self.generator_terms = tuple(g_terms[0])
         rows = [g | d for g, d in zip(g_terms, d_terms, strict=True)]
         means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
-        self.unreduced_losses.append(means | self.method.figures())
+        self.unreduced_losses.append(means | self.method.extra_metrics())
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.reduce_losses()
 
@@ -244,7 +244,7 @@ class TrainState:
         if data.preprocess.endswith("crop"):
             for network in self.method.discriminators.values():
                 crop = torch.empty(1, 1, data.crop_size, data.crop_size, device="meta")
-                require_size(crop, getattr(network, "least", 1), "The discriminator")
+                require_size(crop, getattr(network, "min_size", 1), "The discriminator")
 
     # Checkpoints
 
@@ -305,7 +305,7 @@ class TrainState:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.fabric.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state()
-        return tensors, self.method.draw.getstate()
+        return tensors, self.method.rng.getstate()
 
     def _restore_process(self, tensors: dict[str, Tensor], rng: Any) -> None:
         for domain, history in self.method.histories.items():
@@ -314,7 +314,7 @@ class TrainState:
                 tensors[f"history.{domain}.{i}"].to(self.fabric.device) for i in range(min(count, history.size))
             ]
         version, numbers, gauss = rng
-        self.method.draw.setstate((version, tuple(numbers), gauss))
+        self.method.rng.setstate((version, tuple(numbers), gauss))
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])

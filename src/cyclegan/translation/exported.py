@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.networks.generator import Generator
 from cyclegan.translation.export.registry import format_names, get_format
 
 VERSION = "cyclegan-export-1"
@@ -64,7 +65,7 @@ class ExportMetadata:
             raise UsageError(f"{path} was not written by `cyclegan export`; export a run with that.") from None
 
 
-class ExportedGenerator(nn.Module):
+class ExportedGenerator(Generator):
     """An export as a generator, (N, C, H, W) in [-1, 1] to images; `run` runs it on arrays in its own runtime."""
 
     def __init__(self, run: Callable[[Array], Array], metadata: ExportMetadata):

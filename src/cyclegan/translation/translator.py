@@ -29,18 +29,17 @@ from cyclegan.imaging.image import (
 from cyclegan.imaging.npy import channels_last
 from cyclegan.imaging.source import UnsupportedImage
 from cyclegan.imaging.value_range import ValueRange, fixed_range
-from cyclegan.methods.method import Method
 from cyclegan.methods.registry import method_class, method_spec
-from cyclegan.networks import build_generator
-from cyclegan.networks.cpu.rewrite import fast_for_translation
-from cyclegan.networks.winograd import allow
+from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
+from cyclegan.networks.generator import Generator, as_generator
+from cyclegan.networks.winograd import set_winograd
 from cyclegan.runs.folder import identify
 from cyclegan.runs.hub import is_hub_name, resolve_source
 from cyclegan.runs.model import Model, read_model, write_model
 from cyclegan.system.machine import find_device
 from cyclegan.translation.exported import ExportedGenerator, open_export
 from cyclegan.translation.streaming.large_images import AnySize
-from cyclegan.translation.streaming.memory import in_bytes
+from cyclegan.translation.streaming.memory import parse_bytes
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
 Size = int | Literal["keep"]  # of the shorter side, pixels
@@ -63,7 +62,6 @@ class Translator:
         generator: nn.Module,
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
-        method: type[Method] = Method,
         *,
         spans: tuple[ValueRange | None, ValueRange | None] = (None, None),
         background: str = "white",
@@ -71,13 +69,14 @@ class Translator:
         winograd: bool = True,
         direction: Direction = "AtoB",
     ):
-        """`channels` and `spans` are of input and output images.
+        """`generator` is a `Generator`, or any module from images (N, C, H, W) in [-1, 1] to images.
+
+        `channels` and `spans` are of input and output images.
 
         `spans` are the stored values mapped to black and white; None for the range of the images' type. `memory` is
         the limit in bytes of the process, or on a GPU of its arrays. `winograd` rewrites the generator for CPUs where
         that is faster.
         """
-        self.method = method
         self.device = torch.device(device)
         self.winograd = winograd
         self.in_channels, self.out_channels = channels
@@ -88,14 +87,14 @@ class Translator:
         self.domains = ("A", "B")  # the names of input and output
         self.source: Path | None = None  # where it was loaded from
         self._model: Model | None = None  # without weights
-        self.generator = generator.to(self.device).eval()
-        self.any_size = AnySize(self.generator, self.generator, channels, self.device, method, memory)
+        self.generator = as_generator(generator)
+        self.any_size = AnySize(self.generator, self.generator, channels, self.device, memory)
         self._set_generator(self.generator)
 
-    def _set_generator(self, generator: nn.Module, *, rewrite: bool = True) -> None:
+    def _set_generator(self, generator: Generator, *, rewrite: bool = True) -> None:
         self.generator = generator.to(self.device).eval()
-        allow(self.generator, self.winograd)
-        self.fast = fast_for_translation(self.generator) if self.winograd and rewrite else self.generator
+        set_winograd(self.generator, self.winograd)
+        self.fast = rewrite_for_cpu(self.generator) if self.winograd and rewrite else self.generator
         self.any_size = replace(self.any_size, generator=self.generator, whole=self.fast, device=self.device)
 
     def __repr__(self) -> str:
@@ -137,10 +136,9 @@ class Translator:
                 generator,
                 channels,
                 find_device(device),
-                method_class(model.method),
                 spans=(source.value_range, target.value_range),
                 background=source.background,
-                memory=in_bytes(memory) if isinstance(memory, str) else memory,
+                memory=parse_bytes(memory) if isinstance(memory, str) else memory,
                 winograd=winograd,
                 direction=direction,
             )
@@ -209,7 +207,7 @@ class Translator:
         self._set_generator(self.generator)
         return self
 
-    def with_generator(self, generator: nn.Module, *, rewrite: bool = True) -> "Translator":
+    def with_generator(self, generator: Generator, *, rewrite: bool = True) -> "Translator":
         """A copy that uses another generator of the same channels; without `rewrite`, it is not rewritten for CPUs."""
         translator = copy.copy(self)
         translator._set_generator(generator, rewrite=rewrite)
@@ -247,10 +245,10 @@ class Translator:
 
     __call__ = translate
 
-    def seen(self, pixels: Pixels) -> Pixels:
-        """What the generator gets to see of an image: all of it, but for colorisation, which sees it in gray."""
-        seen = self.method.seen(to_tensor(pixels.values)[None])[0]
-        return replace(pixels, values=to_values(seen, pixels.dtype, pixels.value_range))
+    def visible_input(self, pixels: Pixels) -> Pixels:
+        """The part of an image that the generator uses, as an image: in gray for colorization."""
+        visible = self.generator.visible_input(to_tensor(pixels.values)[None])[0]
+        return replace(pixels, values=to_values(visible, pixels.dtype, pixels.value_range))
 
     def _pixels_of_array(self, array: np.ndarray[Any, Any]) -> Pixels:
         """Gray, color and color with alpha for generators of gray or color, else as many channels as they have."""
@@ -314,7 +312,7 @@ class Translator:
 
     def _run_whole(self, batch: Tensor) -> Tensor:
         with torch.inference_mode():
-            result = self.method.image_to_image(self.fast, batch.to(self.device)).float().cpu()
+            result = self.fast(batch.to(self.device)).float().cpu()
         return result.clone()  # not an inference tensor, so that callers may train with it
 
     def _run_in_bands(self, image: Tensor) -> Tensor:
@@ -330,7 +328,7 @@ class Translator:
 
 def load_generator(
     model: Model, direction: Direction | None, path: str | Path
-) -> tuple[nn.Module, tuple[int, int], Direction]:
+) -> tuple[Generator, tuple[int, int], Direction]:
     """The generator of a direction (the first learned one if None), its images' channels in and out, the direction.
 
     `path` is for error messages. Raises `UsageError` for a direction that was not learned, `CycleGANError` for weights
@@ -342,7 +340,7 @@ def load_generator(
     config = model.config
     channels = (config.data.channels_a, config.data.channels_b)
     channels = channels if direction == "AtoB" else channels[::-1]
-    generator = build_generator(config.networks, *method_class(model.method).generator_channels(channels))
+    generator = method_class(model.method).build_generator(config.networks, *channels)
     try:
         generator.load_state_dict(model.network(f"generators.{method_spec(model.method).directions[direction]}"))
     except RuntimeError as error:

@@ -1,7 +1,7 @@
-"""Images between two convolutions: what is pointwise waits, and is done on the way into the next convolution's memory.
+"""Images between two convolutions: pointwise operations are deferred and fused into the next copy.
 
-A normalization, a ReLU, the sum of a residual block and the border that a convolution needs would each walk over the
-image once more, and each into new memory, which costs more than what is computed in it.
+A normalization, a ReLU, the sum of a residual block and the border that a convolution needs would each pass over the
+image once more, and each into fresh memory, which costs more than what is computed in it.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ STRIP_BYTES = 2**21  # written at once, so that the next operation finds it in t
 
 
 @dataclass(frozen=True)
-class Pending:
-    """An image (H, W, C) of which each value v is still to become ReLU(residual + scale v + shift).
+class DeferredEpilogue:
+    """An image (H, W, C) of which each value v stands for ReLU(residual + scale v + shift).
 
-    `scale` and `shift` (C) go together; they and `residual` (H, W, C) are None, and `relu` False, where nothing waits.
+    `scale` and `shift` (C) are given together; they and `residual` (H, W, C) are None, and `relu` False, where there
+    is nothing to apply.
     """
 
     values: Tensor
@@ -28,7 +29,7 @@ class Pending:
     relu: bool = False
 
     def write(self, out: Tensor) -> None:
-        """What it is to become, into (H, W, C), which may be the memory of `residual`."""
+        """Write the final values to (H, W, C), which may be the memory of `residual`."""
         rows = max(1, STRIP_BYTES // out[0].nbytes)
         for first in range(0, len(out), rows):
             self._write_strip(slice(first, first + rows), out[first : first + rows])
@@ -46,19 +47,22 @@ class Pending:
         if self.relu:
             out.relu_()
 
-    def finish(self, name: str) -> "Pending":
-        """The same in scratch memory of that name, where nothing waits any longer."""
-        out = scratch.take(name, self.values.shape, self.values.dtype)
+    def materialize(self, buffer: str) -> "DeferredEpilogue":
+        """The final values, in the scratch buffer of that name."""
+        out = scratch.take(buffer, self.values.shape, self.values.dtype)
         self.write(out)
-        return Pending(out)
+        return DeferredEpilogue(out)
 
-    def finished(self) -> Tensor:
-        """(1, C, H, W), which may be scratch memory."""
-        waits = self.scale is not None or self.residual is not None or self.relu
-        return (self.finish("whole") if waits else self).values.permute(2, 0, 1)[None]
+    def tensor(self) -> Tensor:
+        """The final values as (1, C, H, W), which may be in scratch memory."""
+        deferred = self.scale is not None or self.residual is not None or self.relu
+        return (self.materialize("whole") if deferred else self).values.permute(2, 0, 1)[None]
 
-    def bordered(self, border: int, reflect: bool, height: int, width: int) -> Tensor:
-        """In scratch memory (height, width, C), with a border of reflected values or zeros, and zeros beyond it."""
+    def padded(self, border: int, reflect: bool, height: int, width: int) -> Tensor:
+        """The final values with a border of reflected values or zeros, and zeros beyond it, as (height, width, C).
+
+        In scratch memory.
+        """
         sides = self.values.shape[:2]
         sheet = scratch.take("sheet", (height, width, self.values.shape[2]), self.values.dtype)
         self.write(sheet[border : border + sides[0], border : border + sides[1]])

@@ -1,71 +1,79 @@
-"""ResNet generators rewritten for translation on processors: the same numbers in less time, without a compiler.
+"""Generators rewritten for inference on CPUs: the same numbers in less time, without a compiler.
 
-Where the time is saved, and where that is written:
+Where time is saved, and where that is implemented:
 
-- 3x3 convolutions of stride 1 go by Winograd's F(6x8, 3x3) or the like, strip by strip in the cache (`tiles`).
-- Images are walked one at a time with channels last, in memory that is used again: new memory costs more than most of
-  what is computed in it (`DirectConv`).
-- Normalization, ReLU, residual sum and border are done in one pass, on the way into the next convolution's memory
-  (`pending`). Of a normalization only the statistics are taken where it stands (`ImageNorm`), and biases before it,
-  which it takes away again, are left out.
-- The last convolution, whose few outputs leave vector units idle, does all rows of its kernel at once
+- 3x3 convolutions of stride 1 use Winograd's F(6x8, 3x3) or similar, strip by strip in the cache (`winograd_tiles`).
+- Images are processed one at a time with channels last, in reused buffers: fresh memory costs more than most of what
+  is computed in it (`DirectConv`).
+- Normalization, ReLU, residual sum and border are applied in one pass, in the copy into the next convolution's input
+  buffer (`fused`). A normalization itself only computes statistics (`ImageNorm`), and biases before it, which it
+  would subtract again, are dropped.
+- The last convolution, whose few outputs leave vector units idle, computes all rows of its kernel at once
   (`FewOutputsConv`).
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from cyclegan.networks.cpu.fused import Pending
-from cyclegan.networks.cpu.layers import DirectConv, FewOutputsConv, ImageNorm, Layer, Plain, Residual, relu
+from cyclegan.networks.cpu.fused import DeferredEpilogue
+from cyclegan.networks.cpu.layers import DirectConv, EagerLayer, FewOutputsConv, ImageNorm, Layer, ResidualSum, relu
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv
-from cyclegan.networks.layers import BatchNorm, Dropout, reflect_to_multiple
-from cyclegan.networks.resnet import ResidualBlock, ResNetGenerator, SeparableResidualBlock
+from cyclegan.networks.generator import Generator
+from cyclegan.networks.layers import BatchNorm, Dropout, Residual, UNetLevel, pad_to_multiple
 from cyclegan.networks.winograd import scratch
 
-LEAST_CHANNELS = 64  # with fewer, the transforms cost more than the products save
-KEPT = 2**27  # bytes of each scratch memory kept for the next call: enough for images of 512x512
+MIN_CHANNELS = 64  # with fewer, the transforms cost more than the products save
+MAX_SCRATCH = 2**27  # bytes of each scratch buffer kept for the next call: enough for images of 512x512
 FEW = 8  # outputs of a convolution that leave vector units idle
 
 
-class OnProcessor(nn.Module):
-    """A generator as it translates on processors; (N, C, H, W) float32 to the same as the generator it was made of.
+class CpuGenerator(Generator):
+    """A generator for CPU inference: (N, C, H, W) float32 to the same result as the generator that it is made from.
 
-    It is made at the first call, and keeps kernels of four to nine times the size of the generator's. Later changes
-    of the generator do not reach it. What it cannot do (another device or precision, a gradient) the generator does.
+    It is built at the first call, and keeps kernels of four to nine times the generator's size. Later changes to the
+    generator have no effect. On another device, in another precision or with gradients the generator itself is used.
     """
 
-    def __init__(self, generator: ResNetGenerator):
+    def __init__(self, generator: Generator):
         super().__init__()
         self.generator = generator
+        self.size_multiple, self.min_size = generator.size_multiple, generator.min_size
         self.layers: list[Layer] = []
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate a batch, one image after the other."""
         if not _can_run(x, self.generator):
-            return self.generator(x)
-        self.layers = self.layers or rewritten(self.generator)
-        y = torch.cat([self._translated(image) for image in x]).contiguous()
-        scratch.release(KEPT)
+            y: Tensor = self.generator(x)
+            return y
+        self.layers = self.layers or rewrite(self.generator.stages() or ())
+        y = torch.cat([self._translate(image) for image in x]).contiguous()
+        scratch.release(MAX_SCRATCH)
         return y
 
-    def _translated(self, image: Tensor) -> Tensor:
+    def _translate(self, image: Tensor) -> Tensor:
         """(C, H, W) to (1, C, H, W)."""
         _, height, width = image.shape
-        y = Pending(reflect_to_multiple(image[None], multiple=4, least=8)[0].permute(1, 2, 0))
+        padded = pad_to_multiple(image[None], self.size_multiple, self.min_size)
+        y = DeferredEpilogue(padded[0].permute(1, 2, 0))
         for layer in self.layers:
             y = layer(y)
-        return y.finished()[..., :height, :width]
+        return y.tensor()[..., :height, :width]
 
 
-def fast_for_translation(generator: nn.Module) -> nn.Module:
-    """The generator rewritten, or itself where that is of no use: U-Nets, and dropout that stays at work."""
-    noisy = any(isinstance(m, Dropout) and m.noise_seed is not None for m in generator.modules())
-    if not isinstance(generator, ResNetGenerator) or noisy:
-        return generator
-    return OnProcessor(generator)
+def rewrite_for_cpu(generator: Generator) -> Generator:
+    """The generator for CPU inference, or itself if it has no stages, is a U-Net, or has dropout that stays on."""
+
+    def change(network: Generator) -> Generator:
+        stages = network.stages()
+        modules = list(network.modules())
+        noisy = any(isinstance(m, Dropout) and m.noise_seed is not None for m in modules)
+        unsupported = stages is None or noisy or any(isinstance(m, UNetLevel) for m in modules)
+        return network if unsupported else CpuGenerator(network)
+
+    return generator.map_network(change)
 
 
 def _can_run(x: Tensor, generator: nn.Module) -> bool:
@@ -82,36 +90,37 @@ def _can_run(x: Tensor, generator: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def rewritten(generator: ResNetGenerator) -> list[Layer]:
-    """Layers that one image after the other goes through, with weights of their own."""
-    own = copy.deepcopy(generator).requires_grad_(False)
-    parts = (own.stem, own.down, own.blocks, own.up, own.head)
-    return list(_faster([layer for part in parts for layer in _flat(part)]))
+def rewrite(stages: Sequence[nn.Module]) -> list[Layer]:
+    """The layers to apply to one image after the other, with weights of their own."""
+    own = [copy.deepcopy(stage).requires_grad_(False) for stage in stages]
+    return list(_replace_all(_flatten(own)))
 
 
-def _flat(layer: nn.Module) -> Iterator[nn.Module]:
+def _flatten(layers: Iterable[nn.Module]) -> list[nn.Module]:
     """The layers of nested sequences, without those that do nothing."""
-    if isinstance(layer, nn.Sequential):
-        for child in layer:
-            yield from _flat(child)
-    elif not isinstance(layer, nn.Identity | Dropout):
-        yield layer
+    flat: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.Sequential):
+            flat += _flatten(layer)
+        elif not isinstance(layer, nn.Identity | Dropout):
+            flat.append(layer)
+    return flat
 
 
-def _faster(layers: list[nn.Module]) -> Iterator[Layer]:
-    """What does the same as a list of layers; reflection is joined with the convolution after it."""
+def _replace_all(layers: list[nn.Module]) -> Iterator[Layer]:
+    """Equivalents of a list of layers; reflection is merged into the convolution after it."""
     while layers:
         layer, *layers = layers
         border = 0
         if isinstance(layer, nn.ReflectionPad2d) and layers:
             border, (layer, *layers) = layer.padding[0], layers
-        yield _replaced(layer, border, normed=bool(layers) and isinstance(layers[0], nn.InstanceNorm2d | BatchNorm))
+        yield _replace(layer, border, normed=bool(layers) and isinstance(layers[0], nn.InstanceNorm2d | BatchNorm))
 
 
-def _replaced(layer: nn.Module, border: int, normed: bool) -> Layer:
-    """`normed` says that the next layer takes the mean of each channel away, and a bias with it."""
-    if isinstance(layer, ResidualBlock | SeparableResidualBlock):
-        return Residual(list(_faster(list(_flat(layer.body)))))
+def _replace(layer: nn.Module, border: int, normed: bool) -> Layer:
+    """With `normed` the next layer subtracts the mean of each channel, and a bias with it."""
+    if isinstance(layer, Residual):
+        return ResidualSum(list(_replace_all(_flatten(layer.body))))
     if isinstance(layer, nn.InstanceNorm2d | BatchNorm):
         return ImageNorm(layer)
     if isinstance(layer, nn.ReLU):
@@ -121,7 +130,7 @@ def _replaced(layer: nn.Module, border: int, normed: bool) -> Layer:
     if isinstance(layer, nn.Conv2d) and border and layer.out_channels <= FEW:
         return FewOutputsConv(layer, border)
     if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        return Plain(layer)
+        return EagerLayer(layer)
     layer.bias = None if normed else layer.bias
     return DirectConv(layer.to(memory_format=torch.channels_last), border)  # type: ignore[call-overload]
 
@@ -130,5 +139,5 @@ def _is_winograd(conv: nn.Conv2d, border: int) -> bool:
     return (
         (conv.kernel_size, conv.stride, conv.groups) == ((3, 3), (1, 1), 1)
         and (conv.padding == (0, 0) if border == 1 else border == 0 and conv.padding == (1, 1))
-        and min(conv.in_channels, conv.out_channels) >= LEAST_CHANNELS
+        and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
     )

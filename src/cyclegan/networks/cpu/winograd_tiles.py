@@ -1,8 +1,8 @@
-"""3x3 convolutions by Winograd's F(m x n, 3 x 3), kernels transformed once, strip by strip in the cache.
+"""3x3 convolutions by Winograd's F(m x n, 3 x 3), with kernels transformed once, strip by strip in the cache.
 
-Rows and columns are transformed one after the other, as matrix products (Lavin and Gray 2016), and need not have the
-same step: 8 along one side saves a tenth of the products of 6 along both, and rounds but twice as much. Along both
-sides it would round five times as much.
+Rows and columns are transformed one after the other, as matrix products (Lavin and Gray 2016), and may have different
+steps: 8 along one side needs a tenth fewer products than 6 along both, and doubles the rounding error. Along both sides
+it would be five times as large.
 """
 
 import math
@@ -12,11 +12,11 @@ import torch
 from numpy.polynomial.polynomial import polyfromroots
 from torch import Tensor, nn
 
-from cyclegan.networks.cpu.fused import Pending
+from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.winograd import scratch
 
 STRIP = 128  # tiles transformed and multiplied at once: at 256 channels at most 10.5 MB, twice
-# Where polynomials are taken, by the step: numbers near 1, and each beside its inverse, round least.
+# Interpolation points by step: numbers near 1, together with their inverses, give the smallest rounding errors.
 POINTS = {
     4: (0.0, 1.0, -1.0, 2.0, -2.0),
     6: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5),
@@ -27,34 +27,35 @@ POINTS = {
 class WinogradConv:
     """A 3x3 convolution of one image with a border of one pixel, (H, W, C) to (H, W, O).
 
-    By F(m x n, 3 x 3) [Lavin and Gray 4]: tiles and kernels transformed, products summed over channels, and back.
+    By F(m x n, 3 x 3) [Lavin and Gray 4]: tiles and kernels are transformed, multiplied and summed over channels, and
+    transformed back.
     """
 
     def __init__(self, conv: nn.Conv2d, *, reflect: bool, bias: bool):
         self.weight, self.shift = conv.weight, conv.bias if bias else None
         self.scale = None if self.shift is None else torch.ones_like(self.shift)
         self.reflect = reflect
-        self.ways: dict[tuple[int, int], Way] = {}
+        self.plans: dict[tuple[int, int], WinogradPlan] = {}
 
-    def __call__(self, x: Pending) -> Pending:
+    def __call__(self, x: DeferredEpilogue) -> DeferredEpilogue:
         """Convolve; see the class for shapes."""
         height, width = x.values.shape[:2]
         steps = best_steps(height, width)
-        if steps not in self.ways:
-            self.ways[steps] = Way(steps, self.weight)
+        if steps not in self.plans:
+            self.plans[steps] = WinogradPlan(steps, self.weight)
         m, n = steps
         rows, columns = -(-height // m), -(-width // n)
-        sheet = x.bordered(1, self.reflect, m * rows + 2, n * columns + 2)
+        sheet = x.padded(1, self.reflect, m * rows + 2, n * columns + 2)
         y = scratch.take("values", (height, width, len(self.weight)), sheet.dtype)
         strip = max(1, STRIP // columns)
         for first in range(0, rows, strip):
             part = sheet[m * first : m * min(rows, first + strip) + 2]
-            _place(self.ways[steps].blocks(part), y[m * first : m * (first + strip)])
-        return Pending(y, self.scale, self.shift)
+            _copy_blocks(self.plans[steps].blocks(part), y[m * first : m * (first + strip)])
+        return DeferredEpilogue(y, self.scale, self.shift)
 
 
-def _place(blocks: Tensor, out: Tensor) -> None:
-    """(rows, m, columns, n, O) into (H, W, O), without what reaches over the right and lower border."""
+def _copy_blocks(blocks: Tensor, out: Tensor) -> None:
+    """(rows, m, columns, n, O) into (H, W, O), cropped at the right and lower border."""
     (_, m, _, n, _), (height, width) = blocks.shape, out.shape[:2]
     bottom, right = height // m * m, width // n * n  # of the whole blocks
     for top, end, h in ((0, bottom, m), (bottom, height, height - bottom)):
@@ -66,9 +67,9 @@ def _place(blocks: Tensor, out: Tensor) -> None:
 
 
 def best_steps(height: int, width: int) -> tuple[int, int]:
-    """The steps m and n of F(m x n, 3 x 3) with the fewest products for an image of that size; not 8 along both.
+    """The steps m and n of F(m x n, 3 x 3) with the fewest products for an image of that size, except 8 along both.
 
-    Of equally good ones, small steps, which round less, and the larger one down, which takes fewer rows of tiles.
+    Ties are broken by small steps, whose rounding errors are smaller, then by a larger m, which needs fewer rows.
     """
 
     def cost(steps: tuple[int, int]) -> tuple[int, int, int]:
@@ -78,8 +79,8 @@ def best_steps(height: int, width: int) -> tuple[int, int]:
     return min(((m, n) for m, n in product(POINTS, POINTS) if (m, n) != (8, 8)), key=cost)
 
 
-class Way:
-    """F(m x n, 3 x 3) with one kernel (O, C, 3, 3), transformed once: m along the columns of pixels, n along rows."""
+class WinogradPlan:
+    """F(m x n, 3 x 3) for a kernel (O, C, 3, 3), transformed once: m rows and n columns per tile."""
 
     def __init__(self, steps: tuple[int, int], weight: Tensor):
         self.steps = steps
@@ -119,9 +120,9 @@ class Way:
 
 
 def matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The transforms of F(m, 3): of image (m + 2, m + 2), kernel (m + 2, 3) and result (m, m + 2), double precision.
+    """The transforms of F(m, 3): of image (m + 2, m + 2), kernel (m + 2, 3) and result (m, m + 2), in float64.
 
-    Cook and Toom's algorithm, transposed: polynomials known at m + 1 points and at infinity [Lavin and Gray 4].
+    Cook and Toom's algorithm, transposed: polynomials are interpolated at m + 1 points and infinity [Lavin and Gray 4].
     """
     points = POINTS[m]
     image, kernel, result = (torch.zeros(m + 2, n, dtype=torch.float64) for n in (m + 2, 3, m))

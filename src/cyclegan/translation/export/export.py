@@ -22,9 +22,8 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.methods.method import Method
-from cyclegan.methods.registry import method_class
-from cyclegan.networks import UNetGenerator, winograd
+from cyclegan.networks import winograd
+from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import Dropout
 from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.model import Model, read_model
@@ -75,29 +74,41 @@ class ExportReport:
         return "\n".join((lines, *self.notes))
 
 
+class HalfPrecision(Generator):
+    """A network that computes in 16-bit floats, from and to 32-bit floats."""
+
+    def __init__(self, network: Generator):
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate a batch."""
+        return self.network(x.half()).float()
+
+
 class ExportModule(nn.Module):
     """What an export computes: images to images in float32, whatever the generator's precision."""
 
-    def __init__(self, generator: nn.Module, method: type[Method], precision: Precision = "float32"):
+    def __init__(self, generator: Generator, precision: Precision = "float32"):
         super().__init__()
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.method = method
-        self.dtype = torch.float16 if precision == "float16" else torch.float32
-        self.generator.to(self.dtype)
+        if precision == "float16":
+            self.generator = self.generator.map_network(HalfPrecision)
         for module in self.generator.modules():
             if isinstance(module, Dropout):
                 module.noise_seed = None  # seeded noise depends on the image size
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [-1, 1] to the same."""
-        return self.method.image_to_image(lambda x: self.generator(x.to(self.dtype)).float(), images)  # type: ignore[arg-type]
+        result: Tensor = self.generator(images)
+        return result
 
 
 @dataclass(frozen=True)
 class ExportJob:
     """What a format writes."""
 
-    generator: nn.Module
+    generator: Generator
     model: Model  # the generators of all directions
     metadata: ExportMetadata
     spec: ExportSpec
@@ -106,12 +117,12 @@ class ExportJob:
     @cached_property
     def module(self) -> ExportModule:
         """The generator as it is exported."""
-        return ExportModule(self.generator, method_class(self.model.method), self.spec.precision)
+        return ExportModule(self.generator, self.spec.precision)
 
     @cached_property
     def program(self) -> ExportedProgram:
         """The module as one graph: for batches and images of any size, or for one image of the fixed size."""
-        multiple = self.generator.multiple if isinstance(self.generator, UNetGenerator) else 4
+        multiple = self.generator.size_multiple
         fixed, channels = self.spec.fixed_size, self.metadata.in_channels
         # Only shapes are traced, nothing is computed. Sides that are a multiple would be taken for constants.
         sizes = (1, channels, *fixed) if fixed else (2, channels, 3 * multiple + 1, 4 * multiple + 1)
@@ -168,12 +179,12 @@ def export(
     )
     sources = _find_images(source, direction, images)
     verification, calibration = _load_images(sources, decode_specs(data)[direction[0]], fixed_size)
-    winograd.allow(generator, False)  # compare with PyTorch's own convolutions
+    winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, spec, calibration)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
         written = Path(temporary) / out.name
         writer.write(job, written)
-        reference = ExportModule(generator, method_class(model.method))
+        reference = ExportModule(generator)
         report = _compare(reference, writer.reopen(job, written), verification, out, writer.files(written))
         limit = MIN_PSNR[precision] if min_psnr is None else min_psnr
         if not report.psnr >= limit:

@@ -1,7 +1,7 @@
-"""Images of any size in overlapping windows, each translated alone: cheaper than the walk, and approximate.
+"""Images of any size in overlapping windows, each translated by itself: cheaper than streaming, and approximate.
 
-Instance norm sees each window's own mean and variance, so neighbors differ where they overlap. They are faded into
-one another there, and the difference is measured: it says how far the result may be from that of the whole image.
+Instance norm uses each window's own mean and variance, so that neighbors differ where they overlap. They are
+cross-faded there, and the difference is measured as an indication of the error.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from cyclegan.translation.streaming.lazy_rows import Rows
 
-OVERLAP = 8  # a window shares this part of its side, one eighth, with the next one
-LEVELS = 127.5  # of 8 bit for one unit of [-1, 1]
+OVERLAP = 8  # a window shares one eighth of its side with the next one
+LEVELS = 127.5  # 8-bit levels for a difference of 1 in [-1, 1]
 
 
 @dataclass
 class Overlaps:
-    """How much windows differ where two of them overlap, in levels of 8 bit."""
+    """Differences between windows where two of them overlap, in 8-bit levels."""
 
     windows: int = 0
     count: int = 0
@@ -28,7 +28,7 @@ class Overlaps:
     largest: float = 0.0
 
     def add(self, one: Tensor, other: Tensor) -> None:
-        """Compare what two windows made of the same pixels."""
+        """Compare the results of two windows for the same pixels."""
         if one.numel():
             differences = (one - other).abs() * LEVELS
             self.count += differences.numel()
@@ -41,7 +41,7 @@ class Overlaps:
         return self.total / max(self.count, 1)
 
 
-def in_windows(
+def translate_windows(
     translate: Callable[[Tensor], Tensor],
     image: Rows,
     side: int,
@@ -49,59 +49,58 @@ def in_windows(
     progress: Callable[[int, int], None],
     overlaps: Overlaps,
 ) -> None:
-    """Translate an image in windows of `side` pixels; `write` takes (first row, band (C, h, W)) from the top down.
+    """Translate an image in windows of `side` pixels; `write` is called with (first row, band (C, h, W)), in order.
 
-    `progress` is told how many windows are done, and how many there are; `overlaps` gathers their differences.
+    `progress` is called with the number of finished windows and of all.
     """
     height, width = min(side, image.height), min(side, image.width)
-    tops, lefts = starts(image.height, height), starts(image.width, width)
-    fades_y, fades_x = fades(image.height, height, tops), fades(image.width, width, lefts)
-    above: list[Tensor] = []  # what of the last row of windows lies under this one
-    begun = torch.empty(0, 0, 0)  # faded sums of these rows
+    tops, lefts = window_starts(image.height, height), window_starts(image.width, width)
+    fades_y, fades_x = fade_weights(image.height, height, tops), fade_weights(image.width, width, lefts)
+    above: list[Tensor] = []  # the part of the previous row of windows that this row overlaps
+    carried = torch.empty(0, 0, 0)  # weighted sums of these pixels
     for top, end, fade_y in zip(tops, [*tops[1:], image.height], fades_y, strict=True):
-        band, made = image.rows(top, top + height), []
+        band, results = image.read(top, top + height), []
         for left in lefts:
-            made.append(translate(band[..., left : left + width])[0].float().cpu())
+            results.append(translate(band[..., left : left + width])[0].float().cpu())
             overlaps.windows += 1
-            progress(tops.index(top) * len(lefts) + len(made), len(tops) * len(lefts))
-        _compare(overlaps, above, made, lefts)
-        sums = torch.zeros(len(made[0]), height, image.width)
-        for left, window, fade_x in zip(lefts, made, fades_x, strict=True):
+            progress(tops.index(top) * len(lefts) + len(results), len(tops) * len(lefts))
+        _compare(overlaps, above, results, lefts)
+        sums = torch.zeros(len(results[0]), height, image.width)
+        for left, window, fade_x in zip(lefts, results, fades_x, strict=True):
             sums[..., left : left + width] += window * fade_x
         sums *= fade_y[:, None]
         if above:
-            sums[:, : begun.shape[1]] += begun
+            sums[:, : carried.shape[1]] += carried
         write(top, sums[:, : end - top])
-        begun, above = sums[:, end - top :], [window[:, end - top :].clone() for window in made]
+        carried, above = sums[:, end - top :], [window[:, end - top :].clone() for window in results]
 
 
-def _compare(overlaps: Overlaps, above: list[Tensor], made: list[Tensor], lefts: list[int]) -> None:
+def _compare(overlaps: Overlaps, above: list[Tensor], results: list[Tensor], lefts: list[int]) -> None:
     """Each window of a row with the one above and with the one to its left."""
-    for upper, lower in zip(above, made, strict=False):
+    for upper, lower in zip(above, results, strict=False):
         overlaps.add(upper, lower[:, : upper.shape[1]])
-    for (one, other), (left, right) in zip(pairwise(made), pairwise(lefts), strict=True):
+    for (one, other), (left, right) in zip(pairwise(results), pairwise(lefts), strict=True):
         overlaps.add(one[..., right - left :], other[..., : one.shape[2] - (right - left)])
 
 
-def starts(length: int, side: int) -> list[int]:
-    """Where windows begin, evenly over a length, that share at least an eighth of their sides."""
+def window_starts(length: int, side: int) -> list[int]:
+    """First pixels of windows that are spread evenly over a length and share at least an eighth of their sides."""
     if length <= side:
         return [0]
-    share = side // OVERLAP
-    steps = ceil((length - side) / (side - share))
+    steps = ceil((length - side) / (side - side // OVERLAP))
     return [round(step * (length - side) / steps) for step in range(steps + 1)]
 
 
-def fades(length: int, side: int, begins: list[int]) -> Tensor:
-    """The weights (windows, side) of each window along a length: cosines toward neighbors, of sum 1 everywhere."""
+def fade_weights(length: int, side: int, starts: list[int]) -> Tensor:
+    """The weights (windows, side) of each window along a length: cosines toward neighbors, with a sum of 1."""
     position = torch.arange(side) + 0.5
-    weights = torch.ones(len(begins), side)
-    for number, (one, other) in enumerate(pairwise(begins)):
-        share = side - (other - one)
-        rise = (1 - torch.cos(pi * (position / share).clamp(max=1))) / 2
+    weights = torch.ones(len(starts), side)
+    for number, (one, other) in enumerate(pairwise(starts)):
+        shared = side - (other - one)
+        rise = (1 - torch.cos(pi * (position / shared).clamp(max=1))) / 2
         weights[number + 1] *= rise
         weights[number] *= rise.flip(0)
     sums = torch.zeros(length)
-    for begin, weight in zip(begins, weights, strict=True):
-        sums[begin : begin + side] += weight
-    return torch.stack([w / sums[b : b + side] for b, w in zip(begins, weights, strict=True)])
+    for start, weight in zip(starts, weights, strict=True):
+        sums[start : start + side] += weight
+    return torch.stack([weight / sums[start : start + side] for start, weight in zip(starts, weights, strict=True)])

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much translating an image takes."""
+"""How much memory is free, and how much the translation of an image needs."""
 
 import copy
 import re
@@ -8,75 +8,71 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
-from cyclegan.networks.winograd import Conv3x3, pays
+from cyclegan.networks.generator import Generator
+from cyclegan.networks.winograd import Conv3x3, is_faster
 from cyclegan.system.machine import free_memory
 from cyclegan.translation.streaming.lazy_rows import WINOGRAD
 
-SHARE = 0.8  # of the memory that is available, if nobody says how much
-SPARE = 1.1  # of an estimate: what the allocator loses between arrays
+DEFAULT_SHARE = 0.8  # of the free memory, without a limit
+OVERHEAD = 1.1  # of the allocator, as a factor
+TRIAL_SIDE = 64  # pixels of the image on which memory is estimated, or the next multiple that the generator takes
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def in_bytes(text: str) -> int:
+def parse_bytes(text: str) -> int:
     """A size such as ``2GiB``, ``1.5G`` (the same unit), ``800MB`` (decimal) or ``100000`` in bytes.
 
-    Raises `UsageError` for what is no size.
+    Raises `UsageError` for other text.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(IB|B)?", text.strip().upper())
     if not match or not float(match[1]):
-        raise UsageError(f"{text!r} is no size of memory; write it as 2GiB or 800MiB.")
+        raise UsageError(f"{text!r} is not a size of memory; write it as 2GiB or 800MiB.")
     unit = match[2] + ("B" if match[2] and match[3] == "B" else "")
     return int(float(match[1]) * _UNITS[unit])
 
 
 def budget(limit: int | None, device: torch.device) -> int:
-    """Bytes that may be used beside what is in use now: up to a limit for the whole process, or a share of the rest.
+    """Bytes that may be allocated now: up to a limit for the whole process, or a share of the free memory.
 
-    On a GPU its memory is meant. Negative where the limit has been reached.
+    For a GPU this is its own memory. Negative where the limit is exceeded.
     """
-    if limit is None:
-        return int(SHARE * available(device))
-    used = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-    return limit - used
-
-
-def available(device: torch.device) -> int:
-    """Bytes that are free now, on the GPU or in the machine; those of a container if it has fewer."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return free_memory()
+        if limit is None:
+            return int(DEFAULT_SHARE * torch.cuda.mem_get_info(device)[0])
+        return limit - torch.cuda.memory_allocated(device)
+    return int(DEFAULT_SHARE * free_memory()) if limit is None else limit - psutil.Process().memory_info().rss
 
 
-def whole_pass(generator: nn.Module, channels: int, device: torch.device) -> float:
-    """Bytes that a generator takes for each pixel of an image when it translates it whole.
+def bytes_per_pixel(generator: Generator, channels: int, device: torch.device) -> float:
+    """Bytes that a generator needs for each pixel of an image (`channels`, H, W) that it translates whole.
 
-    Found on a small image, where all arrays are as large in proportion. Each module that is at work holds what it was
-    given until it returns, so at any time there are the inputs of all modules from the outermost to the innermost, and
-    the latter's output. Convolutions copy both into an order of their own, transposed ones their output twice; those by
-    Winograd's way keep their scratch memory. Small images have more border, so that this is rather too much.
+    Measured on a small image, where all arrays have the same proportions. Each running module holds its input until it
+    returns, so that at any time the inputs of all modules from the outermost to the innermost exist, and the output of
+    the latter. Convolutions copy both into another memory layout, transposed ones their output twice; those by
+    Winograd's algorithm keep scratch memory. Small images have more border, so that this is rather too much.
     """
-    side = getattr(generator, "multiple", 64)
+    side = -(-TRIAL_SIDE // generator.size_multiple) * generator.size_multiple
     shared = {id(t): t for t in (*generator.parameters(), *generator.buffers())}
-    rehearsal = copy.deepcopy(generator, shared)  # a copy, since others may be using the generator
-    given: list[Tensor] = []
+    trial = copy.deepcopy(generator, shared)  # a copy, since other threads may be using the generator
+    inputs: list[Tensor] = []
     most, scratch = 0, 0.0
 
     def enter(module: nn.Module, arguments: tuple[Tensor]) -> None:
-        given.append(arguments[0])
+        inputs.append(arguments[0])
 
     def leave(module: nn.Module, arguments: tuple[Tensor], result: Tensor) -> None:
         nonlocal most, scratch
-        sizes = {t.data_ptr(): t.nbytes for t in (*given, result)}
-        own = given.pop().nbytes, result.nbytes
-        if isinstance(module, Conv3x3) and pays(arguments[0], module.weight):
+        sizes = {t.data_ptr(): t.nbytes for t in (*inputs, result)}
+        own = inputs.pop().nbytes, result.nbytes
+        if isinstance(module, Conv3x3) and is_faster(arguments[0], module.weight):
             scratch = max(scratch, WINOGRAD * sum(own))
         copied = sum(own) if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else 0
         copied += result.nbytes if isinstance(module, nn.ConvTranspose2d) else 0
         most = max(most, sum(sizes.values()) + copied)
 
-    for module in rehearsal.modules():
+    for module in trial.modules():
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
     with torch.inference_mode():
-        rehearsal(torch.zeros(1, channels, side, side, device=device))
-    return SPARE * (most + scratch) / side**2
+        trial(torch.zeros(1, channels, side, side, device=device))
+    return OVERHEAD * (most + scratch) / side**2
