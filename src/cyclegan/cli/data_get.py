@@ -107,14 +107,14 @@ def list_(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from cyclegan.data.get.catalogue import ENTRIES, format_size
+    from cyclegan.data.get.catalogue import all_entries, format_size
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("name", no_wrap=True)
     table.add_column("what it shows")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("terms")
-    for entry in ENTRIES:
+    for entry in all_entries().values():
         size = format_size(entry.size) if entry.size else "ask for it" if entry.ask else "built in"
         table.add_row(entry.name, entry.shows, size, entry.terms)
     console = Console(highlight=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from typing import Literal
 
 from cyclegan.errors import UsageError
@@ -199,12 +200,18 @@ ENTRIES = (
 CATALOGUE = {entry.name: entry for entry in ENTRIES}
 
 
+def all_entries() -> dict[str, Entry]:
+    """The catalog by name, with the entries of other packages: the entry points of the group ``cyclegan.datasets``."""
+    return CATALOGUE | {plugin.name: plugin.load() for plugin in entry_points(group="cyclegan.datasets")}
+
+
 def find(name: str) -> Entry:
-    """The data set of a name. Raises `UsageError` with the names that are near if there is none."""
-    if name in CATALOGUE:
-        return CATALOGUE[name]
-    near = [each for each in CATALOGUE if each.removeprefix("pix2pix-") == name]
-    near += [each for each in get_close_matches(name.lower(), CATALOGUE) if each not in near]
+    """The data set of a name. Raises `UsageError` with similar names if there is none."""
+    entries = all_entries()
+    if name in entries:
+        return entries[name]
+    near = [each for each in entries if each.removeprefix("pix2pix-") == name]
+    near += [each for each in get_close_matches(name.lower(), entries) if each not in near]
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UsageError(f"There is no data set named {name!r}; `cyclegan data list` shows them.{meant}")
 
