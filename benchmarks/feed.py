@@ -22,8 +22,9 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from cyclegan.data.cache import ArrayCache, open_cache
-from cyclegan.data.datasets import Batches, UnpairedImages, load_resized, make_loader
+from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
 from cyclegan.data.layouts import SplitFiles
+from cyclegan.data.preprocessing import load_resized
 from cyclegan.imaging.image import COLOR
 from cyclegan.training.setup import configure
 

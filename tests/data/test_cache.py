@@ -26,8 +26,9 @@ from conftest import tensors
 from cyclegan.config.schema import Config, DataConfig
 from cyclegan.data import cache as caches
 from cyclegan.data.cache import Array, ArrayCache, open_cache
-from cyclegan.data.datasets import Batches, PairedImages, UnpairedImages, load_resized, make_loader, random_crop
+from cyclegan.data.datasets import Batches, PairedImages, UnpairedImages, make_loader
 from cyclegan.data.layouts import SplitFiles, find_domains
+from cyclegan.data.preprocessing import load_resized, random_crop
 from cyclegan.errors import UsageError
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Half
@@ -167,8 +168,8 @@ def test_a_cache_never_outgrows_its_bound_and_what_was_not_used_makes_room(tmp_p
         old.array(str(number), lambda: array)
         assert kept(old) <= 4 * size
     assert kept(old) == 4 * size
-    assert old.trouble is not None
-    assert old.trouble.startswith("is full at")
+    assert old.problem is not None
+    assert old.problem.startswith("is full at")
     old.array("3", must_not_be_made)  # what is there keeps being used
 
     for file in old.folder.glob("*.npy"):
@@ -177,11 +178,11 @@ def test_a_cache_never_outgrows_its_bound_and_what_was_not_used_makes_room(tmp_p
     new.array("0", must_not_be_made)  # used again
     for number in range(10, 13):
         new.array(str(number), lambda: array)
-    assert new.trouble is None
+    assert new.problem is None
     assert kept(new) == 4 * size
     new.array("0", must_not_be_made)
     new.array("13", lambda: array)
-    assert new.trouble is not None
+    assert new.problem is not None
     assert kept(ArrayCache(old.folder, 2 * size)) == 2 * size
 
 
@@ -224,7 +225,7 @@ def test_a_full_disk_is_a_remark(tiny: Callable[..., Config], tmp_path: Path, mo
     train(tiny(max_steps=8), monitors=[listener])
     (message,) = listener.messages
     assert message.startswith("The cache of decoded images in ")
-    assert message.endswith("cannot be written (No space left on device); the others are decoded anew each time.")
+    assert message.endswith("cannot be written (No space left on device); the other images are decoded every time.")
 
 
 def test_a_folder_that_may_not_be_used_is_a_remark(tiny: Callable[..., Config], tmp_path: Path) -> None:
@@ -277,8 +278,8 @@ def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Con
             next(feed)
         del feed
         assert len(list(cache.folder.glob("*.npy"))) >= 7
-        for path, reading in images.images()[:7]:
-            assert (images._pixels(path, reading) == load_resized(path, reading, config)).all()
+        for path, spec in images.images()[:7]:
+            assert (images.load(path, spec) == load_resized(path, spec, config)).all()
 
 
 def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Confi
     assert listener.preloads == [(done, 12) for done in range(1, 13)]
     assert cached[-1] == 12
     size = 12 * 36 * 36 * 3 / 2**30
-    assert listener.messages == [f"Decoded 12 of 12 images ahead; they take {size:.2g} GiB in memory."]
+    assert listener.messages == [f"Preloaded 12 of 12 images, {size:.2g} GiB in memory."]
     with pytest.raises(UsageError, match="--preload decodes images into the cache"):
         tiny(preload=True, cache="off")
 

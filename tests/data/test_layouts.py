@@ -72,7 +72,7 @@ def test_two_folders(tmp_path: Path) -> None:
     assert domains.test == SplitFiles()
 
 
-def test_images_are_found_below_in_a_fixed_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
+def test_images_are_found_recursively_in_sorted_order_without_hidden_ones(tmp_path: Path) -> None:
     put(tmp_path, "b.PNG", "a/z.jpeg", "a/b/c.tiff", ".hidden.png", ".git/x.png")
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
@@ -83,7 +83,7 @@ def test_images_are_found_below_in_a_fixed_order_and_hidden_ones_are_not(tmp_pat
     ]
 
 
-def test_pairs_by_name(tmp_path: Path) -> None:
+def test_images_are_paired_by_name(tmp_path: Path) -> None:
     root = put(tmp_path, "A/1.png", "A/2.jpg", "B/1.jpg", "B/2.jpg")
     domain = find_domains(root).train
     assert [(a.name, b.name) for a, b in paired_by_name(domain)] == [("1.png", "1.jpg"), ("2.jpg", "2.jpg")]
@@ -91,7 +91,7 @@ def test_pairs_by_name(tmp_path: Path) -> None:
     assert paired_by_name(find_domains(root).train) == []
 
 
-def test_what_is_said_of_folders_that_are_no_data(tmp_path: Path) -> None:
+def test_folders_without_data_are_explained(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "file").write_text("")
@@ -102,28 +102,28 @@ def test_what_is_said_of_folders_that_are_no_data(tmp_path: Path) -> None:
     (texts / "trainA" / "notes.txt").write_text("")
     for data, sentence in {
         tmp_path / "gone": "gone does not exist",
-        tmp_path / "file": "is a file; a folder",
-        empty: "neither trainA and trainB",
-        one: r"trainA has no .*trainB beside it",
-        texts: r"trainA holds 1 file, none an image; images end in .bmp",
+        tmp_path / "file": "is a file; give a folder",
+        empty: "must contain trainA and trainB, .* but contains no folders",
+        one: "trainA exists, but trainB is missing",
+        texts: r"trainA contains 1 file, but no images; images end in .bmp",
     }.items():
         with pytest.raises(UsageError, match=sentence):
             find_domains(data)
 
 
-def test_what_is_said_of_folders_given_wrongly(tmp_path: Path) -> None:
+def test_wrong_folder_arguments_are_explained(tmp_path: Path) -> None:
     one, two = put(tmp_path / "one", "x.png"), put(tmp_path / "two", "y.png")
     (tmp_path / "link").symlink_to(one)
     odd = put(tmp_path / "odd", "cats/x.png", "dogs/y.png")
     for given, sentence in (
         ({}, "No data was given; give one folder"),
-        ({"a": one}, "one is one domain only; give"),
-        ({"data": one, "a": one, "b": two}, "one and --a or --b were both given; give"),
+        ({"a": one}, "one is only one domain; give"),
+        ({"data": one, "a": one, "b": two}, "one and --a or --b were given; give"),
         ({"a": one, "b": one}, "the same folder, .*one; give two"),
         ({"a": one, "b": tmp_path / "link"}, "the same folder"),
-        ({"a": one, "b": one / "x.png"}, "x.png is a file; a folder"),
+        ({"a": one, "b": one / "x.png"}, "x.png is a file; give a folder"),
         ({"a": one, "b": tmp_path / "gone"}, "gone does not exist; give"),
-        ({"data": odd}, "odd has neither trainA .* but only cats, dogs; name"),
+        ({"data": odd}, "odd must contain trainA .* but contains only cats, dogs; rename"),
     ):
         with pytest.raises(UsageError, match=sentence) as error:
             find_domains(**given)
@@ -131,7 +131,7 @@ def test_what_is_said_of_folders_given_wrongly(tmp_path: Path) -> None:
         assert str(error.value).endswith(".")
 
 
-def test_pairs_have_one_name_below_their_folders(tmp_path: Path) -> None:
+def test_pairs_are_matched_by_path_below_their_folders(tmp_path: Path) -> None:
     root = put(tmp_path, "A/x/1.png", "A/y/1.png", "B/x/1.jpg", "B/y/1.png")
     assert [(a.parent.name, b.parent.name) for a, b in paired_by_name(find_domains(root).train)] == [
         ("x", "x"),

@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import TINY
 from cyclegan import Translator
 from cyclegan.config.toml import from_toml
-from cyclegan.data.datasets import load_resized, random_crop
+from cyclegan.data.preprocessing import load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_header, read_pixels, read_preview
 from cyclegan.imaging.encode import write_pixels

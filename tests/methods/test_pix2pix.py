@@ -217,8 +217,8 @@ def test_both_of_a_pair_are_cropped_and_flipped_alike(
         assert torch.equal(item.images["A"][1], item.images["B"][1])
         assert item.images["A"][0].mean() > item.images["B"][0].mean() + 0.8
     assert len({item.images["A"].numpy().tobytes() for item in items}) > 6 * 1.5  # not the same cut in every epoch
-    assert sorted(dataset.place(1, p).a for p in range(6)) == list(range(6))
-    assert [dataset.place(1, p).a for p in range(6)] != [dataset.place(2, p).a for p in range(6)]
+    assert sorted(dataset.item_index(1, p).a for p in range(6)) == list(range(6))
+    assert [dataset.item_index(1, p).a for p in range(6)] != [dataset.item_index(2, p).a for p in range(6)]
 
 
 def test_pairs_without_partner_or_of_unequal_size_are_refused(pairs: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_pairs_without_partner_or_of_unequal_size_are_refused(pairs: Path, tmp_p
     (tmp_path / "trainB" / "lonely.png").unlink()
     Image.new("RGB", (40, 41)).save(tmp_path / "trainB" / "02.jpg")
     (tmp_path / "trainB" / "01.png").write_bytes(b"no image")  # is for the loader to name
-    with pytest.raises(UsageError, match=r"trainA.02.png and .*trainB.02.jpg are a pair of unequal sizes, 40x40 and"):
+    with pytest.raises(UsageError, match=r"trainA.02.png and .*trainB.02.jpg are a pair of different sizes, 40x40 and"):
         require_equal_sizes(find_pairs(tmp_path).train)
     (tmp_path / "odd").mkdir()
     Image.new("RGB", (41, 40)).save(tmp_path / "odd" / "x.png")
@@ -244,7 +244,7 @@ def test_pairs_without_partner_or_of_unequal_size_are_refused(pairs: Path, tmp_p
 def test_sizes_are_checked_before_a_run_is_made(tmp_path: Path, tiny: Callable[..., Config]) -> None:
     for domain, size in (("A", 40), ("B", 42)):
         draw_images(tmp_path / f"train{domain}", 2, 0, size=size)
-    with pytest.raises(UsageError, match="unequal sizes"):
+    with pytest.raises(UsageError, match="different sizes"):
         train(tiny(**SMALL, data=tmp_path, max_steps=1))
     assert not (tmp_path / "runs").exists()
 
@@ -269,7 +269,8 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
 def test_a_picture_to_be_colored_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     read: list[object] = []
     monkeypatch.setattr(
-        "cyclegan.data.datasets.read_pixels", lambda path, *args, **_: read.append(path) or read_pixels(path, *args)
+        "cyclegan.data.preprocessing.read_pixels",
+        lambda path, *args, **_: read.append(path) or read_pixels(path, *args),
     )
     item = PairedImages(find_single_images(pairs).train, tiny().data, seed=0)[0, 0]
     assert len(read) == 1

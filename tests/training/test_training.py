@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from conftest import draw_images
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
-from cyclegan.data.datasets import Batches, UnpairedImages, load_resized, random_crop
+from cyclegan.data.datasets import Batches, UnpairedImages
 from cyclegan.data.layouts import find_domains
+from cyclegan.data.preprocessing import load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import DecodeSpec
 from cyclegan.imaging.source import UnreadableImage
@@ -225,16 +226,16 @@ def test_an_epoch_shows_every_image_once_in_a_seeded_order(tiny: Callable[..., C
     files = find_domains(data).train
     dataset = UnpairedImages(files, tiny().data, seed=3)
     assert len(dataset) == 7
-    orders = [[dataset.place(epoch, position).a for position in range(7)] for epoch in range(3)]
+    orders = [[dataset.item_index(epoch, position).a for position in range(7)] for epoch in range(3)]
     assert all(sorted(order) == list(range(7)) for order in orders)
     assert orders[0] != orders[1]
     again = UnpairedImages(files, tiny().data, seed=3)
-    assert [again.place(1, p) for p in range(7)] == [dataset.place(1, p) for p in range(7)]
+    assert [again.item_index(1, p) for p in range(7)] == [dataset.item_index(1, p) for p in range(7)]
 
 
 def test_partners_are_drawn_uniformly(tiny: Callable[..., Config], data: Path) -> None:
     dataset = UnpairedImages(find_domains(data).train, tiny().data, seed=0)
-    partners = [dataset.place(epoch, p).b for epoch in range(500) for p in range(7)]
+    partners = [dataset.item_index(epoch, p).b for epoch in range(500) for p in range(7)]
     counts = np.bincount(partners, minlength=5)
     assert counts.min() > 0.85 * 700
     assert counts.max() < 1.15 * 700
@@ -242,7 +243,7 @@ def test_partners_are_drawn_uniformly(tiny: Callable[..., Config], data: Path) -
 
 def test_serial_batches_fix_the_pairs(tiny: Callable[..., Config], data: Path) -> None:
     dataset = UnpairedImages(find_domains(data).train, tiny(serial_batches=True).data, seed=0)
-    assert [(dataset.place(e, p).a, dataset.place(e, p).b) for e in (0, 9) for p in (0, 5, 6)] == [
+    assert [(dataset.item_index(e, p).a, dataset.item_index(e, p).b) for e in (0, 9) for p in (0, 5, 6)] == [
         (0, 0), (5, 0), (6, 1), (0, 0), (5, 0), (6, 1),
     ]  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""Arrays that take long to make, kept in files that the processes of a machine share.
+"""A cache of arrays in files, shared by the processes of a machine.
 
-Each array is one ``.npy`` file, which readers map into memory: they share its pages, and read only what they look at.
-What is kept "in memory" lies in the system's file system in memory where there is one, else in the temporary folder,
-and is gone with the training; what is kept on disk stays for later trainings.
+Each array is one ``.npy`` file that readers memory-map, so they share its pages and read only what they access.
+The "memory" cache is in shared memory if there is enough of it, otherwise in the temporary folder, and is deleted at
+the end of the run; the "disk" cache remains for later runs.
 """
 
 import hashlib
@@ -25,41 +25,41 @@ from cyclegan.system.machine import free_memory, user_cache_dir
 Array = np.ndarray[Any, Any]
 
 SHARED_MEMORY = Path("/dev/shm")
-TEMPORARY = "cyclegan-arrays-"  # beginning of the names of folders that are gone with their training
-LEFT_OVER = 60.0  # seconds after which such a folder that nobody holds counts as left behind
-PATIENCE = 30.0  # seconds until another process that holds the lock for so long counts as stuck
+TEMPORARY = "cyclegan-arrays-"  # prefix of folders that are deleted at the end of a run
+STALE = 60.0  # seconds after which such a folder without owner counts as left behind
+LOCK_TIMEOUT = 30.0  # seconds after which another process holding the lock counts as stuck
 
 
 class ArrayCache:
-    """Arrays by name in a folder, in at most `limit` bytes and at most half of the free space.
+    """Arrays by key in a folder, in at most `limit` bytes and at most half of the free space.
 
-    Any number of processes may use one folder. When it is full, arrays that nobody has used since this cache was opened
-    make room, those not used for longest first; what does not fit is made anew each time. No trouble with files is an
-    error: `trouble` says the first one, as the rest of a sentence that begins with the cache.
+    Any number of processes can use a folder. When it is full, the least recently used arrays that have not been used
+    since this cache was opened are evicted; arrays that still do not fit are computed every time. File errors are not
+    raised: `problem` describes the first one, continuing a sentence that starts with "The cache".
     """
 
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._opened = time.time()
-        self._too_large: float = math.inf  # bytes of the smallest array that found no room
+        self._too_large: float = math.inf  # bytes of the smallest array that did not fit
         try:
             _make_private(folder)
             with self._lock():
                 self._tidy()
         except (OSError, NotImplementedError) as error:
-            self._give_up(error)
+            self._stop_writing(error)
 
     def array(self, key: str, make: Callable[[], Array]) -> Array:
-        """The array of this name, read-only if it was kept, else what `make` returns. It has one element at least.
+        """The cached array, read-only, or the result of `make`, which is cached if possible.
 
-        Whatever `make` depends on must be in the key.
+        The key must contain everything that `make` depends on. Arrays must not be empty.
         """
-        file = self.folder / f"{hashlib.blake2b(key.encode(errors='backslashreplace'), digest_size=20).hexdigest()}.npy"
+        file = self.folder / f"{_hash(key, 20)}.npy"
         found = self._read(file)
         if found is None:
             found = make()
-            self._keep(found, file)
+            self._write(found, file)
         return found
 
     def _read(self, file: Path) -> Array | None:
@@ -67,97 +67,96 @@ class ArrayCache:
             found = np.lib.format.open_memmap(file, mode="r")
         except FileNotFoundError:
             return None
-        except Exception:  # numpy raises many things on damaged files
+        except Exception:  # NumPy raises many types of errors for damaged files
             with suppress(OSError):
                 file.unlink()
-                (self.folder / "held").unlink()  # to be counted anew
+                (self.folder / "held").unlink()  # recount
             return None
         with suppress(OSError):
             os.utime(file)
         return found
 
-    def _keep(self, array: Array, file: Path) -> None:
-        """Write the array if there is room. A reader sees the whole file or none."""
+    def _write(self, array: Array, file: Path) -> None:
         size = array.nbytes + 128
         if size >= self._too_large:
             return
         try:
             with self._lock():
-                if file.exists() or (held := self._held_with_room_for(size)) is None:
+                if file.exists() or (held := self._make_room(size)) is None:
                     return
                 with staged_file(file) as temporary:
                     np.save(temporary, array, allow_pickle=False)
-                self._note(held + size)
+                self._note_held(held + size)
         except (OSError, NotImplementedError) as error:
-            self._give_up(error)
+            self._stop_writing(error)
 
-    def _held_with_room_for(self, size: int) -> int | None:
-        """Bytes that all files take, so few that there is room for as many as `size` more; None if there is not."""
+    def _make_room(self, size: int) -> int | None:
+        """Evict arrays until `size` more bytes fit, and return the bytes held then; None if they do not fit."""
         held = self._held()
         if held + size > self.limit:
-            # Somewhat more than needed, so that the folder is not gone through for each array.
-            held = self._shrink(max(self.limit - max(size, self.limit // 20), 0))
+            # Evict at least 5 %, so that the folder is not scanned for each array.
+            held = self._evict(max(self.limit - max(size, self.limit // 20), 0))
         if held + size <= self.limit:
             return held
         self._too_large = size
-        self.trouble = self.trouble or f"is full at {self.limit / 2**30:.2g} GiB"
+        self.problem = self.problem or f"is full at {self.limit / 2**30:.2g} GiB"
         return None
 
     def _tidy(self) -> None:
-        """Count what is there, drop what a killed process left unfinished, and obey the limit."""
+        """Count the files, delete what a killed process left unfinished, and apply the limit."""
         for unfinished in self.folder.glob(".*.npy"):  # only the holder of the lock writes
             unfinished.unlink()
         held = sum(size for _, size, _ in self._files())
         self.limit = min(self.limit, held + shutil.disk_usage(self.folder).free // 2)
-        self._note(held)
+        self._note_held(held)
         if held > self.limit:
-            self._shrink(self.limit)
+            self._evict(self.limit)
 
-    def _shrink(self, limit: int) -> int:
-        """Remove arrays not used since the opening until all take at most `limit` bytes, and return what they take."""
+    def _evict(self, limit: int) -> int:
+        """Delete arrays not used since opening until all take at most `limit` bytes, and return the bytes held."""
         files = sorted(self._files())
         held = sum(size for _, size, _ in files)
         for used, size, file in files:
             if held <= limit or used >= self._opened:
                 break
-            with suppress(OSError):  # some systems keep a file that somebody reads
+            with suppress(OSError):  # some systems do not delete files that are open
                 file.unlink()
                 held -= size
-        self._note(held)
+        self._note_held(held)
         return held
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """Time of last use, size and path of each."""
+        """Time of last use, size and path of each array."""
         for file in self.folder.glob("*.npy"):
             with suppress(FileNotFoundError):
                 state = file.stat()
                 yield state.st_mtime, state.st_size, file
 
     def _held(self) -> int:
-        """Bytes that all files take, as counted by whoever wrote last."""
+        """Bytes of all files, as noted by the last writer."""
         try:
             return int((self.folder / "held").read_text())
         except (OSError, ValueError):
             return sum(size for _, size, _ in self._files())
 
-    def _note(self, held: int) -> None:
+    def _note_held(self, held: int) -> None:
         (self.folder / "held").write_text(str(held))
 
     def _lock(self) -> FileLock:
-        return FileLock(self.folder / "lock", timeout=PATIENCE, poll_interval=0.001)
+        return FileLock(self.folder / "lock", timeout=LOCK_TIMEOUT, poll_interval=0.001)
 
-    def _give_up(self, error: OSError | NotImplementedError) -> None:
-        """Write no more; what is there can still be read."""
+    def _stop_writing(self, error: OSError | NotImplementedError) -> None:
+        """Write no more; existing arrays can still be read."""
         self._too_large = 0
-        self.trouble = f"in {self.folder} cannot be written ({getattr(error, 'strerror', None) or error})"
+        self.problem = f"in {self.folder} cannot be written ({getattr(error, 'strerror', None) or error})"
 
 
 @contextmanager
 def open_cache(kind: Literal["memory", "disk", "off"], limit: int, name: str) -> Iterator[ArrayCache | None]:
     """A cache of at most `limit` bytes; None if it is off.
 
-    In memory it takes at most a quarter of what is free. Processes that give the same name share it, and the first of
-    them removes it in the end.
+    The memory cache takes at most a quarter of the free memory. Processes that give the same name share it, and the
+    first of them deletes it at the end.
     """
     if kind == "off":
         yield None
@@ -165,40 +164,38 @@ def open_cache(kind: Literal["memory", "disk", "off"], limit: int, name: str) ->
         yield ArrayCache(user_cache_dir() / "arrays", limit)
     else:
         limit = min(limit, free_memory() // 4)
-        root = _place_for(limit)
-        _sweep(root)
-        folder = (
-            root / f"{TEMPORARY}{hashlib.blake2b(name.encode(errors='backslashreplace'), digest_size=8).hexdigest()}"
-        )
+        # Shared memory only if twice as much is free there: containers often have little, and loaders need it, too.
+        has_room = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free // 2 >= limit
+        root = SHARED_MEMORY if has_room else Path(tempfile.gettempdir())
+        _delete_stale_caches(root)
+        folder = root / f"{TEMPORARY}{_hash(name, 8)}"
         cache = ArrayCache(folder, limit)
-        holder = FileLock(folder / "holder")
+        owner = FileLock(folder / "holder")
         try:
-            with suppress(OSError, NotImplementedError):  # another process holds it, or nobody can
-                holder.acquire(timeout=0)
+            with suppress(OSError, NotImplementedError):  # another process owns it, or locks are not supported
+                owner.acquire(timeout=0)
             yield cache
         finally:
-            if holder.is_locked:
-                holder.release()
+            if owner.is_locked:
+                owner.release()
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _place_for(limit: int) -> Path:
-    """Memory if twice as much is free there: containers often have little, and loaders need it too."""
-    enough = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free // 2 >= limit
-    return SHARED_MEMORY if enough else Path(tempfile.gettempdir())
+def _hash(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=size).hexdigest()
 
 
-def _sweep(root: Path) -> None:
-    """Remove what killed trainings left behind: folders that no process holds."""
+def _delete_stale_caches(root: Path) -> None:
+    """Delete the folders of killed runs, which no process owns."""
     for folder in root.glob(f"{TEMPORARY}*"):
         with suppress(OSError, NotImplementedError):
-            if time.time() - folder.stat().st_mtime > LEFT_OVER:
+            if time.time() - folder.stat().st_mtime > STALE:
                 with FileLock(folder / "holder", timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder if need be. Raises `OSError` if it is somebody else's: temporary folders are open to all."""
+    """Create the folder. Raises `OSError` if it belongs to another user, since temporary folders are world-writable."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
         raise PermissionError("it belongs to another user")

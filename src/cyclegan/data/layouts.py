@@ -1,4 +1,4 @@
-"""Which files make a domain, and which a pair: the layouts in which people keep two kinds of images."""
+"""Folder layouts of data sets: which files belong to a domain, to a split, and to a pair."""
 
 import os
 import re
@@ -7,22 +7,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 from cyclegan.imaging.source import Half, Source, UnreadableImage
 
-NAMES = "names.txt"  # in a data set's folder: what A and B are called, a line each
+NAMES = "names.txt"  # in a data set's folder: the names of A and B, one per line
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """The images of both domains in one split, empty where there is none, and the folders they were found in.
+    """The images of both domains in one split, and the folders they are in. Empty if the split does not exist.
 
-    If they are `paired`, images of the same number belong together.
+    If `paired`, images with the same index belong together.
     """
 
     a: tuple[Source, ...] = ()
@@ -37,205 +36,194 @@ class SplitFiles:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """A data set: images to train on, images to test on, and what the domains are called."""
+    """A data set: training images, test images, and the names of the domains."""
 
     train: SplitFiles
     test: SplitFiles
     names: tuple[str, str] = ("A", "B")
 
 
-def find_images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
-    """All files of these suffixes below a folder, in an order that does not depend on the file system.
+def find_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    """All files with these suffixes below a folder, sorted by path.
 
-    Hidden files and folders are passed over, and so are links to folders that were seen already or hold this one.
+    Skips hidden files and folders, and links to folders already visited or above `folder`.
     """
     found: list[Path] = []
-    seen = {folder.resolve(), *folder.resolve().parents}
-    for where, folders, files in os.walk(folder, followlinks=True):
+    visited = {folder.resolve(), *folder.resolve().parents}
+    for root, folders, files in os.walk(folder, followlinks=True):
         below = []
         for name in _visible(folders):
-            real = Path(os.path.realpath(Path(where, name)))
-            if real not in seen:
-                seen.add(real)
+            real = Path(os.path.realpath(Path(root, name)))
+            if real not in visited:
+                visited.add(real)
                 below.append(name)
         folders[:] = below
-        found += [Path(where, name) for name in _visible(files) if Path(name).suffix.lower() in kinds]
+        found += [Path(root, name) for name in _visible(files) if Path(name).suffix.lower() in suffixes]
     return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
 
 
 def find_domains(
-    data: Path | None = None, a: Path | None = None, b: Path | None = None, kinds: frozenset[str] = IMAGE_SUFFIXES
+    data: Path | None = None, a: Path | None = None, b: Path | None = None, suffixes: frozenset[str] = IMAGE_SUFFIXES
 ) -> DataFiles:
     """The images of a data set, given as one folder `data` or as two folders `a` and `b`.
 
-    One folder holds trainA and trainB, or train/A and train/B, or just A and B; test images are in testA and testB
-    (or valA, valB, test/A, ...), and may be missing. Names are matched whatever their case; `kinds` are the suffixes
-    of files that count. The domains are called as names.txt says, or as in horse2zebra the folder. Raises `UsageError`.
+    One folder contains trainA and trainB, or train/A and train/B, or just A and B; optional test images are in testA
+    and testB (or valA and valB, test/A, ...), in any case. Domain names come from names.txt, or from a folder name
+    like horse2zebra. Raises `UsageError`.
     """
     if data is not None and (a is not None or b is not None):
-        raise UsageError(f"The folder {data} and --a or --b were both given; give one folder, or two with --a and --b.")
+        raise UsageError(f"Both the folder {data} and --a or --b were given; give one folder, or --a and --b.")
     if data is not None:
-        return _domains_below(data, kinds)
+        _require_folder(data)
+        return _find_domains_below(data, suffixes)
     if a is None or b is None:
-        given = f"{a or b} is one domain only" if a or b else "No data was given"
-        raise UsageError(f"{given}; give one folder that holds both domains, or two with --a and --b.")
+        given = f"{a or b} is only one domain" if a or b else "No data was given"
+        raise UsageError(f"{given}; give one folder with both domains, or two folders with --a and --b.")
     for folder in (a, b):
         _require_folder(folder)
     if a.samefile(b):
         raise UsageError(f"--a and --b are the same folder, {a}; give two different ones.")
-    return DataFiles(_some_images(a, b, kinds), SplitFiles(), (a.resolve().name, b.resolve().name))
+    train = SplitFiles(_require_images(a, suffixes), _require_images(b, suffixes), (a, b))
+    return DataFiles(train, SplitFiles(), (a.resolve().name, b.resolve().name))
 
 
 def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> DataFiles:
     """The images of a data set of pairs.
 
-    They stand in two folders, as `find_domains` knows them, under equal names; or in one, two in each file, A at the
-    left and B at the right: in data/train and, if there is one, data/test (or val), or in `data` itself. Raises
-    `UsageError`, also for a training image without a partner.
+    Either two folders, as for `find_domains`, with equal file names; or one folder of files with two images side by
+    side, A on the left: data/train and optional data/test (or val), or `data` itself. Raises `UsageError`, also for a
+    training image without partner.
     """
-    if data is None or _holds_domains(data):
+    if data is not None:
+        _require_folder(data)
+    if data is None or any(_split_folder(data, "train", domain) or _subfolder(data, domain) for domain in "AB"):
         found = find_domains(data, a, b)
         _require_partners(found.train)
-        return replace(found, train=_matched(found.train), test=_matched(found.test))
-    train, test = (SplitFiles(_halves(files, "left"), _halves(files, "right"), paired=True) for files in _splits(data))
+        return replace(found, train=_pair_up(found.train), test=_pair_up(found.test))
+    train, test = (
+        SplitFiles(tuple(Half(f, "left") for f in files), tuple(Half(f, "right") for f in files), paired=True)
+        for files in _find_single_splits(data)
+    )
     return DataFiles(train, test, domain_names(data))
 
 
 def find_single_images(folder: Path | None) -> DataFiles:
-    """One folder of pictures, as pairs of a picture with itself: A is seen in gray, and B in color.
+    """The images of one folder, each paired with itself: A is its gray version, B the color image.
 
-    They are in trainA (or as `find_domains` finds A), in "train", or in the folder itself; those to test on are in
-    testA or "test", and may be missing. Raises `UsageError`.
+    Training images are in trainA (or wherever `find_domains` finds A), "train", or the folder itself; optional test
+    images in testA or "test". Raises `UsageError`.
     """
     if folder is None:
-        raise UsageError("No data was given; give one folder of color pictures.")
-    train, test = _splits(folder, "A")
+        raise UsageError("No data was given; give one folder of color images.")
+    _require_folder(folder)
+    train, test = _find_single_splits(folder, "A")
     return DataFiles(SplitFiles(train, train, paired=True), SplitFiles(test, test, paired=True), ("gray", "color"))
 
 
-def paired_by_name(domain: SplitFiles) -> list[tuple[Source, Source]]:
-    """Pairs of A and B of one name below their folders, suffixes aside; none if any is double or has no partner.
+def paired_by_name(files: SplitFiles) -> list[tuple[Source, Source]]:
+    """Pairs of A and B with equal names below their folders, ignoring suffixes.
 
-    Names that agree by chance only are no truth, so it is all or nothing.
+    Empty if any name is ambiguous or missing on one side: some equal names may be a coincidence.
     """
-    if domain.paired:
-        return list(zip(domain.a, domain.b, strict=True))
-    if any(without_partner(domain)):
+    if files.paired:
+        return list(zip(files.a, files.b, strict=True))
+    if any(without_partner(files)):
         return []
-    a, b = (
-        dict(zip(names, files, strict=True)) for names, files in zip(_names(domain), (domain.a, domain.b), strict=True)
-    )
-    return [(a[name], b[name]) for name in a]
+    names_a, names_b = _relative_names(files)
+    by_name = dict(zip(names_b, files.b, strict=True))
+    return [(a, by_name[name]) for name, a in zip(names_a, files.a, strict=True)]
 
 
-def require_equal_sizes(domain: SplitFiles) -> None:
-    """Raise `UsageError` for the first pair whose images have unequal sizes; unreadable ones are passed over."""
-    for a, b in paired_by_name(domain):
-        try:
+def require_equal_sizes(files: SplitFiles) -> None:
+    """Raise `UsageError` for the first pair of images with different sizes; unreadable images are skipped."""
+    for a, b in paired_by_name(files):
+        with suppress(UnreadableImage):
             if isinstance(a, Half):
-                _require_even_width(a.path)
+                if (width := image_size(a.path)[0]) % 2:
+                    raise UsageError(
+                        f"{a.path} is {width} pixels wide, which cannot be halved; each file must contain A on the "
+                        "left and B on the right. Alternatively, put pairs into two folders."
+                    )
             elif a != b and (size_a := image_size(a)) != (size_b := image_size(b)):
                 sizes = " and ".join(f"{width}x{height}" for width, height in (size_a, size_b))
-                raise UsageError(f"{a} and {b} are a pair of unequal sizes, {sizes}; bring both to the same size.")
-        except UnreadableImage:
-            continue
+                raise UsageError(f"{a} and {b} are a pair of different sizes, {sizes}; make them the same size.")
 
 
-def _require_even_width(path: Path) -> None:
-    width, _ = image_size(path)
-    if width % 2:
-        raise UsageError(
-            f"{path} is {width} pixels wide, which cannot be halved; a file holds A at the left and B at the right. "
-            "Pairs may be in two folders, too."
-        )
-
-
-def _matched(domain: SplitFiles) -> SplitFiles:
-    """The same images in pairs, or as they are if they make none."""
-    pairs = paired_by_name(domain)
-    return (
-        SplitFiles(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), domain.roots, paired=True)
-        if pairs
-        else domain
-    )
-
-
-def _require_partners(domain: SplitFiles) -> None:
-    alone = without_partner(domain)
-    if not any(alone):
-        return
-    side = 0 if alone[0] else 1
-    first, other = alone[side][0], domain.roots[1 - side]
-    counts = f"{len(alone[0])} of {len(domain.a)} images of A and {len(alone[1])} of {len(domain.b)} of B have none"
-    raise UsageError(
-        f"{first} has no partner in {other} ({counts}); "
-        "the two images of a pair need the same name below their folders, whatever its suffix."
-    )
-
-
-def without_partner(domain: SplitFiles) -> tuple[list[Source], list[Source]]:
-    """Images of A and of B whose name does not occur exactly once on either side."""
-    names = _names(domain)
+def without_partner(files: SplitFiles) -> tuple[list[Source], list[Source]]:
+    """Images of A and of B whose name does not occur exactly once on each side."""
+    names = _relative_names(files)
     counts = [Counter(each) for each in names]
     a, b = (
-        [file for file, name in zip(files, each, strict=True) if any(count[name] != 1 for count in counts)]
-        for files, each in zip((domain.a, domain.b), names, strict=True)
+        [file for file, name in zip(side, each, strict=True) if any(count[name] != 1 for count in counts)]
+        for side, each in zip((files.a, files.b), names, strict=True)
     )
     return a, b
 
 
-def _names(domain: SplitFiles) -> list[list[Path]]:
-    """What images are called below their folders, without suffix."""
+def _pair_up(files: SplitFiles) -> SplitFiles:
+    """The same images in pairs, or unchanged if their names do not match."""
+    pairs = paired_by_name(files)
+    if not pairs:
+        return files
+    return SplitFiles(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), files.roots, paired=True)
+
+
+def _require_partners(files: SplitFiles) -> None:
+    alone = without_partner(files)
+    if not any(alone):
+        return
+    side = 0 if alone[0] else 1
+    counts = f"{len(alone[0])} of {len(files.a)} images of A and {len(alone[1])} of {len(files.b)} of B have none"
+    raise UsageError(
+        f"{alone[side][0]} has no partner in {files.roots[1 - side]} ({counts}); "
+        "the two images of a pair need the same name below their folders; suffixes may differ."
+    )
+
+
+def _relative_names(files: SplitFiles) -> list[list[Path]]:
+    """The names of A and of B below their folders, without suffix."""
     return [
         [
             (path.relative_to(root) if root else Path(path.name)).with_suffix("")
-            for path in files
+            for path in side
             if isinstance(path, Path)
         ]
-        for files, root in zip((domain.a, domain.b), domain.roots, strict=True)
+        for side, root in zip((files.a, files.b), files.roots, strict=True)
     ]
 
 
-def _halves(files: Iterable[Path], side: Literal["left", "right"]) -> tuple[Half, ...]:
-    return tuple(Half(path, side) for path in files)
-
-
-def _holds_domains(data: Path) -> bool:
-    _require_folder(data)
-    return any(_split(data, "train", domain) or _sub(data, domain) for domain in "AB")
-
-
-def _splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The images to train and to test on of a folder that holds one domain."""
-    _require_folder(data)
-    if domain is not None and (train := _split(data, "train", domain) or _sub(data, domain)):
-        test = _split(data, "test", domain)
+def _find_single_splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Training and test images of a folder with one kind of files."""
+    if domain is not None and (train := _split_folder(data, "train", domain) or _subfolder(data, domain)):
+        test = _split_folder(data, "test", domain)
     else:
-        train = _sub(data, "train") or data
-        test = next((folder for name in SPLITS["test"] if (folder := _sub(data, name)) and train != data), None)
-    return _images(train), find_images(test) if test else ()
+        train = _subfolder(data, "train") or data
+        candidates = (_subfolder(data, name) for name in SPLITS["test"] if train != data)
+        test = next(filter(None, candidates), None)
+    return _require_images(train), find_images(test) if test else ()
 
 
-def _domains_below(data: Path, kinds: frozenset[str]) -> DataFiles:
-    _require_folder(data)
-    a, b = (_split(data, "train", domain) or _sub(data, domain) for domain in "AB")
+def _find_domains_below(data: Path, suffixes: frozenset[str]) -> DataFiles:
+    a, b = (_split_folder(data, "train", domain) or _subfolder(data, domain) for domain in "AB")
     if a is None and b is None:
         folders = _visible(path.name for path in data.iterdir() if path.is_dir())
-        holds = f"only {', '.join(folders[:5])}{', ...' if len(folders) > 5 else ''}" if folders else "no folder"
+        listed = f"only {', '.join(folders[:5])}{', ...' if len(folders) > 5 else ''}" if folders else "no folders"
         raise UsageError(
-            f"{data} has neither trainA and trainB, nor train/A and train/B, nor A and B, but {holds}; "
-            "name its folders so, or give two folders with --a and --b."
+            f"{data} must contain trainA and trainB, or train/A and train/B, or A and B, but contains {listed}; "
+            "rename its folders, or give two folders with --a and --b."
         )
     if a is None or b is None:
-        there, missing = (a, "B") if a is not None else (b, "A")
-        assert there is not None
-        raise UsageError(f"{there} has no {there.name[:-1]}{missing} beside it; both domains are needed to train.")
-    test_a, test_b = (_split(data, "test", domain) for domain in "AB")
-    return DataFiles(_some_images(a, b, kinds), _any_images(test_a, test_b, kinds), domain_names(data))
+        existing, missing = (a, "B") if a is not None else (b, "A")
+        assert existing is not None
+        raise UsageError(f"{existing} exists, but {existing.name[:-1]}{missing} is missing; both are required.")
+    test_a, test_b = (_split_folder(data, "test", domain) for domain in "AB")
+    train = SplitFiles(_require_images(a, suffixes), _require_images(b, suffixes), (a, b))
+    files_a, files_b = (find_images(folder, suffixes) if folder else () for folder in (test_a, test_b))
+    return DataFiles(train, SplitFiles(files_a, files_b, (test_a, test_b)), domain_names(data))
 
 
 def domain_names(data: Path) -> tuple[str, str]:
-    """What the domains of a data set are called: by its names.txt, or by its own name if that is as horse2zebra."""
+    """The names of a data set's domains: from its names.txt, or from a folder name like horse2zebra."""
     with suppress(OSError, UnicodeDecodeError):
         a, b, *others = *filter(None, map(str.strip, (data / NAMES).read_text("utf-8").splitlines())), "", ""
         if b and not any(others):
@@ -244,17 +232,17 @@ def domain_names(data: Path) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("A", "B")
 
 
-def _split(data: Path, split: str, domain: str) -> Path | None:
+def _split_folder(data: Path, split: str, domain: str) -> Path | None:
     """The folder of a domain in a split, such as testA, test/A or valA."""
     for name in SPLITS[split]:
-        found = _sub(data, name + domain) or _sub(data, name, domain)
+        found = _subfolder(data, name + domain) or _subfolder(data, name, domain)
         if found is not None:
             return found
     return None
 
 
-def _sub(folder: Path, *names: str) -> Path | None:
-    """The folder below `folder` of these names, whatever their case if there is but one, or None."""
+def _subfolder(folder: Path, *names: str) -> Path | None:
+    """The nested subfolder with these names, in any case if that is unambiguous, or None."""
     for name in names:
         matches = [path for path in folder.iterdir() if path.name.lower() == name.lower() and path.is_dir()]
         exact = [path for path in matches if path.name == name]
@@ -272,29 +260,20 @@ def _require_folder(folder: Path) -> None:
     if not folder.exists():
         raise UsageError(f"{folder} does not exist; give a folder of images.")
     if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; a folder of images is needed.")
+        raise UsageError(f"{folder} is a file; give a folder of images.")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise UsageError(f"{folder} may not be read; check its permissions.")
+        raise UsageError(f"{folder} cannot be read; check its permissions.")
 
 
-def _any_images(a: Path | None, b: Path | None, kinds: frozenset[str]) -> SplitFiles:
-    return SplitFiles(find_images(a, kinds) if a else (), find_images(b, kinds) if b else (), (a, b))
-
-
-def _some_images(a: Path, b: Path, kinds: frozenset[str]) -> SplitFiles:
-    """The images of two folders. Raises `UsageError` if there is none in one of them."""
-    return SplitFiles(_images(a, kinds), _images(b, kinds), (a, b))
-
-
-def _images(folder: Path, kinds: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
-    found = find_images(folder, kinds)
+def _require_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:
+    found = find_images(folder, suffixes)
     if not found:
         files = sum(1 for path in folder.rglob("*") if path.is_file())
-        holds = f"holds {files} file{'s' * (files != 1)}, none an image" if files else "is empty"
-        raise UsageError(f"{folder} {holds}; images end in {suffixes()}.")
+        content = f"contains {files} file{'s' * (files != 1)}, but no images" if files else "is empty"
+        raise UsageError(f"{folder} {content}; images end in {list_suffixes()}.")
     return found
 
 
-def suffixes() -> str:
-    """What names of images end in, for a sentence."""
+def list_suffixes() -> str:
+    """The suffixes of images, for messages."""
     return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,6 +1,10 @@
-"""The images that a configured method learns from."""
+"""Selecting images: those a configuration trains on, and small fixed subsets for display and diagnostics."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.cache import ArrayCache
@@ -15,12 +19,14 @@ from cyclegan.data.layouts import (
     require_equal_sizes,
 )
 from cyclegan.errors import UsageError
-from cyclegan.imaging.source import Source
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.methods.registry import method_spec
 
 
 def find_data(config: Config) -> DataFiles:
-    """The images where the configuration says, in the layout that its method needs. Raises `UsageError`."""
+    """The images of a configuration, in the layout of its method. Raises `UsageError`."""
     data, layout = config.data, method_spec(config.loss.method).layout
     if layout == "single domain":
         return find_single_images(data.data or data.a)
@@ -33,46 +39,59 @@ def is_paired(config: Config) -> bool:
 
 
 def find_training_data(config: Config) -> DataFiles:
-    """As `find_data`; raises `UsageError` for pairs of unequal sizes, too."""
-    domains = find_data(config)
+    """Like `find_data`; also raises `UsageError` for pairs of different sizes."""
+    files = find_data(config)
     if is_paired(config):
-        require_equal_sizes(domains.train)
-    return domains
+        require_equal_sizes(files.train)
+    return files
 
 
-def sample_rows(config: Config, domains: DataFiles, direction: Direction) -> list[tuple[Source, ...]]:
-    """The images for sample grids, of the test set where there is one; for a paired method, each with its truth."""
-    test, train = (d if direction == "AtoB" else d.swapped() for d in (domains.test, domains.train))
+def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
+    """The data of a run, or None and a message if it no longer exists."""
+    try:
+        return find_data(config), []
+    except (UsageError, OSError) as error:
+        return None, [f"The training data has been moved or deleted, so no test images are shown: {error}"]
+
+
+def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
+    """The training dataset of a configuration."""
+    dataset_class = PairedImages if is_paired(config) else UnpairedImages
+    return dataset_class(files, config.data, config.run.seed, cache)
+
+
+def sample_rows(config: Config, files: DataFiles, direction: Direction) -> list[tuple[Source, ...]]:
+    """Images for sample grids, from the test set if there is one; for paired methods, (input, ground truth)."""
+    test, train = (split if direction == "AtoB" else split.swapped() for split in (files.test, files.train))
     if is_paired(config):
         return [*(paired_by_name(test) or paired_by_name(train))]
     return [(path,) for path in test.a or train.a]
 
 
-def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
-    """The images of a split as training sees them."""
-    kind = PairedImages if is_paired(config) else UnpairedImages
-    return kind(files, config.data, config.run.seed, cache)
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """At most `limit` of the indices 0 to count - 1, evenly spaced, including the first and the last."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, limit))}) if count else []
 
 
-def preload(dataset: UnpairedImages, share: float, tell: Callable[[int, int], None]) -> str:
-    """Decode all images into the cache, and return a sentence that says what they take.
+def strided(rows: Sequence[tuple[Source, ...]], count: int) -> Sequence[tuple[Source, ...]]:
+    """At least `count` rows from the whole list, with spare ones in case some are unreadable."""
+    return rows[:: max(1, len(rows) // count)]
 
-    Each of several processes begins at its own `share` of the way, 0 to 1, and finds what the others have done.
-    `tell` hears the numbers of images done and of all.
+
+def load_fixed_images(
+    rows: Sequence[tuple[Source, ...]], count: int, size: int, specs: Sequence[DecodeSpec]
+) -> list[Tensor]:
+    """Load the first `count` readable rows, scaled and center-cropped: (N, C, size, size) for each column.
+
+    A row is an image, or an image and its ground truth. The list is empty if no row is readable.
     """
-    images = dataset.images()
-    first = round(share * len(images))
-    sizes: list[int] = []
-    for size in dataset.preload([*images[first:], *images[:first]]):
-        sizes.append(size)
-        tell(len(sizes), len(images))
-    decoded, where = sum(size > 0 for size in sizes), "on disk" if dataset.config.cache == "disk" else "in memory"
-    return f"Decoded {decoded:,} of {len(images):,} images ahead; they take {sum(sizes) / 2**30:.2g} GiB {where}."
-
-
-def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
-    """The data of a run, or None and a sentence when it is no longer there."""
-    try:
-        return find_data(config), []
-    except (UsageError, OSError) as error:
-        return None, [f"The data is no longer where it was, so this page shows no test images: {error}"]
+    loaded: list[list[Tensor]] = []
+    for row in rows:
+        if len(loaded) == count:
+            break
+        try:
+            images = [read_pixels(path, spec) for path, spec in zip(row, specs, strict=False)]
+        except UnreadableImage:
+            continue
+        loaded.append([to_tensor(resize_and_center_crop(image.values, size)) for image in images])
+    return [torch.stack(column) for column in zip(*loaded, strict=True)]

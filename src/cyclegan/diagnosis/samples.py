@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 
 from cyclegan.config.schema import Config
-from cyclegan.data.datasets import decode_specs
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
-from cyclegan.data.samples import load_fixed_images, strided
+from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.select import load_fixed_images, strided
 from cyclegan.diagnosis.evidence import Samples, weight_rms
 from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Batch
@@ -47,7 +47,7 @@ def _columns(config: Config, domain: SplitFiles, count: int) -> Iterator[torch.T
     ways, size = decode_specs(config.data), config.data.crop_size
     pairs: list[tuple[Source, ...]] = [*paired_by_name(domain)]
     if pairs:
-        yield from load_fixed_images(strided(pairs, count), count, size, [ways["A"], ways["B"]])
+        yield from load_fixed_images(strided(pairs, count), count, size, [*ways])
         return
-    for files, way in ((domain.a, ways["A"]), (domain.b, ways["B"])):
+    for files, way in ((domain.a, ways[0]), (domain.b, ways[1])):
         yield from load_fixed_images(strided([(path,) for path in files], count), count, size, [way])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.datasets import decode_specs
+from cyclegan.data.preprocessing import decode_specs
 from cyclegan.data.select import find_data, is_paired
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.measure import Reference, load_generators, measure, measure_reference
@@ -87,7 +87,7 @@ def read_direction(
     train, test, names = domains.train, domains.test, domains.names
     if direction == "BtoA":
         train, test, names = train.swapped(), test.swapped(), names[::-1]
-    specs = [decode_specs(config.data)[domain] for domain in direction.split("to")]
+    specs = decode_specs(config.data, direction)
     return read_test_set(train, test, is_paired(config), specs, size or config.data.crop_size, max_images), names
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.data.layouts import SplitFiles, paired_by_name
-from cyclegan.data.samples import evenly_spaced
+from cyclegan.data.select import evenly_spaced
 from cyclegan.errors import CycleGANError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor

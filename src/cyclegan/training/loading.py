@@ -7,7 +7,6 @@ from lightning_fabric import Fabric
 
 from cyclegan.config.schema import Config
 from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
-from cyclegan.data.select import preload
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.method import Batch
 from cyclegan.training.distributed import all_gather_objects
@@ -68,7 +67,7 @@ class TrainLoader:
     def preload(self) -> None:
         """Decode all images into the cache; each process starts at a different one."""
         start = self.fabric.global_rank / self.fabric.world_size
-        self.monitors.message(preload(self.dataset, start, lambda *done: self.monitors.call("on_preload", *done)))
+        self.monitors.message(self.dataset.preload(start, lambda *done: self.monitors.call("on_preload", *done)))
 
     def report_unreadable(self) -> None:
         """Report each image that a process could not read, once. All processes must call it."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.datasets import decode_specs
 from cyclegan.data.layouts import DataFiles, paired_by_name
-from cyclegan.data.samples import load_fixed_images, strided
+from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.select import load_fixed_images, strided
 from cyclegan.errors import UsageError
 from cyclegan.imaging.source import Source
 from cyclegan.metrics import patches
@@ -75,7 +75,7 @@ class Quality:
 def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
     """Test images, or training images of a domain without any; None if a domain has no readable image."""
     test, train = (d if direction == "AtoB" else d.swapped() for d in (domains.test, domains.train))
-    size, specs = config.data.crop_size, [decode_specs(config.data)[domain] for domain in direction.split("to")]
+    size, specs = config.data.crop_size, decode_specs(config.data, direction)
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:
         columns = load_fixed_images(strided(pairs, NUM_IMAGES), NUM_IMAGES, size, specs)

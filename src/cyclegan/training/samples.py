@@ -4,10 +4,9 @@ import torch
 from PIL import Image
 
 from cyclegan.config.schema import Direction
-from cyclegan.data.datasets import decode_specs
 from cyclegan.data.layouts import DataFiles
-from cyclegan.data.samples import load_fixed_images
-from cyclegan.data.select import sample_rows
+from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.select import load_fixed_images, sample_rows
 from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.step import TrainState
 
@@ -19,7 +18,7 @@ class SampleImages:
         data, count = state.config.data, state.config.run.samples
         self.images: dict[Direction, list[torch.Tensor]] = {}
         for direction in state.method.spec.learned(state.config.loss):
-            specs = [decode_specs(data)[domain] for domain in direction.split("to")]
+            specs = decode_specs(data, direction)
             images = load_fixed_images(sample_rows(state.config, domains, direction), count, data.crop_size, specs)
             if images:
                 self.images[direction] = [each.to(state.fabric.device) for each in images]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cyclegan.config.presets import PRESETS
 from cyclegan.config.schema import Config
-from cyclegan.data.datasets import resolve_percentile_ranges
 from cyclegan.data.layouts import DataFiles
+from cyclegan.data.preprocessing import resolve_percentile_ranges
 from cyclegan.data.select import find_data
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size

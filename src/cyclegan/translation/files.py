@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan.data.layouts import find_images, suffixes
+from cyclegan.data.layouts import find_images, list_suffixes
 from cyclegan.errors import OutOfMemory, UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.encode import IMAGE_SUFFIXES, supports_channels, write_image, write_pixels
@@ -77,7 +77,7 @@ def _find_inputs(given: Path) -> Iterator[tuple[Path, str]]:
             yield path, path.relative_to(given).as_posix()
     elif given.exists():
         if given.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UsageError(f"{given} is not an image that can be translated; images end in {suffixes()}.")
+            raise UsageError(f"{given} is not an image that can be translated; images end in {list_suffixes()}.")
         yield given, given.name
     else:
         matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))  # noqa: PTH207  (absolute patterns)

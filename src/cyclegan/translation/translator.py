@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction
-from cyclegan.data.datasets import decode_specs
+from cyclegan.data.preprocessing import decode_specs
 from cyclegan.errors import CycleGANError, UsageError, explain_out_of_memory
 from cyclegan.imaging.decode import from_pil_image
 from cyclegan.imaging.image import (
@@ -131,7 +131,7 @@ class Translator:
         else:
             model = read_model(folder, generators_only=True)
             generator, channels, direction = load_generator(model, direction, path)
-            source, target = (decode_specs(model.config.data)[domain] for domain in direction.split("to"))
+            source, target = decode_specs(model.config.data, direction)
             translator = cls(
                 generator,
                 channels,

@@ -14,8 +14,8 @@ from cyclegan.data.check.file_checks import check_headers, check_pixels, check_s
 from cyclegan.data.check.findings import Finding, Level, Part, Split, worst_first
 from cyclegan.data.check.forecast import forecast, recommended_command, size_findings, steps_per_epoch
 from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
-from cyclegan.data.datasets import decode_specs, resolve_percentile_ranges
 from cyclegan.data.layouts import DataFiles
+from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
 from cyclegan.imaging.source import Header, Source
 
 SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
@@ -60,7 +60,7 @@ def check_data(
     `args` are the arguments of `cyclegan train`, for the recommended command; `workers` as for `inspect_images`;
     `track` wraps the iterator, for a progress bar. Raises `CycleGANError` when a worker process dies.
     """
-    plan, specs = _plan(files), list(decode_specs(resolve_percentile_ranges(config.data, files.train)[0]).values())
+    plan, specs = _plan(files), decode_specs(resolve_percentile_ranges(config.data, files.train)[0])
     sources = [source for _, _, images in plan for source in images]
     source_specs = [specs[domain] for _, domain, images in plan for _ in images]
     stats = list(track(inspect_images(sources, workers, source_specs), len(sources)))

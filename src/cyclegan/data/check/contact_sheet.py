@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from cyclegan.data.check.check import escape_unprintable, size_range
 from cyclegan.data.check.findings import Part
 from cyclegan.data.check.inspect import ImageStats
-from cyclegan.data.samples import evenly_spaced
+from cyclegan.data.select import evenly_spaced
 from cyclegan.imaging.decode import read_preview
 from cyclegan.imaging.source import UnreadableImage
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from cyclegan.data.samples import evenly_spaced
+from cyclegan.data.select import evenly_spaced
 from cyclegan.evaluation.compare import LEGEND, Comparison, run_labels, table_rows
 from cyclegan.evaluation.evaluate import evaluation_config, read_direction
 from cyclegan.evaluation.report.report import page_environment

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
-from cyclegan.data.samples import evenly_spaced
+from cyclegan.data.select import evenly_spaced
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.ground_truth import before_and_after, measure_pairs
 from cyclegan.evaluation.report.strips import Strip, read_strips

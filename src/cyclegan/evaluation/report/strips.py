@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cyclegan.data.samples import evenly_spaced
+from cyclegan.data.select import evenly_spaced
 from cyclegan.runs.sample_grids import GAP, HEADING
 
 MAX_STEPS, MAX_ROWS = 8, 2

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from cyclegan.config.schema import Direction
-from cyclegan.data.datasets import decode_specs
 from cyclegan.data.layouts import find_images
+from cyclegan.data.preprocessing import decode_specs
 from cyclegan.data.select import find_data
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_pixels
@@ -178,7 +178,7 @@ def export(
         background=data.background,
     )
     sources = _find_images(source, direction, images)
-    verification, calibration = _load_images(sources, decode_specs(data)[direction[0]], fixed_size)
+    verification, calibration = _load_images(sources, decode_specs(data, direction)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, spec, calibration)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
