@@ -201,7 +201,7 @@ def test_a_training_a_translation_and_a_report(tiny_cut: Callable[..., Config], 
     with pytest.raises(UsageError, match="AtoB"):
         Translator.load(run, "BtoA")
     page = write_report(run).path.read_text()
-    assert "FastCUT learned it from" in page
+    assert ": FastCUT, trained for" in page
     assert "and back" not in page
 
 

@@ -351,7 +351,7 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
     written = write_report(run)
     assert [sentence[:10] for sentence in written.sentences] == ["blue to re"]
     page = written.path.read_text(encoding="utf-8")
-    assert "Blue turned into red: pix2pix learned it from 6 pairs of red and blue, in" in page
+    assert "Blue to red: pix2pix, trained for" in page and "on 6 pairs of red and blue, at" in page
     assert "CycleGAN" not in page.replace("cyclegan", "")
     assert "isola2017image" in page
     assert page.count('class="strip"') == 1
@@ -373,7 +373,7 @@ def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
     written = write_report(run)
     assert [sentence[:19] for sentence in written.sentences] == ["gray to color: PSNR"]
     page = written.path.read_text(encoding="utf-8")
-    assert "Gray turned into color: pix2pix in the color space Lab learned it from 6 images, in" in page
+    assert "Gray to color: pix2pix in the color space Lab, trained for" in page and "on 6 images, at" in page
     assert "grayscale input, colorized, " in page
 
     translator = Translator.load(run)
