@@ -19,10 +19,11 @@ from cyclegan.networks.cpu import winograd_tiles as tiles
 from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.cpu.layers import DirectConv, FewOutputsConv, Layer
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
-from cyclegan.networks.cpu.winograd_tiles import WinogradConv, WinogradPlan, matrices
+from cyclegan.networks.cpu.winograd_tiles import WinogradConv, WinogradPlan
 from cyclegan.networks.generator import Generator, build_generator
 from cyclegan.networks.registry import GENERATORS
 from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.winograd import matrices
 from cyclegan.translation.translator import Translator
 
 KINDS: dict[str, dict[str, Any]] = {

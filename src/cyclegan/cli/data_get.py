@@ -11,6 +11,7 @@ from typing_extensions import Doc
 
 from cyclegan.cli.options import parse
 from cyclegan.errors import UsageError
+from cyclegan.methods.registry import names_by_layout
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
 SEASONS_ONLY = ("size", "train", "test", "paired")
@@ -87,7 +88,9 @@ def _get_public(options: Get) -> None:
     if entry.layout == "photos":
         print(f"Translate them with: cyclegan translate RUN {to} -o OUT")
     else:
-        print(f"Train with: cyclegan train {to}{' --method pix2pix' if entry.layout == 'paired' else ''}")
+        print(
+            f"Train with: cyclegan train {to}{' --method ' + names_by_layout('paired')[0] if entry.layout == 'paired' else ''}"
+        )
 
 
 def _get_from_hub(options: Get) -> None:

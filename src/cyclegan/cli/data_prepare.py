@@ -13,6 +13,7 @@ from typing_extensions import Doc
 
 from cyclegan.cli.options import parse
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods.registry import names_by_layout
 
 if TYPE_CHECKING:
     from cyclegan.data.prepare.pictures import Recipe
@@ -77,7 +78,7 @@ def prepare(arguments: list[str]) -> None:
             )
     left_out = f"; {lost} left out, named above" if lost else ""
     print(f"{options.output}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{left_out}.")
-    method = "" if layout == "folders" else " --method pix2pix"
+    method = "" if layout == "folders" else f" --method {names_by_layout('paired')[0]}"
     print(f"Look at it with: cyclegan data check {shlex.quote(str(options.output))}{method}")
 
 

@@ -11,41 +11,41 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from numpy.polynomial.polynomial import polyfromroots
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 TILE, STEP = 6, 4  # pixels of a tile's side, and between tiles
 MIN_CHANNELS = 128  # with fewer, the transforms cost more than the products save
 
-# The matrices of F(4, 3) for the points 0, 1, -1, 2, -2 and infinity [Lavin and Gray 4.3].
-IMAGE_1D: list[list[float]] = [
-    [4.0, 0, -5, 0, 1, 0],
-    [0, -4, -4, 1, 1, 0],
-    [0, 4, -4, -1, 1, 0],
-    [0, -2, -1, 2, 1, 0],
-    [0, 2, -1, -2, 1, 0],
-    [0, 4, 0, -5, 0, 1],
-]
-_KERNEL: list[list[float]] = [
-    [1 / 4, 0, 0],
-    [-1 / 6, -1 / 6, -1 / 6],
-    [-1 / 6, 1 / 6, -1 / 6],
-    [1 / 24, 1 / 12, 1 / 6],
-    [1 / 24, -1 / 12, 1 / 6],
-    [0, 0, 1],
-]
-RESULT_1D: list[list[float]] = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+# Interpolation points by step: numbers near 1, together with their inverses, give the smallest rounding errors.
+POINTS = {
+    4: (0.0, 1.0, -1.0, 2.0, -2.0),
+    6: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5),
+    8: (0.0, 0.4, -0.4, 0.8, -0.8, 1.25, -1.25, 2.5, -2.5),
+}
 
 
-def _in_two_dimensions(matrix: Sequence[Sequence[float]]) -> Tensor:
-    """The transform of rows and columns at once, as one matrix for flattened tiles."""
-    one = torch.tensor(matrix, dtype=torch.float64)
-    return torch.kron(one, one)
+def matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The transforms of F(m, 3): of image (m + 2, m + 2), kernel (m + 2, 3) and result (m, m + 2), in float64.
+
+    Cook and Toom's algorithm, transposed: polynomials are interpolated at m + 1 points and infinity [Lavin and Gray 4].
+    """
+    points = POINTS[m]
+    image, kernel, result = (torch.zeros(m + 2, n, dtype=torch.float64) for n in (m + 2, 3, m))
+    powers = torch.tensor(points, dtype=torch.float64)[:, None] ** torch.arange(m)
+    for row, point in enumerate(points):
+        others = [p for p in points if p != point]
+        image[row, : m + 1] = torch.from_numpy(polyfromroots(others))
+        kernel[row] = powers[row, :3] / math.prod(point - p for p in others)
+        result[row] = powers[row]
+    image[-1] = torch.from_numpy(polyfromroots(points))
+    kernel[-1, -1] = result[-1, -1] = 1
+    return image, kernel, result.T.contiguous()
 
 
-IMAGE = _in_two_dimensions(IMAGE_1D)  # 36 x 36
-KERNEL = _in_two_dimensions(_KERNEL)  # 36 x 9
-RESULT = _in_two_dimensions(RESULT_1D)  # 16 x 36
+# For rows and columns at once, of flattened tiles: 36 x 36, 36 x 9 and 16 x 36.
+IMAGE, KERNEL, RESULT = (torch.kron(matrix, matrix) for matrix in matrices(STEP))
 
 
 class Conv3x3(nn.Conv2d):

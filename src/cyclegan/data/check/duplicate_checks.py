@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part
 from cyclegan.data.check.inspect import ImageStats
 from cyclegan.imaging.perceptual_hash import DUPLICATE, Floats, connected_groups, nearest, perceptual_hashes, recolored
+from cyclegan.methods.registry import names_by_layout
 
 FEW = 0.02  # fraction of duplicates within a part that does no harm
 MAX_NAMED = 4  # images of a group shown by name
@@ -133,6 +134,6 @@ def _between_domains(a: HashedPart, b: HashedPart) -> Iterator[Finding]:
         gray = [each.part.name for each in (a, b) if all(image.gray for image in each.images)]
         how = f"in gray in {gray[0]}" if len(gray) == 1 else "in other colors"
         text = f"show the same as images of {large.part.name}, {how}: they are pairs."
-        alone = ", and --method colorization from the color images alone" if gray else ""
-        advice = f"--method pix2pix learns faster from pairs{alone}."
+        alone = f", and --method {names_by_layout('single domain')[0]} from the color images alone" if gray else ""
+        advice = f"--method {names_by_layout('paired')[0]} learns faster from pairs{alone}."
         yield Matches([(small.part, other)]).finding("note", "recolored domains", text, advice)

@@ -9,19 +9,12 @@ import math
 from itertools import product
 
 import torch
-from numpy.polynomial.polynomial import polyfromroots
 from torch import Tensor, nn
 
 from cyclegan.networks.cpu.fused import DeferredEpilogue
-from cyclegan.networks.winograd import scratch
+from cyclegan.networks.winograd import POINTS, matrices, scratch
 
 STRIP = 128  # tiles transformed and multiplied at once: at 256 channels at most 10.5 MB, twice
-# Interpolation points by step: numbers near 1, together with their inverses, give the smallest rounding errors.
-POINTS = {
-    4: (0.0, 1.0, -1.0, 2.0, -2.0),
-    6: (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5),
-    8: (0.0, 0.4, -0.4, 0.8, -0.8, 1.25, -1.25, 2.5, -2.5),
-}
 
 
 class WinogradConv:
@@ -117,21 +110,3 @@ class WinogradPlan:
         image = scratch.take("image", (wide, high * rows * columns * channels), sheet.dtype)
         torch.mm(self.across, tiles.flatten(1), out=image)
         return image.view(wide * high, rows * columns, channels), rows, columns
-
-
-def matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The transforms of F(m, 3): of image (m + 2, m + 2), kernel (m + 2, 3) and result (m, m + 2), in float64.
-
-    Cook and Toom's algorithm, transposed: polynomials are interpolated at m + 1 points and infinity [Lavin and Gray 4].
-    """
-    points = POINTS[m]
-    image, kernel, result = (torch.zeros(m + 2, n, dtype=torch.float64) for n in (m + 2, 3, m))
-    powers = torch.tensor(points, dtype=torch.float64)[:, None] ** torch.arange(m)
-    for row, point in enumerate(points):
-        others = [p for p in points if p != point]
-        image[row, : m + 1] = torch.from_numpy(polyfromroots(others))
-        kernel[row] = powers[row, :3] / math.prod(point - p for p in others)
-        result[row] = powers[row]
-    image[-1] = torch.from_numpy(polyfromroots(points))
-    kernel[-1, -1] = result[-1, -1] = 1
-    return image, kernel, result.T.contiguous()
