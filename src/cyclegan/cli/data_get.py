@@ -88,9 +88,8 @@ def _get_public(options: Get) -> None:
     if entry.layout == "photos":
         print(f"Translate them with: cyclegan translate RUN {to} -o OUT")
     else:
-        print(
-            f"Train with: cyclegan train {to}{' --method ' + names_by_layout('paired')[0] if entry.layout == 'paired' else ''}"
-        )
+        method = f" --method {names_by_layout('paired')[0]}" if entry.layout == "paired" else ""
+        print(f"Train with: cyclegan train {to}{method}")
 
 
 def _get_from_hub(options: Get) -> None:
