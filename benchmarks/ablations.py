@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     hush()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
-        seasons.write(options.folder / "seasons")
+        seasons.write_seasons(options.folder / "seasons")
 
     def measure(variant: str, seed: int) -> Result:
         return measured(options.folder, variant, seed, options.steps)

@@ -106,7 +106,7 @@ def main() -> None:
     hush()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
-        seasons.write(options.folder / "seasons", train=IMAGES)
+        seasons.write_seasons(options.folder / "seasons", train=IMAGES)
 
     def measure(variant: str, seed: int) -> Result:
         return measured(options.folder, variant, seed, options.steps)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cyclegan.data.get.seasons import draw
+from cyclegan.data.get.seasons import draw_scene
 from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
@@ -44,7 +44,7 @@ def drawn_images(folder: Path, size: int, count: int) -> Path:
     """Landscapes of the built-in data set, drawn at this size."""
     folder.mkdir()
     for seed in range(count):
-        draw(seed, "summer", size).save(folder / f"{seed}.png")
+        draw_scene(seed, "summer", size).save(folder / f"{seed}.png")
     return folder
 
 

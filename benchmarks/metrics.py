@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     hush()
     if not (options.folder / "seasons").exists():
-        seasons.write(options.folder / "seasons")
+        seasons.write_seasons(options.folder / "seasons")
     places = {"seasons": options.folder / "seasons"} | {
         n: Path(p) for n, p in (word.split("=") for word in options.data)
     }

@@ -108,7 +108,7 @@ def data_for(kind: str, folder: Path) -> Path:
     """The seasons, some of them changed, written below a folder if they are not there."""
     plain, changed = folder / "data" / "seasons", folder / "data" / kind
     if not plain.exists():
-        seasons.write(plain, size=SIZE, train=TRAIN, test=TEST)
+        seasons.write_seasons(plain, size=SIZE, train=TRAIN, test=TEST)
     if changed.exists():
         return changed
     newer = changed.with_suffix(".newer")

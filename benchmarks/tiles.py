@@ -56,7 +56,7 @@ def model(name: str, folder: Path) -> Path:
 
 def landscape(side: int) -> Image.Image:
     """A drawn scene; large ones are enlarged, since drawing them takes long."""
-    return seasons.draw(0, "summer", min(side, 1024)).resize((side, side), Image.Resampling.BICUBIC)
+    return seasons.draw_scene(0, "summer", min(side, 1024)).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def measure(run: Path, picture: Path, *words: str) -> str:

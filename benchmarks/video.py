@@ -32,7 +32,7 @@ Frame = np.ndarray[Any, np.dtype[np.uint8]]
 def clip(noise: float) -> Iterator[Frame]:
     """The frames."""
     draw = np.random.default_rng(0)
-    ground = np.asarray(seasons.draw(100_001, "summer", SIDE), np.float64)
+    ground = np.asarray(seasons.draw_scene(100_001, "summer", SIDE), np.float64)
     for number in range(FRAMES):
         frame, right = ground.copy(), number * SIDE // FRAMES
         frame[8:40, max(0, right - 24) : right] = 255

@@ -48,7 +48,7 @@ def files_of(finding: Finding | None) -> set[tuple[str, ...]]:
 def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good data set: 150 summers, 150 other winters, and 10 test scenes in both."""
     root = tmp_path_factory.mktemp("landscapes") / "seasons"
-    seasons.write(root, size=64, train=150, test=10)
+    seasons.write_seasons(root, size=64, train=150, test=10)
     return root
 
 
@@ -218,7 +218,7 @@ def copied(root: Path, change: Callable[[Image.Image], Image.Image]) -> Path:
     (root / "trainA").mkdir(parents=True)
     (root / "trainB").mkdir()
     for seed in range(24):
-        image = seasons.draw(seed, "summer", 64)
+        image = seasons.draw_scene(seed, "summer", 64)
         image.save(root / "trainA" / f"{seed}.png")
         change(image).save(root / "trainB" / f"{seed}.jpg", quality=80)
     return root
@@ -300,7 +300,7 @@ def test_empty_faint_and_gray_images_are_found(copy: Path) -> None:
     Image.new("RGB", (64, 64), "navy").save(copy / "trainA" / "navy.png")
     values = np.random.default_rng(0).integers(100, 112, (64, 64, 1), dtype=np.uint8)
     Image.fromarray(values.repeat(3, 2) * np.array([1, 2, 1], np.uint8)).save(copy / "trainA" / "faint.png")
-    seasons.draw(999, "summer", 64).convert("L").save(copy / "trainA" / "gray.png")
+    seasons.draw_scene(999, "summer", 64).convert("L").save(copy / "trainA" / "gray.png")
     checked = check(copy)
     assert files_of(found(checked, "one color")) == {("navy.png",)}
     assert files_of(found(checked, "low contrast")) == {("faint.png",)}
@@ -341,7 +341,7 @@ def test_two_gray_domains_are_trained_with_one_channel(tmp_path: Path) -> None:
     for domain, seeds in (("A", range(4)), ("B", range(10, 14))):
         (tmp_path / f"train{domain}").mkdir()
         for seed in seeds:
-            seasons.draw(seed, "summer", 64).convert("L").save(tmp_path / f"train{domain}" / f"{seed}.png")
+            seasons.draw_scene(seed, "summer", 64).convert("L").save(tmp_path / f"train{domain}" / f"{seed}.png")
     assert check(tmp_path).command.endswith("--channels-a 1 --channels-b 1")
 
 
@@ -372,8 +372,8 @@ def test_a_link_to_the_parent_folder_adds_no_images(copy: Path) -> None:
 def test_side_by_side_pairs_are_checked_by_half(tmp_path: Path) -> None:
     for seed in range(3):
         both = Image.new("RGB", (128, 64))
-        both.paste(seasons.draw(seed, "summer", 64), (0, 0))
-        both.paste(seasons.draw(seed, "winter", 64), (64, 0))
+        both.paste(seasons.draw_scene(seed, "summer", 64), (0, 0))
+        both.paste(seasons.draw_scene(seed, "winter", 64), (64, 0))
         both.save(tmp_path / f"{seed}.png")
     config = configure("paper", data=tmp_path, method="pix2pix", load_size=72, crop_size=64)
     checked = check_data(config, find_pairs(tmp_path), workers=0)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cyclegan.data.get.seasons import draw, write
+from cyclegan.data.get.seasons import draw_scene, write_seasons
 from cyclegan.data.layouts import find_domains
 from cyclegan.errors import CycleGANError, UsageError
 
 
 def values(seed: int, season: str, size: int = 64) -> np.ndarray:
-    return np.asarray(draw(seed, season, size), dtype=float)  # type: ignore[arg-type]
+    return np.asarray(draw_scene(seed, season, size), dtype=float)  # type: ignore[arg-type]
 
 
 def test_a_seed_is_a_scene() -> None:
@@ -36,7 +36,7 @@ def test_seasons_differ_much_and_stand_in_the_same_place() -> None:
 
 
 def test_files_are_laid_out_as_data_sets_are(tmp_path: Path) -> None:
-    write(tmp_path / "s", size=16, train=3, test=2)
+    write_seasons(tmp_path / "s", size=16, train=3, test=2)
     folders = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
     names = {folder.name: sorted(p.name for p in folder.iterdir()) for folder in folders}
     assert names == {
@@ -52,14 +52,14 @@ def test_nothing_is_replaced_and_nothing_left_behind(tmp_path: Path, monkeypatch
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "mine.txt").write_text("")
     with pytest.raises(CycleGANError, match="exists and is not empty"):
-        write(tmp_path / "s")
+        write_seasons(tmp_path / "s")
     with pytest.raises(UsageError, match="size >= 16"):
-        write(tmp_path / "t", size=8)
+        write_seasons(tmp_path / "t", size=8)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("PIL.Image.Image.save", full)
     with pytest.raises(CycleGANError, match=r"disk of .* is full"):
-        write(tmp_path / "t", train=1, test=1)
+        write_seasons(tmp_path / "t", train=1, test=1)
     assert [p.name for p in tmp_path.iterdir()] == ["s"]

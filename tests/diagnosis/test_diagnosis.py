@@ -39,7 +39,7 @@ SCENES = 16
 @cache
 def scenes(season: seasons.Season) -> Tensor:
     """Scenes (16, 3, 64, 64) in [-1, 1]; those of both seasons are pairs."""
-    drawn = [torch.from_numpy(np.array(seasons.draw(seed, season))) for seed in range(SCENES)]
+    drawn = [torch.from_numpy(np.array(seasons.draw_scene(seed, season))) for seed in range(SCENES)]
     return torch.stack(drawn).permute(0, 3, 1, 2) / 127.5 - 1
 
 

@@ -389,13 +389,13 @@ def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
 
 
 def test_paired_seasons_show_the_same_scenes_and_unpaired_ones_as_before(tmp_path: Path) -> None:
-    seasons.write(tmp_path / "paired", size=16, train=3, test=1, paired=True)
-    seasons.write(tmp_path / "apart", size=16, train=3, test=1)
+    seasons.write_seasons(tmp_path / "paired", size=16, train=3, test=1, paired=True)
+    seasons.write_seasons(tmp_path / "apart", size=16, train=3, test=1)
     paired = find_pairs(tmp_path / "paired")
     assert [len(d.a) for d in (paired.train, paired.test)] == [3, 1]
     for a, b in paired_by_name(paired.train):
-        assert np.array_equal(read_image(a), seasons.draw(int(a.stem), "summer", 16))
-        assert np.array_equal(read_image(b), seasons.draw(int(a.stem), "winter", 16))
+        assert np.array_equal(read_image(a), seasons.draw_scene(int(a.stem), "summer", 16))
+        assert np.array_equal(read_image(b), seasons.draw_scene(int(a.stem), "winter", 16))
     assert not {p.stem for p in paired.train.a} & {p.stem for p in paired.test.a}
     for part in ("trainA", "testA", "testB"):
         for path in (tmp_path / "apart" / part).iterdir():

@@ -47,7 +47,7 @@ def get(arguments: list[str]) -> None:
         return
     for field in fields(Get):
         if field.name in SEASONS_ONLY and getattr(options, field.name) != field.default:
-            raise UsageError(f"--{field.name} is for seasons only, not for {options.name}.")
+            raise UsageError(f"--{field.name} applies only to seasons, not to {options.name}.")
     if options.name.startswith("hf:"):
         _get_from_hub(options)
     else:
@@ -56,37 +56,38 @@ def get(arguments: list[str]) -> None:
 
 def _draw_seasons(options: Get) -> None:
     if options.from_file is not None:
-        raise UsageError("--from-file is not for seasons, which is drawn here.")
+        raise UsageError("--from-file cannot be used with seasons, which is generated.")
     from cyclegan.data.get import seasons
 
     to = options.output or Path("data") / (options.name + ("-paired" if options.paired else ""))
-    seasons.write(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
+    seasons.write_seasons(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
     count = options.train
     scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
-    print(f"{to}: {scenes}, and {options.test} test scenes in both.")
+    print(f"{to}: {scenes}, and {options.test} test scenes in both seasons.")
+    print(f"Train with: cyclegan train {to}{' --method pix2pix' * options.paired}")
 
 
 def _get_public(options: Get) -> None:
-    from cyclegan.data.get.catalogue import find
+    from cyclegan.data.get.catalog import find_entry
 
-    entry = find(options.name)
+    entry = find_entry(options.name)
     to = options.output or Path("data") / entry.name
 
-    from cyclegan.data.get.download import kept_words, obtain, unfinished
+    from cyclegan.data.get.download import get_dataset, partial_file
 
     try:
-        with ProgressWatch(entry.name) as watch:
-            obtained = obtain(entry, to, watch, options.from_file)
+        with DownloadProgress(entry.name) as progress:
+            result = get_dataset(entry, to, progress, options.from_file)
     except KeyboardInterrupt:
-        if unfinished(entry, to).exists():
-            print(kept_words(unfinished(entry, to)), file=sys.stderr)
+        if (partial := partial_file(entry, to)).size():
+            print(partial.describe(), file=sys.stderr)
         raise
-    print(f"{to}: {obtained.holds}.")
-    for remark in obtained.remarks:
-        print(remark)
-    print(f"Terms: {entry.terms}. Please cite {entry.cite}.")
+    print(f"{to}: {result.contents}.")
+    for note in result.notes:
+        print(note)
+    print(f"Terms: {entry.terms}. Please cite {entry.citation}.")
     if entry.layout == "photos":
-        print(f"Translate them with: cyclegan translate RUN {to} -o OUT")
+        print(f"Translate with: cyclegan translate RUN {to} -o OUT")
     else:
         method = f" --method {names_by_layout('paired')[0]}" if entry.layout == "paired" else ""
         print(f"Train with: cyclegan train {to}{method}")
@@ -94,12 +95,12 @@ def _get_public(options: Get) -> None:
 
 def _get_from_hub(options: Get) -> None:
     if options.from_file is not None:
-        raise UsageError("--from-file is not for data sets of the hub.")
+        raise UsageError("--from-file cannot be used with data sets of the hub.")
     from cyclegan.data.get import huggingface as hub
 
-    name, _ = hub.parsed(options.name)
+    name, _ = hub.parse_specification(options.name)
     to = options.output or Path("data") / name.rpartition("/")[2]
-    print(f"{to}: {hub.write(options.name, to)}.\nTrain with: cyclegan train {to}")
+    print(f"{to}: {hub.write_hub_dataset(options.name, to)}.\nTrain with: cyclegan train {to}")
 
 
 def list_(arguments: list[str]) -> None:
@@ -107,34 +108,35 @@ def list_(arguments: list[str]) -> None:
     parse(List, "cyclegan data list", arguments)
     from rich import box
     from rich.console import Console
+    from rich.filesize import decimal
     from rich.table import Table
 
-    from cyclegan.data.get.catalogue import all_entries, format_size
+    from cyclegan.data.get.catalog import all_entries
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("what it shows")
+    table.add_column("description")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("terms")
     for entry in all_entries().values():
-        size = format_size(entry.size) if entry.size else "ask for it" if entry.ask else "built in"
-        table.add_row(entry.name, entry.shows, size, entry.terms)
+        size = decimal(entry.size) if entry.size else "on request" if entry.instructions else "built in"
+        table.add_row(entry.name, entry.description, size, entry.terms)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=170)  # a log or a pipe has no width
     console.print(table)
-    print("Get one with: cyclegan data get NAME. Any data set of the Hugging Face hub: cyclegan data get hf:user/name")
+    print("Get one with: cyclegan data get NAME; from the Hugging Face hub: cyclegan data get hf:user/name")
 
 
-class ProgressWatch:
-    """What a person sees of a download: a bar with size, speed and time left, or plain lines in a log."""
+class DownloadProgress:
+    """Shows a download: a bar with size, speed and time left on a terminal, otherwise lines at intervals."""
 
     def __init__(self, name: str):
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.progress import TransferSpeedColumn as SpeedColumn
 
-        self.name, self.what = name, ""
+        self.name, self.action = name, ""
         console = Console(stderr=True, highlight=False)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -147,30 +149,30 @@ class ProgressWatch:
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task(name, total=None)
-        self.said_at = time.monotonic()
+        self.printed_at = time.monotonic()
 
-    def __enter__(self) -> "ProgressWatch":
+    def __enter__(self) -> "DownloadProgress":
         self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def begin(self, what: str) -> None:
-        """Begin a bar."""
-        self.what = what
-        self.bar.reset(self.task, description=f"{what} {self.name}", total=None)
+    def begin(self, task: str) -> None:
+        """Start a new bar."""
+        self.action = task
+        self.bar.reset(self.task, description=f"{task} {self.name}", total=None)
 
     def advance(self, done: int, total: int | None) -> None:
-        """Move the bar, or write a line if the last one is long enough ago."""
-        from cyclegan.data.get.catalogue import format_size
+        """Update the bar, or print a line if the last one is long enough ago."""
+        from rich.filesize import decimal
 
         self.bar.update(self.task, completed=done, total=total)
-        if self.bar.disable and time.monotonic() - self.said_at >= PLAIN_SECONDS:
-            self.said_at = time.monotonic()
-            of_total = f" of {format_size(total)}" if total else ""
-            print(f"{self.what} {self.name}: {format_size(done)}{of_total}", file=sys.stderr)
+        if self.bar.disable and time.monotonic() - self.printed_at >= PLAIN_SECONDS:
+            self.printed_at = time.monotonic()
+            of_total = f" of {decimal(total)}" if total else ""
+            print(f"{self.action} {self.name}: {decimal(done)}{of_total}", file=sys.stderr)
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Print above the bar."""
         self.bar.console.print(text, soft_wrap=True, markup=False)

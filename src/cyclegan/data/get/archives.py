@@ -1,4 +1,4 @@
-"""Unpacking zip and tar archives that strangers made: nothing leaves the folder, nothing grows without bound."""
+"""Unpacking untrusted zip and tar archives: nothing is written outside the folder, and sizes are limited."""
 
 import bz2
 import gzip
@@ -12,22 +12,23 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from cyclegan.data.get.catalogue import format_size
+from rich.filesize import decimal
+
 from cyclegan.errors import CycleGANError
 
-MOST_FILES = 1_000_000
-MOST_GROWTH = 20  # unpacked bytes for each byte of the archive; images hardly shrink, bombs do by a thousand and more
-ALWAYS_ALLOWED = 100_000_000  # bytes that even the smallest archive may unpack to
-DEEPEST = 32  # folders within folders
+MAX_FILES = 1_000_000
+MAX_GROWTH = 20  # unpacked bytes per byte of the archive; images hardly shrink, bombs reach a thousand and more
+ALWAYS_ALLOWED = 100_000_000  # unpacked bytes of even the smallest archive
+MAX_DEPTH = 32  # nested folders
 CHUNK = 1 << 20
 
-STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # zip, empty zip, gzip, bzip2, xz
-START_BYTES = 512  # a tar file says what it is in byte 257
+SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # zip, empty zip, gzip, bzip2, xz
+START_BYTES = 512  # the signature of a tar file is at byte 257
 
 DAMAGED = (
     zipfile.BadZipFile,
@@ -36,108 +37,103 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
+    NotImplementedError,  # a compression that zipfile does not support
     struct.error,
     ValueError,
 )
 
 Kind = Literal["file", "folder", "link or device"]
-Key = tuple[str, ...]
 
 
 class BadArchive(CycleGANError):
-    """An archive that must not, or cannot, be unpacked. The message is what one says of it: "holds a link"."""
+    """An archive that is damaged or not safe. The message continues a sentence about it, such as "contains a link"."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One thing in an archive, to be read before the next is asked for."""
+    """One entry of an archive, to be read before the next is requested."""
 
     name: str
     kind: Kind
     open: Callable[[], IO[bytes]]
 
 
-@dataclass
-class Names:
-    """The paths taken so far, told apart as the least of file systems does: without case, accents composed."""
+class UniquePaths:
+    """The paths unpacked so far, compared like the least capable file systems do: without case, accents composed."""
 
-    taken: dict[Key, tuple[str, Kind]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.taken: dict[tuple[str, ...], tuple[str, Kind]] = {}
 
-    def take(self, parts: tuple[str, ...], kind: Kind) -> None:
-        """Take a path and the folders above it. Raises `BadArchive` if it is another path's on some system."""
+    def add(self, parts: tuple[str, ...], kind: Kind) -> None:
+        """Add a path and its folders. Raises `BadArchive` if it equals another path on some system."""
         keys = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
         for depth in range(1, len(parts) + 1):
-            here, wanted = "/".join(parts[:depth]), kind if depth == len(parts) else "folder"
+            path, this_kind = "/".join(parts[:depth]), kind if depth == len(parts) else "folder"
             is_new = keys[:depth] not in self.taken
-            other, other_kind = self.taken.setdefault(keys[:depth], (here, wanted))
-            if other != here:
-                raise BadArchive(f"holds both {other} and {here}, which are one name on many systems")
-            if other_kind != wanted:
-                raise BadArchive(f"holds {here} as a file and as a folder")
-            if wanted == "file" and not is_new:
-                raise BadArchive(f"holds {here} twice")
+            other, other_kind = self.taken.setdefault(keys[:depth], (path, this_kind))
+            if other != path:
+                raise BadArchive(f"contains both {other} and {path}, which are the same name on many systems")
+            if other_kind != this_kind:
+                raise BadArchive(f"contains {path} as a file and as a folder")
+            if this_kind == "file" and not is_new:
+                raise BadArchive(f"contains {path} twice")
 
 
 def is_archive(start: bytes) -> bool:
-    """Whether a file that begins with these `START_BYTES` bytes is a zip or tar archive by its looks."""
-    return start.startswith(STARTS) or start[257:262] == b"ustar"
+    """Whether a file that begins with these `START_BYTES` bytes has the signature of a zip or tar archive."""
+    return start.startswith(SIGNATURES) or start[257:262] == b"ustar"
 
 
 def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda written: None) -> int:
-    """Write the files of a zip or tar archive below the folder `to`, and return their number.
+    """Unpack a zip or tar archive to the folder `to`, and return the number of files.
 
-    `advance` is told the bytes written so far. Characters that Windows forbids, and bytes that are not UTF-8, become
-    "_". What systems leave behind (.DS_Store and its like) is passed over. Raises `BadArchive` for an archive that is
-    damaged, that holds links, devices, paths out of its folder or names that clash, or that grows beyond all bounds;
-    some files may have been written then. Errors of writing stay `OSError`.
+    `advance` is called with the bytes written so far. Characters that Windows forbids, and bytes that are not UTF-8,
+    become "_". System files (.DS_Store and similar) are skipped. Raises `BadArchive` for an archive that is damaged,
+    has links, devices, paths outside its folder or conflicting names, or is too large; some files may have been
+    written then. Errors of writing stay `OSError`.
     """
-    limit = ALWAYS_ALLOWED + MOST_GROWTH * archive.stat().st_size
-    names, files, written = Names(), 0, 0
-    with _damage_named(archive):
+    limit = ALWAYS_ALLOWED + MAX_GROWTH * archive.stat().st_size
+    paths, files, written = UniquePaths(), 0, 0
+    with _explain_damage(archive):
         for member in _members(archive):
             parts = safe_parts(member.name)
-            if not parts or _is_litter(parts):
+            if not parts or parts[0] == "__MACOSX" or parts[-1].startswith("._"):
+                continue
+            if parts[-1] in (".DS_Store", "Thumbs.db"):
                 continue
             if member.kind == "link or device":
-                raise BadArchive(f"holds {member.name!r}, a link or device")
-            names.take(parts, member.kind)
+                raise BadArchive(f"contains {member.name!r}, a link or device")
+            paths.add(parts, member.kind)
             path = to.joinpath(*parts)
             if member.kind == "folder":
                 path.mkdir(parents=True, exist_ok=True)
                 continue
             files += 1
-            if files > MOST_FILES:
-                raise BadArchive(f"holds more than {MOST_FILES:,} files")
+            if files > MAX_FILES:
+                raise BadArchive(f"contains more than {MAX_FILES:,} files")
             path.parent.mkdir(parents=True, exist_ok=True)
             written = _write(member, path, written, limit, advance)
     return files
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
-    """The folders and the name of a path in an archive, fit for every system. Raises `BadArchive` if it leads out."""
-    if re.match(r"[/\\]|[A-Za-z]:[/\\]", name):
-        raise BadArchive(f"holds {name!r}, a path out of its folder")
+    """The parts of a path in an archive, valid on every system. Raises `BadArchive` if it leaves its folder."""
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
-    for part in parts:
-        if not part.rstrip(". "):  # "..", and what Windows takes for it
-            raise BadArchive(f"holds {name!r}, a path out of its folder")
-    if len(parts) > DEEPEST:
-        raise BadArchive(f"holds folders within folders, {len(parts)} deep")
+    is_absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
+    if is_absolute or any(not part.rstrip(". ") for part in parts):  # "..", and what Windows treats as such
+        raise BadArchive(f"contains {name!r}, a path outside its folder")
+    if len(parts) > MAX_DEPTH:
+        raise BadArchive(f"contains folders nested {len(parts)} deep")
     return tuple(re.sub(r'[<>:"|?*\x00-\x1f\ufffd]', "_", part) for part in parts)
 
 
-def _is_litter(parts: tuple[str, ...]) -> bool:
-    return parts[0] == "__MACOSX" or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
-
-
 def _write(member: Member, path: Path, written: int, limit: int, advance: Callable[[int], None]) -> int:
-    """Write one file, and return the bytes written of all files. What the headers say of sizes is not believed."""
+    """Write one file, and return the bytes written of all files. Sizes in headers are not trusted."""
     with member.open() as source, path.open("xb") as file:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
-                raise BadArchive(f"unpacks to more than {format_size(limit)}, as no archive of images of its size does")
+                raise BadArchive(f"unpacks to more than {decimal(limit)}, too much for an archive of images")
             file.write(chunk)
             advance(written)
     return written
@@ -153,7 +149,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             if info.flag_bits & 0x1:
-                raise BadArchive("needs a password")
+                raise BadArchive("is encrypted")
             mode = stat.S_IFMT(info.external_attr >> 16)
             kind: Kind = "folder" if info.is_dir() else "file"
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -162,7 +158,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name in a zip file. Many programs write UTF-8 without saying so; zipfile then takes it for code page 437."""
+    """The decoded name. Many programs write UTF-8 without the flag for it, which zipfile decodes as code page 437."""
     if info.flag_bits & 0x800:
         return info.filename
     try:
@@ -172,23 +168,19 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def _tar_members(archive: Path) -> Iterator[Member]:
-    # As a stream: with seeks, the compressed beginning is unpacked again and again. Decompressed here, since tarfile's
-    # own streams take a cut for the end, and check no checksum; the last read is for that of gzip.
-    with _decompressed(archive) as stream:
+    # Read as a stream, because seeking would decompress from the start each time. Decompressed here, because tarfile's
+    # own streams treat truncation as the end, and verify no checksums; the last read verifies that of gzip.
+    with archive.open("rb") as file:
+        start = file.read(2)
+    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)
+    with opener(archive, "rb") as stream:  # type: ignore[operator]
         with tarfile.open(fileobj=stream, mode="r|") as opened:
             for info in opened:
                 kind: Kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
                 name = info.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                 yield Member(name, kind, partial(_tar_file, opened, info))
-                opened.members.clear()  # type: ignore[attr-defined]  # else it keeps them all in memory
+                opened.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps them all in memory
         stream.read(CHUNK)
-
-
-def _decompressed(archive: Path) -> IO[bytes]:
-    with archive.open("rb") as file:
-        start = file.read(2)
-    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)
-    return opener(archive, "rb")  # type: ignore[operator]
 
 
 def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -198,13 +190,13 @@ def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 @contextmanager
-def _damage_named(archive: Path) -> Iterator[None]:
+def _explain_damage(archive: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
-        raise BadArchive(f"is damaged or cut short ({format_size(archive.stat().st_size)}; {reason})") from None
+        raise BadArchive(f"is damaged or truncated ({decimal(archive.stat().st_size)}; {reason})") from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise BadArchive(f"is damaged or cut short ({error})") from None  # bzip2's way to say so
+        raise BadArchive(f"is damaged or truncated ({error})") from None  # bzip2 raises a plain OSError

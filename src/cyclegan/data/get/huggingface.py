@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: `hf:user/name`, through the `datasets` library (extra `hub`)."""
+"""Data sets of the Hugging Face hub, `hf:user/name`, through the `datasets` library (extra `hub`)."""
 
 import io
 import re
@@ -11,104 +11,100 @@ from typing import Any
 from PIL import Image
 
 from cyclegan.data.get.staging import is_marked, mark, new_folder
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 
 SPECIFICATION = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([^,:]+),([^,:]+))?")
 SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val", "val": "val", "dev": "val"}
-# Not all that Pillow knows: some of its decoders start programs.
+# Not all formats of Pillow: some of its decoders start external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
-NAMED = ("trainA", "trainB", "testA", "testB")
+DOMAIN_SPLITS = ("trainA", "trainB", "testA", "testB")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One column of images of one split, and the folder that it becomes, such as trainA."""
+    """One image column of one split, and the folder it is written to, such as trainA."""
 
     folder: str
     split: Any
     column: str
 
 
-def parsed(specification: str) -> tuple[str, tuple[str, str] | None]:
-    """The name of a data set and what is A and B in it, if that is said: hf:user/name:A,B. Raises `UsageError`."""
-    found = SPECIFICATION.fullmatch(specification)
+def parse_specification(text: str) -> tuple[str, tuple[str, str] | None]:
+    """The name of a data set, and what A and B are if given: hf:user/name:A,B. Raises `UsageError`."""
+    found = SPECIFICATION.fullmatch(text)
     if not found:
-        raise UsageError(f"{specification!r} is no data set of the hub; one is named hf:user/name or hf:user/name:A,B.")
+        raise UsageError(f"{text!r} is not a data set of the hub; use hf:user/name or hf:user/name:A,B.")
     return found[1], (found[2], found[3]) if found[2] else None
 
 
-def write(specification: str, to: Path) -> str:
-    """Write the images of a data set of the hub into trainA, trainB (and testA, valB, ...), and say how many.
+def write_hub_dataset(specification: str, to: Path) -> str:
+    """Write the images of a hub data set to trainA, trainB (and testA, valB, ...), and return their numbers as text.
 
-    A and B are two columns of images, two configurations, or two splits; which, may be said as in hf:user/name:A,B.
-    Rows of two columns are pairs, so their files get equal names. Files are written as they are stored, not coded
-    anew. Raises `CycleGANError` and `UsageError`.
+    A and B are two image columns, two configurations, or two splits, which hf:user/name:A,B selects. Rows with two
+    columns are pairs, so their files get equal names. Files are written unchanged. Raises `CycleGANError` and
+    `UsageError`.
     """
-    name, chosen = parsed(specification)
+    name, chosen = parse_specification(specification)
     if is_marked(to, specification):
         return "already there"
-    library = _library()
-    with _complaints_named(name):
-        parts = _parts(library, name, chosen)
-    if not {"trainA", "trainB"} <= {part.folder for part in parts}:
-        raise CycleGANError(f"hf:{name} has no split to train on for both A and B.")
-    counts: dict[str, int] = {}
-    with new_folder(to) as folder:
-        for part in parts:
-            with _complaints_named(name):
-                counts[part.folder] = _write_images(library, part, folder / part.folder)
-        mark(folder, specification)
-    return ", ".join(f"{count:,} images in {where}" for where, count in counts.items())
-
-
-def _library() -> Any:
     try:
         import datasets
     except ImportError:
         raise UsageError("Data sets of the hub need the extra `hub`: pip install 'cyclegan[hub]'.") from None
-    return datasets
+    with _explain_errors(name):
+        parts = _find_parts(datasets, name, chosen)
+    if not {"trainA", "trainB"} <= {part.folder for part in parts}:
+        raise CycleGANError(f"hf:{name} has no training split for both A and B.")
+    counts: dict[str, int] = {}
+    with new_folder(to) as folder:
+        for part in parts:
+            with _explain_errors(name):
+                counts[part.folder] = _write_images(datasets, part, folder / part.folder)
+        mark(folder, specification)
+    return ", ".join(f"{count:,} images in {where}" for where, count in counts.items())
 
 
-def _parts(library: Any, name: str, chosen: tuple[str, str] | None) -> list[Part]:
+def _find_parts(library: Any, name: str, chosen: tuple[str, str] | None) -> list[Part]:
     """Find A and B: two configurations, else two columns, else two splits."""
     configurations = library.get_dataset_config_names(name)
-    two = _two(chosen, configurations)
+    two = _select_two(chosen, configurations)
     if two:
         return [
-            Part(folder, split, _one_column(library, name, split))
+            Part(folder, split, _image_column(library, name, split))
             for side, configuration in zip("AB", two, strict=True)
-            for folder, split in _folders(library.load_dataset(name, configuration), side)
+            for folder, split in _split_folders(library.load_dataset(name, configuration), side)
         ]
     if len(configurations) > 1 and "default" not in configurations:
-        raise _unclear(name, f"the configurations {', '.join(configurations)}")
+        raise _ambiguous(name, f"the configurations {', '.join(configurations)}")
     splits = library.load_dataset(name, "default" if "default" in configurations else configurations[0])
     columns = _image_columns(library, next(iter(splits.values())))
-    two = _two(chosen, columns)
+    two = _select_two(chosen, columns)
     if two:
         return [
             Part(folder, split, column)
             for side, column in zip("AB", two, strict=True)
-            for folder, split in _folders(splits, side)
+            for folder, split in _split_folders(splits, side)
         ]
-    named = {folder: splits[folder] for folder in NAMED if folder in splits and not chosen}
-    two = _two(chosen, [split for split in splits if chosen or split not in (*SPLITS, *NAMED)])
+    named = {folder: splits[folder] for folder in DOMAIN_SPLITS if folder in splits and not chosen}
+    two = _select_two(chosen, [split for split in splits if chosen or split not in (*SPLITS, *DOMAIN_SPLITS)])
     if two:
         named |= {f"train{side}": splits[split] for side, split in zip("AB", two, strict=True)}
     if not named:
-        raise _unclear(name, f"the splits {', '.join(splits)} with {', '.join(columns) or 'nothing'} as images")
-    return [Part(folder, split, _one_column(library, name, split)) for folder, split in named.items()]
+        listed = ", ".join(columns) or "none"
+        raise _ambiguous(name, f"the splits {', '.join(splits)} and the image columns {listed}")
+    return [Part(folder, split, _image_column(library, name, split)) for folder, split in named.items()]
 
 
-def _two(chosen: tuple[str, str] | None, there: list[str]) -> tuple[str, str] | None:
-    """The two that were chosen, if they are there; if none were, the two that are there, if there are just two."""
+def _select_two(chosen: tuple[str, str] | None, available: list[str]) -> tuple[str, str] | None:
+    """The chosen two, if available; without a choice, the available ones if there are exactly two."""
     if chosen:
-        return chosen if set(chosen) <= set(there) else None
-    return (there[0], there[1]) if len(there) == 2 else None
+        return chosen if set(chosen) <= set(available) else None
+    return (available[0], available[1]) if len(available) == 2 else None
 
 
-def _folders(splits: Any, side: str) -> Iterator[tuple[str, Any]]:
-    """The splits to train and test on, with the folders that they become; a single one is to train on."""
+def _split_folders(splits: Any, side: str) -> Iterator[tuple[str, Any]]:
+    """Training and test splits with the folders they are written to; a single split is for training."""
     for split, content in splits.items():
         if split in SPLITS or len(splits) == 1:
             yield f"{SPLITS.get(split, 'train')}{side}", content
@@ -118,17 +114,15 @@ def _image_columns(library: Any, split: Any) -> list[str]:
     return [name for name, feature in split.features.items() if isinstance(feature, library.Image)]
 
 
-def _one_column(library: Any, name: str, split: Any) -> str:
+def _image_column(library: Any, name: str, split: Any) -> str:
     columns = _image_columns(library, split)
     if len(columns) != 1:
-        raise CycleGANError(
-            f"hf:{name} has {len(columns)} columns of images where one is needed ({', '.join(split.features)})."
-        )
+        raise CycleGANError(f"hf:{name} needs one image column, but has {len(columns)} ({', '.join(split.features)}).")
     return columns[0]
 
 
-def _unclear(name: str, there: str) -> UsageError:
-    return UsageError(f"hf:{name} has {there}; say which two are A and B, as in hf:{name}:A,B.")
+def _ambiguous(name: str, available: str) -> UsageError:
+    return UsageError(f"hf:{name} has {available}; choose two of them as A and B, as in hf:{name}:A,B.")
 
 
 def _write_images(library: Any, part: Part, folder: Path) -> int:
@@ -137,7 +131,7 @@ def _write_images(library: Any, part: Part, folder: Path) -> int:
     rows = part.split.select_columns([part.column]).cast_column(part.column, library.Image(decode=False))
     for number, row in enumerate(rows):
         cell = row[part.column]
-        if cell is None:  # two columns of unequal length
+        if cell is None:  # two columns of different lengths
             continue
         content = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
         _write_image(content, folder / f"{number:06d}")
@@ -146,7 +140,7 @@ def _write_images(library: Any, part: Part, folder: Path) -> int:
 
 
 def _write_image(content: bytes, stem: Path) -> None:
-    """Write an image file as it is if we read its format, else as PNG."""
+    """Write an image file unchanged if its format is supported, otherwise as PNG."""
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     kind = image.format or ""
     suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
@@ -157,12 +151,11 @@ def _write_image(content: bytes, stem: Path) -> None:
 
 
 @contextmanager
-def _complaints_named(name: str) -> Iterator[None]:
-    """Make one sentence of whatever the library raises: it has many kinds of errors, and passes on others' too."""
+def _explain_errors(name: str) -> Iterator[None]:
+    """Convert the library's many kinds of errors to one sentence."""
     try:
         yield
     except CycleGANError:
         raise
     except Exception as error:
-        words = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CycleGANError(f"hf:{name} could not be loaded: {words.rstrip('.')}.") from None
+        raise CycleGANError(f"hf:{name} could not be loaded: {first_line(error)}.") from None

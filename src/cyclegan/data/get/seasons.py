@@ -1,7 +1,7 @@
 """The built-in data set: landscapes drawn from a seed, each in summer and in winter.
 
-What is seen of a scene in one season tells what it is in the other: roofs keep a band of their color under the
-snow, crowns keep their shade under the frost. So there is a truth for every translation, and it can be learned.
+A scene in one season determines the other: roofs keep a band of their color below the snow, and tree crowns keep their
+shade in the frost. So every translation has a ground truth that can be learned.
 """
 
 import math
@@ -20,7 +20,7 @@ from cyclegan.errors import UsageError
 
 Season = Literal["summer", "winter"]
 Color = tuple[float, float, float]  # red, green, blue, 0 to 255
-Points = list[tuple[float, float]]  # in the unit square, y downwards
+Points = list[tuple[float, float]]  # in the unit square, y pointing down
 
 OVERSAMPLING = 4
 FIRST_TEST_SEED = 1_000_000
@@ -28,10 +28,10 @@ FIRST_TEST_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class Palette:
-    """The colors of a season; pairs run from one end to the other (top to bottom, far to near, dark to light)."""
+    """The colors of a season; pairs are gradients: top to bottom, far to near, or dark to light."""
 
     sky: tuple[Color, Color]
-    warm: Color  # of the horizon, late in the day
+    warm: Color  # at the horizon, late in the day
     sun: Color
     ridge: tuple[Color, Color]
     ridge_light: tuple[Color, Color]
@@ -85,13 +85,13 @@ WALLS: tuple[Color, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (22
 ROOFS: tuple[Color, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
 
 
-def mix(a: Color, b: Color, share: float) -> Color:
-    """From `a` (0) to `b` (1)."""
-    return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
+def mix(a: Color, b: Color, t: float) -> Color:
+    """Interpolate from `a` (0) to `b` (1)."""
+    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
 class Canvas:
-    """A square picture, larger than asked for, drawn in unit coordinates and reduced at the end."""
+    """A square image drawn in unit coordinates, oversampled, and reduced at the end."""
 
     def __init__(self, size: int):
         self.side = size * OVERSAMPLING
@@ -121,14 +121,14 @@ class Canvas:
         self.image.paste(_gradient(self.side, first, last, top, bottom), (0, 0), mask)
 
     def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
-        """Blend a color over everything so far, fading with the distance from a point."""
+        """Blend a color over the image, fading with the distance from a point."""
         at = (np.arange(self.side) + 0.5) / self.side
         distance = ((at[None, :] - x) ** 2 + (at[:, None] - y) ** 2) / radius**2
         mask = np.round(255 * strength * np.exp(-distance)).astype(np.uint8)
         self.image.paste(_bytes(color), (0, 0, self.side, self.side), Image.fromarray(mask))
 
     def reduced(self) -> Image.Image:
-        """The picture in the size that was asked for."""
+        """The image at the requested size."""
         return self.image.reduce(OVERSAMPLING)
 
 
@@ -143,7 +143,7 @@ def _gradient(side: int, first: float, last: float, top: Color, bottom: Color) -
 
 
 def outline(draw: random.Random, height: float, roughness: float, waves: int, sharp: bool) -> Points:
-    """A line from the left to the right edge around `height`: rolling (sum of sines) or jagged (folded sines)."""
+    """A line from the left to the right edge at about `height`: rolling (sum of sines) or jagged (folded sines)."""
     parts = [
         (draw.uniform(0.6, 1.4) * k, draw.uniform(0, 2 * math.pi), draw.uniform(0.5, 1) / k)
         for k in range(1, waves + 1)
@@ -158,37 +158,37 @@ def outline(draw: random.Random, height: float, roughness: float, waves: int, sh
 
 
 def height_at(line: Points, x: float) -> float:
-    """The line's height at x."""
+    """The height of a line at x."""
     return float(np.interp(x, [p[0] for p in line], [p[1] for p in line]))
 
 
 def ground(line: Points) -> Points:
-    """Everything below a line."""
+    """The polygon below a line."""
     return [(0.0, 1.0), *line, (1.0, 1.0)]
 
 
-def draw(seed: int, season: Season, size: int = 64) -> Image.Image:
-    """The scene of a seed in a season, RGB, size x size pixels; the same scene at every size."""
+def draw_scene(seed: int, season: Season, size: int = 64) -> Image.Image:
+    """Draw the scene of a seed in a season, size x size pixels in RGB; the same scene at every size."""
     return Landscape(random.Random(seed), PALETTES[season], Canvas(size)).paint()
 
 
 class Landscape:
-    """One scene, painted from back to front. Every random choice is made in the same order in both seasons."""
+    """One scene, drawn from back to front. Random choices are made in the same order in both seasons."""
 
     def __init__(self, choose: random.Random, palette: Palette, canvas: Canvas):
         self.choose, self.palette, self.canvas = choose, palette, canvas
-        self.late = choose.uniform(0, 1)  # how late in the day
+        self.late = choose.uniform(0, 1)  # how late in the day, 0 to 1
         self.horizon = choose.uniform(0.42, 0.54)
 
     def paint(self) -> Image.Image:
-        """All of it."""
+        """Draw the whole scene."""
         self.sky()
         self.mountains()
         self.hills()
         return self.canvas.reduced()
 
     def sky(self) -> None:
-        """A gradient, warmer at the horizon when it is late, and a sun with a glow."""
+        """A gradient, warmer at the horizon late in the day, and a sun with a glow."""
         p, c = self.palette, self.choose
         low = mix(p.sky[1], p.warm, 0.75 * self.late)
         frame = [(0.0, 0.0), (1.0, 0.0), (1.0, self.horizon + 0.1), (0.0, self.horizon + 0.1)]
@@ -198,7 +198,7 @@ class Landscape:
         self.canvas.disc(x, y, 0.05, mix(p.sun, (255, 255, 255), 0.25))
 
     def mountains(self) -> None:
-        """Two or three ridges, each nearer one darker, lit from one side."""
+        """Two or three ridges, nearer ones darker, lit from one side."""
         p, c = self.palette, self.choose
         count = c.choice((2, 3))
         for number in range(count):
@@ -211,7 +211,7 @@ class Landscape:
             self.facets(line, mix(light, haze, 0.15 + 0.2 * (1 - near)))
 
     def facets(self, line: Points, light: Color) -> None:
-        """The lit side of every peak: from the summit down to the right."""
+        """The lit side of every peak, from the summit down to the right."""
         for i in range(2, len(line) - 2):
             x, y = line[i]
             if y < line[i - 1][1] and y <= line[i + 1][1]:
@@ -232,7 +232,7 @@ class Landscape:
                 )
 
     def hills(self) -> None:
-        """Three meadows, with water or a path between them and things standing on them."""
+        """Three meadows with houses and trees, and possibly a lake or a path."""
         p, c = self.palette, self.choose
         extra = c.choice(("lake", "path", "none"))
         for number in range(3):
@@ -247,14 +247,14 @@ class Landscape:
             self.things(line, near)
 
     def lake(self, line: Points) -> None:
-        """A lake that lies on the middle meadow."""
+        """A lake on the middle meadow."""
         x, width = self.choose.uniform(0.25, 0.75), self.choose.uniform(0.16, 0.28)
         y = height_at(line, x) + 0.085
         shore = [(x + width * math.cos(t), y + 0.035 * math.sin(t)) for t in np.linspace(0, 2 * math.pi, 48)]
         self.canvas.shaded(shore, *self.palette.water)
 
     def path(self, line: Points) -> None:
-        """A path that winds from the front to the meadow's edge."""
+        """A path winding from the front to the meadow's edge."""
         start, end = self.choose.uniform(0.2, 0.8), self.choose.uniform(0.3, 0.7)
         top = height_at(line, end)
         left, right = [], []
@@ -267,7 +267,7 @@ class Landscape:
         self.canvas.polygon([*left, *reversed(right)], self.palette.path)
 
     def things(self, line: Points, near: float) -> None:
-        """Houses and trees on a meadow, far ones first and smaller."""
+        """Houses and trees on a meadow, distant ones first and smaller."""
         c = self.choose
         scale = 0.55 + 0.75 * near
         kinds: list[Callable[[float, float, float], None]] = [self.fir] * c.randint(2, 5)
@@ -277,7 +277,7 @@ class Landscape:
             kinds[kind](x, height_at(line, x) + down, scale * c.uniform(0.85, 1.2))
 
     def fir(self, x: float, y: float, scale: float) -> None:
-        """Three tiers, light at the left and dark at the right; in winter the frost is in the colors."""
+        """Three tiers, light on the left and dark on the right; frost is part of the winter colors."""
         light, dark = self.palette.fir
         shade = self.choose.uniform(0, 1)
         width, height = 0.045 * scale, 0.17 * scale
@@ -291,7 +291,7 @@ class Landscape:
             self.snow_on_tier(x, top, low, half)
 
     def snow_on_tier(self, x: float, top: float, low: float, half: float) -> None:
-        """Snow covers the upper half of a tier."""
+        """Snow on the upper half of a tier."""
         cover = self.palette.roof_cover
         if cover is not None:
             y = top + 0.55 * (low - top)
@@ -300,7 +300,7 @@ class Landscape:
             )
 
     def leafy(self, x: float, y: float, scale: float) -> None:
-        """A trunk and a crown of a few discs, lit from above left; the shade of its leaves shows in the frost too."""
+        """A trunk and a crown of a few discs, lit from the upper left; in winter frost keeps its shade."""
         p, c = self.palette, self.choose
         color = mix(*p.crown, c.uniform(0, 1))
         self.canvas.polygon(_box(x, y, 0.014 * scale, 0.07 * scale), (92, 64, 46))
@@ -317,7 +317,7 @@ class Landscape:
                 )
 
     def house(self, x: float, y: float, scale: float) -> None:
-        """A front with a gable roof; snow leaves a band of the roof's color at the eaves."""
+        """A front with a gable roof; below the snow, a band of the roof's color stays visible at the eaves."""
         p, c = self.palette, self.choose
         wall, roof = c.choice(WALLS), c.choice(ROOFS)
         half, height, rise = 0.06 * scale, 0.06 * scale, 0.055 * scale
@@ -352,12 +352,12 @@ def _box(x: float, bottom: float, half: float, height: float) -> Points:
     return [(x - half, bottom), (x - half, bottom - height), (x + half, bottom - height), (x + half, bottom)]
 
 
-def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:
-    """Write `train` summers (trainA) and other winters (trainB), and `test` scenes in both (testA, testB), as PNG.
+def write_seasons(to: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:
+    """Write `train` summer scenes (trainA), winter scenes (trainB), and `test` scenes in both (testA, testB), as PNG.
 
-    Training scenes of A and B have different seeds, unless they are to be `paired`; test files of equal name are one
-    scene, and never one of training. Raises `UsageError`
-    for numbers that make no data set, and `CycleGANError` when `root` is not empty or cannot be written.
+    Training scenes of A and B have different seeds unless `paired`; test files with equal names show one scene, which
+    is not a training scene. Raises `UsageError` for invalid numbers, and `CycleGANError` when `to` is not empty or
+    cannot be written.
     """
     if size < 16 or train < 1 or test < 0:
         raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
@@ -367,9 +367,9 @@ def write(root: Path, *, size: int = 64, train: int = 400, test: int = 32, paire
         ("testA", "summer", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
         ("testB", "winter", range(FIRST_TEST_SEED, FIRST_TEST_SEED + test)),
     ]
-    with new_folder(root) as staging:
+    with new_folder(to) as staging:
         for name, season, seeds in parts:
             (staging / name).mkdir()
             for seed in seeds:
-                draw(seed, season, size).save(staging / name / f"{seed:07d}.png")
+                draw_scene(seed, season, size).save(staging / name / f"{seed:07d}.png")
         (staging / NAMES).write_text("summer\nwinter\n", encoding="utf-8")

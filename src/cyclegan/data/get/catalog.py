@@ -1,4 +1,4 @@
-"""The public data sets of the papers by name: what they show, where they are, how big, on what terms, whose."""
+"""The catalog of public data sets: descriptions, URLs, sizes, terms and citations."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,29 +14,27 @@ Layout = Literal["unpaired", "paired", "photos"]
 class Entry:
     """A named data set.
 
-    `size` is that of the archive in bytes, nearly. `addresses` come in the order in which they are tried; without any,
-    `ask` says how the data set is had. `sha256` is None where nobody has published one. Layouts: "unpaired" is trainA
-    and trainB (testA and testB); "paired" is train, val and test with two images side by side in each file; "photos"
-    are to be translated, not to learn from.
+    Layouts: "unpaired" has trainA and trainB (testA and testB); "paired" has train, val and test with two images side
+    by side in each file; "photos" are for translation, not for training.
     """
 
     name: str
-    shows: str
+    description: str
     terms: str
-    cite: str
-    size: int = 0
-    addresses: tuple[str, ...] = ()
-    sha256: str | None = None
+    citation: str
+    size: int = 0  # of the archive in bytes, approximately
+    urls: tuple[str, ...] = ()  # in the order in which they are tried
+    sha256: str | None = None  # None if not published
     layout: Layout = "unpaired"
-    ask: str = ""
+    instructions: str = ""  # how to get the data set, if it has no URLs
 
 
-# The second address of each is the older one, which has failed for many since 2023 (CUT, thread 171).
-CYCLEGAN_HOMES = (
+# The second URL of each is the older one, which has failed for many users since 2023 (CUT, issue 171).
+CYCLEGAN_URLS = (
     "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/",
     "https://people.eecs.berkeley.edu/~taesung_park/CycleGAN/datasets/",
 )
-PIX2PIX_HOMES = (
+PIX2PIX_URLS = (
     "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/",
     "https://people.eecs.berkeley.edu/~tinghuiz/projects/pix2pix/datasets/",
 )
@@ -53,32 +51,37 @@ NIGHTS = (
 )
 PETS = "Parkhi et al., Cats and Dogs, CVPR 2012"
 
-IMAGENET = "ImageNet's: research and teaching, not commercial"
-FLICKR = "none stated; photos from Flickr, their owners'"
+IMAGENET = "those of ImageNet: research and teaching, not commercial"
+FLICKR = "none stated; photos from Flickr belong to their owners"
 PAINTINGS = "none stated; paintings from WikiArt, photos from Flickr"
-GOOGLE = "none stated; pictures from Google Maps"
-FACADES_TERMS = "none stated; ask the makers of CMP Facades"
+GOOGLE = "none stated; images from Google Maps"
+FACADES_TERMS = "none stated; ask the authors of CMP Facades"
 
-ASK_CITYSCAPES = (
-    "Cityscapes may not be passed on. Register at https://www.cityscapes-dataset.com, download "
-    "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and copy the photos of leftImg8bit/train into trainA "
-    "and the *_color.png of gtFine/train into trainB (those of val into testA and testB)"
+GET_CITYSCAPES = (
+    "Cityscapes may not be redistributed. Register at https://www.cityscapes-dataset.com, download "
+    "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and copy the photos of leftImg8bit/train to trainA "
+    "and the *_color.png files of gtFine/train to trainB (those of val to testA and testB)"
 )
 
 
-def _cyclegan(name: str, size: int, shows: str, terms: str, sha256: str | None = None, cite: str = CYCLEGAN) -> Entry:
-    return Entry(name, shows, terms, cite, size, tuple(f"{home}{name}.zip" for home in CYCLEGAN_HOMES), sha256)
+def _cyclegan(
+    name: str, size: int, description: str, terms: str, sha256: str | None = None, citation: str = CYCLEGAN
+) -> Entry:
+    urls = tuple(f"{base}{name}.zip" for base in CYCLEGAN_URLS)
+    return Entry(name, description, terms, citation, size, urls, sha256)
 
 
-def _pix2pix(name: str, size: int, shows: str, terms: str, cite: str = PIX2PIX) -> Entry:
-    addresses = tuple(f"{home}{name}.tar.gz" for home in PIX2PIX_HOMES)
-    return Entry(f"pix2pix-{name}", shows, terms, cite, size, addresses, layout="paired")
+def _pix2pix(name: str, size: int, description: str, terms: str, citation: str = PIX2PIX) -> Entry:
+    urls = tuple(f"{base}{name}.tar.gz" for base in PIX2PIX_URLS)
+    return Entry(f"pix2pix-{name}", description, terms, citation, size, urls, layout="paired")
 
 
-# Sizes in full, checksums and the numbers of training images beside them are those of TensorFlow Datasets (cycle_gan);
-# the other numbers are those of the authors' docs/datasets.md, and the other sizes those of the server's own list.
+# Exact sizes, checksums and the numbers of images next to them come from TensorFlow Datasets (cycle_gan); others from
+# the authors' docs/datasets.md, and other sizes from the server's directory listing.
 ENTRIES = (
-    Entry("seasons", "drawn landscapes: summer, winter; built in, with the truth known", "Apache-2.0", "this project"),
+    Entry(
+        "seasons", "drawn landscapes: summer, winter; built in, with known ground truth", "Apache-2.0", "this project"
+    ),
     _cyclegan(
         "apple2orange",
         78_456_409,
@@ -138,9 +141,9 @@ ENTRIES = (
     Entry(
         "cityscapes",
         "street scenes, their labels (2,975 of each)",
-        "its own; not commercial; to be asked for",
+        "its own; not commercial; registration required",
         CITYSCAPES,
-        ask=ASK_CITYSCAPES,
+        instructions=GET_CITYSCAPES,
     ),
     _cyclegan(
         "facades",
@@ -153,25 +156,25 @@ ENTRIES = (
     _cyclegan(
         "iphone2dslr_flower",
         339_964_458,
-        "flowers by telephone (1,812), by reflex camera (3,325)",
+        "flowers by phone camera (1,812), by DSLR (3,325)",
         FLICKR,
         "8fcb5e374d631b107e1d961b8c4cd0a186aa2a4ff3e279923f4c426128de7113",
     ),
     Entry(
         "ae_photos",
-        "photos by Alexei Efros, to be translated into paintings",
-        "none stated; their photographer's",
+        "photos by Alexei Efros, for translation into paintings",
+        "none stated; the photos belong to their photographer",
         CYCLEGAN,
         10_000_000,
-        tuple(f"{home}ae_photos.zip" for home in CYCLEGAN_HOMES),
+        tuple(f"{base}ae_photos.zip" for base in CYCLEGAN_URLS),
         layout="photos",
     ),
     _cyclegan(
         "grumpifycat",
         20_000_000,
         "Russian Blue cats (88), Grumpy Cat (214)",
-        "Russian Blues CC BY-SA 4.0 (Oxford-IIIT Pet); else none stated",
-        cite=f"{CUT}; {PETS}",
+        "Russian Blues CC BY-SA 4.0 (Oxford-IIIT Pet); others none stated",
+        citation=f"{CUT}; {PETS}",
     ),
     _pix2pix("facades", 30_000_000, "photos of facades with their labels (400)", FACADES_TERMS, FACADES),
     _pix2pix("maps", 250_000_000, "aerial photos with their maps (1,096)", GOOGLE),
@@ -179,33 +182,33 @@ ENTRIES = (
         "edges2shoes",
         2_100_000_000,
         "edges with their shoes (50,000)",
-        "UT Zappos50K's: academic, not commercial",
+        "those of UT Zappos50K: academic, not commercial",
         SHOES,
     ),
     _pix2pix(
         "edges2handbags",
         8_600_000_000,
         "edges with their handbags (137,000)",
-        "none stated; pictures from Amazon",
+        "none stated; images from Amazon",
         HANDBAGS,
     ),
     _pix2pix(
         "night2day",
         2_000_000_000,
-        "outdoor scenes by night with the same by day (about 20,000)",
-        "none stated; ask the makers of Transient Attributes",
+        "outdoor scenes at night with the same by day (about 20,000)",
+        "none stated; ask the authors of Transient Attributes",
         NIGHTS,
     ),
 )
-CATALOGUE = {entry.name: entry for entry in ENTRIES}
+CATALOG = {entry.name: entry for entry in ENTRIES}
 
 
 def all_entries() -> dict[str, Entry]:
     """The catalog by name, with the entries of other packages: the entry points of the group ``cyclegan.datasets``."""
-    return CATALOGUE | {plugin.name: plugin.load() for plugin in entry_points(group="cyclegan.datasets")}
+    return CATALOG | {plugin.name: plugin.load() for plugin in entry_points(group="cyclegan.datasets")}
 
 
-def find(name: str) -> Entry:
+def find_entry(name: str) -> Entry:
     """The data set of a name. Raises `UsageError` with similar names if there is none."""
     entries = all_entries()
     if name in entries:
@@ -213,13 +216,4 @@ def find(name: str) -> Entry:
     near = [each for each in entries if each.removeprefix("pix2pix-") == name]
     near += [each for each in get_close_matches(name.lower(), entries) if each not in near]
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise UsageError(f"There is no data set named {name!r}; `cyclegan data list` shows them.{meant}")
-
-
-def format_size(size: int) -> str:
-    """A number of bytes as people say it: 117 MB."""
-    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= bytes_each:
-            number = size / bytes_each
-            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
-    return f"{size} bytes"
+    raise UsageError(f"Unknown data set {name!r}; see `cyclegan data list`.{meant}")
