@@ -176,7 +176,7 @@ def test_the_command_publishes_and_translates(
     trained: Path, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(COMMANDS["publish"], [str(trained), "me/red2blue"])
-    assert f"{hub.address}/me/red2blue has the model now." in capsys.readouterr().out
+    assert f"Published at {hub.address}/me/red2blue." in capsys.readouterr().out
     call(COMMANDS["translate"], ["hf:me/red2blue", str(data / "testA"), "-o", str(tmp_path / "out")])
     assert len(list((tmp_path / "out").iterdir())) == 3
 

@@ -19,6 +19,7 @@ from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
+from cyclegan.translation.export.registry import format_names
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -223,6 +224,35 @@ def test_a_changed_runtime_of_the_web_page_is_refused(tmp_path: Path) -> None:
         export_web.runtime_archive(tmp_path / "runtime.tgz")
     with pytest.raises(UsageError, match="is not onnxruntime-web-"):
         export_web.runtime_archive(tmp_path / "gone.tgz")
+
+
+PLUGIN = """
+import torch
+from cyclegan.translation.export.registry import Format, register_format
+
+def write(job, path):
+    torch.save(job.module, path)
+
+def reopen(job, path):
+    return torch.load(path, weights_only=False)
+
+register_format("pickle", Format(write, reopen, suffix=".pickle"))
+"""
+
+
+def test_another_package_adds_a_format_by_an_entry_point(
+    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "pickle_format-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: pickle-format\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[cyclegan.exporters]\npickle = pickle_format\n")
+    (tmp_path / "site" / "pickle_format.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert "pickle" in format_names()
+    report = export(model, "pickle", tmp_path / "g.pickle", fixed_size=FIXED, images=pictures)
+    assert report.path.is_file()
+    assert report.max_difference == 0
 
 
 GENERATORS = {

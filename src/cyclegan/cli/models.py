@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import tyro
 from typing_extensions import Doc
@@ -65,11 +65,13 @@ def export_weights(arguments: list[str]) -> None:
 
 @dataclass
 class Publish:
-    """Upload a trained model to the Hugging Face hub, with a card of its settings, data, quality and samples."""
+    """Upload a trained model to the Hugging Face hub, with a model card of its training, quality and samples."""
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, or a model folder, which goes as it is.")]
-    name: Annotated[str, tyro.conf.Positional, Doc("The model's name on the hub, user/name.")]
-    private: Annotated[bool, Doc("Only for you and those you let.")] = False
+    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, or a model folder, which is uploaded unchanged.")]
+    name: Annotated[str, tyro.conf.Positional, Doc("The model's name on the hub: USER/NAME.")]
+    private: Annotated[bool, Doc("Create a private repository.")] = False
+    license: Annotated[Optional[str], Doc("License of the model, as the hub names it, such as cc-by-4.0.")] = None
+    discriminators: Annotated[bool, Doc("Upload the discriminators too, for fine-tuning.")] = False
 
 
 def publish(arguments: list[str]) -> None:
@@ -78,5 +80,12 @@ def publish(arguments: list[str]) -> None:
 
     from cyclegan.runs import publish as publishing
 
-    print(f"{publishing.publish(options.run, options.name, private=options.private)} has the model now.")
+    address = publishing.publish(
+        options.run,
+        options.name,
+        private=options.private,
+        license=options.license,
+        discriminators=options.discriminators,
+    )
+    print(f"Published at {address}.")
     print(f"Translate with: cyclegan translate hf:{options.name} INPUT -o OUT")

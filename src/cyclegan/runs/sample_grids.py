@@ -1,4 +1,4 @@
-"""Sample grids: what the generators make of the same few test images, as one picture with headings."""
+"""Sample grids: the same few test images and their translations during training, as one image with headings."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ GAP = 4  # pixels between cells
 
 
 def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
-    """A picture with one headed column for each (N, C, H, W) in [-1, 1] and one row for each image.
+    """An image with a headed column for each (N, C, H, W) in [-1, 1] and a row for each image.
 
-    Cells are at least 96 pixels wide, so that headings fit and small images can be seen.
+    Cells are at least 96 pixels wide, so that headings fit and small images are visible.
     """
     first = next(iter(columns.values()))
     scale = max(1, -(-96 // first.shape[-1]))

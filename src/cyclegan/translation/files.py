@@ -1,4 +1,4 @@
-"""Translating many image files: which there are, where each result goes, and what became of each."""
+"""Translating image files: planning a job for each, and running the jobs."""
 
 import glob
 from collections.abc import Iterator, Sequence
