@@ -1,4 +1,4 @@
-"""What both examples learn from, scikit-learn's handwritten digits of 8x8 pixels, and what they are measured by."""
+"""The data of both examples, scikit-learn's handwritten digits of 8x8 pixels, and measures on it."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from torch.nn.functional import one_hot
 from cyclegan.methods.method import Batch
 
 SIDE, PIXELS, DIGITS = 8, 64, 10
-NOISE, BATCH = 32, 64  # numbers in a z, images in a batch
+NOISE, BATCH = 32, 64  # dimensions of z, images per batch
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Images (N, 1, 8, 8) in [-1, 1] and their labels (N,): 1,500 to learn from, 297 held out."""
+    """Images (N, 1, 8, 8) in [-1, 1] and their labels (N,): 1,500 for training, 297 held out."""
 
     images: Tensor
     labels: Tensor
@@ -26,7 +26,7 @@ class Digits:
 
     @classmethod
     def load(cls) -> "Digits":
-        """The data set that comes with scikit-learn, always divided in the same way."""
+        """The data set of scikit-learn, always with the same split."""
         data = load_digits()
         images = torch.tensor(data.images / 8 - 1, dtype=torch.float32).unsqueeze(1)
         x, held_out, y, labels = train_test_split(images, torch.tensor(data.target), test_size=297, random_state=0)
@@ -41,11 +41,11 @@ class Digits:
             "label": one_hot(self.labels[chosen], DIGITS).float(),
         }
 
-    def reader(self) -> SVC:
-        """A classifier that has learned from the real digits."""
+    def classifier(self) -> SVC:
+        """A classifier trained on the real digits."""
         return SVC().fit(self.images.flatten(1), self.labels)
 
     def nearest(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The training digit that is nearest to each image, and its Euclidean distance."""
-        distance, place = torch.cdist(images.flatten(1), self.images.flatten(1)).min(dim=1)
-        return self.images[place], distance
+        """The training digit nearest to each image, and its Euclidean distance."""
+        distance, index = torch.cdist(images.flatten(1), self.images.flatten(1)).min(dim=1)
+        return self.images[index], distance

@@ -1,10 +1,10 @@
 """The original generative adversarial network (Goodfellow et al. 2014), on scikit-learn's digits of 8x8 pixels.
 
-``python examples/gan.py`` trains it in a minute on a processor, draws what the same noise becomes over the training,
-and says how good it is. It needs ``pip install -e ".[examples]"``.
+``python examples/gan.py`` trains it in a minute on a CPU, draws the images that fixed noise becomes during the run, and
+prints measures of their quality. It needs ``pip install -e ".[examples]"``.
 
-To the package this is one more translation: A is noise z, B are digits x, and G: A -> B. So the class below shows at
-the same time how a method is added.
+For the package this is one more translation: A is noise z, B are digits x, and G: A -> B. The class below therefore
+also shows how to add a method.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from cyclegan.training.step import TrainState
 from digits import NOISE, PIXELS, SIDE, Digits
 
 WIDTH = 128  # neurons of a hidden layer
-SHOWN_AT = (0, 100, 300, 1000, 3000)  # steps, beside the last one
+SHOWN_AT = (0, 100, 300, 1000, 3000)  # steps, and the last one
 
 
 @register_method(MethodSpec("gan", "GAN", __name__, {"AtoB": "G"}))
@@ -38,8 +38,7 @@ class GAN(Method):
 
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__(networks, loss, channels, seed)
-        self.generators = nn.ModuleDict({"G": generator(NOISE)})
-        self.discriminators = nn.ModuleDict({"D": discriminator(PIXELS)})
+        self.set_networks({"G": generator(NOISE)}, {"D": discriminator(PIXELS)})
 
     def generate(self, batch: Batch) -> Images:
         """G(z)."""
@@ -51,7 +50,7 @@ class GAN(Method):
         return {"D": self.gan.discriminator(D(batch["B"]), D(images["B"].detach()))}
 
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
-        """E[log(1 - D(G(z)))], the part of V that G can change."""
+        """E[log(1 - D(G(z)))], the part of V that depends on G."""
         return {"G": self.gan.generator(self.discriminators["D"](images["B"]))}
 
 
@@ -65,7 +64,7 @@ def generator(inputs: int) -> nn.Sequential:
 
 
 def discriminator(inputs: int) -> nn.Sequential:
-    """From (N, inputs), or what has so many numbers once it is flat, to logits (N, 1); with dropout, as in 2014."""
+    """From (N, inputs), or images of that many pixels, to logits (N, 1); with dropout, as in 2014."""
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(inputs, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.2)),
         *(nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.2)),
@@ -74,7 +73,7 @@ def discriminator(inputs: int) -> nn.Sequential:
 
 
 def train(method: str, digits: Digits, stops: Iterable[int], seed: int) -> Iterator[nn.ModuleDict]:
-    """Train a method by the package's own step; yields its averaged generators after each of these numbers of steps."""
+    """Train a method by the package's own step; yields its averaged generators after each of the `stops`, in steps."""
     settings = {"objective": "minimax", "learning_rate": 1e-3, "ema_decay": 0.999, "seed": seed}
     training = TrainState(Config().with_settings(method=method, **settings), Fabric(accelerator="cpu", devices=1))
     for stop in stops:
@@ -84,7 +83,7 @@ def train(method: str, digits: Digits, stops: Iterable[int], seed: int) -> Itera
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, draw, and say how good it is."""
+    """Train, draw, and print measures of quality."""
     options = parse(__doc__ or "", "gan.png", arguments)
     digits = Digits.load()
     noise = torch.randn(8, NOISE, generator=torch.Generator().manual_seed(options.seed))
@@ -100,24 +99,27 @@ def main(arguments: list[str] | None = None) -> None:
     print("Median distance to the nearest training digit:")
     for name, images in (("made", made), ("real, held out", digits.held_out), ("noise", static)):
         print(f"  {name:15s} {digits.nearest(images)[1].median():.2f}")
-    counts = np.bincount(digits.reader().predict(made.flatten(1)), minlength=10)
-    print("Of 1,000 made, a classifier reads: " + ", ".join(f"{n} as {digit}" for digit, n in enumerate(counts)))
+    counts = np.bincount(digits.classifier().predict(made.flatten(1)), minlength=10)
+    print(
+        "A classifier reads 1,000 generated digits as: "
+        + ", ".join(f"{n} as {digit}" for digit, n in enumerate(counts))
+    )
 
 
-def parse(description: str, picture: str, arguments: list[str] | None) -> argparse.Namespace:
-    """The words of the command line."""
+def parse(description: str, file_name: str, arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("outputs/examples") / picture, help="the picture")
+    parser.add_argument("--out", type=Path, default=Path("outputs/examples") / file_name, help="the image to write")
     return parser.parse_args(arguments)
 
 
 def save(columns: dict[str, Tensor], path: Path) -> None:
-    """Write the columns as one picture, and say where."""
+    """Write the columns as one image, and print its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sample_grid(columns).convert("L").save(path, optimize=True)
-    print(f"Picture: {path}")
+    print(f"Image: {path}")
 
 
 if __name__ == "__main__":

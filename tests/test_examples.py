@@ -43,7 +43,7 @@ def test_the_conditional_gan_draws_every_digit_and_repeats_itself(load, tmp_path
         said.append(capsys.readouterr().out.replace(name, ""))
     assert said[0] == said[1]
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert "asked digit in" in said[0]
+    assert "requested digit in" in said[0]
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.size == (10 * 100 - 4, 24 + 6 * 100 - 4)
 

@@ -30,77 +30,37 @@ class AdversarialObjective:
         return self.real(real) + self.fake(fake)
 
 
-def _least_squares_generator(fake: Tensor) -> Tensor:
-    """E[(D(G(x)) - 1)^2] (Mao et al. 2017) [C 4]."""
-    return (fake - 1).square().mean()
-
-
-def _least_squares_real(real: Tensor) -> Tensor:
-    """1/2 E[(D(y) - 1)^2] [C 4]."""
-    return (real - 1).square().mean() / 2
-
-
-def _least_squares_fake(fake: Tensor) -> Tensor:
-    """1/2 E[D(G(x))^2] [C 4]."""
-    return fake.square().mean() / 2
-
-
-def _vanilla_generator(fake: Tensor) -> Tensor:
-    """E[-log D(G(x))], the non-saturating form (Goodfellow et al. 2014)."""
-    return softplus(-fake).mean()
-
-
-def _vanilla_real(real: Tensor) -> Tensor:
-    """-1/2 E[log D(y)] [C eq. 1]."""
-    return softplus(-real).mean() / 2
-
-
-def _vanilla_fake(fake: Tensor) -> Tensor:
-    """-1/2 E[log(1 - D(G(x)))] [C eq. 1]."""
-    return softplus(fake).mean() / 2
-
-
-def _minimax_generator(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], whose gradient is small while D is confident (Goodfellow et al. 2014, eq. 1)."""
-    return -softplus(fake).mean()
-
-
-def _minimax_real(real: Tensor) -> Tensor:
-    """-E[log D(x)] (Goodfellow et al. 2014, eq. 1)."""
-    return softplus(-real).mean()
-
-
-def _minimax_fake(fake: Tensor) -> Tensor:
-    """-E[log(1 - D(G(z)))] (Goodfellow et al. 2014, eq. 1)."""
-    return softplus(fake).mean()
-
-
-def _critic(logits: Tensor) -> Tensor:
-    """E[D], which a critic minimizes on fakes (Arjovsky et al. 2017)."""
-    return logits.mean()
-
-
-def _negative_critic(logits: Tensor) -> Tensor:
-    """-E[D], which a critic minimizes on real images, and the generator on its fakes."""
-    return -logits.mean()
-
-
-def _hinge_real(real: Tensor) -> Tensor:
-    """1/2 E[max(0, 1 - D(y))] (Lim and Ye 2017)."""
-    return relu(1 - real).mean() / 2
-
-
-def _hinge_fake(fake: Tensor) -> Tensor:
-    """1/2 E[max(0, 1 + D(G(x)))] (Lim and Ye 2017)."""
-    return relu(1 + fake).mean() / 2
-
-
 OBJECTIVES: dict[str, AdversarialObjective] = {
-    "lsgan": AdversarialObjective(_least_squares_generator, _least_squares_real, _least_squares_fake, middle=0.5),
-    "vanilla": AdversarialObjective(_vanilla_generator, _vanilla_real, _vanilla_fake),
-    "minimax": AdversarialObjective(_minimax_generator, _minimax_real, _minimax_fake),
-    "wgangp": AdversarialObjective(_negative_critic, _negative_critic, _critic),
-    "hinge": AdversarialObjective(_negative_critic, _hinge_real, _hinge_fake),
+    # E[(D(G(x)) - 1)^2]; 1/2 E[(D(y) - 1)^2] + 1/2 E[D(G(x))^2] (Mao et al. 2017) [C 4]
+    "lsgan": AdversarialObjective(
+        generator=lambda fake: (fake - 1).square().mean(),
+        real=lambda real: (real - 1).square().mean() / 2,
+        fake=lambda fake: fake.square().mean() / 2,
+        middle=0.5,
+    ),
+    # E[-log D(G(x))], non-saturating (Goodfellow et al. 2014); -1/2 E[log D(y)] - 1/2 E[log(1 - D(G(x)))] [C eq. 1]
+    "vanilla": AdversarialObjective(
+        generator=lambda fake: softplus(-fake).mean(),
+        real=lambda real: softplus(-real).mean() / 2,
+        fake=lambda fake: softplus(fake).mean() / 2,
+    ),
+    # E[log(1 - D(G(z)))], whose gradient is small while D is confident; -E[log D(x)] - E[log(1 - D(G(z)))]
+    # (Goodfellow et al. 2014, eq. 1)
+    "minimax": AdversarialObjective(
+        generator=lambda fake: -softplus(fake).mean(),
+        real=lambda real: softplus(-real).mean(),
+        fake=lambda fake: softplus(fake).mean(),
+    ),
+    # -E[D(G(x))]; E[D(G(x))] - E[D(y)] (Arjovsky et al. 2017)
+    "wgangp": AdversarialObjective(
+        generator=lambda fake: -fake.mean(), real=lambda real: -real.mean(), fake=lambda fake: fake.mean()
+    ),
+    # -E[D(G(x))]; 1/2 E[max(0, 1 - D(y))] + 1/2 E[max(0, 1 + D(G(x)))] (Lim and Ye 2017)
+    "hinge": AdversarialObjective(
+        generator=lambda fake: -fake.mean(),
+        real=lambda real: relu(1 - real).mean() / 2,
+        fake=lambda fake: relu(1 + fake).mean() / 2,
+    ),
 }
 
 

@@ -71,7 +71,11 @@ def recognize(tensors: Tensors) -> Network:
 
 def describe(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
     """The network of our own state dict, which `config` built."""
-    first = next(ours[name] for name in _FIRST if name in ours)
+    first = next((ours[name] for name in _FIRST if name in ours), None)
+    if first is None:
+        raise UsageError(
+            f"The authors' code has no {getattr(config, part)!r} networks; these weights cannot be exported."
+        )
     last = next((len(ours[name]) for name in _LAST if name in ours), 1)
     settings = {name: getattr(config, name) for name in _SETTINGS[part]}
     if settings.get("generator") in RESNETS.values():
