@@ -1,4 +1,4 @@
-"""`cyclegan data prepare`: from folders, pairs, photos and videos to a data set, through the command."""
+"""`cyclegan data prepare` turns folders, pairs, photos and videos into a data set."""
 
 import struct
 import sys
@@ -15,9 +15,9 @@ from PIL import Image
 from conftest import draw_images
 from cyclegan.cli import main as cli
 from cyclegan.data.layouts import find_domains, find_pairs
-from cyclegan.data.prepare.pictures import Recipe, starts
+from cyclegan.data.prepare.images import Recipe, crop_starts
 from cyclegan.data.prepare.plan import Task
-from cyclegan.data.prepare.run import Done, run
+from cyclegan.data.prepare.run import TaskResult, run
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import Pixels
 from cyclegan.imaging.source import Half, UnreadableImage
@@ -28,7 +28,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def prepare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """The command in this process: its exit code, and what it said on either stream."""
+    """Run the command in this process; returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: object) -> tuple[int, str, str]:
@@ -53,7 +53,7 @@ def gradient(path: Path, width: int, height: int, mode: str = "RGB") -> None:
 
 
 def clip(path: Path, count: int = 20, *, lit: int = 0) -> None:
-    """A clip of 10 frames a second whose brightness tells the frame, with so many white rows at the top."""
+    """A clip at 10 frames per second whose brightness encodes the frame number, with `lit` white rows at the top."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
@@ -83,18 +83,18 @@ def test_two_folders_of_any_names_are_split_and_linked(prepare: Command, tmp_pat
     assert names(tmp_path / "again") == names(tmp_path / "data") != names(tmp_path / "other")
 
 
-def test_pairs_stay_together_and_present_tests_are_kept(prepare: Command, tmp_path: Path) -> None:
+def test_pairs_stay_together_and_existing_test_images_are_kept(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 10, "AB".index(side))
     _, out, _ = prepare("src", "-o", "data", "--test", "0.3")
-    assert "10 pairs of equal names, which stay together." in out
+    assert "Found 10 pairs with equal names, which stay together." in out
     assert names(tmp_path / "data" / "testA") == names(tmp_path / "data" / "testB")
     assert len(names(tmp_path / "data" / "testA")) == 3
     prepare("data", "-o", "twice", "--test", "0.9")
     assert names(tmp_path / "twice") == names(tmp_path / "data")
 
 
-def test_a_stray_file_among_pairs_is_named(prepare: Command, tmp_path: Path) -> None:
+def test_a_file_without_partner_is_reported(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 5, 0)
     (tmp_path / "src" / "A" / "stray.png").write_bytes((tmp_path / "src" / "A" / "00.png").read_bytes())
@@ -102,7 +102,7 @@ def test_a_stray_file_among_pairs_is_named(prepare: Command, tmp_path: Path) -> 
     assert code == 0 and "stray.png has no partner; if they are pairs" in out + err
     for number in range(4):
         (tmp_path / "src" / "B" / f"{number:02d}.png").unlink()
-    assert "partner" not in "".join(prepare("src", "-o", "strangers")[1:])  # a name or two agree by chance
+    assert "partner" not in "".join(prepare("src", "-o", "strangers")[1:])  # a few equal names are a coincidence
 
 
 def test_images_are_resized_and_converted_in_their_own_depth(prepare: Command, tmp_path: Path) -> None:
@@ -126,12 +126,12 @@ def test_crops_cover_every_pixel(prepare: Command, tmp_path: Path) -> None:
     gradient(tmp_path / "src" / "B" / "one.png", 32, 32)
     code, out, err = prepare("src", "-o", "data", "--crops", "32", "--overlap", "4", "--test", "0")
     assert code == 0
-    assert "small.png is 20x50 pixels, too small for crops of 32x32." in err
-    assert "1 left out" in out
+    assert "small.png has 20x50 pixels, too few for crops of 32x32." in err
+    assert "1 skipped" in out
     whole = np.asarray(Image.open(tmp_path / "src" / "A" / "big.png"))
     seen = np.zeros(whole.shape[:2], bool)
-    for row, top in enumerate(starts(50, 32, 4)):
-        for column, left in enumerate(starts(70, 32, 4)):
+    for row, top in enumerate(crop_starts(50, 32, 4)):
+        for column, left in enumerate(crop_starts(70, 32, 4)):
             cut = np.asarray(Image.open(tmp_path / "data" / "trainA" / f"big-r{row}-c{column}.png"))
             assert np.array_equal(cut, whole[top : top + 32, left : left + 32])
             seen[top : top + 32, left : left + 32] = True
@@ -139,7 +139,7 @@ def test_crops_cover_every_pixel(prepare: Command, tmp_path: Path) -> None:
     assert names(tmp_path / "data" / "trainB") == ["one-r0-c0.png"]
 
 
-def test_joined_pairs_are_halved_again(prepare: Command, tmp_path: Path) -> None:
+def test_joined_pairs_can_be_halved_again(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 5, "AB".index(side))
     assert prepare("src", "-o", "joined", "--join", "--test", "0.2")[0] == 0
@@ -166,7 +166,7 @@ def test_photos_become_pairs_with_their_edges(prepare: Command, tmp_path: Path) 
     assert np.array_equal(np.asarray(Image.open(tmp_path / "edges" / "trainB" / "one.png")), picture)
 
 
-def test_videos_become_frames_the_end_to_test_on(prepare: Command, tmp_path: Path) -> None:
+def test_videos_become_frames_with_the_end_as_test_images(prepare: Command, tmp_path: Path) -> None:
     clip(tmp_path / "one.mp4")
     clip(tmp_path / "more" / "two.mp4", 6)
     draw_images(tmp_path / "more" / "stills", 2, 0)
@@ -179,7 +179,7 @@ def test_videos_become_frames_the_end_to_test_on(prepare: Command, tmp_path: Pat
     assert "two-000000.png" in names(tmp_path / "data" / "trainB")
 
 
-def test_videos_are_upright_as_telephones_mean_them(prepare: Command, tmp_path: Path) -> None:
+def test_rotated_phone_videos_are_extracted_upright(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         clip(tmp_path / side / "clip.mp4", 4, lit=20)
     turned = bytearray((tmp_path / "A" / "clip.mp4").read_bytes())
@@ -188,10 +188,10 @@ def test_videos_are_upright_as_telephones_mean_them(prepare: Command, tmp_path: 
     (tmp_path / "A" / "clip.mp4").write_bytes(turned)
     code, out, err = prepare("--a", "A/clip.mp4", "--b", "B/clip.mp4", "-o", "data", "--every", "1", "--test", "0")
     assert code == 0, err
-    assert "pairs" not in out  # videos of one name are none
+    assert "pairs" not in out  # videos with equal names are not pairs
     a, b = (np.asarray(Image.open(tmp_path / "data" / f"train{side}" / "clip-000003.png")) for side in "AB")
     assert (a.shape, b.shape) == ((64, 48, 3), (48, 64, 3))
-    assert a[:, 40:].min() > 200 > 100 > a[:, :20].max()  # what was at the top is at the right
+    assert a[:, 40:].min() > 200 > 100 > a[:, :20].max()  # the top is on the right now
     assert b[:10].min() > 200
 
 
@@ -205,18 +205,18 @@ def test_videos_in_folders_a_and_b_are_found(prepare: Command, tmp_path: Path) -
     assert names(tmp_path / "data" / "trainB")[0] == "trainB-000000.png"
 
 
-def test_videos_stop_when_nobody_waits_for_them_any_more(tmp_path: Path) -> None:
+def test_frame_extraction_stops_when_the_results_are_closed(tmp_path: Path) -> None:
     """As after Ctrl-C."""
     clip(tmp_path / "short.mp4", 4)
     clip(tmp_path / "long.mp4", 600)
-    films = [Task((tmp_path / f"{name}.mp4",), ("A",), Path(name)) for name in ("short", "long")]
-    results = cast(Generator[Done], run(films, tmp_path / "out", "folders", Recipe(size=400)))
-    assert next(results).task == films[0]
+    videos = [Task((tmp_path / f"{name}.mp4",), ("A",), Path(name)) for name in ("short", "long")]
+    results = cast(Generator[TaskResult], run(videos, tmp_path / "out", "folders", Recipe(size=400)))
+    assert next(results).task == videos[0]
     results.close()
     assert 4 <= len(names(tmp_path / "out")) < 604
 
 
-def test_pixels_are_turned_upright_and_alpha_goes_where_there_is_none(prepare: Command, tmp_path: Path) -> None:
+def test_images_are_rotated_upright_and_lose_alpha_where_unsupported(prepare: Command, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "src" / "A").mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_pixels_are_turned_upright_and_alpha_goes_where_there_is_none(prepare: C
     assert Image.open(tmp_path / "same" / "trainB" / "clear.png").mode == "RGBA"
 
 
-def test_labels_in_png_do_not_become_jpeg(prepare: Command, tmp_path: Path) -> None:
+def test_png_labels_do_not_become_jpeg(prepare: Command, tmp_path: Path) -> None:
     gradient(tmp_path / "src" / "A" / "x.jpg", 40, 40)
     gradient(tmp_path / "src" / "B" / "x.png", 40, 40)
     prepare("src", "-o", "pairs", "--size", "20")
@@ -248,12 +248,12 @@ def test_crops_of_pairs_are_pairs(prepare: Command, tmp_path: Path) -> None:
         gradient(tmp_path / "src" / side / "unlike.png", width, 40)
         gradient(tmp_path / "src" / side / "same.png", 40, 40)
     code, out, err = prepare("src", "-o", "data", "--crops", "32", "--test", "0")
-    assert code == 0 and "unlike.png and its partner have unequal sizes" in err and "1 left out" in out
+    assert code == 0 and "unlike.png and its partner differ in size" in err and "1 skipped" in out
     assert names(tmp_path / "data" / "trainA") == names(tmp_path / "data" / "trainB")
     assert "same-r1-c1.png" in names(tmp_path / "data" / "trainB")
 
 
-def test_no_test_image_is_lost_for_want_of_a_partner(prepare: Command, tmp_path: Path) -> None:
+def test_test_images_without_partner_are_kept(prepare: Command, tmp_path: Path) -> None:
     for place in ("trainA", "trainB", "testA"):
         draw_images(tmp_path / "src" / place, 3, 0)
     draw_images(tmp_path / "src" / "testB", 2, 0)
@@ -263,16 +263,16 @@ def test_no_test_image_is_lost_for_want_of_a_partner(prepare: Command, tmp_path:
     assert code == 2 and "cannot be joined" in err
 
 
-def test_links_to_nothing_are_named_and_some_are_left_to_train_on(prepare: Command, tmp_path: Path) -> None:
+def test_broken_links_are_reported_and_training_images_remain(prepare: Command, tmp_path: Path) -> None:
     for side, count in (("A", 1), ("B", 3)):
         draw_images(tmp_path / "src" / side, count, 0)
     (tmp_path / "src" / "B" / "gone.png").symlink_to("nowhere.png")
     code, out, err = prepare("src", "-o", "data", "--test", "0.9")
-    assert code == 0 and "gone.png does not exist." in err and "1 left out" in out
+    assert code == 0 and "gone.png does not exist." in err and "1 skipped" in out
     assert "1 in trainA" in out and "testA" not in out
 
 
-def test_equal_names_of_different_kinds_all_stay(prepare: Command, tmp_path: Path) -> None:
+def test_equal_names_with_different_suffixes_are_all_kept(prepare: Command, tmp_path: Path) -> None:
     for suffix in ("png", "bmp", "jpg"):
         gradient(tmp_path / "src" / "A" / f"x.{suffix}", 20, 20)
     gradient(tmp_path / "src" / "B" / "y.png", 20, 20)
@@ -280,7 +280,7 @@ def test_equal_names_of_different_kinds_all_stay(prepare: Command, tmp_path: Pat
     assert names(tmp_path / "data" / "trainA") == ["x-2.png", "x-3.png", "x.png"]
 
 
-def test_broken_files_are_named_and_left_out(prepare: Command, tmp_path: Path) -> None:
+def test_unreadable_files_are_reported_and_skipped(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 3, "AB".index(side))
     (tmp_path / "src" / "A" / "00.png").write_bytes(b"no picture")
@@ -288,11 +288,11 @@ def test_broken_files_are_named_and_left_out(prepare: Command, tmp_path: Path) -
     code, out, err = prepare("--a", "src/A", "--b", "src/B", "-o", "data", "--size", "16", "--test", "0")
     assert code == 0
     assert "00.png is not an image in a supported format" in err and "clip.mp4 cannot be decoded" in err
-    assert "2 left out" in out
+    assert "2 skipped" in out
     assert names(tmp_path / "data" / "trainA") == ["01.png", "02.png"]
 
 
-def test_nothing_is_left_behind_when_nothing_could_be_made(prepare: Command, tmp_path: Path) -> None:
+def test_nothing_is_left_behind_when_no_file_is_readable(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         (tmp_path / "src" / side).mkdir(parents=True)
         (tmp_path / "src" / side / f"{side}.png").write_bytes(b"no picture")
@@ -305,9 +305,9 @@ def test_nothing_is_left_behind_when_nothing_could_be_made(prepare: Command, tmp
     ("words", "code", "said"),
     [
         (["src", "-o", "full"], 1, "full exists and is not empty"),
-        (["src", "-o", "d", "--join", "--halve"], 2, "--join and --halve cannot go together"),
+        (["src", "-o", "d", "--join", "--halve"], 2, "--join and --halve cannot be combined"),
         (["--a", "src/A", "--b", "src/B", "-o", "d", "--edges"], 2, "--edges takes one folder"),
-        (["src", "-o", "d", "--halve"], 2, "nothing side by side to be halved"),
+        (["src", "-o", "d", "--halve"], 2, "not images side by side"),
         (["src", "-o", "d", "--size", "0"], 2, "--size is '0'"),
         (["src", "-o", "d", "--test", "1"], 2, "--test is 1.0"),
         (["src", "-o", "d", "--crops", "16", "--overlap", "16"], 2, "--overlap is 16"),
@@ -316,7 +316,9 @@ def test_nothing_is_left_behind_when_nothing_could_be_made(prepare: Command, tmp
         (["--a", "src/A", "--b", "nothing.mp4", "-o", "d"], 2, "nothing.mp4 does not exist"),
     ],
 )
-def test_what_is_wrong_is_said(prepare: Command, tmp_path: Path, words: list[str], code: int, said: str) -> None:
+def test_wrong_arguments_are_explained(
+    prepare: Command, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 2, "AB".index(side))
     (tmp_path / "full").mkdir()
@@ -326,17 +328,17 @@ def test_what_is_wrong_is_said(prepare: Command, tmp_path: Path, words: list[str
     assert (tmp_path / "full" / "mine.txt").exists() and not (tmp_path / "d").exists()
 
 
-def test_of_a_damaged_video_the_beginning_is_taken(
+def test_the_readable_part_of_a_damaged_video_is_used(
     prepare: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
-        yield from ((number, share, pixels) for number, share, pixels in read_frames(video, every) if number < 4)
+        yield from (frame for frame in read_frames(video, every) if frame[0] < 4)
         raise UnreadableImage(f"{video} cannot be decoded: rubbish.")
 
     monkeypatch.setattr("cyclegan.data.prepare.run.read_frames", damaged)
     clip(tmp_path / "clip.mp4")
     draw_images(tmp_path / "b", 2, 0)
     code, out, err = prepare("--a", "clip.mp4", "--b", "b", "-o", "data", "--every", "2")
-    assert code == 0 and "left out" not in out
-    assert "clip.mp4 cannot be decoded: rubbish. What comes before that was taken." in err
+    assert code == 0 and "skipped" not in out
+    assert "clip.mp4 cannot be decoded: rubbish. The frames before that were extracted." in err
     assert names(tmp_path / "data" / "trainA") == ["clip-000000.png", "clip-000002.png"]

@@ -20,26 +20,28 @@ from cyclegan.training.setup import preset_settings, with_load_size
 
 @dataclass
 class Check:
-    """Look at every image of a data set: what would spoil a training, and what a training will do with it.
+    """Check every image of a data set for problems, and forecast training on it.
 
-    Exit code 1 when training would fail or be meaningless, else 0, whatever warnings there are.
+    The exit code is 1 if training would fail or be meaningless, otherwise 0, even with warnings.
     """
 
     data: Annotated[Optional[Path], tyro.conf.Positional, Doc("The data, as for `cyclegan train`.")] = None
-    a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; goes with --b.")] = None
-    b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; goes with --a.")] = None
-    method: Annotated[str, Doc("What will be trained.")] = "cyclegan"
-    preset: Annotated[PresetName, Doc("The preset it will be trained with.")] = "auto"
-    preprocess: Annotated[Optional[PreprocessPolicy], Doc("How an image will be brought to size.")] = None
-    load_size: Annotated[Optional[int], Doc("Size after resizing, pixels.")] = None
-    crop_size: Annotated[Optional[int], Doc("Size of the random crop that will be trained on, pixels.")] = None
+    a: Annotated[Optional[Path], Doc("Folder of domain A, with --b, instead of DATA.")] = None
+    b: Annotated[Optional[Path], Doc("Folder of domain B, with --a, instead of DATA.")] = None
+    method: Annotated[str, Doc("Method to train.")] = "cyclegan"
+    preset: Annotated[PresetName, Doc("Preset to train with.")] = "auto"
+    preprocess: Annotated[Optional[PreprocessPolicy], Doc("How images are resized and cropped.")] = None
+    load_size: Annotated[Optional[int], Doc("Size after resizing, in pixels.")] = None
+    crop_size: Annotated[Optional[int], Doc("Size of the random crop, in pixels.")] = None
     channels_a: Annotated[int, Doc("Channels of A.")] = 3
     channels_b: Annotated[int, Doc("Channels of B.")] = 3
-    range_a: Annotated[Optional[str], Doc("Values of A that are black and white, as for `cyclegan train`.")] = None
-    range_b: Annotated[Optional[str], Doc("Values of B that are black and white.")] = None
-    sheet: Annotated[Optional[Path], Doc("Where to write the contact sheet; NAME-check.png if not given.")] = None
-    json: Annotated[bool, Doc("Print JSON, with every file that is meant; no sheet unless --sheet is given.")] = False
-    workers: Annotated[Optional[int], Doc("Processes that look at images; as many as processors if not given.")] = None
+    range_a: Annotated[Optional[str], Doc("Stored values of A mapped to black and white, as for `cyclegan train`.")] = (
+        None
+    )
+    range_b: Annotated[Optional[str], Doc("Stored values of B mapped to black and white.")] = None
+    sheet: Annotated[Optional[Path], Doc("File for the contact sheet. Default: NAME-check.png.")] = None
+    json: Annotated[bool, Doc("Print JSON with all affected files; a contact sheet only with --sheet.")] = False
+    workers: Annotated[Optional[int], Doc("Processes that inspect images. Default: one per CPU core.")] = None
 
 
 def check(arguments: list[str]) -> None:
@@ -67,13 +69,13 @@ def check(arguments: list[str]) -> None:
         except CycleGANError as error:
             if options.sheet is not None:
                 raise
-            print(error, file=sys.stderr)  # nobody asked for it: the verdict stands
+            print(error, file=sys.stderr)  # the sheet was not requested, so this is not an error
     if check.level == "error":
         raise SystemExit(1)
 
 
 def _planned(options: Check) -> tuple[Config, list[str]]:
-    """The training that is planned for the data, and the words behind `cyclegan train` for it."""
+    """The configuration for training on the data, and the arguments of `cyclegan train` for it."""
     pixels = ("channels_a", "channels_b", "range_a", "range_b")
     own = ("data", "a", "b", "preprocess", "load_size", "crop_size", *pixels)
     given = {name: value for name in own if (value := getattr(options, name)) is not None}
@@ -81,7 +83,7 @@ def _planned(options: Check) -> tuple[Config, list[str]]:
     if options.preset == "auto":
         from cyclegan.training.setup import detect_environment
 
-        with suppress(UsageError):  # none of the images can be read, which is for the check to say
+        with suppress(UsageError):  # no image is readable, which the check reports
             settings, _ = detect_environment(Config().with_settings(method=options.method, **given))
     words = [str(given["data"])] if "data" in given else []
     defaults = vars(Check())

@@ -1,4 +1,4 @@
-"""`cyclegan data list` and `cyclegan data get`: what there is, and getting it."""
+"""`cyclegan data list` and `cyclegan data get`."""
 
 import sys
 import time
@@ -19,24 +19,24 @@ SEASONS_ONLY = ("size", "train", "test", "paired")
 
 @dataclass
 class Get:
-    """Write a data set into a folder: one of `cyclegan data list`, or hf:user/name of the Hugging Face hub."""
+    """Get a data set: one of `cyclegan data list`, or hf:user/name from the Hugging Face hub."""
 
     name: Annotated[str, tyro.conf.Positional, Doc("Name of the data set, or hf:user/name, or hf:user/name:A,B.")]
-    output: Annotated[Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("Folder to make; data/NAME if not given.")] = (
+    output: Annotated[Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("Folder to create. Default: data/NAME.")] = (
         None
     )
-    from_file: Annotated[Optional[Path], Doc("Take this archive instead of downloading one.")] = None
-    size: Annotated[int, Doc("seasons: width and height of the images, pixels.")] = 64
-    train: Annotated[int, Doc("seasons: training images of each domain.")] = 400
-    test: Annotated[int, Doc("seasons: test images of each domain; these are pairs.")] = 32
+    from_file: Annotated[Optional[Path], Doc("Use this archive instead of downloading one.")] = None
+    size: Annotated[int, Doc("seasons: width and height of the images, in pixels.")] = 64
+    train: Annotated[int, Doc("seasons: number of training images per domain.")] = 400
+    test: Annotated[int, Doc("seasons: number of test pairs.")] = 32
     paired: Annotated[
-        bool, Doc("seasons: training images are pairs too, for pix2pix; the folder is data/NAME-paired.")
+        bool, Doc("seasons: training images are pairs, too, for pix2pix. Default folder: data/seasons-paired.")
     ] = False
 
 
 @dataclass
 class List:
-    """Show the data sets that are known by name."""
+    """List the data sets that are available by name."""
 
 
 def get(arguments: list[str]) -> None:
@@ -123,7 +123,7 @@ def list_(arguments: list[str]) -> None:
         table.add_row(entry.name, entry.description, size, entry.terms)
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=170)  # a log or a pipe has no width
+        console = Console(highlight=False, width=170)  # logs and pipes have no width
     console.print(table)
     print("Get one with: cyclegan data get NAME; from the Hugging Face hub: cyclegan data get hf:user/name")
 

@@ -1,7 +1,7 @@
-"""What is to be made of which files: a list of tasks, split into training and test by share and seed."""
+"""Planning a prepared data set: a list of tasks, split into training and test by fraction and seed."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,18 +18,18 @@ from cyclegan.data.layouts import (
 )
 from cyclegan.errors import UsageError
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
-from cyclegan.imaging.source import Half, Source
+from cyclegan.imaging.source import Half, Source, path_of
+from cyclegan.imaging.video import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"})
-KINDS = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 Layout = Literal["folders", "join", "halve", "edges"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Sources that belong together, and the domains ("A", "B", or "" for both in one file) that they become.
+    """Sources that belong together, and the domains they become: "A", "B", or "" for both in one file.
 
-    `name` is the result's path below its folder, without suffix.
+    `name` is the path of the result below its folder, without suffix.
     """
 
     sources: tuple[Source, ...]
@@ -38,140 +38,129 @@ class Task:
     split: str = "train"
 
     @property
-    def first(self) -> Path:
-        """The file that a sentence names."""
-        return file_of(self.sources[0])
+    def path(self) -> Path:
+        """The first file, which messages name."""
+        return path_of(self.sources[0])
 
     @property
     def is_video(self) -> bool:
-        """Whether the source is a video, of which frames are made."""
-        return is_video(self.first)
+        """Whether the source is a video, from which frames are extracted."""
+        return is_video(self.path)
 
 
 def plan(
     layout: Layout, data: Path | None, a: Path | None, b: Path | None, *, test: float, seed: int
 ) -> tuple[list[Task], list[str]]:
-    """All tasks, and a sentence for what was decided. Raises `UsageError` for data that does not fit the layout.
+    """All tasks, and messages about decisions. Raises `UsageError` for data that does not fit the layout.
 
-    A share `test` of the images of each domain (of the pairs, where names pair them) is put aside, unless the data has
-    test images already.
+    The fraction `test` of the images of each domain (or of pairs) becomes the test set, unless the data has one.
     """
     notes: list[str] = []
     if layout == "edges":
-        found = find_single_images(data)
-        return _tasks([(found.train, "train"), (found.test, "test")], ("A", "B"), test, seed), notes
+        return _paired_tasks(find_single_images(data), ("A", "B"), test, seed), notes
     if layout == "halve":
         found = find_pairs(data)
         if not all(isinstance(source, Half) for source in found.train.a):
-            raise UsageError(f"{data} holds two folders, nothing side by side to be halved; leave out --halve.")
+            raise UsageError(f"{data} contains two folders, not images side by side; leave out --halve.")
     elif layout == "join":
         found = find_pairs(data, a, b)
     else:
-        found = _two_domains(data, a, b, notes)
+        found = _find_two_domains(data, a, b, notes)
     if _are_pairs(found):
-        notes.append(f"{len(found.train.a)} pairs of equal names, which stay together.")
-        domains = ("",) if layout == "join" else ("A", "B")
-        return _tasks([(found.train, "train"), (found.test, "test")], domains, test, seed), notes
+        notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
+        return _paired_tasks(found, ("",) if layout == "join" else ("A", "B"), test, seed), notes
     if layout == "join":
-        raise UsageError("The test images of A and B have no equal names, so that they cannot be joined.")
-    notes += _nearly_pairs(found)
-    return [*_alone(found, "A", test, seed), *_alone(found, "B", test, seed)], notes
+        raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
+    notes += _explain_missing_partner(found)
+    return [*_unpaired_tasks(found, "A", test, seed), *_unpaired_tasks(found, "B", test, seed)], notes
 
 
 def is_video(source: Source) -> bool:
-    """Whether frames are to be made of it."""
-    return file_of(source).suffix.lower() in VIDEO_SUFFIXES
-
-
-def file_of(source: Source) -> Path:
-    """The file in which an image is."""
-    return source.path if isinstance(source, Half) else source
+    """Whether a file is a video, by its suffix."""
+    return path_of(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _are_pairs(found: DataFiles) -> bool:
-    """Whether names pair all images. Videos are no pairs though their names agree, nor is a set half of which is."""
-    both = [domain for domain in (found.train, found.test) if domain.a or domain.b]
-    return all(paired_by_name(domain) and not any(map(is_video, (*domain.a, *domain.b))) for domain in both)
+    """Whether names pair all images in every split. Videos are never pairs."""
+    splits = [split for split in (found.train, found.test) if split.a or split.b]
+    return all(paired_by_name(split) and not any(map(is_video, (*split.a, *split.b))) for split in splits)
 
 
-def _nearly_pairs(found: DataFiles) -> list[str]:
-    """A sentence for images that are split as strangers though most have a partner: one stray file does that."""
-    domain = found.train
-    alone = without_partner(domain)
-    if not any(alone) or found.test.a or found.test.b or any(map(is_video, (*domain.a, *domain.b))):
+def _explain_missing_partner(found: DataFiles) -> list[str]:
+    """A message if most images have a partner: a single stray file makes them unpaired."""
+    train = found.train
+    alone = without_partner(train)
+    if not any(alone) or found.test.a or found.test.b or any(map(is_video, (*train.a, *train.b))):
         return []
-    if any(2 * len(lost) >= len(files) for lost, files in zip(alone, (domain.a, domain.b), strict=True)):
+    if any(2 * len(single) >= len(files) for single, files in zip(alone, (train.a, train.b), strict=True)):
         return []
-    first = file_of((*alone[0], *alone[1])[0])
+    first = path_of((*alone[0], *alone[1])[0])
     return [f"Most names are equal in A and B, but {first} has no partner; if they are pairs, remove such files first."]
 
 
-def _two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> DataFiles:
-    """As `find_domains`, of folders of any names and of videos, too."""
+def _find_two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> DataFiles:
+    """Like `find_domains`, but also for folders with any names, and for videos."""
     if data is not None and data.is_dir() and a is None and b is None:
         folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
-        known = any(path.name.lower() in ("a", "b", "train", "traina", "trainb") for path in folders)
-        if len(folders) == 2 and not known:
+        is_known = any(path.name.lower() in ("a", "b", "train", "traina", "trainb") for path in folders)
+        if len(folders) == 2 and not is_known:
             (a, b), data = folders, None
             notes.append(f"A is {a.name}, B is {b.name}.")
     if data is not None or a is None or b is None or (a.is_dir() and b.is_dir()):
-        return find_domains(data, a, b, KINDS)
-    return DataFiles(SplitFiles(_of(a), _of(b), (_root(a), _root(b))), SplitFiles(), (a.stem, b.stem))
+        return find_domains(data, a, b, SUFFIXES)
+    roots = tuple(each if each.is_dir() else each.parent for each in (a, b))
+    train = SplitFiles(_files_of(a), _files_of(b), (roots[0], roots[1]))
+    return DataFiles(train, SplitFiles(), (a.stem, b.stem))
 
 
-def _of(place: Path) -> tuple[Path, ...]:
-    """The images and videos of a folder, or a video alone. Raises `UsageError` if there is none."""
-    if place.is_file() and is_video(place):
-        return (place,)
-    if not place.is_dir():
-        why = f"is neither a folder nor a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
-        raise UsageError(f"{place} {why if place.exists() else 'does not exist'}.")
-    found = find_images(place, KINDS)
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """The images and videos of a folder, or a single video. Raises `UsageError` without any."""
+    if path.is_file() and is_video(path):
+        return (path,)
+    if not path.is_dir():
+        reason = f"is neither a folder nor a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
+        raise UsageError(f"{path} {reason if path.exists() else 'does not exist'}.")
+    found = find_images(path, SUFFIXES)
     if not found:
-        raise UsageError(f"{place} holds no image and no video.")
+        raise UsageError(f"{path} contains no images or videos.")
     return found
 
 
-def _root(place: Path) -> Path:
-    return place if place.is_dir() else place.parent
-
-
-def _tasks(parts: Sequence[tuple[SplitFiles, str]], domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
-    """Tasks of pairs, or of single pictures that are to be both."""
+def _paired_tasks(found: DataFiles, domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
+    """Tasks for pairs, or for single images that become both domains."""
     tasks = []
-    for domain, split in parts:
-        for a, b in paired_by_name(domain):
-            sources = (a,) if a == b else (a, b)
-            tasks.append(Task(sources, domains, _name(a, domain.roots[0]), split))
-    return _put_aside(tasks, test, f"pairs {seed}")
+    for files, split in ((found.train, "train"), (found.test, "test")):
+        for a, b in paired_by_name(files):
+            tasks.append(Task((a,) if a == b else (a, b), domains, _name(a, files.roots[0]), split))
+    return _split_off_test(tasks, test, f"pairs {seed}")
 
 
-def _alone(found: DataFiles, side: Literal["A", "B"], test: float, seed: int) -> list[Task]:
+def _unpaired_tasks(found: DataFiles, domain: Literal["A", "B"], test: float, seed: int) -> list[Task]:
     tasks = []
-    for domain, split in ((found.train, "train"), (found.test, "test")):
-        files, root = (domain.a, domain.roots[0]) if side == "A" else (domain.b, domain.roots[1])
-        tasks += [Task((file,), (side,), _name(file, root), split) for file in files]
-    return _put_aside(tasks, test, f"{side} {seed}")
+    for files, split in ((found.train, "train"), (found.test, "test")):
+        sources, root = (files.a, files.roots[0]) if domain == "A" else (files.b, files.roots[1])
+        tasks += [Task((source,), (domain,), _name(source, root), split) for source in sources]
+    return _split_off_test(tasks, test, f"{domain} {seed}")
 
 
 def _name(source: Source, root: Path | None) -> Path:
-    path = file_of(source)
+    path = path_of(source)
     return (path.relative_to(root) if root else Path(path.name)).with_suffix("")
 
 
-def _put_aside(tasks: list[Task], share: float, draw: str) -> list[Task]:
-    """A share of the tasks to test on, if none is so far; videos are split by their time instead."""
-    pictures = [task for task in tasks if not task.is_video]
-    if any(task.split == "test" for task in tasks) or not pictures:
+def _split_off_test(tasks: list[Task], fraction: float, seed: str) -> list[Task]:
+    """Move a random fraction of the images to the test split, if it is empty; videos are split by time instead."""
+    images = [task for task in tasks if not task.is_video]
+    if any(task.split == "test" for task in tasks) or not images:
         return tasks
-    count = min(round(share * len(pictures)), len(pictures) - 1)  # something is left to train on
-    chosen = set(random.Random(draw).sample(range(len(pictures)), count))
-    aside = {id(task) for number, task in enumerate(pictures) if number in chosen}
-    return [replace(t, split="test") if id(t) in aside else t for t in tasks]
+    count = min(round(fraction * len(images)), len(images) - 1)  # keep at least one for training
+    chosen = set(random.Random(seed).sample(range(len(images)), count))
+    test = {id(task) for number, task in enumerate(images) if number in chosen}
+    return [replace(task, split="test") if id(task) in test else task for task in tasks]
 
 
-def unlike(tasks: Iterable[Task]) -> list[Task]:
-    """The same tasks with names that differ in each folder: those that occur again get a number."""
+def make_names_unique(tasks: Iterable[Task]) -> list[Task]:
+    """The same tasks with names that are unique in each folder: repeated ones get a number."""
     taken: set[tuple[str, tuple[str, ...], Path]] = set()
     renamed = []
     for task in tasks:
