@@ -1,6 +1,7 @@
 """Training batches on the device, and reports of images that cannot be read."""
 
 import multiprocessing
+import os
 from collections.abc import Generator
 
 from lightning_fabric import Fabric
@@ -18,10 +19,13 @@ UNGUARDED = (
 )
 
 
+UNGUARDED_EXIT_CODE = 90
+
+
 def refuse_loader_process() -> None:
     """End a loader process whose import of the main script trains again; `TrainLoader` reports it to the user."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself detects it
-        raise SystemExit(1)
+        os._exit(UNGUARDED_EXIT_CODE)  # an exception's exit code does not reach the parent under forkserver
 
 
 class TrainLoader:
@@ -43,22 +47,26 @@ class TrainLoader:
         return next(self._batches)
 
     def _load(self) -> Generator[Batch, None, None]:
-        loaded = 0
         try:
-            for batch in make_loader(self.dataset, self.sampler):
+            batches = iter(make_loader(self.dataset, self.sampler))
+        except (EOFError, ConnectionError):  # the fork server itself imports the main script in later Pythons
+            raise UsageError(UNGUARDED) from None
+        try:
+            for batch in batches:
                 if batch.error is not None:
                     raise batch.error
                 if batch.cache_problem:
                     self.monitors.message(batch.cache_problem, once="cache")
                 self.unreported |= {p: m for p, m in batch.unreadable.items() if p not in self.reported}
                 yield {domain: self.fabric.to_device(images) for domain, images in batch.images.items()}
-                loaded += 1
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            if not loaded and multiprocessing.get_start_method() != "fork":
+            if any(worker.exitcode == UNGUARDED_EXIT_CODE for worker in getattr(batches, "_workers", [])):
                 raise UsageError(UNGUARDED) from None
-            raise CycleGANError("A loader process was killed, perhaps for lack of memory; lower --workers.") from None
+            raise CycleGANError(
+                "A loader process ended unexpectedly. If it reported no error, memory may have run out; lower --workers."
+            ) from None
 
     def start_at(self, batch: int) -> None:
         """Begin with this batch number. To be called before the first batch is taken."""
