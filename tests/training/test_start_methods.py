@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,7 @@ def example(data: Path, tmp_path: Path) -> Path:
     assert GUARD in code and "max_minutes=60" in code
     settings = TINY | {"workers": 1, "max_steps": 2, "measure_every": 0}
     code = code.replace("max_minutes=60", ", ".join(f"{name}={value!r}" for name, value in settings.items()))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "horse2zebra").symlink_to(data)
+    shutil.copytree(data, tmp_path / "data" / "horse2zebra")
     (tmp_path / "horse.jpg").symlink_to(data / "testA" / "00.png")
     script = tmp_path / "example.py"
     script.write_text(code)
