@@ -39,6 +39,7 @@ def test_names_are_functions_also_after_modules_of_the_same_name_were_imported()
         assert callable(getattr(cyclegan, name))
 
 
+@pytest.mark.processes
 def test_import_loads_neither_torch_nor_numpy() -> None:
     code = "import sys, cyclegan; dir(cyclegan); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -96,6 +97,7 @@ def test_a_copy_with_another_generator_leaves_the_original_alone(trained: Path) 
     assert torch.equal(translator(images), before)
 
 
+@pytest.mark.processes
 def test_exports_send_no_telemetry_and_leave_the_home_folder_empty(
     tiny: Callable[..., Config], tmp_path: Path, data: Path
 ) -> None:

@@ -113,6 +113,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.processes
 def test_names_are_listed_without_importing_the_other_package_or_torch(plugins: None) -> None:
     assert {"cyclegan", "near", "broken"} <= set(method_names())
     assert {"resnet_9blocks", "staged", "whole"} <= set(GENERATORS.names())

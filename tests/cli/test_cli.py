@@ -32,6 +32,7 @@ HELPS = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("words", HELPS, ids=lambda words: " ".join(words) or "cyclegan")
 def test_help_answers_without_torch(words: list[str]) -> None:
     script = (
@@ -46,6 +47,7 @@ def test_help_answers_without_torch(words: list[str]) -> None:
     assert result.stderr.strip() == "False"
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("words", HELPS, ids=lambda words: " ".join(words) or "cyclegan")
 def test_help_takes_at_most_03_seconds_of_cpu(words: list[str]) -> None:
@@ -61,6 +63,7 @@ def test_help_takes_at_most_03_seconds_of_cpu(words: list[str]) -> None:
     assert min(times) <= 0.3
 
 
+@pytest.mark.processes
 def test_version_and_unknown_commands() -> None:
     assert run("--version").stdout.startswith("cyclegan ")
     result = run("trian")
@@ -84,6 +87,7 @@ def train(*words: object) -> subprocess.CompletedProcess[str]:
     return run("train", "--preset", "paper", *flags(**TINY, max_steps=2), *words)
 
 
+@pytest.mark.processes
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert "neither trainA and trainB" in sentence(run("train", tmp_path), 2)
     for folder in ("trainA", "trainB"):
@@ -91,16 +95,19 @@ def test_an_empty_folder(tmp_path: Path) -> None:
     assert "trainA is empty; images end in" in sentence(run("train", tmp_path), 2)
 
 
+@pytest.mark.processes
 def test_one_domain_missing(tmp_path: Path) -> None:
     draw_images(tmp_path / "trainA", 1, 0)
     assert "trainB beside it; both domains are needed" in sentence(run("train", tmp_path), 2)
 
 
+@pytest.mark.processes
 def test_channel_counts_that_do_not_fit(data: Path) -> None:
     said = sentence(train(data, "--channels-a", 1, "--method", "cut"), 2)
     assert "set --channels-a and --channels-b alike" in said
 
 
+@pytest.mark.processes
 def test_gray_files_in_one_domain_train_as_color(tmp_path: Path) -> None:
     draw_images(tmp_path / "d" / "trainB", 2, 0)
     (tmp_path / "d" / "trainA").mkdir()
@@ -109,6 +116,7 @@ def test_gray_files_in_one_domain_train_as_color(tmp_path: Path) -> None:
     assert train(tmp_path / "d", "--runs", tmp_path / "runs").returncode == 0
 
 
+@pytest.mark.processes
 def test_a_text_file_called_jpg(tmp_path: Path) -> None:
     draw_images(tmp_path / "d" / "trainA", 2, 0)
     draw_images(tmp_path / "d" / "trainB", 2, 0)
@@ -121,6 +129,7 @@ def test_a_text_file_called_jpg(tmp_path: Path) -> None:
     assert "text.jpg is not an image" in sentence(strict, 1)
 
 
+@pytest.mark.processes
 def test_a_wrong_run_folder(tmp_path: Path) -> None:
     assert "no run folder" in sentence(run("resume", tmp_path), 2)
     assert "no run folder" in sentence(run("report", tmp_path), 2)
@@ -130,11 +139,13 @@ def test_a_wrong_run_folder(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.processes
 def test_sizes_the_network_cannot_take(data: Path, tmp_path: Path) -> None:
     said = sentence(train(data, "--runs", tmp_path, "--load-size", 16, "--crop-size", 16), 2)
     assert "at least 24x24 pixels" in said
 
 
+@pytest.mark.processes
 def test_no_space_left(data: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: writing past it fails in the same way."""
     script = (
@@ -151,6 +162,7 @@ def test_no_space_left(data: Path, tmp_path: Path) -> None:
     assert "checkpoints/latest cannot be written" in sentence(result, 1)
 
 
+@pytest.mark.processes
 def test_settings_that_cannot_be(data: Path) -> None:
     assert "larger than --load-size" in sentence(train(data, "--crop-size", 99), 2)
     assert "--device tpu" in sentence(run("train", data, *flags(**TINY | {"device": "tpu"})), 2)
@@ -158,6 +170,7 @@ def test_settings_that_cannot_be(data: Path) -> None:
     assert "not both" in sentence(run("train", data, "--preset", "paper", "--config", "x.toml"), 2)
 
 
+@pytest.mark.processes
 def test_a_run_starts_again_from_its_file(data: Path, tmp_path: Path) -> None:
     first = train(data, "--runs", tmp_path, "--name", "first")
     assert first.returncode == 0, first.stderr
@@ -168,6 +181,7 @@ def test_a_run_starts_again_from_its_file(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again" / "report.html").exists()
 
 
+@pytest.mark.processes
 def test_two_folders_and_auto(tmp_path: Path) -> None:
     draw_images(tmp_path / "photos", 2, 0, size=64)
     draw_images(tmp_path / "paintings", 2, 2, size=64)
@@ -178,6 +192,7 @@ def test_two_folders_and_auto(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "photos2paintings" / "report.html").exists()
 
 
+@pytest.mark.processes
 def test_seasons_as_files(tmp_path: Path) -> None:
     result = run("data", "get", "seasons", "-o", tmp_path / "s", "--train", 2, "--test", 1, "--size", 32)
     assert result.returncode == 0

@@ -255,6 +255,7 @@ def _fill(folder: Path, limit: int, first: int) -> int:
     return len(made)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("room", [40, 15])
 def test_processes_share_one_cache_and_one_bound(tmp_path: Path, room: int) -> None:
     folder, limit = tmp_path / "shared", room * (10_000 + 128)

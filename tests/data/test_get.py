@@ -210,6 +210,7 @@ def refused(to: Path, *urls: str, **more: Any) -> str:
 # Servers, good and bad
 
 
+@pytest.mark.network
 def test_a_download_becomes_a_folder_to_train_on(site: Site, tmp_path: Path) -> None:
     to, listener = tmp_path / "data", RecordingListener()
     obtained = download(to, site.at("good"), listener=listener)
@@ -223,6 +224,7 @@ def test_a_download_becomes_a_folder_to_train_on(site: Site, tmp_path: Path) -> 
     assert len(site.requests) == requests
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified"])
 def test_an_interrupted_download_is_resumed(site: Site, tmp_path: Path, validator: str) -> None:
     half, listener = len(site.content) // 2, RecordingListener()
@@ -231,17 +233,20 @@ def test_an_interrupted_download_is_resumed(site: Site, tmp_path: Path, validato
     assert "closed the connection after" in listener.messages[1] and "retrying in 0 s" in listener.messages[1]
 
 
+@pytest.mark.network
 def test_retries_continue_as_long_as_bytes_arrive(site: Site, tmp_path: Path) -> None:
     download(tmp_path / "data", site.at(*["good 0.3"] * 8, "good"))
     assert len(site.requests) == 9 > QUICK.max_attempts
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("behavior", ["good 0.5 0 -", "chunked 0.5"])
 def test_without_a_version_the_download_starts_over(site: Site, tmp_path: Path, behavior: str) -> None:
     download(tmp_path / "data", site.at(behavior, behavior.replace("0.5", "1")))
     assert site.ranges() == [None, None]
 
 
+@pytest.mark.network
 def test_a_file_changed_on_the_server_is_downloaded_from_the_start(site: Site, tmp_path: Path) -> None:
     refused(tmp_path / "data", address := site.at("good 0.5", "status 503"))
     site.etag, site.behavior["/0.zip"] = '"two"', ["good"]
@@ -249,6 +254,7 @@ def test_a_file_changed_on_the_server_is_downloaded_from_the_start(site: Site, t
     assert site.ranges()[-1] == f"bytes={len(site.content) // 2}-"
 
 
+@pytest.mark.network
 def test_a_stopped_download_is_kept_and_resumed(site: Site, tmp_path: Path) -> None:
     address = site.at("good")
     for _ in range(2):  # the second time it is complete, and the server returns 416
@@ -261,12 +267,14 @@ def test_a_stopped_download_is_kept_and_resumed(site: Site, tmp_path: Path) -> N
     assert not (tmp_path / ".red2blue.download").exists()
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("trouble", ["late", "gone", "status 503", "status 429 7", "chunked 0.1", "good 1 5000"])
 def test_transient_errors_are_retried(site: Site, tmp_path: Path, trouble: str) -> None:
     assert download(tmp_path / "data", site.at(trouble, "good")).contents
     assert len(site.requests) == 2
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     ("trouble", "tries", "said"),
     [
@@ -295,6 +303,7 @@ def test_permanent_errors_are_explained_in_one_sentence(
         assert len(site.requests) == tries
 
 
+@pytest.mark.network
 def test_the_next_url_is_used_after_a_failure(site: Site, tmp_path: Path) -> None:
     urls = [site.at(each) for each in ("status 404", "page", "good 1 -500", "status 500", "redirect /4.zip", "good")]
     site.behavior["/4.zip"] = ["redirect /5.zip"]
@@ -303,6 +312,7 @@ def test_the_next_url_is_used_after_a_failure(site: Site, tmp_path: Path) -> Non
     assert paths == ["/0.zip", "/1.zip", "/2.zip", *["/3.zip"] * 3, "/4.zip", "/5.zip"]
 
 
+@pytest.mark.network
 def test_a_download_is_not_resumed_from_another_url(site: Site, tmp_path: Path) -> None:
     first, second = site.at("good 0.5", "status 404"), site.at("status 404")
     assert "are kept in" in refused(tmp_path / "data", first, second)
@@ -333,12 +343,14 @@ def test_retry_delays_double_with_jitter_up_to_a_limit() -> None:
     assert policy.delay(1, retry_after=30) == 30 and policy.delay(1, retry_after=10_000) == 60
 
 
+@pytest.mark.network
 def test_disk_space_is_checked_before_the_download(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=5000))
     said = refused(tmp_path / "data", site.at("good"))
     assert f"needs {decimal(2 * len(site.content))} in {tmp_path}" in said and "only 5.0 kB are free" in said
 
 
+@pytest.mark.network
 def test_a_disk_that_fills_up_is_explained(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = io.BytesIO()
     full.write = lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space"))  # type: ignore[method-assign]
@@ -354,6 +366,7 @@ def test_a_disk_that_fills_up_is_explained(site: Site, tmp_path: Path, monkeypat
     assert "is full; nothing was written" in refused(tmp_path / "data", site.at("good"))
 
 
+@pytest.mark.network
 def test_two_processes_cannot_download_the_same_file(site: Site, tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / ".red2blue.download.lock"),
@@ -366,6 +379,7 @@ def test_two_processes_cannot_download_the_same_file(site: Site, tmp_path: Path)
 # Checksums
 
 
+@pytest.mark.network
 def test_a_first_download_is_trusted_and_later_ones_must_match_it(site: Site, tmp_path: Path, content: bytes) -> None:
     (remark,) = download(tmp_path / "one", site.at("good")).notes
     assert "No checksum of red2blue is published, so this first download was trusted" in remark
@@ -377,6 +391,7 @@ def test_a_first_download_is_trusted_and_later_ones_must_match_it(site: Site, tm
     assert not (tmp_path / "three").exists() and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.network
 def test_a_published_checksum_is_required_of_every_url(site: Site, tmp_path: Path, content: bytes) -> None:
     sha256 = hashlib.sha256(content).hexdigest()
     site.content = content + b"more"
@@ -386,6 +401,7 @@ def test_a_published_checksum_is_required_of_every_url(site: Site, tmp_path: Pat
     assert not checksum_file().exists()
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("damage", ["{", "[]", '{"red2blue": 1}'])
 def test_a_damaged_checksum_file_is_reported(site: Site, tmp_path: Path, damage: str) -> None:
     checksum_file().parent.mkdir(parents=True)
@@ -634,6 +650,7 @@ def test_data_list_shows_the_catalog(command: Callable[..., tuple[int, str, str]
     assert "116.9 MB" in out and "hf:user/name" in out
 
 
+@pytest.mark.network
 def test_data_get_downloads_and_prints_the_next_step(
     command: Callable[..., tuple[int, str, str]], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -645,6 +662,7 @@ def test_data_get_downloads_and_prints_the_next_step(
     assert command("get", "red2blue")[1].startswith("data/red2blue: already there")
 
 
+@pytest.mark.network
 def test_an_interrupted_data_get_says_how_to_resume(
     command: Callable[..., tuple[int, str, str]], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -687,6 +705,7 @@ def test_wrong_arguments_are_explained(
     assert said in err and err.count("\n") == 1
 
 
+@pytest.mark.network
 def test_a_failed_download_exits_with_1(
     command: Callable[..., tuple[int, str, str]], site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -846,6 +865,7 @@ def test_errors_of_the_library_become_one_sentence(library: Callable[..., None],
         hub.write_hub_dataset("hf:user/name", tmp_path / "data")
 
 
+@pytest.mark.network
 def test_the_marker_file_names_data_set_and_checksum(site: Site, tmp_path: Path, content: bytes) -> None:
     download(tmp_path / "data", site.at("good"))
     marker = json.loads((tmp_path / "data" / ".cyclegan-data.json").read_text())

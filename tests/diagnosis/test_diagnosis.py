@@ -326,6 +326,7 @@ def command(*words: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.processes
 def test_the_command_prints_and_writes_all_issues(short: Path, tmp_path: Path) -> None:
     done = command("diagnose", short, "--json", tmp_path / "found.json")
     assert done.returncode == 0, done.stderr

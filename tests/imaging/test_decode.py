@@ -239,6 +239,7 @@ def test_tiffs_of_other_depths_and_meanings(tmp_path: Path) -> None:
             read_image(file)
 
 
+@pytest.mark.processes
 def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs")  # to write them
     for photometric, values in (("rgb", COLORS), ("miniswhite", COLORS[..., 0])):
@@ -391,6 +392,7 @@ def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
             read(tmp_path / "x.png")
 
 
+@pytest.mark.processes
 def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
     draw = random.Random(0)
     for suffix in ("jpg", "png", "webp", "tif"):

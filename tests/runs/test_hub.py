@@ -129,6 +129,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(configure("paper", **TINY, data=data, runs=runs, max_steps=2, sample_every=1, name="red2blue"))
 
 
+@pytest.mark.network
 def test_a_run_published_on_the_hub_translates_as_before(trained: Path, hub: Hub) -> None:
     before = Translator.load(trained, direction="BtoA")
     assert before.push_to_hub("me/red2blue", private=True) == f"{hub.address}/me/red2blue"
@@ -144,6 +145,7 @@ def test_a_run_published_on_the_hub_translates_as_before(trained: Path, hub: Hub
     assert torch.equal(revised.translate(image), before.translate(image))
 
 
+@pytest.mark.network
 def test_the_card_has_license_settings_data_quality_samples_and_use(trained: Path, hub: Hub, data: Path) -> None:
     write_report(trained)
     publish(trained, "me/red2blue", license="cc-by-4.0")
@@ -163,6 +165,7 @@ def test_the_card_has_license_settings_data_quality_samples_and_use(trained: Pat
     assert str(data.parent) not in card and str(trained.parent) not in card  # nobody's folders
 
 
+@pytest.mark.network
 def test_a_model_folder_is_uploaded_unchanged(trained: Path, hub: Hub, tmp_path: Path) -> None:
     write_model(read_model(trained), tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("my own card")
@@ -172,6 +175,7 @@ def test_a_model_folder_is_uploaded_unchanged(trained: Path, hub: Hub, tmp_path:
         publish(tmp_path / "model", "me/mine", license="mit")
 
 
+@pytest.mark.network
 def test_the_command_publishes_and_translates(
     trained: Path, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +185,7 @@ def test_the_command_publishes_and_translates(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+@pytest.mark.network
 def test_a_downloaded_model_loads_when_the_hub_is_unreachable(trained: Path, hub: Hub, tmp_path: Path) -> None:
     publish(trained, "me/red2blue")
     Translator.from_pretrained("me/red2blue")
@@ -191,6 +196,7 @@ def test_a_downloaded_model_loads_when_the_hub_is_unreachable(trained: Path, hub
         Translator.from_pretrained("me/other")
 
 
+@pytest.mark.network
 def test_errors_of_the_hub_are_explained(trained: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CycleGANError, match=r"^hf:me/nothing was not found on the hub"):
         Translator.from_pretrained("me/nothing")

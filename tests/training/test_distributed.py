@@ -43,6 +43,7 @@ if fabric.is_global_zero:
 """
 
 
+@pytest.mark.processes
 def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path: Path) -> None:
     script = tmp_path / "step.py"
     script.write_text(STEP)
@@ -62,6 +63,7 @@ def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path:
         torch.testing.assert_close(two[name], gradient, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.processes
 def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp_path: Path) -> None:
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, dropout=True)]
     straight = run(*words, "--name", "straight", "--max-steps", 8)
@@ -92,6 +94,7 @@ assert torch.distributed.is_initialized()
 """
 
 
+@pytest.mark.processes
 def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
     """Its threads would now and then abort a process that has done its work."""
     script = tmp_path / "leave.py"
@@ -101,6 +104,7 @@ def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
     assert result.stdout.split() == ["False", "False"]
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> None:
     import cyclegan
@@ -124,6 +128,7 @@ def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> No
         assert len(list((tmp_path / name / "checkpoints" / "latest").glob("process-*.safetensors"))) == 2
 
 
+@pytest.mark.processes
 def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> None:
     import signal
     import time
@@ -143,6 +148,7 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     assert checkpoint.latest_checkpoint(tmp_path / "stopped") is not None
 
 
+@pytest.mark.processes
 def test_a_mistake_is_said_once_and_nobody_waits(data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="taken")]

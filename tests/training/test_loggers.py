@@ -54,6 +54,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     process.wait()
 
 
+@pytest.mark.network
+@pytest.mark.processes
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
 def test_visdom_shows_losses_and_samples_until_its_server(
     tiny: Callable[..., Config],

@@ -75,6 +75,7 @@ def _reached(run_folder: Path, step: int) -> bool:
     return file.exists() and file.read_text().count("\n") > step
 
 
+@pytest.mark.processes
 def test_sigterm_saves_and_the_run_resumes_to_the_same_end(data: Path, tmp_path: Path) -> None:
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, max_steps=60)]
     straight = run(*words, "--name", "straight", OMP_NUM_THREADS="1")
@@ -92,6 +93,7 @@ def test_sigterm_saves_and_the_run_resumes_to_the_same_end(data: Path, tmp_path:
     assert_equal_runs(tmp_path / "straight", tmp_path / "stopped")
 
 
+@pytest.mark.processes
 def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: Path) -> None:
     """Saves happen after every step here, so that kills fall into the writing too."""
     often = {"save_minutes": 1e-9, "max_steps": 40}

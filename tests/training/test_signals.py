@@ -57,6 +57,7 @@ def damaged(data: Path, tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.name != "posix", reason="groups of processes and their signals are POSIX")
 def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"workers": 2, "devices": 2, "serial_batches": True, "runs": tmp_path, "name": "group"}
@@ -80,6 +81,7 @@ def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Pat
         time.sleep(0.1)
 
 
+@pytest.mark.processes
 def test_what_fails_on_one_process_alone_is_said_by_it_and_ends_all(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"devices": 2, "serial_batches": True, "strict": True, "runs": tmp_path, "name": "strict"}
     process = start("train", damaged, "--preset", "paper", *flags(**settings), start_new_session=True)

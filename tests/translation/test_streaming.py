@@ -302,6 +302,7 @@ def test_the_command_says_what_memory_it_needs_and_how_far_windows_are_apart(
 PEAK = "\nimport sys; print(*[l.split()[1] for l in open('/proc/self/status') if 'VmHWM' in l], file=sys.stderr)"
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_bytes_per_pixeles_take_what_was_estimated() -> None:
     """In a process of its own; the estimate may be too high by half, but not too low."""
@@ -318,6 +319,7 @@ def test_bytes_per_pixeles_take_what_was_estimated() -> None:
     assert 0.6 < float(done.stdout) <= 1.02
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sixteen_megapixels_take_less_than_the_memory_given(model: Path, tmp_path: Path) -> None:

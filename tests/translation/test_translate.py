@@ -146,6 +146,7 @@ def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> Non
     assert len(files.plan([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 1
 
 
+@pytest.mark.processes
 def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     picture().save(tmp_path / "in" / "good.png")
@@ -163,6 +164,7 @@ def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: 
     assert "exists" in again.stderr
 
 
+@pytest.mark.processes
 def test_the_command_takes_direction_and_size(trained: Path, tmp_path: Path, tiny: Callable[..., Config]) -> None:
     picture(48, 32).save(tmp_path / "x.png")
     out = tmp_path / "y.png"

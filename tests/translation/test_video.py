@@ -214,6 +214,7 @@ def test_impossible_videos_are_refused(translator: Translator, tmp_path: Path, m
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.mp4", "in.mp4"]
 
 
+@pytest.mark.processes
 def test_an_interrupted_video_can_be_played(model: Path, tmp_path: Path) -> None:
     film(tmp_path / "in.mp4", "libx264", "aac", times=list(range(4000)))
     process = start("translate", model, tmp_path / "in.mp4", "-o", tmp_path / "out.mp4")

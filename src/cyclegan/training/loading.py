@@ -65,7 +65,7 @@ class TrainLoader:
             if any(worker.exitcode == UNGUARDED_EXIT_CODE for worker in getattr(batches, "_workers", [])):
                 raise UsageError(UNGUARDED) from None
             raise CycleGANError(
-                "A loader process ended unexpectedly; if it reported no error, memory may have run out: lower --workers."
+                "A loader process ended unexpectedly; if it printed no error, memory may have run out: lower --workers."
             ) from None
 
     def start_at(self, batch: int) -> None:
