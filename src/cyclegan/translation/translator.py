@@ -63,7 +63,7 @@ class Translator:
         channels: tuple[int, int],
         device: str | torch.device = "cpu",
         *,
-        spans: tuple[ValueRange | None, ValueRange | None] = (None, None),
+        value_ranges: tuple[ValueRange | None, ValueRange | None] = (None, None),
         background: str = "white",
         memory: int | None = None,
         winograd: bool = True,
@@ -71,17 +71,15 @@ class Translator:
     ):
         """`generator` is a `Generator`, or any module from images (N, C, H, W) in [-1, 1] to images.
 
-        `channels` and `spans` are of input and output images.
-
-        `spans` are the stored values mapped to black and white; None for the range of the images' type. `memory` is
-        the limit in bytes of the process, or on a GPU of its arrays. `winograd` rewrites the generator for CPUs where
-        that is faster.
+        `channels` and `value_ranges` are of input and output; a range is the stored values mapped to black and white,
+        or None for that of the images' type. `memory` is the limit in bytes of the process, or on a GPU of its arrays.
+        `winograd` rewrites the generator for CPUs where that is faster.
         """
         self.device = torch.device(device)
         self.winograd = winograd
         self.in_channels, self.out_channels = channels
-        self.input_spec = DecodeSpec(channels[0], spans[0], background)  # how input images are decoded
-        self.output_spec = DecodeSpec(channels[1], spans[1], background)  # how results would be decoded
+        self.input_spec = DecodeSpec(channels[0], value_ranges[0], background)  # how input images are decoded
+        self.output_spec = DecodeSpec(channels[1], value_ranges[1], background)  # how results would be decoded
         self.direction: Direction = direction
         self.directions: tuple[Direction, ...] = (direction,)  # of the model
         self.domains = ("A", "B")  # the names of input and output
@@ -89,10 +87,10 @@ class Translator:
         self._model: Model | None = None  # without weights
         self.generator = as_generator(generator)
         self.any_size = AnySize(self.generator, self.generator, channels, self.device, memory)
-        self._set_generator(self.generator)
+        self._set_generator(generator)
 
-    def _set_generator(self, generator: Generator, *, rewrite: bool = True) -> None:
-        self.generator = generator.to(self.device).eval()
+    def _set_generator(self, generator: nn.Module, *, rewrite: bool = True) -> None:
+        self.generator = as_generator(generator).to(self.device).eval()
         set_winograd(self.generator, self.winograd)
         self.fast = rewrite_for_cpu(self.generator) if self.winograd and rewrite else self.generator
         self.any_size = replace(self.any_size, generator=self.generator, whole=self.fast, device=self.device)
@@ -136,7 +134,7 @@ class Translator:
                 generator,
                 channels,
                 find_device(device),
-                spans=(source.value_range, target.value_range),
+                value_ranges=(source.value_range, target.value_range),
                 background=source.background,
                 memory=parse_bytes(memory) if isinstance(memory, str) else memory,
                 winograd=winograd,
@@ -157,7 +155,7 @@ class Translator:
         translator = cls(
             exported,
             (metadata.in_channels, metadata.out_channels),
-            spans=(fixed_range(metadata.range_in or None), fixed_range(metadata.range_out or None)),
+            value_ranges=(fixed_range(metadata.range_in or None), fixed_range(metadata.range_out or None)),
             background=metadata.background,
             direction=metadata.direction,
         )
@@ -207,7 +205,7 @@ class Translator:
         self._set_generator(self.generator)
         return self
 
-    def with_generator(self, generator: Generator, *, rewrite: bool = True) -> "Translator":
+    def with_generator(self, generator: nn.Module, *, rewrite: bool = True) -> "Translator":
         """A copy that uses another generator of the same channels; without `rewrite`, it is not rewritten for CPUs."""
         translator = copy.copy(self)
         translator._set_generator(generator, rewrite=rewrite)

@@ -86,22 +86,15 @@ class HalfPrecision(Generator):
         return self.network(x.half()).float()
 
 
-class ExportModule(nn.Module):
-    """What an export computes: images to images in float32, whatever the generator's precision."""
-
-    def __init__(self, generator: Generator, precision: Precision = "float32"):
-        super().__init__()
-        self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
-        if precision == "float16":
-            self.generator = self.generator.map_network(HalfPrecision)
-        for module in self.generator.modules():
-            if isinstance(module, Dropout):
-                module.noise_seed = None  # seeded noise depends on the image size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1] to the same."""
-        result: Tensor = self.generator(images)
-        return result
+def prepare_for_export(generator: Generator, precision: Precision = "float32") -> Generator:
+    """A copy that takes and gives float32 whatever its precision, without gradients and without noise."""
+    copied = copy.deepcopy(generator).eval().requires_grad_(False)
+    if precision == "float16":
+        copied = copied.map_network(HalfPrecision)
+    for module in copied.modules():
+        if isinstance(module, Dropout):
+            module.noise_seed = None  # seeded noise depends on the image size
+    return copied
 
 
 @dataclass(frozen=True)
@@ -115,9 +108,9 @@ class ExportJob:
     calibration: Sequence[Tensor]  # real images (1, C, H, W) in [-1, 1]
 
     @cached_property
-    def module(self) -> ExportModule:
-        """The generator as it is exported."""
-        return ExportModule(self.generator, self.spec.precision)
+    def module(self) -> Generator:
+        """The generator as it is exported, images (N, C, H, W) in [-1, 1] to the same."""
+        return prepare_for_export(self.generator, self.spec.precision)
 
     @cached_property
     def program(self) -> ExportedProgram:
@@ -184,7 +177,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
         written = Path(temporary) / out.name
         writer.write(job, written)
-        reference = ExportModule(generator)
+        reference = prepare_for_export(generator)
         report = _compare(reference, writer.reopen(job, written), verification, out, writer.files(written))
         limit = MIN_PSNR[precision] if min_psnr is None else min_psnr
         if not report.psnr >= limit:
