@@ -46,8 +46,8 @@ METRICS: dict[str, MetricInfo] = {
     "kept_noise": MetricInfo("kept after noise", CYCLE, "higher", 2),
     "edge_agreement": MetricInfo("edge agreement", CONTENT, "neither", 3),
     "structure_agreement": MetricInfo("structure agreement", CONTENT, "neither", 3),
-    "train_similarity": MetricInfo("nearest train similarity", CONTENT, "neither", 3),
-    "train_duplicates": MetricInfo("train duplicates", CONTENT, "lower", 3),
+    "train_similarity": MetricInfo("training-set similarity", CONTENT, "neither", 3),
+    "train_duplicates": MetricInfo("training-set duplicates", CONTENT, "lower", 3),
 }
 
 
