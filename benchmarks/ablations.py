@@ -1,9 +1,8 @@
-"""What each part of CycleGAN's objective does, on the built-in data set, by leaving one part out at a time.
+"""Ablation of CycleGAN's objective on the built-in data set: each variant leaves out one part.
 
-``python benchmarks/ablations.py`` trains every variant with the settings that the preset `auto` chooses for a
-processor, with the same seeds and the same number of steps (not minutes, so that a busy machine changes nothing), and
-measures it on the 32 test scenes, whose truth is known. It writes the table and the picture of
-``docs/from-gan-to-cyclegan.md``. Stop it whenever you like: started again, it goes on where it was.
+``python benchmarks/ablations.py`` trains every variant with the settings of the preset `auto` for a CPU, the same seeds
+and the same number of steps, and evaluates it on the 32 test scenes, for which ground truth exists. It writes the table
+and the figure of ``docs/from-gan-to-cyclegan.md``. It can be stopped at any time; the next start continues.
 """
 
 import argparse
@@ -33,17 +32,17 @@ from results import measure_missing, run_program, spread
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- ablations: begin -->", "<!-- ablations: end -->"
 DIRECTIONS: dict[Direction, str] = {"AtoB": "summer → winter", "BtoA": "winter → summer"}
-SHOWN = (0, 10, 20)  # test scenes in the picture
+SHOWN = (0, 10, 20)  # test scenes in the figure
 
-# The identity loss is a share of the cycle's weight [C 5.2], so that a weight of 0 would end both. To keep it at its
-# usual 0.5 x 10 without the cycle, the cycle's weight is made as good as nothing.
-NOTHING = 1e-6
-NO_CYCLE = {"lambda_a": NOTHING, "lambda_b": NOTHING, "lambda_identity": 0.5 * 10 / NOTHING}
+# The identity loss is relative to the weight of the cycle loss [C 5.2], so a weight of 0 would disable both. To keep
+# its usual 0.5 x 10 without the cycle loss, the cycle's weight is made negligible.
+NEGLIGIBLE = 1e-6
+NO_CYCLE = {"lambda_a": NEGLIGIBLE, "lambda_b": NEGLIGIBLE, "lambda_identity": 0.5 * 10 / NEGLIGIBLE}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is left out: in words, in short for a picture's heading, and as settings."""
+    """What is left out: as text, as a short heading for the figure, and as settings."""
 
     name: str
     short: str
@@ -67,23 +66,23 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Result:
-    """One trained variant: by direction its PSNR in dB and SSIM against truth, means over the test scenes."""
+    """One trained variant: PSNR in dB and SSIM against ground truth by direction, means over the test scenes."""
 
     variant: str
     seed: int
     steps: int
     minutes: float
     translated: dict[str, tuple[float, float]]
-    untranslated: dict[str, tuple[float, float]]  # the same for the inputs as they are
+    untranslated: dict[str, tuple[float, float]]  # the same for the unchanged inputs
 
 
 def run_folder(folder: Path, variant: str, seed: int, steps: int) -> Path:
-    """Where a variant is trained."""
+    """The run folder of a variant."""
     return folder / "runs" / f"{variant}-seed{seed}-steps{steps}"
 
 
 def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
-    """Train a variant, or go on with one that was stopped, and return its run."""
+    """Train a variant, or resume it, and return its run folder."""
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
         return resume(run, monitors=[TerminalDisplay()])
@@ -93,11 +92,11 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), monitors=[TerminalDisplay()])
 
 
-def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
-    """Train a variant and compare its translations of the test scenes with the truth."""
+def evaluate_variant(folder: Path, variant: str, seed: int, steps: int) -> Result:
+    """Train a variant and evaluate its translations of the test scenes against ground truth."""
     run = train_variant(folder, variant, seed, steps)
     latest = checkpoint.latest_checkpoint(run)
-    assert latest is not None, "a training that has ended has saved"
+    assert latest is not None, "a finished run has a checkpoint"
     pairs = paired_by_name(find_domains(folder / "seasons").test)
     quality = {
         "AtoB": measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0],
@@ -110,24 +109,24 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as Markdown: a row a variant, its figures averaged over the seeds, and one for the inputs."""
-    headings = [f"{way}, {what}" for way in DIRECTIONS.values() for what in ("PSNR in dB", "SSIM")]
+    """The results as Markdown: a row per variant, means over the seeds, and a row for the untranslated inputs."""
+    headings = [f"{direction}, {metric}" for direction in DIRECTIONS.values() for metric in ("PSNR in dB", "SSIM")]
     rows = [["objective", *headings, "steps", "minutes", "seeds"], ["---"] * 8]
     for name, variant in VARIANTS.items():
         if mine := [r for r in results if r.variant == name]:
             steps, minutes = str(mine[0].steps), f"{statistics.mean(r.minutes for r in mine):.1f}"
             seeds = ", ".join(str(r.seed) for r in mine)
-            rows.append([variant.name, *_figures([r.translated for r in mine]), steps, minutes, seeds])
-    rows.append(["untranslated input", *_figures([results[0].untranslated]), "", "", ""])
+            rows.append([variant.name, *_spreads([r.translated for r in mine]), steps, minutes, seeds])
+    rows.append(["untranslated input", *_spreads([results[0].untranslated]), "", "", ""])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _figures(qualities: Sequence[dict[str, tuple[float, float]]]) -> list[str]:
-    return [spread([q[d][place] for q in qualities], digits) for d in DIRECTIONS for place, digits in ((0, 1), (1, 2))]
+def _spreads(qualities: Sequence[dict[str, tuple[float, float]]]) -> list[str]:
+    return [spread([q[d][i] for q in qualities], digits) for d in DIRECTIONS for i, digits in ((0, 1), (1, 2))]
 
 
-def picture(folder: Path, seed: int, steps: int) -> Image.Image:
-    """Three summers of the test set as every variant translates them, between input and truth."""
+def draw_figure(folder: Path, seed: int, steps: int) -> Image.Image:
+    """Three test summers translated by every variant, between input and ground truth."""
     pairs = paired_by_name(find_domains(folder / "seasons").test)
     summers, winters = (torch.stack([to_tensor(read_image(pairs[i][side])) for i in SHOWN]) for side in (0, 1))
     made = {
@@ -138,17 +137,17 @@ def picture(folder: Path, seed: int, steps: int) -> Image.Image:
 
 
 def between_markers(page: str, content: str) -> str:
-    """The page with what stands between its two markers replaced."""
+    """The page with the text between its two markers replaced."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{content}\n{END}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what has no result yet, then write the table and the picture."""
+    """Train the variants without a result, then write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=700, help="budget of each training")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each variant is trained with each of them")
+    parser.add_argument("--steps", type=int, default=700, help="steps per run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="data, runs and results")
     options = parser.parse_args(arguments)
     hush()
@@ -157,10 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seasons.write_seasons(options.folder / "seasons")
 
     def measure(variant: str, seed: int) -> Result:
-        return measured(options.folder, variant, seed, options.steps)
+        return evaluate_variant(options.folder, variant, seed, options.steps)
 
     chosen = measure_missing(file, Result, VARIANTS, options.seeds, options.steps, measure)
-    picture(options.folder, options.seeds[0], options.steps).save(DOCS / "ablations.png", optimize=True)
+    draw_figure(options.folder, options.seeds[0], options.steps).save(DOCS / "ablations.png", optimize=True)
     content = f"{table(chosen)}\n\n![Three test scenes, translated by each variant](ablations.png)"
     page = DOCS / "from-gan-to-cyclegan.md"
     page.write_text(between_markers(page.read_text("utf-8"), content), encoding="utf-8")

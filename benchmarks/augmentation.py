@@ -1,9 +1,9 @@
-"""Does augmenting what discriminators see help, when there are 30 images a side?
+"""Does discriminator augmentation help with 30 training images per domain?
 
-``python benchmarks/augmentation.py`` draws `seasons` with 30 training images a side, trains with the settings that the
-preset `auto` chooses for a processor, for the same number of steps with and without augmentation, and measures the
-translations of the 32 test scenes against their truth, and how much surer the discriminators are of the images they
-learned from than of others. It prints the table of ``docs/data.md``. Started again, it goes on where it was.
+``python benchmarks/augmentation.py`` draws `seasons` with 30 training images per domain and trains with and without
+augmentation, with the settings of the preset `auto` for a CPU and the same number of steps. It evaluates translations
+of the 32 test scenes against ground truth, and the gap between discriminator outputs for training and test images. It
+prints the table of ``docs/data.md``. It can be stopped at any time; the next start continues.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from cyclegan.runs.model import read_model
 from cyclegan.training.setup import Environment, automatic
 from results import measure_missing, run_program, spread
 
-IMAGES = 30  # of each domain to train on
+IMAGES = 30  # per domain for training
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "off": ("none", {}),
     "all": ("DiffAugment: color, translation, cutout", {"augment": "diffaugment"}),
@@ -43,7 +43,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Result:
-    """A training: PSNR (dB) into winter and into summer, the discriminators' surplus on images they know, and p."""
+    """A run: PSNR (dB) to winter and to summer, the discriminators' gap between training and test images, and p."""
 
     variant: str
     seed: int
@@ -55,7 +55,7 @@ class Result:
 
 
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
-    """Train and measure."""
+    """Train and evaluate a variant."""
     settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
     settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
     settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu"}
@@ -64,11 +64,11 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     pairs = paired_by_name(files.test)
     winter = measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0]["psnr"].value
     summer = measure_pairs(Translator.load(run, "BtoA", "cpu"), [(b, a) for a, b in pairs])[0]["psnr"].value
-    return Result(variant, seed, steps, winter, summer, *judged(run, files.train, files.test))
+    return Result(variant, seed, steps, winter, summer, *discriminator_gap(run, files.train, files.test))
 
 
-def judged(run: Path, known: SplitFiles, unknown: SplitFiles) -> tuple[float, float]:
-    """Mean D(known) - D(unknown) over both discriminators, unaugmented, and the mean p of ADA (0 without)."""
+def discriminator_gap(run: Path, known: SplitFiles, unknown: SplitFiles) -> tuple[float, float]:
+    """Mean D(known) - D(unknown) over both discriminators without augmentation, and the mean p of ADA (0 without)."""
     method = build_method(read_run(run), 0).eval()
     method.load_state_dict(read_model(run).weights, strict=False)  # without ADA's probabilities
     surplus = []
@@ -84,7 +84,7 @@ def judged(run: Path, known: SplitFiles, unknown: SplitFiles) -> tuple[float, fl
 
 
 def table(results: Sequence[Result]) -> str:
-    """A row a variant, means over the seeds, least and largest in brackets."""
+    """A row per variant: means over the seeds, with minimum and maximum in parentheses."""
     rows = [["augmentation", "summer → winter, PSNR in dB", "winter → summer", "D(known) − D(unknown)", "p at the end"]]
     rows.append(["---"] * 5)
     for name, (words, _) in VARIANTS.items():
@@ -95,12 +95,10 @@ def table(results: Sequence[Result]) -> str:
 
 
 def main() -> None:
-    """Train what has no result yet, then print the table."""
+    """Train the variants without a result, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000, help="budget of each training")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0, 1], help="each variant is trained with each of them"
-    )
+    parser.add_argument("--steps", type=int, default=1000, help="steps per run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/augmentation"), help="data, runs and results")
     options = parser.parse_args()
     hush()

@@ -1,7 +1,7 @@
-"""Seconds and peak memory of `cyclegan data check` on many drawn images.
+"""Time and peak memory of `cyclegan data check` on many generated images.
 
-``python benchmarks/check.py`` draws 10,000 images of 256x256, half of them JPEG and half PNG, in a temporary folder,
-and checks them on all processors, each run in a process of its own for the memory.
+``python benchmarks/check.py`` writes 10,000 images of 256x256, half of them JPEG and half PNG, to a temporary folder,
+and checks them on all CPU cores, each time in a separate process to measure its memory.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SIZE = 256
 
 
 def draw(job: tuple[Path, int]) -> None:
-    """A picture unlike all others: random colors at three scales, and some grain."""
+    """A unique image: random colors at three scales, with grain."""
     folder, number = job
     draw = np.random.default_rng(number)
     values = draw.integers(0, 24, (SIZE, SIZE, 3)).astype(np.float32)
@@ -30,7 +30,7 @@ def draw(job: tuple[Path, int]) -> None:
 
 
 def check(folder: Path) -> tuple[float, float, float]:
-    """Seconds, and peak memory in MiB of the first process and of the largest of the others."""
+    """Seconds, and peak memory in MiB of the main process and of the largest worker."""
     script = "import sys; sys.argv = ['cyclegan', *sys.argv[1:]]; from cyclegan.cli.main import main\ntry: main()\n" + (
         "finally:\n import resource as r\n"
         " print(*(r.getrusage(w).ru_maxrss for w in (r.RUSAGE_SELF, r.RUSAGE_CHILDREN)), file=sys.stderr)"
@@ -55,7 +55,7 @@ def main() -> None:
             with ProcessPoolExecutor() as pool:
                 list(pool.map(draw, jobs, chunksize=64))
             seconds, first, others = check(data)
-        print(f"{count:,} images: {seconds:.1f} s, {first:.0f} MiB; each further process at most {others:.0f} MiB")
+        print(f"{count:,} images: {seconds:.1f} s, {first:.0f} MiB; each worker at most {others:.0f} MiB")
 
 
 if __name__ == "__main__":

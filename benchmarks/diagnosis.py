@@ -1,8 +1,7 @@
-"""How well the doctor tells issues apart: sabotaged trainings, three seeds of each, and what it finds in them.
+"""How well diagnosis detects issues: sabotaged runs, three seeds each, and the issues found in them.
 
-``python benchmarks/diagnosis.py`` trains them all, which takes about an hour on one core, and writes the table, the
-curves and the pictures of ``docs/reading-the-curves.md``. Stop it whenever you like: started again, it goes on
-where it was.
+``python benchmarks/diagnosis.py`` trains all of them, which takes about an hour on one core, and writes the table and
+the figures of ``docs/reading-the-curves.md``. It can be stopped at any time; the next start continues.
 """
 
 import argparse
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curves import draw_curves, draw_pictures
+from curves import draw_curves, draw_translations
 from cyclegan import diagnose
 from results import measure_missing, run_program
 from sabotage import SABOTAGES, train_sabotaged
@@ -22,7 +21,7 @@ BEGIN, END = "<!-- diagnoses: begin -->", "<!-- diagnoses: end -->"
 
 @dataclass(frozen=True)
 class Result:
-    """What was found in one training: how sure of each issue, by its heading."""
+    """The issues found in one run, with their certainty."""
 
     variant: str
     seed: int
@@ -31,7 +30,7 @@ class Result:
 
 
 def main() -> None:
-    """Train what is missing, examine it, and write the table."""
+    """Train the missing runs, diagnose all, and write the table and the figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument(
         "--out", type=Path, default=Path("outputs/diagnosis"), help="folder for data, runs and results"
@@ -58,22 +57,22 @@ def main() -> None:
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         DOCS.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
         draw_curves(chosen.out / "runs").savefig(DOCS.with_name("curves.png"))
-        draw_pictures(chosen.out / "runs").save(DOCS.with_name("issues.jpg"), quality=88)
+        draw_translations(chosen.out / "runs").save(DOCS.with_name("issues.jpg"), quality=88)
 
 
 def rows(results: Sequence[Result]) -> list[str]:
-    """The table in Markdown: a row for each sabotage, a column for each issue by its number."""
+    """The table in Markdown: a row per sabotage, a column per issue by its number."""
     names = [name for name in SABOTAGES if any(r.variant == name for r in results)]
     issues = [s.issue for s in SABOTAGES.values() if s.issue]
-    lines = ["| What was done | Meant to be found as | " + " | ".join(str(n + 1) for n in range(len(issues))) + " |"]
+    lines = ["| Change | Expected issue | " + " | ".join(str(n + 1) for n in range(len(issues))) + " |"]
     lines.append("| --- | --- |" + " ---: |" * len(issues))
     for name in names:
         own = [r for r in results if r.variant == name]
         count = Counter(issue for r in own for issue in r.found)
-        meant = SABOTAGES[name].issue
-        cells = [(f"**{count[i]}**" if i == meant else f"{count[i]}") if count[i] else "·" for i in issues]
-        number = f"{issues.index(meant) + 1}. {meant}" if meant else "–"
-        lines.append(f"| {SABOTAGES[name].words} | {number} | {' | '.join(cells)} |")
+        expected = SABOTAGES[name].issue
+        cells = [(f"**{count[i]}**" if i == expected else f"{count[i]}") if count[i] else "·" for i in issues]
+        number = f"{issues.index(expected) + 1}. {expected}" if expected else "–"
+        lines.append(f"| {SABOTAGES[name].change} | {number} | {' | '.join(cells)} |")
     return lines
 
 

@@ -1,8 +1,8 @@
-"""Images per second that one core makes ready for training: the textbook's way, and ours without and with a cache.
+"""Data loading throughput in images per second and core: textbook pipeline, and ours without and with a cache.
 
-``python benchmarks/feed.py`` draws photo-like files in a temporary folder and feeds them all by each way in turn, in
-one process, through a DataLoader; seconds are those of the processor, so that a busy machine changes little. A training
-with the paper's setting needs 80 images a second on a GPU that does 40 steps a second.
+``python benchmarks/feed.py`` writes photo-like files to a temporary folder and loads them with each pipeline in turn,
+in one process, through a DataLoader. It measures CPU time, so that other load on the machine matters little. Training
+with the paper's settings needs 80 images per second on a GPU that does 40 steps per second.
 """
 
 import argparse
@@ -35,13 +35,13 @@ KINDS = {
     "PNG 1500x1000": (1500, 1000, "png"),
     "JPEG 4000x3000": (4000, 3000, "jpg"),
 }
-NEED = 80  # images a second: 40 steps with one image of each domain
-WAYS = ("textbook", "no cache", "draft", "cold", "memory", "disk")
+NEED = 80  # images per second: 40 steps with one image of each domain
+PIPELINES = ("textbook", "no cache", "draft", "cold", "memory", "disk")
 Feed = Iterator[dict[str, Any]]
 
 
 def draw(folder: Path, number: int, width: int, height: int, suffix: str) -> Path:
-    """Colors at many scales and the grain of a sensor."""
+    """An image with colors at many scales and sensor noise."""
     draw = np.random.default_rng(number)
     values = draw.normal(0, 5, (height, width, 3)).astype(np.float32)
     for side in (4, 8, 16, 32, 64, 128):
@@ -53,7 +53,7 @@ def draw(folder: Path, number: int, width: int, height: int, suffix: str) -> Pat
 
 
 class Textbook(Dataset[dict[str, torch.Tensor]]):
-    """A and B as tutorials load them: open, resize, crop, mirror, normalize."""
+    """Data loading as in tutorials: open, resize, crop, flip, normalize."""
 
     def __init__(self, a: tuple[Path, ...], b: tuple[Path, ...]):
         self.a, self.b = a, b
@@ -65,7 +65,7 @@ class Textbook(Dataset[dict[str, torch.Tensor]]):
         return {"A": self.load(self.a[number]), "B": self.load(random.choice(self.b))}
 
     def load(self, path: Path) -> torch.Tensor:
-        """Decode and prepare one image."""
+        """Decode and preprocess one image."""
         image = Image.open(path).convert("RGB").resize((286, 286), Image.Resampling.BICUBIC)
         left, top = random.randint(0, 30), random.randint(0, 30)
         image = image.crop((left, top, left + 256, top + 256))
@@ -76,7 +76,7 @@ class Textbook(Dataset[dict[str, torch.Tensor]]):
 
 @contextmanager
 def feeds(files: tuple[Path, ...]) -> Iterator[dict[str, Callable[[], Feed]]]:
-    """Each way as a function that begins to feed; the caches of the last two are warm. Each image comes once."""
+    """Functions that start each pipeline over all images once; the caches of the last two are warm."""
     a, b = files[::2], files[1::2]
 
     def ours(cache: ArrayCache | None = None, draft: bool = False) -> Feed:
@@ -109,11 +109,11 @@ def take(feed: Feed, steps: int) -> None:
         next(feed)
 
 
-def rates(ways: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[str, list[float]]:
-    """Images a second of each way in each round; all in turn, so that a drifting machine slows all alike."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+def rates(pipelines: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[str, list[float]]:
+    """Images per second of each pipeline in each round, interleaved so that load on the machine affects all equally."""
+    found: dict[str, list[float]] = {name: [] for name in pipelines}
     for _ in range(rounds):
-        for name, begin in ways.items():
+        for name, begin in pipelines.items():
             start = time.process_time()
             take(begin(), steps)
             found[name].append(2 * steps / (time.process_time() - start))
@@ -121,7 +121,7 @@ def rates(ways: dict[str, Callable[[], Feed]], steps: int, rounds: int) -> dict[
 
 
 def drafts_difference(files: tuple[Path, ...]) -> str:
-    """How far prepared images differ with and without draft decoding, in levels of 255."""
+    """Difference of preprocessed images with and without draft decoding, in 8-bit levels."""
     whole, draft = (configure("paper", draft=each).data for each in (False, True))
     differences = [np.abs(load_resized(f, COLOR, draft).astype(int) - load_resized(f, COLOR, whole)) for f in files[:8]]
     return f"{np.mean(differences):.2f} on average, {np.max(differences)} at most"
@@ -129,26 +129,28 @@ def drafts_difference(files: tuple[Path, ...]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--images", type=int, default=48, help="of each kind")
+    parser.add_argument("--images", type=int, default=48, help="images of each kind")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"Images a second of one core, and in brackets times the textbook's (medians of {options.rounds} rounds)")
-    print(f"{'':15s}" + "".join(f"{way:>17s}" for way in WAYS))
+    print(f"Images per second and core, in parentheses relative to textbook (medians of {options.rounds} rounds)")
+    print(f"{'':15s}" + "".join(f"{pipeline:>17s}" for pipeline in PIPELINES))
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as name:
             os.environ["XDG_CACHE_HOME"] = name
             files = tuple(draw(Path(name), number, *KINDS[kind]) for number in range(options.images))
-            with feeds(files) as ways:
+            with feeds(files) as pipelines:
                 differing = drafts_difference(files)
-                found = rates(ways, len(files) // 2, options.rounds)
+                found = rates(pipelines, len(files) // 2, options.rounds)
         print(f"{kind:15s}", end="")
-        for way in WAYS:
-            ratio = statistics.median(own / other for own, other in zip(found[way], found["textbook"], strict=True))
-            print(f"{statistics.median(found[way]):7.0f} ({ratio:6.2f}x)", end="", flush=True)
-        print(f"  draft differs by {differing}")
-    print(f"The paper's setting needs {NEED} images a second at 40 steps a second.")
+        for pipeline in PIPELINES:
+            ratio = statistics.median(
+                own / other for own, other in zip(found[pipeline], found["textbook"], strict=True)
+            )
+            print(f"{statistics.median(found[pipeline]):7.0f} ({ratio:6.2f}x)", end="", flush=True)
+        print(f"  difference with draft: {differing}")
+    print(f"The paper's settings need {NEED} images per second at 40 steps per second.")
 
 
 if __name__ == "__main__":

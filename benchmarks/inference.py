@@ -1,9 +1,9 @@
-"""Seconds for an image on the CPU: PyTorch as it is, compiled, ONNX Runtime, OpenVINO, and ours; and how far apart.
+"""Time per image on the CPU: eager and compiled PyTorch, ONNX Runtime, OpenVINO, and ours; and their differences.
 
-``python benchmarks/inference.py`` gives all the same weights and images and runs them in turn, so that a drifting
-machine slows all alike. Each is timed after a run of its own, since the threads of the one before it wait busily for a
-while, and its data is in the cache. What is compared are medians, and the median ratio of neighboring runs to ours.
-Runtimes that are not installed are left out and named (``pip install onnx onnxscript onnxruntime openvino``).
+``python benchmarks/inference.py`` runs all of them in turn with the same weights and images, so that load on the
+machine affects all equally. Each is timed after a warm-up run of its own, because the threads of the previous one still
+spin and its data is in the cache. It compares medians, and median ratios of neighboring runs to ours. Runtimes that are
+not installed are skipped (``pip install onnx onnxscript onnxruntime openvino``).
 """
 
 import argparse
@@ -32,7 +32,7 @@ OURS = "ours"
 
 
 def generator(preset: Preset) -> Generator:
-    """The preset's generator, its convolutions PyTorch's own, with weights of the size that trained ones have."""
+    """The preset's generator with PyTorch's own convolutions, and weights as large as trained ones."""
     torch.manual_seed(0)
     network = build_generator(configure(preset).networks, 3, 3).eval()
     winograd.set_winograd(network, False)
@@ -40,7 +40,7 @@ def generator(preset: Preset) -> Generator:
 
 
 def compiled(network: nn.Module, size: int, threads: int) -> Run:
-    """torch.compile with the weights folded in."""
+    """torch.compile with frozen weights."""
     from torch._inductor import config
 
     torch.compiler.reset()
@@ -60,7 +60,7 @@ def onnx_runtime(network: nn.Module, size: int, threads: int) -> Run:
 
 
 def openvino(network: nn.Module, size: int, threads: int) -> Run:
-    """OpenVINO, set to answer one image as soon as it can."""
+    """OpenVINO with its latency hint."""
     import openvino as ov
 
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -70,7 +70,7 @@ def openvino(network: nn.Module, size: int, threads: int) -> Run:
 
 
 def exported(network: nn.Module, size: int, folder: Path) -> str:
-    """The path of an ONNX file for images of one size, the easiest case for a runtime."""
+    """The path of an ONNX file with a fixed image size, the easiest case for a runtime."""
     path = folder / "generator.onnx"
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -87,19 +87,19 @@ OTHERS: dict[str, Callable[[nn.Module, int, int], Run]] = {
 
 
 def runs(network: Generator, size: int, threads: int, names: list[str]) -> dict[str, Run]:
-    """Ours and all that are installed."""
+    """Ours and all installed alternatives."""
     found: dict[str, Run] = {OURS: rewrite_for_cpu(network)}
     for name in names:
         try:
             found[name] = OTHERS[name](network, size, threads)
             found[name](torch.zeros(1, 3, size, size))
         except ImportError as error:
-            print(f"{name} is left out: {error}")
+            print(f"{name} is skipped: {error}")
     return found
 
 
 def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each in each round."""
+    """Seconds of each candidate in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
@@ -111,7 +111,7 @@ def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[
 
 
 def compare(preset: Preset, size: int, options: argparse.Namespace) -> None:
-    """Print a line for each."""
+    """Print a line per candidate."""
     network = generator(preset)
     candidates = runs(network, size, options.threads, options.with_)
     x = torch.rand(1, 3, size, size) * 2 - 1
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, nargs="+", default=PRESETS)
     parser.add_argument("--size", type=int, nargs="+", default=SIZES)
     parser.add_argument("--with", dest="with_", choices=OTHERS, nargs="+", default=list(OTHERS))
-    parser.add_argument("--rounds", type=int, default=15, help="at 256x256 and below; fewer for larger images")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds at 256x256 and below; fewer for larger images")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

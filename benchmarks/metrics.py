@@ -1,9 +1,9 @@
-"""Which metric orders checkpoints as the truth does: a table over data sets, directions and checkpoints.
+"""Which metrics rank checkpoints as the ground truth does, over data sets, directions and checkpoints.
 
 ``python benchmarks/metrics.py emoji=data/emoji facades=data/facades`` trains a small CycleGAN on the built-in seasons
-and on each data set named, keeps it after a few numbers of steps, measures every checkpoint by every metric on test
-images whose truth is known, and prints the rank correlation of each metric with the truth. The data sets need test
-images in pairs of equal names. Stop it whenever you like: started again, it goes on where it was.
+and on each named data set, keeps several checkpoints, evaluates each with every metric on test images with ground
+truth, and prints the rank correlation of each metric with similarity to the ground truth. The data sets need test
+images with equal names in both domains. It can be stopped at any time; the next start continues.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from cyclegan.training.setup import Environment, automatic
 from results import run_program
 
 STEPS = (20, 60, 150, 300, 500)
-IMAGES = 100  # test images of each direction
+IMAGES = 100  # test images per direction
 TRUTHS = ("psnr", "ssim", "l1")
 
 
 def trained(name: str, data: Path, folder: Path) -> Path:
-    """The run of a data set with a checkpoint after each of `STEPS`, trained as far as it is not yet."""
+    """The run of a data set with a checkpoint after each of `STEPS`, trained as far as necessary."""
     run = folder / "runs" / name
     for steps in STEPS:
         kept = run / "checkpoints" / f"step-{steps:07d}"
@@ -53,7 +53,7 @@ def _config(name: str, data: Path, run: Path, steps: int) -> Config:
 
 
 def measured(runs: dict[str, Path]) -> list[tuple[str, Evaluation]]:
-    """Every checkpoint of every run in both directions, beside its data set's name."""
+    """The name of the data set and the evaluation of every checkpoint and direction."""
     found = []
     for name, run in runs.items():
         for steps in STEPS:
@@ -69,7 +69,7 @@ def report_progress(text: str) -> None:
 
 
 def metrics_table(found: Sequence[tuple[str, Evaluation]]) -> str:
-    """A row for each checkpoint and direction as Markdown."""
+    """A row per checkpoint and direction as Markdown."""
     keys = shared(found)
     lines = [["data", "direction", "steps", *(metric_info(key).name for key in keys)]]
     lines.append(["---"] * len(lines[0]))
@@ -80,9 +80,9 @@ def metrics_table(found: Sequence[tuple[str, Evaluation]]) -> str:
 
 
 def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
-    """Spearman's rank correlation of each metric with each truth, mean over data sets and directions, and the least.
+    """Spearman's rank correlation of each metric with each of `TRUTHS`: mean, minimum and maximum over the groups.
 
-    Signs are turned such that 1 means: orders the checkpoints as the truth does.
+    A group is a direction of a data set. Signs are such that 1 means the same ranking of the checkpoints.
     """
     lines = [["metric", *(f"with {metric_info(t).name}" for t in TRUTHS)], ["---"] * (1 + len(TRUTHS))]
     groups = sorted({(name, each.direction) for name, each in found})
@@ -100,7 +100,7 @@ def correlations(found: Sequence[tuple[str, Evaluation]]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The mean, the least and the largest."""
+    """Mean, minimum and maximum."""
     mean, low, high = (
         f"{value + 0.0:.2f}".replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
     )
@@ -108,9 +108,9 @@ def spread(values: Sequence[float]) -> str:
 
 
 def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth: str) -> float | None:
-    """Rank correlation, turned so that 1 is agreement; None where either does not change at all.
+    """Rank correlation, 1 for the same ranking from bad to good; None if either is constant.
 
-    Where neither more nor less is better, more is taken.
+    Metrics without a preferred direction count as higher is better.
     """
     if len(set(values)) < 2 or len(set(truths)) < 2:
         return None
@@ -119,7 +119,7 @@ def agreement(values: Sequence[float], truths: Sequence[float], key: str, truth:
 
 
 def shared(found: Sequence[tuple[str, Evaluation]]) -> list[str]:
-    """The metrics that all have."""
+    """The metrics of all evaluations."""
     return sort_metrics(k for k in found[0][1].metrics if all(k in each.metrics for _, each in found))
 
 
@@ -128,18 +128,18 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is not trained yet, measure, and print the table."""
+    """Train the missing runs, evaluate, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="*", help="data sets as NAME=FOLDER")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/metrics"), help="data and runs")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/metrics"), help="folder for data and runs")
     options = parser.parse_args(arguments)
     hush()
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
-    places = {"seasons": options.folder / "seasons"} | {
+    folders = {"seasons": options.folder / "seasons"} | {
         n: Path(p) for n, p in (word.split("=") for word in options.data)
     }
-    runs = {name: trained(name, place, options.folder) for name, place in places.items()}
+    runs = {name: trained(name, folder, options.folder) for name, folder in folders.items()}
     found = measured(runs)
     print(f"{correlations(found)}\n\n{metrics_table(found)}")
 

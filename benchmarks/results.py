@@ -1,4 +1,4 @@
-"""What the programs here share: results kept one a line so that a stopped program goes on, spreads, and their ends."""
+"""Shared by the benchmarks: results in a file, so that a stopped benchmark continues, and their formatting."""
 
 import json
 import statistics
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 def read_results(file: Path, kind: Callable[..., Result]) -> list[Result]:
-    """The results so far, one a line; none when there is no file."""
+    """The stored results, one per line; empty without a file."""
     return [kind(**json.loads(line)) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 
 
 def measure_missing(
     file: Path, kind: type[Any], variants: Iterable[str], seeds: Sequence[int], steps: int, measure: Callable[..., Any]
 ) -> list[Any]:
-    """Call `measure(variant, seed)` for what has no result yet, keep each at once, return all that was asked for.
+    """Call `measure(variant, seed)` for missing results, store each immediately, and return all requested ones.
 
     `kind` is a dataclass with the fields variant, seed and steps.
     """
@@ -32,18 +32,18 @@ def measure_missing(
                 result = measure(variant, seed)
                 with file.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps(asdict(result)) + "\n")
-    asked = [r for r in read_results(file, kind) if r.steps == steps and r.seed in seeds]
-    return [r for r in asked if r.variant in names]
+    requested = [r for r in read_results(file, kind) if r.steps == steps and r.seed in seeds]
+    return [r for r in requested if r.variant in names]
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """The mean and, of several, the least and the largest."""
+    """The mean, and for several values the minimum and maximum."""
     mean, low, high = (f"{v:.{digits}f}".replace("-", "−") for v in (statistics.mean(values), min(values), max(values)))
     return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def run_program(main: Callable[[], None]) -> None:
-    """Call a program's `main`; what a user did wrong, or cannot help, ends it with a sentence."""
+    """Call a benchmark's `main`; expected errors end it with their message."""
     try:
         main()
     except CycleGANError as error:

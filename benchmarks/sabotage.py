@@ -1,7 +1,7 @@
-"""Trainings that are made ill on purpose, one way each, on the built-in data set: what the doctor is tried on.
+"""Runs on the built-in data set, each sabotaged in one way, for testing the diagnosis.
 
-Each has the settings that the preset `auto` chooses for a processor, but for what makes it ill, and takes one or two
-minutes on one core.
+Except for the sabotage, settings are those of the preset `auto` for a CPU. Each run takes one or two minutes on one
+core.
 """
 
 import shutil
@@ -17,14 +17,14 @@ from cyclegan.data.get import seasons
 from cyclegan.training.setup import Environment, automatic
 
 SIZE, TRAIN, TEST = 64, 400, 32
-FEW = 6  # images that a discriminator soon knows by heart
+FEW = 6  # images that a discriminator memorizes quickly
 
 
 @dataclass(frozen=True)
 class Sabotage:
-    """What is done, in words, the heading under which the doctor is to find it ("" for nothing), and how."""
+    """The change as text, the issue that diagnosis should find ("" for none), and the settings that make it."""
 
-    words: str
+    change: str
     issue: str
     steps: int
     data: str = "seasons"
@@ -36,10 +36,10 @@ SABOTAGES = {
     "healthy": Sabotage("nothing", "", 700),
     "rate": Sabotage("learning rate 0.02", "Learning rate too high", 300, settings={"learning_rate": 0.02}),
     "saturated": Sabotage(
-        "weights start at 0.5 in place of 0.02", "Saturated outputs", 150, settings={"init_gain": 0.5}
+        "initialization gain 0.5 instead of 0.02", "Saturated outputs", 150, settings={"init_gain": 0.5}
     ),
     "collapse": Sabotage(
-        "U-Nets without cycle and identity", "Input ignored", 400, settings={"generator": "unet_64", **NO_CYCLE}
+        "U-Nets without cycle and identity loss", "Input ignored", 400, settings={"generator": "unet_64", **NO_CYCLE}
     ),
     "copy": Sabotage(
         "FastCUT with PatchNCE × 10", "Input copied", 300, settings={"method": "fastcut", "lambda_nce": 10.0}
@@ -48,14 +48,14 @@ SABOTAGES = {
         "adversarial loss × 0.02", "Discriminator has won", 300, settings={"lambda_gan": 0.02, "lambda_identity": 0.0}
     ),
     "inverted": Sabotage(
-        "winter as negatives, no identity", "Colors inverted", 500, "inverted", {"lambda_identity": 0.0}
+        "winter as negatives, no identity loss", "Colors inverted", 500, "inverted", {"lambda_identity": 0.0}
     ),
     "permuted": Sabotage(
-        "winter's channels in turn, no identity", "Channels permuted", 700, "permuted", {"lambda_identity": 0.0}
+        "winter's channels permuted, no identity loss", "Channels permuted", 700, "permuted", {"lambda_identity": 0.0}
     ),
-    "framing": Sabotage("winter three times as near", "Domains framed differently", 200, "nearer"),
+    "framing": Sabotage("winter zoomed in three times", "Domains framed differently", 200, "nearer"),
     "hidden": Sabotage(
-        "winter blurred to nothing, cycle × 30",
+        "winter blurred to flat color, cycle loss × 30",
         "Information hidden",
         700,
         "flat",
@@ -70,7 +70,7 @@ SABOTAGES = {
     ),
     "identity": Sabotage("identity loss × 20", "Identity loss too strong", 300, settings={"lambda_identity": 20.0}),
     "checkerboard": Sabotage(
-        "weights start at 0.1, no average, 120 steps",
+        "initialization gain 0.1, no EMA, 120 steps",
         "Checkerboard",
         120,
         settings={"init_gain": 0.1, "ema_decay": 0.0},
@@ -80,7 +80,7 @@ SABOTAGES = {
     "early": Sabotage("40 steps", "Ended too early", 40),
 }
 
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {  # of the images of winter
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {  # of the winter images
     "inverted": ImageOps.invert,
     "permuted": lambda image: Image.merge("RGB", (image.split() * 2)[1:4]),
     "flat": lambda image: image.filter(ImageFilter.GaussianBlur(SIZE / 2)),
@@ -89,7 +89,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {  # of the images of
 
 
 def train_sabotaged(name: str, seed: int, folder: Path) -> Path:
-    """Train a sabotaged run below a folder, or find it there whole, and return its run folder."""
+    """Train a sabotaged run in a folder unless it is complete, and return its run folder."""
     sabotage = SABOTAGES[name]
     run = folder / "runs" / f"{name}-{seed}"
     if (run / "checkpoints" / "latest").exists():
@@ -105,7 +105,7 @@ def train_sabotaged(name: str, seed: int, folder: Path) -> Path:
 
 
 def data_for(kind: str, folder: Path) -> Path:
-    """The seasons, some of them changed, written below a folder if they are not there."""
+    """The data folder of a kind of seasons, written if it does not exist."""
     plain, changed = folder / "data" / "seasons", folder / "data" / kind
     if not plain.exists():
         seasons.write_seasons(plain, size=SIZE, train=TRAIN, test=TEST)
@@ -119,7 +119,7 @@ def data_for(kind: str, folder: Path) -> Path:
         for file in files[:FEW] if kind == "few" and part.startswith("train") else files:
             with Image.open(file) as image:
                 change = CHANGES.get(kind) if part.endswith("B") else None
-                # By other names the test scenes are no pairs: nobody has told the doctor what is right.
+                # With different names the test scenes are not pairs, so diagnosis has no ground truth.
                 name = f"changed-{file.name}" if change else file.name
                 (change(image.convert("RGB")) if change else image).save(newer / part / name)
     newer.rename(changed)

@@ -1,8 +1,8 @@
-"""Memory and time of `cyclegan translate` by the size of the image, as whole processes; and what `--blend` costs.
+"""Memory and time of `cyclegan translate` by image size, in whole processes; and the error of `--blend`.
 
-``python benchmarks/tiles.py`` writes generators with random weights and translates drawn pictures of 1, 4, 16 and 64
-megapixels with 2 GiB, and those of 1 and 4 megapixels whole as well. ``python benchmarks/tiles.py --run RUN`` tells how
-far a trained generator's blended windows are from the exact result of a drawn landscape.
+``python benchmarks/tiles.py`` writes generators with random weights and translates images of 1, 4, 16 and 64 megapixels
+with 2 GiB of memory, and those of 1 and 4 megapixels also as a whole. ``python benchmarks/tiles.py --run RUN`` measures
+how far a trained generator's blended windows are from the exact result.
 """
 
 import argparse
@@ -32,7 +32,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "antialiased": {"generator": "resnet_9blocks", "antialias": True},
     "U-Net": {"generator": "unet_256", "norm": "batch"},
 }
-# Linux counts what the process was started from in `ru_maxrss`; the line VmHWM is the command's own.
+# On Linux, `ru_maxrss` includes the parent process before exec; VmHWM is the command's own peak.
 COMMAND = """
 import sys, time
 from cyclegan.cli.main import main
@@ -55,12 +55,12 @@ def model(name: str, folder: Path) -> Path:
 
 
 def landscape(side: int) -> Image.Image:
-    """A drawn scene; large ones are enlarged, since drawing them takes long."""
+    """A generated scene; large ones are upscaled, because drawing them is slow."""
     return seasons.draw_scene(0, "summer", min(side, 1024)).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def measure(run: Path, picture: Path, *words: str) -> str:
-    """Seconds, those of all processors, and peak memory of the whole command; or why it failed."""
+    """Wall time, CPU time and peak memory of the whole command as table cells; or its error."""
     words = ("translate", str(run), str(picture), "-o", str(picture.with_name("out.png")), "--overwrite", *words)
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
@@ -73,28 +73,28 @@ def measure(run: Path, picture: Path, *words: str) -> str:
 
 
 def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -> None:
-    """The table of sizes."""
-    print("| generator | pixels | way | seconds | of processors | peak memory, GiB |")
+    """Print the table of image sizes."""
+    print("| generator | pixels | mode | seconds | CPU seconds | peak memory, GiB |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         for generator in names:
             run = model(generator, Path(name))
             for side in sides:
                 landscape(side).save(picture := Path(name) / "in.png", compress_level=1)
-                ways = {f"--memory {memory}": ("--memory", memory)}
+                modes = {f"--memory {memory}": ("--memory", memory)}
                 if side <= whole_up_to:
-                    ways |= {"whole": ("--memory", "100GiB")}
-                for way, words in ways.items():
-                    print(f"| {generator} | {side} × {side} | {way} {measure(run, picture, *words)}", flush=True)
+                    modes |= {"whole": ("--memory", "100GiB")}
+                for mode, arguments in modes.items():
+                    print(f"| {generator} | {side} × {side} | {mode} {measure(run, picture, *arguments)}", flush=True)
 
 
 def blended(run: Path, side: int, windows: list[int]) -> None:
-    """The table of windows: what can be measured where they overlap, and the truth."""
+    """Print the table of window sizes: the difference measured in overlaps, and the true error."""
     translator = Translator.load(run)
-    image = translator.translate  # whole, and so exact
+    image = translator.translate  # as a whole, which is exact
     picture = torch.from_numpy(np.asarray(landscape(side), np.float32)).permute(2, 0, 1) / 127.5 - 1
     exact = image(picture)
-    print("| windows | where they overlap: mean, largest | from the exact result: mean, largest |\n| --- | --- | --- |")
+    print("| window | difference in overlaps: mean, max | error: mean, max |\n| --- | --- | --- |")
     for window in windows:
         result, overlaps = torch.empty_like(exact), Overlaps()
         source = Source(3, side, side, lambda first, end: picture[None, :, first:end])
@@ -103,10 +103,10 @@ def blended(run: Path, side: int, windows: list[int]) -> None:
             result[:, first : first + band.shape[1]] = band
 
         translate_windows(lambda part: image(part), source, window, write, lambda done, total: None, overlaps)
-        away = (result - exact).abs() * 127.5
+        error = (result - exact).abs() * 127.5
         print(
             f"| {window} × {window} | {overlaps.mean:.1f}, {overlaps.largest:.0f} "
-            f"| {float(away.mean()):.1f}, {float(away.max()):.0f} |"
+            f"| {float(error.mean()):.1f}, {float(error.max()):.0f} |"
         )
 
 
@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--generators", nargs="+", choices=GENERATORS, default=["narrow", "paper"])
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--memory", default="2GiB")
-    parser.add_argument("--whole-up-to", type=int, default=2048, help="largest side that is translated whole as well")
-    parser.add_argument("--run", type=Path, help="a trained run, to measure --blend with")
+    parser.add_argument("--whole-up-to", type=int, default=2048, help="largest side that is also translated as a whole")
+    parser.add_argument("--run", type=Path, help="a trained run for measuring --blend")
     parser.add_argument("--blended-side", type=int, default=1024)
     options = parser.parse_args()
     if options.run:

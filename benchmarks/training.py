@@ -1,7 +1,7 @@
-"""Steps per second and peak memory of a training step, beside a textbook step written out here.
+"""Time and peak memory of a training step, compared with a textbook implementation.
 
-``python benchmarks/training.py`` compares both on the CPU (or a GPU where there is one), each in a process of its
-own for the memory, and in turn in one process for the time, so that a drifting machine slows both alike.
+``python benchmarks/training.py`` compares both on the CPU, or a GPU if there is one: in separate processes for the
+memory, and interleaved in one process for the time, so that load on the machine affects both equally.
 """
 
 import argparse
@@ -38,7 +38,7 @@ METHODS = ("paper at 128x128", "cut at 128x128", "fastcut at 128x128")
 
 
 class Textbook:
-    """One CycleGAN step as tutorials write it: every pass on its own, PyTorch's convolutions and Adam as they are."""
+    """A CycleGAN step as in tutorials: separate passes, PyTorch's own convolutions and Adam."""
 
     def __init__(self, config: Config):
         torch.manual_seed(0)
@@ -55,7 +55,7 @@ class Textbook:
         self.pool_y, self.pool_x = ImageHistory(50, draw), ImageHistory(50, draw)
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Generators, then discriminators."""
+        """Update the generators, then the discriminators."""
         mse, l1 = nn.MSELoss(), nn.L1Loss()
         G, F, D_Y, D_X = self.G, self.F, self.D_Y, self.D_X
         for p in itertools.chain(D_Y.parameters(), D_X.parameters()):
@@ -80,7 +80,7 @@ class Textbook:
 
 
 def textbook_step(config: Config) -> Callable[[], None]:
-    """A function that does one textbook step on random images."""
+    """A function that runs one textbook step on random images."""
     textbook = Textbook(config)
     size = config.data.crop_size
     x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
@@ -88,7 +88,7 @@ def textbook_step(config: Config) -> Callable[[], None]:
 
 
 def our_step(config: Config) -> Callable[[], None]:
-    """A function that does one step of ours on random images, without the averaging the textbook lacks."""
+    """A function that runs one of our steps on random images, without EMA, which the textbook lacks."""
     training = TrainState(config.with_settings(ema_decay=0.0), Fabric(accelerator="cpu", devices=1))
     size = config.data.crop_size
     x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
@@ -99,7 +99,7 @@ MAKERS = {"textbook": textbook_step, "ours": our_step}
 
 
 def peak_memory(setting: str, who: str, steps: int = 3) -> float:
-    """Peak memory in GiB of a process of its own that does some steps."""
+    """Peak memory in GiB of a separate process that runs a few steps."""
     command = [sys.executable, __file__, "--memory-of", who, "--memory-in", setting, "--steps", str(steps)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -108,7 +108,7 @@ Steps = dict[str, Callable[[], None]]
 
 
 def timed(steps: Steps, times: int) -> dict[str, list[float]]:
-    """Seconds of each step, all in turn so that a drifting machine slows all alike."""
+    """Seconds of each step, interleaved so that load on the machine affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(times + 1):
         for name, step in steps.items():
@@ -133,8 +133,8 @@ def say(heading: str, seconds: dict[str, list[float]], memory: dict[str, float])
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of each")
-    parser.add_argument("--setting", choices=BESIDE_TEXTBOOK, help="only this one")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps per implementation")
+    parser.add_argument("--setting", choices=BESIDE_TEXTBOOK, help="measure only this setting")
     parser.add_argument("--methods", action="store_true", help="compare CUT and FastCUT with CycleGAN instead")
     parser.add_argument("--memory-of", choices=MAKERS, help=argparse.SUPPRESS)
     parser.add_argument("--memory-in", choices=SETTINGS, help=argparse.SUPPRESS)
@@ -145,7 +145,7 @@ def main() -> None:
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
-    # Memory first, while this process is small: a child's peak counts from its parent's.
+    # Memory first, while this process is small: a child's peak includes its parent's size.
     if options.methods:
         memory = {setting: peak_memory(setting, "ours") for setting in METHODS}
         say("", timed({setting: our_step(SETTINGS[setting]()) for setting in METHODS}, options.steps), memory)

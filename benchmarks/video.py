@@ -1,8 +1,8 @@
-"""How much `--smooth` damps flicker, and what overlapping reading and writing gains with folders.
+"""How much `--smooth` reduces flicker, and how much overlapping reads and writes speed up folders.
 
-``python benchmarks/video.py RUN`` takes a trained run, such as the demo's. Flicker is the mean change from frame to
-frame, in levels of 255, of the lower half of a still landscape through whose sky something white passes; once as it is
-and once with noise of 4 levels.
+``python benchmarks/video.py RUN`` needs a trained run, such as the demo's. Flicker is the mean change between frames,
+in 8-bit levels, in the lower half of a static landscape with a white object crossing its sky; once without and once
+with noise of 4 levels.
 """
 
 import argparse
@@ -40,13 +40,13 @@ def clip(noise: float) -> Iterator[Frame]:
 
 
 def flicker(translator: Translator, noise: float) -> float:
-    """Mean absolute change of the lower half from frame to frame, once statistics have settled."""
+    """Mean absolute change of the lower half between frames, after the first ones."""
     made = [translator.translate(frame)[SIDE // 2 :].astype(np.float64) for frame in clip(noise)]
     return float(np.mean([np.abs(a - b).mean() for a, b in pairwise(made[SETTLED:])]))
 
 
 def overlap(translator: Translator) -> float:
-    """Time of a folder as `translate` does it, as a share of one image after the other; median of rounds."""
+    """Time of a folder with `translate`, relative to one image after another; median of rounds."""
     ratios = []
     with tempfile.TemporaryDirectory() as temporary:
         root, draw = Path(temporary), np.random.default_rng(0)
@@ -66,7 +66,7 @@ def overlap(translator: Translator) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     translator = Translator.load(parser.parse_args().run, device="cpu")
@@ -75,7 +75,7 @@ def main() -> None:
             f"{flicker(with_temporal_smoothing(translator, s), noise):.2f} with {s}" for s in (0.5, 0.9, 0.97)
         )
         print(f"Flicker with noise {noise}: {flicker(translator, noise):.2f} without smoothing, {damped}")
-    print(f"A folder of {IMAGES} images of 1600x1200 to {SIZE}: {overlap(translator):.2f} of the time one by one")
+    print(f"A folder of {IMAGES} images of 1600x1200 to {SIZE}: {overlap(translator):.2f} of the time without overlap")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from cyclegan.config.schema import Config
 from cyclegan.diagnosis.evidence import DirectionEvidence, Evidence
 
 Certainty = Literal["perhaps", "likely", "certain"]
+PAPER = Config()  # the paper's settings, for advice
 CERTAINTIES: tuple[Certainty, ...] = ("perhaps", "likely", "certain")
 
 

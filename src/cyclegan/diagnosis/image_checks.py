@@ -3,13 +3,14 @@
 import statistics
 
 from cyclegan.diagnosis import statistics as stats
-from cyclegan.diagnosis.checks import Result, direction_check, grade, run_check
+from cyclegan.diagnosis.checks import PAPER, Result, direction_check, grade, run_check
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
-from cyclegan.methods.registry import method_spec
+from cyclegan.methods.registry import method_spec, names_by_layout
 from cyclegan.metrics import cycle
 
 MIN_IMAGES = 4  # for statements about a set of images
 MIN_LAYOUT_IMAGES = 16  # per domain, for a reliable mean layout
+IDENTITY = f"--lambda-identity {PAPER.loss.lambda_identity:g}"
 LAYOUT_BOUNDS = (0.25, 0.1, -0.2)  # agreement of layouts below which domains are framed differently
 
 
@@ -22,7 +23,7 @@ def saturated(evidence: Evidence, direction: DirectionEvidence) -> Result:
         f"{fraction:.0%} of the values of the translations are completely black or white, where the generator "
         "gets almost no gradient.",
         "Check that the data has the value range that it is read with (cyclegan data check). Then start again with "
-        "a lower --learning-rate, or a smaller --init-gain if it is not 0.02.",
+        f"a lower --learning-rate, or a smaller --init-gain if it is above {PAPER.networks.init_gain:g}.",
     )
 
 
@@ -37,8 +38,8 @@ def input_ignored(evidence: Evidence, direction: DirectionEvidence) -> Result:
         grade(variety, 0.4, 0.3, 0.2),
         f"Translations of different images differ by only {variety:.0%} as much as real images do; the generator has "
         "collapsed to one or a few images.",
-        "Restore the weight of the cycle loss (--lambda-a 10 --lambda-b 10), lower --learning-rate, and add images, "
-        "or use --augment diffaugment if there are few.",
+        f"Restore the weights of the cycle loss (--lambda-a {PAPER.loss.lambda_a:g} --lambda-b "
+        f"{PAPER.loss.lambda_b:g}), lower --learning-rate, and add images, or use --augment diffaugment with few.",
     )
 
 
@@ -78,7 +79,7 @@ def colors_inverted(evidence: Evidence, direction: DirectionEvidence) -> Result:
         grade(agreement, -0.2, -0.35, -0.45),
         f"Light and dark are swapped: the luminances of input and translation have a correlation of {agreement:.2f}.",
         "Ignore this if the task requires it. Otherwise check whether one domain contains negatives; if not, start "
-        "again with the identity loss (--lambda-identity 0.5), which prevents this, or with another --seed.",
+        f"again with the identity loss ({IDENTITY}), which prevents this, or with another --seed.",
     )
 
 
@@ -100,7 +101,7 @@ def channels_permuted(evidence: Evidence, direction: DirectionEvidence) -> Resul
         f"The translation's channels {', '.join(channels[i] for i in order)} follow the input's channels "
         f"{', '.join(channels)} more closely than the same channels do.",
         "Check whether one domain was saved in BGR order, as OpenCV does. If not, start again with the identity loss "
-        "(--lambda-identity 0.5), which prevents this, or with another --seed.",
+        f"({IDENTITY}), which prevents this, or with another --seed.",
     )
 
 
@@ -118,6 +119,7 @@ def information_hidden(evidence: Evidence, direction: DirectionEvidence) -> Resu
     clean = cycle.cycle_errors(direction.inputs, direction.reconstructions[CLEAN])
     if clean.mean() > 0.6 * chance.mean():
         return None  # there is no reconstruction yet
+    one_way = [name for name in names_by_layout("unpaired") if len(method_spec(name).directions) == 1]
     retained = [
         cycle.retained_fraction(clean, cycle.cycle_errors(direction.inputs, images), chance)
         for name, images in direction.reconstructions.items()
@@ -128,7 +130,7 @@ def information_hidden(evidence: Evidence, direction: DirectionEvidence) -> Resu
         f"Slight, invisible blur or noise on the translation leaves only {min(retained):.0%} of the reconstruction: "
         "the generator hides the input in imperceptible patterns.",
         "Lower the weight of this cycle (--lambda-a for A to B to A, --lambda-b for the other), especially if the "
-        "target shows much less than the source; or train one direction only (--method cut).",
+        f"target shows much less than the source; or train one direction only (--method {' or '.join(one_way)}).",
     )
 
 

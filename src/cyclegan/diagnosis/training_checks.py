@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 
 from cyclegan.config.schema import LossConfig
-from cyclegan.diagnosis.checks import Result, direction_check, grade, run_check
+from cyclegan.diagnosis.checks import PAPER, Result, direction_check, grade, run_check
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.registry import method_spec
@@ -24,8 +24,8 @@ def learning_rate_too_high(evidence: Evidence) -> Result:
         grade(growth, 1.3, 1.6, 2.0) if spike > 8 else None,
         f"The adversarial losses spike to {spike:.0f} times their median, and the generators' weights have grown to "
         f"{growth:.1f} times their initial size.",
-        f"Start again with a --learning-rate below {evidence.config.optimizer.learning_rate:g} (paper: 0.0002), or "
-        "with --clip-norm 1.",
+        f"Start again with a --learning-rate below {evidence.config.optimizer.learning_rate:g} (paper: "
+        f"{PAPER.optimizer.learning_rate:g}), or with --clip-norm 1.",
     )
 
 
@@ -89,8 +89,8 @@ def identity_too_strong(evidence: Evidence, direction: DirectionEvidence) -> Res
     return (
         grade(ratio, 4.0, 5.5, 7.0) if identity else None,
         f"The gradient of the identity loss {compared}; colors will stay too close to the input's.",
-        f"Lower --lambda-identity (now {loss.lambda_identity:g}; paper: 0.5, or 0 if colors should change), or raise "
-        "--lambda-gan if it is below 1.",
+        f"Lower --lambda-identity (now {loss.lambda_identity:g}; paper: {PAPER.loss.lambda_identity:g}, or 0 if colors "
+        "should change), or raise --lambda-gan if it is below 1.",
     )
 
 
@@ -108,14 +108,14 @@ def history_too_small(evidence: Evidence) -> Result:
         "perhaps",
         f"With --pool-size {loss.pool_size} the discriminators see only the latest translations; generators and "
         "discriminators may then oscillate, and with them the adversarial losses.",
-        f"Leave --pool-size at {LossConfig().pool_size} unless this is an experiment.",
+        f"Leave --pool-size at {PAPER.loss.pool_size} unless this is an experiment.",
     )
 
 
 @run_check("History too large")
 def history_too_large(evidence: Evidence) -> Result:
     """The history is not even full for most of the training."""
-    loss, usual = evidence.config.loss, LossConfig().pool_size
+    loss, usual = evidence.config.loss, PAPER.loss.pool_size
     total = _images_seen(evidence) / max(evidence.progress, 0.01)
     if not _has_history(loss) or loss.pool_size <= max(usual, total / 2):
         return None
