@@ -24,7 +24,7 @@ def load(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     return importlib.import_module
 
 
-def test_the_gan_draws_its_progress_and_counts_what_it_made(load, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_the_gan_draws_its_progress_and_counts_digits(load, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     load("gan").main(["--steps", "120", "--out", str(tmp_path / "gan.png")])
     out = capsys.readouterr().out
     counts = [int(n) for n in re.findall(r"(\d+) as \d", out)]
@@ -35,7 +35,7 @@ def test_the_gan_draws_its_progress_and_counts_what_it_made(load, tmp_path: Path
         assert picture.size == (4 * 100 - 4, 24 + 8 * 100 - 4)  # steps 0, 100, 120 and the nearest real digit
 
 
-def test_the_conditional_gan_draws_every_digit_and_repeats_itself(load, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_the_conditional_gan_draws_every_digit_reproducibly(load, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     program = load("conditional_gan")
     said = []
     for name in ("one.png", "two.png"):
@@ -60,7 +60,7 @@ def test_the_label_reaches_both_sides(load) -> None:  # type: ignore[no-untyped-
     assert not torch.equal(D(program.given(batch["B"], batch["label"])), D(program.given(batch["B"], other)))
 
 
-def test_minimax_is_a_zero_sum_game_with_little_slope_where_the_discriminator_is_sure() -> None:
+def test_minimax_is_a_zero_sum_game_with_small_gradients_for_a_confident_discriminator() -> None:
     real, fake = torch.randn(2, 50, dtype=torch.float64).requires_grad_()
     game = OBJECTIVES["minimax"]
     value = torch.log(torch.sigmoid(real)).mean() + torch.log(1 - torch.sigmoid(fake)).mean()
@@ -99,7 +99,7 @@ def test_the_table_of_ablations_averages_over_seeds(ablations: ModuleType) -> No
     ]
 
 
-def test_ablations_go_on_where_they_were(
+def test_ablations_resume_where_they_stopped(
     ablations: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has a result is not trained again; results of other budgets stay out of the table."""
@@ -135,7 +135,7 @@ def test_ablations_go_on_where_they_were(
     assert "old" not in written and "99.0" not in written and "(ablations.png)" in written
 
 
-def test_the_variants_weights_are_what_their_names_say(ablations: ModuleType) -> None:
+def test_the_variants_weights_match_their_names(ablations: ModuleType) -> None:
     """Without the cycle the identity loss keeps its weight, 0.5 x 10."""
     settings = ablations.VARIANTS["no-cycle"].settings
     assert settings["lambda_identity"] * settings["lambda_a"] == pytest.approx(5)

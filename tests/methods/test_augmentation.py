@@ -23,7 +23,7 @@ def images(channels: int = 3, count: int = 2, side: int = 16) -> Tensor:
     return torch.rand(count, channels, side, side, dtype=torch.float64) * 2 - 1
 
 
-def test_color_changes_are_what_their_formulas_say() -> None:
+def test_color_changes_match_their_formulas() -> None:
     x, draw = images(), torch.tensor([0.1, 0.8], dtype=torch.float64)
     plain = x.numpy()
     for n, u in enumerate(draw.tolist()):
@@ -34,12 +34,12 @@ def test_color_changes_are_what_their_formulas_say() -> None:
         np.testing.assert_allclose(aug.contrast(x, draw)[n].numpy(), mean + (plain[n] - mean) * (u + 0.5), atol=1e-12)
 
 
-def test_gray_images_have_no_saturation() -> None:
+def test_gray_images_are_unchanged_by_saturation() -> None:
     x = images(channels=1)
     torch.testing.assert_close(aug.saturation(x, torch.tensor([0.0, 0.9], dtype=torch.float64)), x)
 
 
-def test_shifts_move_pixels_and_leave_zeros() -> None:
+def test_shifted_pixels_leave_zeros() -> None:
     x = images()
     moved = aug.shifted(x, 3, -2)
     assert torch.equal(moved[..., 3:, :-2], x[..., :-3, 2:])
@@ -64,23 +64,23 @@ def test_holes_have_half_the_sides() -> None:
 
 
 def test_gradients_pass_through_to_the_fakes() -> None:
-    seen = aug.Augmentation(("color", "translation", "cutout"))
+    augmentation = aug.Augmentation(("color", "translation", "cutout"))
 
     def fixed(x: Tensor) -> Tensor:
         torch.manual_seed(5)
-        return seen(x)
+        return augmentation(x)
 
     assert torch.autograd.gradcheck(fixed, images(side=6).requires_grad_())
 
 
-def test_probability_none_changes_nothing_and_draws_what_it_must() -> None:
+def test_probability_controls_how_many_images_change() -> None:
     x = images()
     assert torch.equal(aug.Augmentation(("color", "cutout"), p=0.0)(x), x)
     half = aug.Augmentation(("color",), p=0.5)(torch.ones(400, 1, 1, 1))
     assert 120 < (half != 1).sum() < 280
 
 
-def test_stacked_images_move_together() -> None:
+def test_stacked_images_are_shifted_alike() -> None:
     x = images()
     both = aug.Augmentation(("color", "translation", "cutout"), (3, 3))(torch.cat([x, x], 1))
     assert not torch.equal(both[:, :3], both[:, 3:])  # colors of each by itself
@@ -88,18 +88,18 @@ def test_stacked_images_move_together() -> None:
     assert torch.equal(apart[:, :3], apart[:, 3:])
 
 
-def test_ada_follows_how_sure_the_discriminator_is() -> None:
-    seen = aug.Augmentation(("color",), p=0.0)
+def test_ada_follows_the_confidence_of_the_discriminator() -> None:
+    augmentation = aug.Augmentation(("color",), p=0.0)
     sure, unsure = torch.full((4, 1, 2, 2), 0.9), torch.full((4, 1, 2, 2), 0.1)
     for _ in range(5):
-        seen.adapt(sure, middle=0.5, target=0.6, images=100)
-    assert float(seen.p) == pytest.approx(5 * 4 / 100)
+        augmentation.adapt(sure, middle=0.5, target=0.6, images=100)
+    assert float(augmentation.p) == pytest.approx(5 * 4 / 100)
     for _ in range(2):
-        seen.adapt(unsure, middle=0.5, target=0.6, images=100)
-    assert float(seen.p) == pytest.approx(3 * 4 / 100)
+        augmentation.adapt(unsure, middle=0.5, target=0.6, images=100)
+    assert float(augmentation.p) == pytest.approx(3 * 4 / 100)
     for _ in range(50):
-        seen.adapt(unsure, middle=0.5, target=0.6, images=100)
-    assert float(seen.p) == 0
+        augmentation.adapt(unsure, middle=0.5, target=0.6, images=100)
+    assert float(augmentation.p) == 0
 
 
 def model_settings(method: str) -> dict[str, Any]:
@@ -107,27 +107,25 @@ def model_settings(method: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_discriminators_see_real_and_fake_images_changed_in_training_only(
-    method: str, tiny: Callable[..., Config]
-) -> None:
+def test_discriminators_see_augmented_images_in_training_only(method: str, tiny: Callable[..., Config]) -> None:
     model = build_method(tiny(**model_settings(method), augment="diffaugment", augment_policy="cutout"), 0)
-    seen: list[Tensor] = []
+    inputs: list[Tensor] = []
     for D in model.discriminators.values():
-        D.register_forward_pre_hook(lambda D, args: seen.append(args[0]))
+        D.register_forward_pre_hook(lambda D, args: inputs.append(args[0]))
     batch = {"A": torch.full((1, 3, 32, 32), 0.5), "B": torch.full((1, 3, 32, 32), 0.5)}
     made = model.generate(batch)
     model.generators_loss(batch, made)
     model.discriminators_loss(batch, made)
-    holes = [(each == 0).all(1).flatten(1).any(1) for each in seen]
+    holes = [(each == 0).all(1).flatten(1).any(1) for each in inputs]
     assert len(holes) >= 2 and all(each.all() for each in holes)
-    seen.clear()
+    inputs.clear()
     model.eval()
     model.discriminators_loss(batch, made)
-    assert seen and not any((each == 0).all(1).any() for each in seen)
+    assert inputs and not any((each == 0).all(1).any() for each in inputs)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_with_ada_and_records_its_probability(
+def test_every_method_trains_with_ada_and_logs_its_probability(
     method: str, tiny: Callable[..., Config], data: Path
 ) -> None:
     pairs = {"data": None, "a": data / "testA", "b": data / "testB"}
@@ -141,7 +139,7 @@ def test_every_method_trains_with_ada_and_records_its_probability(
     assert any(float(rows[-1][name]) > 0 for name in columns)
 
 
-def test_wrong_settings_are_named(tiny: Callable[..., Config]) -> None:
+def test_errors_name_the_setting(tiny: Callable[..., Config]) -> None:
     for settings, said in (
         ({"augment_policy": "hue"}, "--augment-policy is 'hue'; it must be some of color,translation,cutout"),
         ({"augment_policy": "color,color"}, "--augment-policy is"),

@@ -118,14 +118,14 @@ def test_losses_and_gradients_against_the_plain_version(identity: bool, mirrored
         torch.testing.assert_close(terms[name], value, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-10)
 
-    judged = ours.discriminators_loss(batch(), images)
-    torch.testing.assert_close(judged["D_real"], ((D(y) - 1) ** 2).mean() / 2)
-    torch.testing.assert_close(judged["D_fake"], (D(fake.detach()) ** 2).mean() / 2)
-    gradients = torch.autograd.grad(sum(judged.values()), parameters, allow_unused=True)  # type: ignore[arg-type]
+    losses = ours.discriminators_loss(batch(), images)
+    torch.testing.assert_close(losses["D_real"], ((D(y) - 1) ** 2).mean() / 2)
+    torch.testing.assert_close(losses["D_fake"], (D(fake.detach()) ** 2).mean() / 2)
+    gradients = torch.autograd.grad(sum(losses.values()), parameters, allow_unused=True)  # type: ignore[arg-type]
     assert all(g is None for g in gradients)
 
 
-def test_patches_are_taken_at_the_places() -> None:
+def test_patches_are_taken_at_their_locations() -> None:
     features = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     taken = patches(features, torch.tensor([7, 0]))
     assert torch.equal(taken[:, 0], features[:, :, 1, 2])
@@ -176,7 +176,7 @@ def test_blurred_generators_keep_any_size(height: int, width: int) -> None:
     assert network(torch.rand(1, 3, height, width)).shape == (1, 3, height, width)
 
 
-def test_what_cut_cannot_do_is_said() -> None:
+def test_cut_refuses_other_generators_and_missing_layers() -> None:
     with pytest.raises(UsageError, match="needs a ResNet, and --generator unet_128 is not one"):
         CUT(NetworkConfig(generator="unet_128", generator_width=2), LossConfig(method="cut"), (3, 3))
     with pytest.raises(UsageError, match="--nce-layers must be numbers from 0 to 13"):
@@ -192,7 +192,7 @@ def tiny_cut(tiny: Callable[..., Config]) -> Callable[..., Config]:
     return make
 
 
-def test_a_training_a_translation_and_a_report(tiny_cut: Callable[..., Config], data: Path) -> None:
+def test_train_translate_and_report(tiny_cut: Callable[..., Config], data: Path) -> None:
     run = train(tiny_cut("fastcut", max_steps=4))
     terms = set((run / "metrics.csv").read_text().splitlines()[0].split(","))
     assert {"G_GAN", "NCE", "D_real", "D_fake"} <= terms

@@ -148,7 +148,7 @@ def test_a_perfect_pair_has_no_loss() -> None:
     )
 
 
-def test_frozen_discriminators_get_no_gradient_and_generators_none_from_the_judges() -> None:
+def test_each_side_gets_gradients_from_its_own_loss_only() -> None:
     ours = method()
     ours.discriminators.requires_grad_(False)
     images = ours.generate(batch())
@@ -163,7 +163,7 @@ def test_frozen_discriminators_get_no_gradient_and_generators_none_from_the_judg
     assert all(p.grad is not None for p in ours.discriminators.parameters())
 
 
-def test_one_pass_for_several_batches_equals_a_pass_each() -> None:
+def test_one_pass_for_several_batches_equals_separate_passes() -> None:
     network = ResNetGenerator(width=4, blocks=2).double()
     x, y = batch()["A"], batch()["B"]
     calls: list[int] = []
@@ -173,7 +173,7 @@ def test_one_pass_for_several_batches_equals_a_pass_each() -> None:
     torch.testing.assert_close(fused, (network(x), network(y)), rtol=1e-12, atol=1e-12)
 
 
-def test_batch_norm_and_unlike_sizes_are_kept_apart() -> None:
+def test_batch_norm_and_different_sizes_need_separate_passes() -> None:
     mixing = ResNetGenerator(width=4, blocks=1, norm="batch").double()
     x, y = batch()["A"], batch()["B"]
     result = forward_batched(mixing, x, y)
@@ -182,7 +182,7 @@ def test_batch_norm_and_unlike_sizes_are_kept_apart() -> None:
     assert [r.shape[-1] for r in forward_batched(alone, x, y[..., :20])] == [32, 20]
 
 
-def test_history_fills_and_then_replaces_by_the_published_rule() -> None:
+def test_history_follows_the_published_rule() -> None:
     history = ImageHistory(5, random.Random(0))
     first = torch.arange(5.0).reshape(5, 1, 1, 1)
     assert torch.equal(history.query(first), first)
@@ -215,7 +215,7 @@ def test_history_of_size_0_passes_through_and_stored_images_are_copies() -> None
     assert all(torch.equal(a, b) for a, b in zip(history.images, before, strict=True))
 
 
-def test_fakes_of_b_draw_before_fakes_of_a() -> None:
+def test_history_of_b_is_queried_before_that_of_a() -> None:
     ours = method(pool_size=1)
     real = batch(count=1)
     ours.discriminators_loss(real, {"A": real["A"], "B": real["B"]})
@@ -228,11 +228,11 @@ def test_fakes_of_b_draw_before_fakes_of_a() -> None:
     assert order == ["B", "A"]
 
 
-def test_pictures_show_input_translation_way_back_and_identity() -> None:
+def test_sample_columns_are_input_translation_reconstruction_and_identity() -> None:
     ours = method()
     x = batch()["A"]
     G, F = ours.generators["G"], ours.generators["F"]
-    seen = ours.sample_columns(ours.generators, x, "AtoB")
-    assert list(seen) == ["input", "translated", "and back", "identity"]
-    torch.testing.assert_close(seen["and back"], F(G(x)))
-    torch.testing.assert_close(seen["identity"], F(x))
+    columns = ours.sample_columns(ours.generators, x, "AtoB")
+    assert list(columns) == ["input", "translated", "and back", "identity"]
+    torch.testing.assert_close(columns["and back"], F(G(x)))
+    torch.testing.assert_close(columns["identity"], F(x))

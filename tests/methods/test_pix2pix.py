@@ -1,4 +1,4 @@
-"""pix2pix and colorisation: losses, pairs on disk, test behavior, resume, and a tiny run from data to report."""
+"""pix2pix and colorization: losses, pairs on disk, test behavior, resume, and a tiny run from data to report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,9 +51,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def beside(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def joined(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same pairs, each in one file."""
-    root = tmp_path_factory.mktemp("beside") / "red2blue"
+    root = tmp_path_factory.mktemp("joined") / "red2blue"
     for split_ in ("train", "test"):
         (root / split_).mkdir(parents=True)
         for path in (pairs / f"{split_}A").iterdir():
@@ -137,7 +137,7 @@ def test_wgangp_adds_the_penalty_on_pairs() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_two_parts_of_the_discriminators_side_make_the_whole(objective: str) -> None:
+def test_the_discriminators_side_is_the_sum_of_its_parts(objective: str) -> None:
     gan, (real, fake) = OBJECTIVES[objective], torch.randn(2, 40, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(gan.discriminator(real, fake), gan.real(real) + gan.fake(fake), rtol=0, atol=0)
     assert gan.real(real + 0.01) != gan.real(real)
@@ -160,7 +160,7 @@ def test_lab_and_back_against_scikit_image(pixels: list[tuple[int, int, int]]) -
 
 @given(st.lists(st.tuples(st.floats(-20, 120), st.floats(-300, 300), st.floats(-300, 300)), min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
-def test_any_lab_gives_a_picture(pixels: list[tuple[float, float, float]]) -> None:
+def test_any_lab_value_gives_an_image(pixels: list[tuple[float, float, float]]) -> None:
     rgb = lab_to_rgb(torch.tensor(pixels).T[None, :, :, None])
     assert rgb.isfinite().all()
     assert rgb.abs().max() <= 1 + 1e-6
@@ -173,8 +173,8 @@ def test_grays_have_no_color() -> None:
     assert (lab[0, 0, 0, 0].item(), lab[0, 0, 0, -1].item()) == pytest.approx((0, 100), abs=1e-4)
 
 
-def test_side_by_side_files_are_the_same_pairs_as_two_folders(pairs: Path, beside: Path) -> None:
-    two, one = find_pairs(pairs), find_pairs(beside)
+def test_side_by_side_files_are_the_same_pairs_as_two_folders(pairs: Path, joined: Path) -> None:
+    two, one = find_pairs(pairs), find_pairs(joined)
     for split_, count in (("train", 6), ("test", 3)):
         rows = [paired_by_name(getattr(domains, split_)) for domains in (two, one)]
         assert [len(each) for each in rows] == [count, count]
@@ -182,16 +182,16 @@ def test_side_by_side_files_are_the_same_pairs_as_two_folders(pairs: Path, besid
             for path, half in zip(apart, halves, strict=True):
                 assert np.array_equal(read_image(path), read_image(half))
                 assert image_size(half) == image_size(path)
-    assert find_pairs(beside / "train").train == one.train
-    assert find_pairs(beside / "train").test == SplitFiles(paired=True)
+    assert find_pairs(joined / "train").train == one.train
+    assert find_pairs(joined / "train").test == SplitFiles(paired=True)
     given_apart = find_pairs(a=pairs / "trainA", b=pairs / "trainB")
     assert (given_apart.train.a, given_apart.train.b) == (two.train.a, two.train.b)
-    (beside / "test").rename(beside / "val")
-    assert len(find_pairs(beside).test.a) == 3
-    (beside / "val").rename(beside / "test")
+    (joined / "test").rename(joined / "val")
+    assert len(find_pairs(joined).test.a) == 3
+    (joined / "val").rename(joined / "test")
 
 
-def test_pictures_are_found_in_every_layout(pairs: Path, tmp_path: Path) -> None:
+def test_single_domain_images_are_found_in_every_layout(pairs: Path, tmp_path: Path) -> None:
     assert [len(d.a) for d in (find_single_images(pairs).train, find_single_images(pairs).test)] == [6, 3]
     plain_ = find_single_images(pairs / "trainA")
     assert [len(d.a) for d in (plain_.train, plain_.test)] == [6, 0]
@@ -204,7 +204,7 @@ def test_pictures_are_found_in_every_layout(pairs: Path, tmp_path: Path) -> None
         find_single_images(None)
 
 
-@pytest.mark.parametrize("layout", ["pairs", "beside"])
+@pytest.mark.parametrize("layout", ["pairs", "joined"])
 @pytest.mark.parametrize("policy", ["resize_and_crop", "crop", "scale_shortside_and_crop", "none"])
 def test_both_of_a_pair_are_cropped_and_flipped_alike(
     layout: str, policy: str, request: pytest.FixtureRequest, tiny: Callable[..., Config]
@@ -221,7 +221,7 @@ def test_both_of_a_pair_are_cropped_and_flipped_alike(
     assert [dataset.item_index(1, p).a for p in range(6)] != [dataset.item_index(2, p).a for p in range(6)]
 
 
-def test_pairs_without_partner_or_of_unequal_size_are_refused(pairs: Path, tmp_path: Path) -> None:
+def test_incomplete_pairs_and_unequal_sizes_are_errors(pairs: Path, tmp_path: Path) -> None:
     for domain in "AB":
         draw_images(tmp_path / f"train{domain}", 4, 0, size=40)
     (tmp_path / "trainB" / "02.png").rename(tmp_path / "trainB" / "lonely.png")
@@ -266,7 +266,7 @@ def test_a_pair_with_an_unreadable_image_is_left_out_whole(tiny: Callable[..., C
     assert isinstance(strict[0, 1].error, UnreadableImage)
 
 
-def test_a_picture_to_be_colored_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
+def test_an_image_to_be_colorized_is_read_once(pairs: Path, monkeypatch: pytest.MonkeyPatch, tiny: Any) -> None:
     read: list[object] = []
     monkeypatch.setattr(
         "cyclegan.data.preprocessing.read_pixels",
@@ -282,7 +282,7 @@ def generator(**networks: Any) -> torch.nn.Module:
     return build_generator(NetworkConfig(**(vars(NETWORKS) | networks)), 3, 3)
 
 
-def test_translation_has_each_images_own_statistics_and_leaves_the_running_ones() -> None:
+def test_batch_norm_uses_each_images_statistics_in_eval_mode() -> None:
     network = generator(dropout=False)
     x, y = batch()["A"].float().split(1)
     with torch.no_grad():
@@ -293,7 +293,7 @@ def test_translation_has_each_images_own_statistics_and_leaves_the_running_ones(
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_dropout_at_test_is_noise_that_repeats_itself() -> None:
+def test_dropout_at_test_is_reproducible_noise() -> None:
     noisy, still = generator(dropout_at_test=True).eval(), generator().eval()
     x = batch()["A"].float()
     with torch.no_grad():
@@ -315,25 +315,25 @@ def test_half_of_the_channels_are_dropped_and_the_rest_doubled() -> None:
     assert torch.equal(kept[0], kept[1])
 
 
-def test_colors_come_and_the_lightness_stays() -> None:
+def test_lab_generator_changes_colors_and_keeps_lightness() -> None:
     torch.manual_seed(0)
     network = LabGenerator(build_generator(NETWORKS, 1, 2)).eval()
-    picture = torch.rand(1, 3, 50, 70) * 1.2 - 0.6
+    rgb = torch.rand(1, 3, 50, 70) * 1.2 - 0.6
     with torch.no_grad():
-        colored = network(picture)
-        from_gray = network(network.visible_input(picture))
-    assert colored.shape == picture.shape
+        colored = network(rgb)
+        from_gray = network(network.visible_input(rgb))
+    assert colored.shape == rgb.shape
     torch.testing.assert_close(colored, from_gray, rtol=0, atol=1e-4)
-    torch.testing.assert_close(rgb_to_lab(colored)[:, 0], rgb_to_lab(picture)[:, 0], rtol=0, atol=1e-2)
-    assert network.visible_input(picture).std(1).max() < 1e-4
+    torch.testing.assert_close(rgb_to_lab(colored)[:, 0], rgb_to_lab(rgb)[:, 0], rtol=0, atol=1e-2)
+    assert network.visible_input(rgb).std(1).max() < 1e-4
     assert colored.std(1).mean() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "colorization"])
-def test_stop_and_resume_equals_straight(name: str, tiny: Callable[..., Config], beside: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(name: str, tiny: Callable[..., Config], joined: Path) -> None:
     """Batch norm's buffers, the dropout's random state and sample grids in between among it."""
     budget: dict[str, Any] = {"max_steps": 9, "sample_every": 2, "log_every": 4, "ema_decay": 0.9}
-    both = SMALL | budget | {"data": beside, "norm": "batch", "dropout": True, "dropout_at_test": True, "method": name}
+    both = SMALL | budget | {"data": joined, "norm": "batch", "dropout": True, "dropout_at_test": True, "method": name}
     straight = train(tiny(name="straight", **both))
     with pytest.raises(Interrupted):
         train(tiny(name="stopped", **both), monitors=[StopAt(5)])
@@ -343,8 +343,8 @@ def test_stop_and_resume_equals_straight(name: str, tiny: Callable[..., Config],
     assert [key for key in a if not torch.equal(a[key], b[key])] == []
 
 
-def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
-    run = train(configure("paper", **SMALL, data=beside, runs=tmp_path, max_steps=4, sample_every=2, direction="BtoA"))
+def test_pix2pix_from_data_to_report(tmp_path: Path, joined: Path) -> None:
+    run = train(configure("paper", **SMALL, data=joined, runs=tmp_path, max_steps=4, sample_every=2, direction="BtoA"))
     assert {p.name for p in (run / "samples").iterdir()} == {f"step-000000{n}-BtoA.png" for n in (1, 2, 4)}
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert header.endswith("G_GAN,G_L1,D_real,D_fake")
@@ -366,7 +366,7 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, beside: Path) -> None:
     assert first.size == image.size
 
 
-def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
+def test_colorization_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
     run = train(
         configure("paper", **SMALL | {"method": "colorization"}, data=pairs, runs=tmp_path, max_steps=4, sample_every=2)
     )
@@ -378,7 +378,7 @@ def test_colorisation_from_data_to_report(tmp_path: Path, pairs: Path) -> None:
 
     translator = Translator.load(run)
     color = read_image(pairs / "testB" / "00.png")
-    gray = to_uint8_image(translator.seen(read_pixels(pairs / "testB" / "00.png")))
+    gray = to_uint8_image(translator.visible_input(read_pixels(pairs / "testB" / "00.png")))
     colored = translator.translate(color)
     assert (colored.mode, colored.size) == ("RGB", color.size)
     assert colored != gray
@@ -403,7 +403,7 @@ def test_paired_seasons_show_the_same_scenes_and_unpaired_ones_as_before(tmp_pat
     assert [p.name for p in sorted((tmp_path / "apart" / "trainB").iterdir())] == [f"000000{n}.png" for n in (3, 4, 5)]
 
 
-def test_settings_of_pix2pix_and_what_cannot_be(tmp_path: Path) -> None:
+def test_settings_of_pix2pix_and_their_contradictions(tmp_path: Path) -> None:
     config = configure("paper", method="pix2pix")
     assert (config.networks.generator, config.networks.norm, config.loss.objective) == ("unet_256", "batch", "vanilla")
     assert (config.loss.lambda_l1, config.loss.pool_size) == (100.0, 0)

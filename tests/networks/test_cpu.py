@@ -1,4 +1,4 @@
-"""Generators rewritten for translation on processors: the same numbers, and where they are used."""
+"""Generators rewritten for translation on CPUs: the same numbers, and where they are used."""
 
 import copy
 import math
@@ -84,13 +84,13 @@ def test_every_registered_generator_gives_the_same_numbers(name: str) -> None:
     assert largest_difference(build_generator(config, 3, 3).eval(), (1, 3, 33, 40)) < 5e-5
 
 
-def test_u_nets_and_dropout_at_work_are_left_as_they_are() -> None:
+def test_u_nets_and_active_dropout_are_not_rewritten() -> None:
     for settings_ in ({"generator": "unet_64"}, {"generator": "resnet", "dropout": True, "dropout_at_test": True}):
         network = build_generator(NetworkConfig(generator_width=8, blocks=1, **settings_), 3, 3)  # type: ignore[arg-type]
         assert rewrite_for_cpu(network) is network
 
 
-def test_the_generator_itself_does_what_the_fast_one_cannot() -> None:
+def test_gradients_and_other_precisions_use_the_original_generator() -> None:
     network = generator()
     fast = rewrite_for_cpu(network)
     x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -100,7 +100,7 @@ def test_the_generator_itself_does_what_the_fast_one_cannot() -> None:
         assert torch.equal(fast.double()(x.double()), network(x.double()))
 
 
-def test_the_generator_it_is_made_of_is_not_touched() -> None:
+def test_the_original_generator_is_unchanged() -> None:
     network = generator()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     largest_difference(network, (1, 3, 16, 16))
@@ -110,7 +110,7 @@ def test_the_generator_it_is_made_of_is_not_touched() -> None:
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_later_changes_of_the_generator_do_not_reach_it() -> None:
+def test_later_changes_to_the_generator_have_no_effect() -> None:
     network = generator(norm="batch")
     fast = rewrite_for_cpu(network)
     x = torch.rand(1, 3, 32, 32)
@@ -153,7 +153,7 @@ def relative_errors(steps: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("steps", "most"), [((4, 4), 1e-5), ((6, 6), 2e-5), ((8, 4), 3e-5), ((8, 6), 5e-5), ((6, 8), 5e-5)]
 )
-def test_how_much_single_precision_rounds(steps: tuple[int, int], most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_precision_error(steps: tuple[int, int], most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     error, direct = relative_errors(steps, monkeypatch)
     assert error < most
     assert direct < 1e-5
@@ -169,7 +169,7 @@ def test_the_transforms_convolve_exactly(m: int) -> None:
     assert torch.allclose(result @ ((kernel @ g) * (image @ d)), expected, rtol=0, atol=1e-10)
 
 
-def test_the_steps_with_the_fewest_products_are_taken() -> None:
+def test_steps_with_the_fewest_products_are_chosen() -> None:
     assert tiles.best_steps(64, 64) == (8, 6)  # of a 256x256 image
     assert tiles.best_steps(32, 32) == (8, 4)  # of a 128x128 image, where 6 does not divide well
     assert tiles.best_steps(36, 64) == (6, 8)
@@ -236,7 +236,7 @@ def test_large_images_in_strips_give_the_same_numbers(kind: str, monkeypatch: py
     assert largest_difference(network, (1, network.stem[1].in_channels, 40, 28)) < 5e-5
 
 
-def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_scratch_buffers_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "MAX_SCRATCH", 2**17)
     winograd.scratch.release()
     largest_difference(generator(), (1, 3, 64, 64))
@@ -253,7 +253,7 @@ def test_the_widest_layers_take_scratch_memory_that_is_given_back(monkeypatch: p
     summed=st.booleans(),
     rectified=st.booleans(),
 )
-def test_what_waits_is_done_on_the_way_into_a_sheet(
+def test_deferred_operations_are_applied_in_the_copy(
     height: int, width: int, border: int, reflect: bool, scaled: bool, summed: bool, rectified: bool
 ) -> None:
     """Against each step on its own, in the order that the class tells; strips are of one row here."""
@@ -277,7 +277,7 @@ def test_what_waits_is_done_on_the_way_into_a_sheet(
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_the_translator_uses_it_unless_told_not_to(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_translator_uses_it_by_default(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     original = WinogradConv.__call__
     monkeypatch.setattr(WinogradConv, "__call__", lambda self, x: calls.append(1) or original(self, x))

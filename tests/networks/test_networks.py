@@ -34,8 +34,8 @@ def test_batch_norm_leaves_out_the_biases_it_replaces() -> None:
     generator = build_generator(NetworkConfig(norm="batch", generator_width=8), 3, 3)
     convolutions = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert [c.bias is not None for c in convolutions] == [False] * (len(convolutions) - 1) + [True]
-    judge = build_discriminator(NetworkConfig(norm="batch", discriminator_width=8), 3)
-    convolutions = [m for m in judge.modules() if isinstance(m, nn.Conv2d)]
+    discriminator = build_discriminator(NetworkConfig(norm="batch", discriminator_width=8), 3)
+    convolutions = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
     assert [c.bias is not None for c in convolutions] == [True, False, False, False, True]
 
 
@@ -74,19 +74,19 @@ def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> N
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(["resnet", "resnet_light", "unet_128"]))
-def test_any_size_comes_back_as_it_was(height: int, width: int, name: str) -> None:
+def test_generators_keep_any_size(height: int, width: int, name: str) -> None:
     network = build_generator(NetworkConfig(generator=name, generator_width=2, blocks=1), 3, 3)
     with torch.no_grad():
         assert network(torch.zeros(1, 3, height, width)).shape == (1, 3, height, width)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 40))
-def test_reflection_goes_back_and_forth_like_numpy(height: int, width: int, least: int) -> None:
+def test_repeated_reflection_equals_numpys(height: int, width: int, min_size: int) -> None:
     import numpy as np
 
     image = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
-    longer = pad_to_multiple(image, 4, least)[0, 0]
-    assert longer.shape[0] % 4 == 0 or longer.shape[0] == least
+    longer = pad_to_multiple(image, 4, min_size)[0, 0]
+    assert longer.shape[0] % 4 == 0 or longer.shape[0] == min_size
     by_numpy = np.pad(
         image[0, 0].numpy(), [(0, longer.shape[0] - height), (0, longer.shape[1] - width)], mode="reflect"
     )
@@ -101,14 +101,14 @@ def test_discriminators_return_logits(name: str) -> None:
     assert not isinstance(list(network.modules())[-1], nn.Sigmoid)
 
 
-def test_an_image_too_small_for_a_patch_is_refused() -> None:
+def test_an_image_too_small_for_a_patch_is_an_error() -> None:
     with pytest.raises(UsageError, match="at least 24x24 pixels; this one has 30x20"):
         PatchGAN(width=4)(torch.zeros(1, 3, 20, 30))
     assert PatchGAN(width=4)(torch.zeros(1, 3, 24, 24)).shape == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("init", ["normal", "xavier", "kaiming", "orthogonal"])
-def test_initializations_have_the_spread_they_name(init: str) -> None:
+def test_initializations_have_the_documented_spread(init: str) -> None:
     torch.manual_seed(0)
     layer, norm = nn.Conv2d(64, 64, 3), nn.BatchNorm2d(4096)
     initialize(nn.ModuleList([layer, norm]), init, 0.02)  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_results_of_one_call_survive_the_next() -> None:
     assert torch.equal(y, before)
 
 
-def test_memory_made_while_only_inferring_can_be_used_in_training() -> None:
+def test_buffers_from_inference_mode_can_be_used_in_training() -> None:
     weight = torch.randn(2, 2, 3, 3, requires_grad=True)
     with torch.inference_mode():
         Winograd.apply(torch.randn(1, 2, 40, 40), weight, None)
@@ -72,7 +72,7 @@ def test_memory_made_while_only_inferring_can_be_used_in_training() -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_generators_use_it_where_it_pays_and_is_allowed(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generators_use_it_where_faster_and_enabled(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
     original = winograd._transformed_kernel
     monkeypatch.setattr(winograd, "_transformed_kernel", lambda weight: used.append(len(weight)) or original(weight))

@@ -26,8 +26,7 @@ from cyclegan.networks.layers import Dropout, initialize
 from cyclegan.networks.resnet import ResNetGenerator
 from cyclegan.networks.unet import UNetGenerator
 from cyclegan.runs.model import Model, write_model
-from cyclegan.translation.streaming import blend
-from cyclegan.translation.streaming import lazy_rows as rows
+from cyclegan.translation.streaming import blend, lazy_rows
 from cyclegan.translation.streaming.executor import StreamingExecutor, statistics, stream
 from cyclegan.translation.streaming.lazy_rows import Materialized, Source
 from cyclegan.translation.streaming.memory import parse_bytes
@@ -63,16 +62,16 @@ def source(image: Tensor) -> Source:
     return Source(*image.shape, lambda first, end: image[None, :, first:end])
 
 
-def banded(network: Generator, image: Tensor, budget: int) -> Tensor:
-    """The result in bands, or whole where the budget is too small for any; told band by band."""
-    result, told = torch.full_like(image, torch.nan), []
+def streamed(network: Generator, image: Tensor, budget: int) -> Tensor:
+    """The result in bands, or whole where the budget is too small for any; calls band by band."""
+    result, calls = torch.full_like(image, torch.nan), []
 
     def write(first: int, band: Tensor) -> None:
         result[:, first : first + band.shape[2]] = band[0]
 
     with torch.no_grad():
-        stream(network, source(image), budget, write, lambda *now: told.append(now))
-    assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+        stream(network, source(image), budget, write, lambda *now: calls.append(now))
+    assert calls == [(number, len(calls)) for number in range(1, len(calls) + 1)]
     return result
 
 
@@ -88,10 +87,10 @@ def whole(network: Generator, image: Tensor) -> Tensor:
     width=st.integers(4, 100),
     budget=st.sampled_from([1 << 20, 1 << 21, 1 << 23, 1 << 26]),
 )
-def test_any_size_and_budget_gives_the_whole_images_result(kind: str, height: int, width: int, budget: int) -> None:
+def test_streaming_equals_the_whole_image(kind: str, height: int, width: int, budget: int) -> None:
     network = generator(GENERATORS[kind])
     image = torch.rand(3, height, width) * 2 - 1
-    torch.testing.assert_close(banded(network, image, budget), whole(network, image), rtol=0, atol=1e-5)
+    torch.testing.assert_close(streamed(network, image, budget), whole(network, image), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(257, 301), (1000, 37), (1536, 2048)])
@@ -99,21 +98,21 @@ def test_any_size_and_budget_gives_the_whole_images_result(kind: str, height: in
 def test_large_and_narrow_images(height: int, width: int, kind: str) -> None:
     network = generator(GENERATORS[kind])
     image = torch.rand(3, height, width) * 2 - 1
-    torch.testing.assert_close(banded(network, image, 40 << 20), whole(network, image), rtol=0, atol=1e-5)
+    torch.testing.assert_close(streamed(network, image, 40 << 20), whole(network, image), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fast", "tolerance"), [(False, 1e-5), (True, 1e-4)])  # Winograd's way rounds more
+@pytest.mark.parametrize(("fast", "tolerance"), [(False, 1e-5), (True, 1e-4)])  # Winograd's algorithm rounds more
 def test_the_papers_width(fast: bool, tolerance: float) -> None:
     network = generator(partial(ResNetGenerator, blocks=2))
     winograd.set_winograd(network, fast)
     image = torch.rand(3, 257, 129) * 2 - 1
     expected = whole(network, image)
     for budget in (1 << 25, 1 << 28):
-        torch.testing.assert_close(banded(network, image, budget), expected, rtol=0, atol=tolerance)
+        torch.testing.assert_close(streamed(network, image, budget), expected, rtol=0, atol=tolerance)
 
 
 def test_statistics_are_sound_for_a_large_mean() -> None:
-    """A mean of 10,000 beside a deviation of 1: naive sums of squares in single precision would be lost."""
+    """A mean of 10,000 with a deviation of 1, where naive sums of squares in single precision fail."""
     array = torch.randn(2, 64, 50) + 10_000
     mean, variance = statistics(source(array), iter([(0, 20), (20, 21), (21, 64)]))
     torch.testing.assert_close(mean, array.double().mean((1, 2)), rtol=1e-14, atol=0)
@@ -121,32 +120,32 @@ def test_statistics_are_sound_for_a_large_mean() -> None:
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_kept_arrays_come_back_as_they_were(on_disk: bool) -> None:
+def test_materialized_arrays_are_read_back_unchanged(on_disk: bool) -> None:
     array = torch.randn(5, 23, 7)
-    kept = Materialized(source(array), iter([(0, 8), (8, 20), (20, 23)]), on_disk)
+    rows = Materialized(source(array), iter([(0, 8), (8, 20), (20, 23)]), on_disk)
     for first, end in ((0, 23), (3, 4), (20, 23)):
-        assert torch.equal(kept.read(first, end)[0], array[:, first:end])
+        assert torch.equal(rows.read(first, end)[0], array[:, first:end])
 
 
 def test_modules_that_cannot_be_streamed_are_named() -> None:
     with pytest.raises(UsageError, match="MaxPool2d cannot be streamed"):
         StreamingExecutor(1 << 20).apply(nn.MaxPool2d(2), source(torch.rand(3, 8, 8)))
     with pytest.raises(UsageError, match="ModuleGenerator has no stages and cannot be streamed"):
-        banded(as_generator(nn.Flatten()), torch.rand(3, 8, 8), 1 << 20)
+        streamed(as_generator(nn.Flatten()), torch.rand(3, 8, 8), 1 << 20)
 
 
-def test_too_little_memory_or_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_too_little_memory_or_disk_space_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     network, image = generator(GENERATORS["plain"]), torch.rand(3, 64, 64)
     with pytest.raises(UsageError, match=r"memory .* \d+ MiB more are needed"):
-        banded(network, image, 1 << 12)
+        streamed(network, image, 1 << 12)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(CycleGANError, match=rf"{tmp_path} has no space for 1.0 GiB"):
-        rows._temporary_file(1 << 30)
+        lazy_rows._temporary_file(1 << 30)
 
 
-def test_sizes_of_memory_in_words() -> None:
+def test_parsing_sizes_of_memory() -> None:
     for text, size in (("2GiB", 2 << 30), ("1.5g", 3 << 29), ("800 MB", 800_000_000), ("64K", 65536), ("77", 77)):
         assert parse_bytes(text) == size
     for text in ("much", "-1G", "0", "3X", ""):
@@ -172,18 +171,18 @@ def test_windows_cover_a_length_and_their_weights_are_one(length: int, side: int
 
 
 def blended(translate: Callable[[Tensor], Tensor], image: Tensor, side: int) -> tuple[Tensor, blend.Overlaps]:
-    result, overlaps, told = torch.full_like(image, torch.nan), blend.Overlaps(), []
+    result, overlaps, calls = torch.full_like(image, torch.nan), blend.Overlaps(), []
 
     def write(first: int, band: Tensor) -> None:
         result[:, first : first + band.shape[1]] = band
 
-    blend.translate_windows(translate, source(image), side, write, lambda *now: told.append(now), overlaps)
-    assert told == [(number, overlaps.windows) for number in range(1, overlaps.windows + 1)]
+    blend.translate_windows(translate, source(image), side, write, lambda *now: calls.append(now), overlaps)
+    assert calls == [(number, overlaps.windows) for number in range(1, overlaps.windows + 1)]
     return result, overlaps
 
 
 @pytest.mark.parametrize("size", [(60, 85), (33, 32), (200, 20), (32, 32)])
-def test_windows_of_what_is_local_are_exact(size: tuple[int, int]) -> None:
+def test_windows_are_exact_for_pointwise_functions(size: tuple[int, int]) -> None:
     image = torch.rand(3, *size)
     result, overlaps = blended(lambda window: window * 2 - 1, image, 32)
     torch.testing.assert_close(result, image * 2 - 1)
@@ -207,7 +206,7 @@ def test_windows_that_differ_are_faded_and_the_difference_is_measured() -> None:
 # Whole, in bands or in windows, as the memory allows
 
 
-def picture(width: int, height: int) -> Image.Image:
+def smooth_image(width: int, height: int) -> Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     return Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -226,17 +225,17 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.mark.parametrize("lab", [False, True])
 def test_the_translator_gives_the_same_image_with_little_memory(lab: bool, tight: int) -> None:
-    image, told = picture(601, 702), []
+    image, calls = smooth_image(601, 702), []
     free, bound = translator(lab), translator(lab, tight)
-    bound.any_size.progress = lambda *now: told.append(now)
+    bound.any_size.progress = lambda *now: calls.append(now)
     differences = np.asarray(free.translate(image)).astype(int) - np.asarray(bound.translate(image))
-    assert told
-    assert told[-1][0] == told[-1][1]
+    assert calls
+    assert calls[-1][0] == calls[-1][1]
     assert np.abs(differences).max() <= 1  # where a value lies between two levels
     assert np.abs(differences).mean() < 0.01
 
 
-def test_scratch_memory_is_given_back_for_an_image_that_needs_it(
+def test_scratch_memory_is_released_for_an_image_that_needs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
@@ -247,18 +246,18 @@ def test_scratch_memory_is_given_back_for_an_image_that_needs_it(
     assert translator().any_size.fits(64, 64)
 
 
-def test_tensors_and_batches_are_walked_as_well(tight: int) -> None:
+def test_tensors_and_batches_are_streamed_too(tight: int) -> None:
     batch = torch.rand(2, 3, 400, 500) * 2 - 1
-    told = []
+    calls = []
     bound = translator(memory=tight)
-    bound.any_size.progress = lambda *now: told.append(now)
-    # Whole images go by Winograd's way, which rounds more.
+    bound.any_size.progress = lambda *now: calls.append(now)
+    # Whole images use Winograd's algorithm, which rounds more.
     torch.testing.assert_close(bound.translate(batch), translator().translate(batch), rtol=0, atol=1e-4)
-    assert told
+    assert calls
 
 
-def test_blended_pictures_are_near_and_say_how_near(tight: int) -> None:
-    image = picture(702, 601)
+def test_blending_is_approximate_and_reports_the_difference(tight: int) -> None:
+    image = smooth_image(702, 601)
     bound = translator(memory=tight)
     bound.any_size.blend = True
     result = np.asarray(bound.translate(image)).astype(int)
@@ -279,12 +278,12 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_the_command_says_what_memory_it_needs_and_how_far_windows_are_apart(
+def test_the_command_reports_missing_memory_and_window_differences(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cyclegan.cli.translate import translate
 
-    picture(1000, 900).save(tmp_path / "in.png")
+    smooth_image(1000, 900).save(tmp_path / "in.png")
     words = [str(model), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--overwrite"]
     for way in ([], ["--blend"]):
         with pytest.raises(UsageError, match="MiB more are needed"):
@@ -304,7 +303,7 @@ PEAK = "\nimport sys; print(*[l.split()[1] for l in open('/proc/self/status') if
 
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_bytes_per_pixeles_take_what_was_estimated() -> None:
+def test_peak_memory_matches_the_estimate() -> None:
     """In a process of its own; the estimate may be too high by half, but not too low."""
     script = (
         "import torch\nfrom cyclegan.networks.resnet import ResNetGenerator\n"
@@ -322,8 +321,8 @@ def test_bytes_per_pixeles_take_what_was_estimated() -> None:
 @pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_sixteen_megapixels_take_less_than_the_memory_given(model: Path, tmp_path: Path) -> None:
-    picture(4096, 4096).save(tmp_path / "in.png")
+def test_sixteen_megapixels_need_less_than_the_limit(model: Path, tmp_path: Path) -> None:
+    smooth_image(4096, 4096).save(tmp_path / "in.png")
     script = "from cyclegan.cli.main import main\ntry: main()\nfinally:" + PEAK.replace("\n", " ")
     words = ["translate", model, tmp_path / "in.png", "-o", tmp_path / "out.png", "--memory", "700MiB"]
     done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True)
