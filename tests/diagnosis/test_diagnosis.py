@@ -52,7 +52,7 @@ def logits(mean: float, deviation: float = 0.4) -> Tensor:
 
 
 def side(**changes: Any) -> DirectionEvidence:
-    """A direction in which all is well: translations are the truth."""
+    """A healthy direction, whose translations are the ground truth."""
     summer, winter = scenes("summer"), scenes("winter")
     whole = {
         "direction": "AtoB",
@@ -70,7 +70,7 @@ def side(**changes: Any) -> DirectionEvidence:
 
 
 def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None, **changes: Any) -> Evidence:
-    """A healthy training's, with changes."""
+    """The evidence of a healthy run, with changes."""
     whole = {
         "config": config or Config(),
         "metrics": {"step": [10.0 * n for n in range(1, 41)], "G_A": [1 + 3 / n for n in range(1, 41)]},
@@ -86,7 +86,7 @@ def evidence(of_side: dict[str, Any] | None = None, config: Config | None = None
 
 
 def pattern(strength: float) -> Tensor:
-    """A checkerboard (64, 64) whose levels of 255 deviate by so much."""
+    """A checkerboard (64, 64) with this standard deviation in 8-bit levels."""
     board = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2 * 2.0 - 1
     return board * strength / 127.5
 
@@ -96,7 +96,7 @@ def changed(**settings: Any) -> Config:
 
 
 def issues() -> dict[str, Evidence]:
-    """One training for each issue, by its heading."""
+    """The evidence of one run for each issue."""
     summer, winter = scenes("summer"), scenes("winter")
     turned = winter[:, [1, 2, 0]]
     one = winter[:1].expand(SCENES, -1, -1, -1) + 0.02 * noise(SCENES, 3, 1, 1)
@@ -152,7 +152,7 @@ def test_the_most_certain_come_first_and_causes_before_effects() -> None:
         (f.certainty for f in found), key=["certain", "likely", "perhaps"].index
     )
     assert [f.issue for f in found][:2] == ["Learning rate too high", "Saturated outputs"]
-    assert "Ended too early" not in {f.issue for f in found}  # it would not help to go on
+    assert "Ended too early" not in {f.issue for f in found}  # continuing would not help
 
 
 def test_changes_that_the_ground_truth_shares_are_not_issues() -> None:
@@ -360,11 +360,11 @@ def test_errors_name_what_is_missing(short: Path, tmp_path: Path, data: Path) ->
         diagnose(run)
 
 
-def test_weights_start_at_the_size_that_is_configured(tiny: Callable[..., Config]) -> None:
+def test_initial_weights_have_the_configured_size(tiny: Callable[..., Config]) -> None:
     assert initial_weight_rms(tiny(init_gain=0.05)) == pytest.approx(0.05, rel=0.1)
 
 
-ON_PURPOSE = [
+SABOTAGED = [
     *(
         "healthy",
         "rate",
@@ -383,12 +383,12 @@ ON_PURPOSE = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ON_PURPOSE)
-def test_sabotaged_trainings_are_told_apart(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SABOTAGED)
+def test_sabotaged_runs_are_recognized(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     from sabotage import SABOTAGES, train_sabotaged
 
-    assert set(SABOTAGES) == set(ON_PURPOSE)
+    assert set(SABOTAGES) == set(SABOTAGED)
     found = diagnose(train_sabotaged(name, 0, tmp_path)).issues
     meant = SABOTAGES[name].issue
     assert (meant in {issue.name for issue in found}) if meant else not found

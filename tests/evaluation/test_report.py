@@ -200,7 +200,7 @@ def test_data_that_has_moved(run: Path, tmp_path: Path) -> None:
     written = write_report(run)
     page = written.path.read_text(encoding="utf-8")
     assert written.sentences == ()
-    assert page.count("no longer where it was") == 1
+    assert page.count("has been moved or deleted") == 1
     assert 'class="strip"' in page
 
 

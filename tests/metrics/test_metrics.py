@@ -1,4 +1,4 @@
-"""Metrics against closed forms, plain float64 loops and other people's implementations."""
+"""Metrics against closed forms, plain float64 loops and reference implementations."""
 
 import math
 import sys
@@ -20,7 +20,7 @@ def draw(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def pictures(seed: int, count: int = 4, size: int = 40, channels: int = 3) -> torch.Tensor:
+def smooth_images(seed: int, count: int = 4, size: int = 40, channels: int = 3) -> torch.Tensor:
     small = torch.rand(count, channels, 5, 5, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(small, (size, size), mode="bicubic").clamp(0, 1) * 2 - 1
 
@@ -122,7 +122,7 @@ def test_sliced_wasserstein_of_a_shift_in_one_dimension() -> None:
 
 
 def test_the_levels_of_a_pyramid_add_up_to_the_image() -> None:
-    images = pictures(0, 2, 70)
+    images = smooth_images(0, 2, 70)
     levels = patches.pyramid(images)
     assert [level.shape[-1] for level in levels] == [70, 35, 18]
     whole = levels[-1]
@@ -132,7 +132,7 @@ def test_the_levels_of_a_pyramid_add_up_to_the_image() -> None:
 
 
 def test_descriptors_are_patches_of_their_level() -> None:
-    images = pictures(0, 2, 24)
+    images = smooth_images(0, 2, 24)
     found = patches.descriptors(images, patches=5)[24].reshape(2, 5, 3, 7, 7)
     for image, rows in zip(images, found, strict=True):
         windows = [image[:, y : y + 7, x : x + 7] for y in range(18) for x in range(18)]
@@ -140,13 +140,13 @@ def test_descriptors_are_patches_of_their_level() -> None:
 
 
 def test_image_distance_sees_color_and_is_zero_for_the_same() -> None:
-    a = pictures(0, 8, 64)
+    a = smooth_images(0, 8, 64)
     assert patches.image_distance(a, a) == 0
-    assert patches.image_distance(a.flip(1), a) > patches.image_distance(pictures(1, 8, 64), a) / 2 > 0
+    assert patches.image_distance(a.flip(1), a) > patches.image_distance(smooth_images(1, 8, 64), a) / 2 > 0
 
 
 def test_structure_of_affine_changes_and_negatives() -> None:
-    a = pictures(0)[0]
+    a = smooth_images(0)[0]
     assert similarity.structure(a, a * 0.5 + 0.2) == pytest.approx(1, abs=0.02)
     assert similarity.structure(a, -a) < -0.8
     x, y = (torch.rand(1, 11, 11, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in (0, 1))
@@ -163,7 +163,7 @@ def test_structure_of_affine_changes_and_negatives() -> None:
 def test_edges_are_those_of_a_sobel_filter() -> None:
     from skimage.filters import sobel
 
-    image = pictures(0, 1, 20, 1)
+    image = smooth_images(0, 1, 20, 1)
     theirs = sobel(image[0, 0].double().numpy())[1:-1, 1:-1] / math.sqrt(2)  # theirs has twice the weights, and a mean
     assert np.allclose(content.edges(image)[0, 0].numpy(), theirs, atol=1e-6)
     agreement = content.edge_agreement(image, -image)
@@ -172,7 +172,7 @@ def test_edges_are_those_of_a_sobel_filter() -> None:
 
 
 def test_color_distance_of_shifted_colors() -> None:
-    a = pictures(0) * 0.5
+    a = smooth_images(0) * 0.5
     shift = torch.tensor([0.1, -0.2, 0.3])[:, None, None]
     assert content.color_distance(a + shift, a) == pytest.approx(127.5 * math.sqrt(0.14), rel=1e-5)
 
@@ -188,7 +188,7 @@ def test_retained_fraction_interpolates_between_chance_and_clean() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", cycle.PERTURBATIONS)
 def test_perturbations_are_slight(name: str, channels: int) -> None:
-    images = pictures(0, 3, 40, channels) * 0.9
+    images = smooth_images(0, 3, 40, channels) * 0.9
     changed = cycle.PERTURBATIONS[name](images)
     assert changed.shape == images.shape
     assert 0 < (changed - images).abs().mean() < 0.04
@@ -196,7 +196,7 @@ def test_perturbations_are_slight(name: str, channels: int) -> None:
 
 
 def test_information_hidden_below_a_level_does_not_survive_quantization() -> None:
-    secret = pictures(0, 6, 32, 1)
+    secret = smooth_images(0, 6, 32, 1)
     fake = torch.zeros_like(secret) + 1 / 255 + secret * 0.3 / 255  # what no 8-bit file can hold
     back = {name: ((f - 1 / 255) * 255 / 0.3).clamp(-1, 1) for name, f in (("", fake), ("8", cycle.quantize(fake)))}
     clean, chance = cycle.cycle_errors(secret, back[""]), cycle.chance_errors(secret, back[""])
