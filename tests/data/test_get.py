@@ -32,7 +32,7 @@ from cyclegan.cli import main as cli
 from cyclegan.data.get import archives, catalog, transfer
 from cyclegan.data.get import huggingface as hub
 from cyclegan.data.get.archives import BadArchive, unpack
-from cyclegan.data.get.catalog import CATALOG, ENTRIES, Entry
+from cyclegan.data.get.catalog import CATALOG, Entry
 from cyclegan.data.get.download import DownloadResult, checksum_file, get_dataset
 from cyclegan.data.layouts import find_domains, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
@@ -599,18 +599,20 @@ def test_unflagged_utf8_names_are_decoded(tmp_path: Path) -> None:
 
 
 def test_catalog_entries_are_complete() -> None:
-    assert len(CATALOG) == len(ENTRIES) == 19
-    for each in ENTRIES:
+    assert len(CATALOG) == 19
+    for each in CATALOG.values():
         assert each.description and each.terms and each.citation
         assert all(url.startswith("https://") for url in each.urls)
         assert each.sha256 is None or len(bytes.fromhex(each.sha256)) == 32
         assert bool(each.urls) == bool(each.size) and (each.urls or each.instructions or each.name == "seasons")
-    assert len({each.sha256 for each in ENTRIES if each.sha256}) == sum(bool(each.sha256) for each in ENTRIES)
+    assert len({each.sha256 for each in CATALOG.values() if each.sha256}) == sum(
+        bool(each.sha256) for each in CATALOG.values()
+    )
 
 
 def test_the_documentation_lists_the_catalog() -> None:
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    for each in ENTRIES:
+    for each in CATALOG.values():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{each.name}` |"))
         assert each.description in row and each.terms in row
         assert not each.size or decimal(each.size) in row

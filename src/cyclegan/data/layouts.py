@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,18 +48,24 @@ def find_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tupl
 
     Skips hidden files and folders, and links to folders already visited or above `folder`.
     """
-    found: list[Path] = []
-    visited = {folder.resolve(), *folder.resolve().parents}
-    for root, folders, files in os.walk(folder, followlinks=True):
-        below = []
-        for name in _visible(folders):
-            real = Path(os.path.realpath(Path(root, name)))
-            if real not in visited:
-                visited.add(real)
-                below.append(name)
-        folders[:] = below
-        found += [Path(root, name) for name in _visible(files) if Path(name).suffix.lower() in suffixes]
+    found = [path for files, _ in walk(folder) for path in files if path.suffix.lower() in suffixes]
     return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+
+
+def walk(folder: Path, on_error: Callable[[OSError], object] | None = None) -> Iterator[tuple[list[Path], list[Path]]]:
+    """For each folder from `folder` downward: its visible files, and links that are skipped as already visited."""
+    visited = {folder.resolve(), *folder.resolve().parents}
+    for root, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
+        skipped, names = [], _visible(folders)
+        folders.clear()
+        for path in (Path(root, name) for name in names):
+            real = Path(os.path.realpath(path))
+            if real in visited:
+                skipped.append(path)
+            else:
+                visited.add(real)
+                folders.append(path.name)
+        yield [Path(root, name) for name in _visible(files)], skipped
 
 
 def find_domains(

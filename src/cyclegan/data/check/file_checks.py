@@ -1,12 +1,12 @@
 """Findings about single files: unreadable, unusual, unlike the others, or skipped."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part, match_images
 from cyclegan.data.check.inspect import ImageStats
+from cyclegan.data.layouts import walk
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 
 KINDS = {
@@ -123,15 +123,9 @@ def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
     links: list[Path] = []
     denied: list[Path] = []
     for folder in folders:
-        visited = {folder.resolve(), *folder.resolve().parents}
-        for root, names, files in os.walk(folder, followlinks=True, onerror=lambda e: denied.append(Path(e.filename))):
-            below = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-            again = [path for path in below if path.resolve() in visited]
-            visited |= {path.resolve() for path in below}
-            links += again
-            names[:] = [path.name for path in below if path not in again]
-            paths = [Path(root, name) for name in sorted(files) if not name.startswith(".")]
-            others += [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
+        for files, skipped in walk(folder, lambda error: denied.append(Path(error.filename))):
+            links += skipped
+            others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     if others:
         counts = Counter(path.suffix.lower() or "without suffix" for path in others)
         unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)

@@ -108,11 +108,6 @@ class Canvas:
         box = ((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s)
         self.pen.ellipse(box, fill=_bytes(color))
 
-    def line(self, points: Sequence[tuple[float, float]], width: float, color: Color) -> None:
-        """Draw a line with round joints."""
-        scaled = [(x * self.side, y * self.side) for x, y in points]
-        self.pen.line(scaled, fill=_bytes(color), width=max(1, round(width * self.side)), joint="curve")
-
     def shaded(self, points: Sequence[tuple[float, float]], top: Color, bottom: Color) -> None:
         """Fill a polygon with a vertical gradient from its highest to its lowest point."""
         mask = Image.new("L", self.image.size)
