@@ -16,17 +16,19 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cyclegan import Config, Translator, resume, train
+from cyclegan import Translator, resume, train
 from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.config.presets import Environment
+from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Direction
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, paired_by_name
 from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
+from cyclegan.methods.registry import method_spec
 from cyclegan.runs import checkpoint
 from cyclegan.runs.sample_grids import sample_grid
-from cyclegan.training.setup import Environment, automatic
 from results import measure_missing, run_program, spread
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -86,10 +88,11 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
         return resume(run, monitors=[TerminalDisplay()])
-    settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
-    settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
+    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
-    return train(Config().with_settings(**(settings | VARIANTS[variant].settings)), monitors=[TerminalDisplay()])
+    settings |= VARIANTS[variant].settings
+    config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
+    return train(config, monitors=[TerminalDisplay()])
 
 
 def evaluate_variant(folder: Path, variant: str, seed: int, steps: int) -> Result:

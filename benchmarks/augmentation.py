@@ -15,18 +15,19 @@ from typing import Any
 
 import torch
 
-from cyclegan import Config, Translator, train
+from cyclegan import Translator, train
 from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.config.presets import Environment
+from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import SplitFiles, find_domains, paired_by_name
 from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.registry import build_method, method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
-from cyclegan.training.setup import Environment, automatic
 from results import measure_missing, run_program, spread
 
 IMAGES = 30  # per domain for training
@@ -35,7 +36,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "all": ("DiffAugment: color, translation, cutout", {"augment": "diffaugment"}),
     "places": (
         "DiffAugment: translation, cutout",
-        {"augment": "diffaugment", "augment_policy": "translation,cutout"},
+        {"augment": "diffaugment", "augment_policy": ("translation", "cutout")},
     ),
     "ada": ("ADA: color, translation, cutout", {"augment": "ada", "ada_images": 1000}),
 }
@@ -56,10 +57,11 @@ class Result:
 
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     """Train and evaluate a variant."""
-    settings, _ = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")
-    settings |= {"max_minutes": None, "max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
+    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
     settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu"}
-    run = train(Config().with_settings(**(settings | VARIANTS[variant][1])), monitors=[TerminalDisplay()])
+    settings |= VARIANTS[variant][1]
+    config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
+    run = train(config, monitors=[TerminalDisplay()])
     files = find_domains(folder / "seasons")
     pairs = paired_by_name(files.test)
     winter = measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0]["psnr"].value

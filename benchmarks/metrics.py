@@ -11,18 +11,19 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
 from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.config.presets import Environment
+from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
 from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.table import format_number
+from cyclegan.methods.registry import method_spec
 from cyclegan.runs import checkpoint
 from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
-from cyclegan.training.setup import Environment, automatic
 from results import run_program
 
 STEPS = (20, 60, 150, 300, 500)
@@ -46,10 +47,9 @@ def trained(name: str, data: Path, folder: Path) -> Path:
 
 
 def _config(name: str, data: Path, run: Path, steps: int) -> Config:
-    settings: dict[str, Any] = automatic(Environment(image_size=64, gpu_memory=None), "cyclegan")[0]
-    settings |= {"max_minutes": None, "max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
+    settings = {"max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
     settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "tensorboard": False}
-    return Config().with_settings(**settings)
+    return resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
 
 
 def measured(runs: dict[str, Path]) -> list[tuple[str, Evaluation]]:

@@ -12,9 +12,11 @@ from typing import Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from cyclegan import Config, train
+from cyclegan import train
+from cyclegan.config.presets import Environment
+from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
-from cyclegan.training.setup import Environment, automatic
+from cyclegan.methods.registry import method_spec
 
 SIZE, TRAIN, TEST = 64, 400, 32
 FEW = 6  # images that a discriminator memorizes quickly
@@ -95,13 +97,11 @@ def train_sabotaged(name: str, seed: int, folder: Path) -> Path:
     if (run / "checkpoints" / "latest").exists():
         return run
     shutil.rmtree(run, ignore_errors=True)
-    method = sabotage.settings.get("method", "cyclegan")
-    settings, _ = automatic(Environment(SIZE, None), method)
+    method = method_spec(sabotage.settings.get("method", "cyclegan"))
     given = {"data": data_for(sabotage.data, folder), "runs": folder / "runs", "name": run.name, "seed": seed}
-    quiet = {"max_minutes": None, "device": "cpu", "tensorboard": False, "sample_every": sabotage.steps}
-    return train(
-        Config().with_settings(**(settings | quiet | given | sabotage.settings | {"max_steps": sabotage.steps}))
-    )
+    quiet = {"device": "cpu", "tensorboard": False, "sample_every": sabotage.steps}
+    settings = quiet | given | sabotage.settings | {"max_steps": sabotage.steps}
+    return train(resolve("auto", method, settings, environment=Environment(SIZE, gpu_memory=None)))
 
 
 def data_for(kind: str, folder: Path) -> Path:

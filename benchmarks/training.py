@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -26,7 +27,7 @@ from cyclegan.networks.generator import build_generator
 from cyclegan.training.setup import configure
 from cyclegan.training.step import TrainState
 
-AT_128 = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "device": "cpu"}
+AT_128: dict[str, Any] = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "device": "cpu"}
 SETTINGS: dict[str, Callable[[], Config]] = {
     "paper at 128x128": lambda: configure("paper", **AT_128),
     "small": lambda: configure("small", device="cpu"),

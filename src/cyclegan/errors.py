@@ -1,6 +1,6 @@
 """Errors that end a command, each with one sentence for the user."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -48,3 +48,11 @@ def explain_out_of_memory(advice: str) -> Iterator[None]:
         if not is_typed and not any(words in str(error) for words in NO_MEMORY):
             raise
         raise OutOfMemory(f"There is not enough memory; {advice}.") from None
+
+
+def suggestion(word: str, words: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: "; did you mean X?", or "." when none is similar."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "."

@@ -35,7 +35,7 @@ from cyclegan.imaging.source import Half
 from cyclegan.training import trainer
 from cyclegan.training.loggers import MetricsFile
 from cyclegan.training.monitor import TrainStatus
-from cyclegan.training.setup import configure, preset_settings
+from cyclegan.training.setup import configure
 from cyclegan.training.trainer import resume, train
 from fakes import RecordingMonitor
 
@@ -117,7 +117,7 @@ def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, pai
     values = np.random.default_rng(0).integers(0, 256, (45, 2 * 61, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "pair.jpg")
     config = configure(
-        preprocess=policy, load_size=40, crop_size=32, channels_b=1, lambda_identity=0.0, cache="memory"
+        "paper", preprocess=policy, load_size=40, crop_size=32, channels_b=1, lambda_identity=0.0, cache="memory"
     ).data
     files = SplitFiles((Half(tmp_path / "pair.jpg", "left"),), (Half(tmp_path / "pair.jpg", "right"),))
     kind = PairedImages if paired else UnpairedImages
@@ -335,7 +335,7 @@ def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) ->
     whole = DataConfig(load_size=72, crop_size=64)
     drafted = configure("small", load_size=72, crop_size=64).data
     assert drafted.draft
-    assert not preset_settings("paper", "cyclegan").get("draft", DataConfig().draft)
+    assert not configure("paper").data.draft
     a, b = (load_resized(tmp_path / "large.jpg", DecodeSpec(), config).astype(int) for config in (whole, drafted))
     difference = np.abs(a - b)
     assert 0 < difference.mean() < 0.6

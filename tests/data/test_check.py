@@ -12,8 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from conftest import TINY, draw_images, flags
-from cyclegan.cli.data_check import check as check_command
-from cyclegan.cli.train import train as train_command
+from cyclegan.cli.main import run as run_command
 from cyclegan.data.check import inspect
 from cyclegan.data.check.check import Check, check_data, escape_unprintable, fast_check
 from cyclegan.data.check.contact_sheet import contact_sheet
@@ -112,12 +111,12 @@ def test_check_prints_odd_names(
     odd_data: tuple[Path, set[Path], set[Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root, broken, _ = odd_data
-    words = [str(root), "--preset", "paper", "--workers", "0", "--sheet", str(tmp_path / "sheet.png")]
-    check_command(words)
+    words = [str(root), "--preset", "paper", "--sheet", str(tmp_path / "sheet.png")]
+    run_command(["data", "check", *words])
     out = capfd.readouterr().out
     assert r"two\nlines.png" in out and r"latin-\xe9\xff.png" in out
     assert f"and {len(broken) - 20} more (--json lists all)" in out
-    check_command([*words, "--json"])
+    run_command(["data", "check", *words, "--json"])
     plain = json.loads(capfd.readouterr().out)
     named = next(finding for finding in plain["findings"] if finding["kind"] == "unreadable")
     assert {Path(item["files"][0]) for item in named["items"]} == broken
@@ -129,7 +128,7 @@ def test_training_and_translation_skip_unreadable_files(
     root, broken, fine = odd_data
     count = len(broken) + len(fine)
     settings = TINY | {"batch_size": 8, "max_steps": -(-count // 8), "runs": tmp_path}
-    train_command([str(root), "--preset", "paper", *flags(**settings)])
+    run_command(["train", str(root), "--preset", "paper", *flags(**settings)])
     said = capfd.readouterr().err
     assert said.startswith(f"Data: {count} images of train A (1x1 to 48x40) and 4 images of train B (40x40)")
     for path in broken:
@@ -231,7 +230,7 @@ def test_domains_that_are_copies_are_an_error(tmp_path: Path) -> None:
     assert equal is not None and len(equal.items) == 24
     assert found(checked, "recolored domains") is None
     with pytest.raises(SystemExit) as end:
-        check_command([str(tmp_path / "same"), "--preset", "small", "--json", "--workers", "0"])
+        run_command(["data", "check", str(tmp_path / "same"), "--preset", "small", "--json"])
     assert end.value.code == 1
 
 

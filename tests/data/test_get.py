@@ -696,7 +696,7 @@ def test_an_interrupted_data_get_says_how_to_resume(
         (["get", "horse2zebra", "--from-file", "x.zip"], 2, "x.zip is not a file"),
         (["get", "hf:nothing"], 2, "'hf:nothing' is not a data set of the hub"),
         (["get", "hf:a/b", "--from-file", "x.zip"], 2, "--from-file cannot be used with data sets of the hub"),
-        (["fetch"], 2, "There is no command `cyclegan data fetch`; there are list, get"),
+        (["fetch"], 2, "Unknown command 'data fetch'; did you mean data get?"),
     ],
 )
 def test_wrong_arguments_are_explained(

@@ -250,7 +250,7 @@ def test_grades_rise_and_fall() -> None:
 def test_collecting_evidence_does_not_change_the_method(
     tiny: Callable[..., Config], tmp_path: Path, method: str
 ) -> None:
-    own: dict[str, Any] = {"generator": "resnet", "blocks": 4, "nce_layers": "0,4,8"} if method == "cut" else {}
+    own: dict[str, Any] = {"generator": "resnet", "blocks": 4, "nce_layers": (0, 4, 8)} if method == "cut" else {}
     if method == "pix2pix":
         for domain in "AB":
             draw_images(tmp_path / "pairs" / f"train{domain}", 3, 0)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from conftest import TINY, draw_images
-from cyclegan.cli import evaluate as commands
+from cyclegan.cli.main import run as run_command
 from cyclegan.data.layouts import find_domains
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.compare import compare_values
@@ -49,8 +49,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """The command `evaluate` or `compare` in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    name, *rest = map(str, words)
-    getattr(commands, name)(rest)
+    run_command([str(word) for word in words])
     return capsys.readouterr().out
 
 
@@ -149,7 +148,7 @@ def test_a_model_needs_data(run: Path, data: Path, tmp_path: Path) -> None:
 def test_one_direction_without_test_images(data: Path, tmp_path: Path) -> None:
     for split in ("trainA", "trainB"):
         draw_images(tmp_path / "d" / split, 24, "AB".index(split[-1]))
-    settings = TINY | {"max_steps": 1, "method": "cut", "nce_layers": "0,4", "lambda_identity": 0.0}
+    settings = TINY | {"max_steps": 1, "method": "cut", "nce_layers": (0, 4), "lambda_identity": 0.0}
     (only,) = evaluate(
         train(configure("paper", data=tmp_path / "d", runs=tmp_path / "runs", **settings)), max_images=22
     )

@@ -103,12 +103,12 @@ def test_ada_follows_the_confidence_of_the_discriminator() -> None:
 
 
 def model_settings(method: str) -> dict[str, Any]:
-    return {"method": method} | ({"nce_layers": "0,2"} if method == "cut" else {})
+    return {"method": method} | ({"nce_layers": (0, 2)} if method == "cut" else {})
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_discriminators_see_augmented_images_in_training_only(method: str, tiny: Callable[..., Config]) -> None:
-    model = build_method(tiny(**model_settings(method), augment="diffaugment", augment_policy="cutout"), 0)
+    model = build_method(tiny(**model_settings(method), augment="diffaugment", augment_policy=("cutout",)), 0)
     inputs: list[Tensor] = []
     for D in model.discriminators.values():
         D.register_forward_pre_hook(lambda D, args: inputs.append(args[0]))
@@ -141,10 +141,10 @@ def test_every_method_trains_with_ada_and_logs_its_probability(
 
 def test_errors_name_the_setting(tiny: Callable[..., Config]) -> None:
     for settings, said in (
-        ({"augment_policy": "hue"}, "--augment-policy is 'hue'; it must be some of color,translation,cutout"),
-        ({"augment_policy": "color,color"}, "--augment-policy is"),
+        ({"augment_policy": ("hue",)}, "--augment-policy is ..hue.,.; it must be 'color', 'translation' or 'cutout'"),
+        ({"augment_policy": ("color", "color")}, "--augment-policy needs one or more different changes"),
         ({"ada_target": 1.0}, "--ada-target is 1.0"),
-        ({"augment": "ada", "objective": "wgangp"}, "--augment ada needs to know"),
+        ({"augment": "ada", "objective": "wgangp"}, "--augment ada needs a discriminator"),
     ):
         with pytest.raises(UsageError, match=said):
             tiny(**settings)

@@ -21,7 +21,7 @@ from cyclegan.networks.layers import BlurDown, BlurUp
 from cyclegan.networks.resnet import ResNetGenerator
 
 TINY = NetworkConfig(generator="resnet", generator_width=4, blocks=2, discriminator_width=4, antialias=True)
-LAYERS = "0,4,8,13"
+LAYERS = (0, 4, 8, 13)
 
 
 def method(**loss: Any) -> CUT:
@@ -180,7 +180,7 @@ def test_cut_refuses_other_generators_and_missing_layers() -> None:
     with pytest.raises(UsageError, match="needs a ResNet, and --generator unet_128 is not one"):
         CUT(NetworkConfig(generator="unet_128", generator_width=2), LossConfig(method="cut"), (3, 3))
     with pytest.raises(UsageError, match="--nce-layers must be numbers from 0 to 13"):
-        method(nce_layers="0,14")
+        method(nce_layers=(0, 14))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.pix2pix import Pix2Pix
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.lab import LabGenerator, split_lab
-from cyclegan.training.setup import configure, preset_settings
+from cyclegan.training.setup import configure
 from cyclegan.training.trainer import Interrupted, resume, train
 from cyclegan.translation.translator import Translator
 from fakes import StopAt
@@ -407,7 +407,7 @@ def test_settings_of_pix2pix_and_their_contradictions(tmp_path: Path) -> None:
     config = configure("paper", method="pix2pix")
     assert (config.networks.generator, config.networks.norm, config.loss.objective) == ("unet_256", "batch", "vanilla")
     assert (config.loss.lambda_l1, config.loss.pool_size) == (100.0, 0)
-    assert preset_settings("small", "pix2pix")["generator"] == "unet_128"
+    assert configure("small", method="pix2pix").networks.generator == "unet_128"
     configure("paper", method="colorization", a=tmp_path)
     for wrong, sentence in (
         ({"method": "colorization", "a": tmp_path, "b": tmp_path}, "give DATA or --a alone, without --b"),

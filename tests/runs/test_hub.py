@@ -17,8 +17,7 @@ from safetensors.torch import load
 
 from conftest import TINY
 from cyclegan import CycleGANError, Translator, UsageError, configure, train
-from cyclegan.cli.main import COMMANDS
-from cyclegan.cli.options import call
+from cyclegan.cli.main import run as run_command
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.runs.publish import publish
@@ -179,9 +178,9 @@ def test_a_model_folder_is_uploaded_unchanged(trained: Path, hub: Hub, tmp_path:
 def test_the_command_publishes_and_translates(
     trained: Path, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(COMMANDS["publish"], [str(trained), "me/red2blue"])
+    run_command(["publish", str(trained), "me/red2blue"])
     assert f"Published at {hub.address}/me/red2blue." in capsys.readouterr().out
-    call(COMMANDS["translate"], ["hf:me/red2blue", str(data / "testA"), "-o", str(tmp_path / "out")])
+    run_command(["translate", "hf:me/red2blue", str(data / "testA"), "-o", str(tmp_path / "out")])
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 

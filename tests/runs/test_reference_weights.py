@@ -7,7 +7,6 @@ import json
 import pickle
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,8 @@ from torch.nn import functional as F
 
 from conftest import TINY, flags
 from cyclegan import Translator, configure
-from cyclegan.cli.main import COMMANDS
-from cyclegan.cli.models import ExportWeights, ImportWeights
-from cyclegan.cli.options import call
-from cyclegan.cli.train import Resume, Train
-from cyclegan.cli.translate import Translate
+from cyclegan.cli.app import COMMANDS, option_names
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks.discriminator import build_discriminator
@@ -397,7 +393,7 @@ def test_an_imported_cyclegan_translates_in_both_directions(tmp_path: Path, caps
         latest_D_B=judge,
         latest_G=there,
     )
-    call(COMMANDS["import-weights"], [str(source), "-o", str(tmp_path / "model")])
+    run_command(["import-weights", str(source), "-o", str(tmp_path / "model")])
     said = capsys.readouterr().out
     assert "latest_net_G_B.pth: resnet_6blocks, width 4, channels 1 to 3, norm instance." in said
     assert "latest_net_G.pth is left out" in said
@@ -571,7 +567,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, write: C
     gotcha, source, out = tmp_path / "gotcha", tmp_path / "latest_net_G.pth", tmp_path / "model"
     write(made_resnet() | {"model.1.bias": Malicious(gotcha)}, source)
     with pytest.raises(CycleGANError, match=r"latest_net_G\.pth holds more than tensors; it is not loaded") as refused:
-        call(COMMANDS["import-weights"], [str(source), "-o", str(out)])
+        run_command(["import-weights", str(source), "-o", str(out)])
     assert "\n" not in str(refused.value)
     assert not gotcha.exists()
     assert not out.exists()
@@ -655,7 +651,7 @@ def test_exported_weights_compute_what_the_run_computes(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "checkpoints" / "red2blue"
-    call(COMMANDS["export-weights"], [str(trained), "-o", str(out), "--epoch", "7"])
+    run_command(["export-weights", str(trained), "-o", str(out), "--epoch", "7"])
     assert sorted(p.name for p in out.iterdir()) == [f"7_net_{part}.pth" for part in ("D_A", "D_B", "G_A", "G_B")]
     said = capsys.readouterr().out
     options = "--model cycle_gan --netG resnet_6blocks --ngf 4 --norm instance --no_dropout --input_nc 3 --output_nc 3"
@@ -669,7 +665,7 @@ def test_exported_weights_compute_what_the_run_computes(
     assert back.keys() == ours.keys()
     assert all(torch.equal(back[name], ours[name]) for name in ours)
     with pytest.raises(UsageError, match=r"7_net_G_A\.pth exists"):
-        call(COMMANDS["export-weights"], [str(trained), "-o", str(out), "--epoch", "7"])
+        run_command(["export-weights", str(trained), "-o", str(out), "--epoch", "7"])
 
 
 def test_options_for_the_authors_test_script(tmp_path: Path) -> None:
@@ -712,7 +708,7 @@ def test_training_starts_from_a_model_with_or_without_discriminators(data: Path,
     }
     adopted = {"generator", "generator_width", "blocks"} | ({"discriminator_width"} if whole else set())
     words = flags(**{name: value for name, value in settings.items() if name not in adopted})
-    call(COMMANDS["train"], [str(data), "--preset", "paper", "--init-from", str(tmp_path / "model"), *words])
+    run_command(["train", str(data), "--preset", "paper", "--init-from", str(tmp_path / "model"), *words])
     config = (tmp_path / "runs" / "red2blue" / "config.toml").read_text()
     assert 'generator = "resnet_6blocks"' in config
     assert f"discriminator_width = {2 if whole else 4}" in config
@@ -749,10 +745,6 @@ def test_the_page_for_newcomers_names_only_existing_options() -> None:
     page = (Path(__file__).parents[2] / "docs" / "coming-from-pytorch-cyclegan.md").read_text(encoding="utf-8")
     rows = [line.split(" | ", 1)[1] for line in page.splitlines() if line.startswith("| ") and " | " in line]
     named = {word for row in rows for word in re.findall(r"`?(--[a-z][a-z0-9-]*)\b(?!_)", row)}
-    settings = {field.name for section in fields(Config) for field in fields(section.default_factory)}  # type: ignore[misc, arg-type]
-    commands = {
-        field.name for command in (Train, Resume, Translate, ImportWeights, ExportWeights) for field in fields(command)
-    }
-    there_are = {f"--{name.replace('_', '-')}" for name in settings | commands}
+    there_are = {option for command in COMMANDS.values() for option in option_names(command)}
     assert len(named) > 40
     assert {flag.replace("--no-", "--") for flag in named} <= there_are | {"--help"}

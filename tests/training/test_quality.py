@@ -112,7 +112,7 @@ def test_one_direction_and_test_images_in_one_domain_only(tiny: Callable[..., Co
     for number, split in enumerate(("trainA", "trainB", "testA")):
         draw_images(tmp_path / "d" / split, 2, number)
     run = train(
-        tiny(data=tmp_path / "d", measure_every=1, max_steps=1, method="cut", nce_layers="0,4", lambda_identity=0.0)
+        tiny(data=tmp_path / "d", measure_every=1, max_steps=1, method="cut", nce_layers=(0, 4), lambda_identity=0.0)
     )
     assert set(rows(run)[0]) == {"step", "minutes", "swd_AtoB"}
 

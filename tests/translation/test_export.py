@@ -12,7 +12,7 @@ from PIL import Image
 
 from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
-from cyclegan.cli.export import export as command
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.methods.registry import method_class
 from cyclegan.runs.model import Model, model_settings, write_model
@@ -183,10 +183,10 @@ def test_impossible_requests_are_refused(model: Path, pictures: Path, tmp_path: 
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
         Translator.load(tmp_path / "there.onnx")
     with pytest.raises(UsageError, match="is a model without data to verify the export on"):
-        command([str(model), "--format", "onnx", "-o", str(tmp_path / "g.onnx")])
+        run_command(["export", str(model), "--format", "onnx", "-o", str(tmp_path / "g.onnx")])
     for words in (["--half", "--int8"], ["--fixed-size", "256"]):
         with pytest.raises(UsageError, match=r"choose one|must be HxW"):
-            command([str(model), "--format", "onnx", *words])
+            run_command(["export", str(model), "--format", "onnx", *words])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
 
 
@@ -211,7 +211,7 @@ def test_the_command_prints_the_comparison(
     model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "half"
-    command([str(model), "--format", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
+    run_command(["export", str(model), "--format", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
     said = capsys.readouterr().out
     assert "Compared with PyTorch on 3 images: max difference" in said
     assert "of PyTorch's time" in said

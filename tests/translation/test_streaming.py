@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cyclegan import Translator
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import winograd
@@ -281,20 +282,18 @@ def model(tmp_path: Path) -> Path:
 def test_the_command_reports_missing_memory_and_window_differences(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cyclegan.cli.translate import translate
-
     smooth_image(1000, 900).save(tmp_path / "in.png")
     words = [str(model), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--overwrite"]
     for way in ([], ["--blend"]):
         with pytest.raises(UsageError, match="MiB more are needed"):
-            translate([*words, "--memory", "1MiB", *way])
+            run_command(["translate", *words, "--memory", "1MiB", *way])
     with pytest.raises(UsageError, match="'lots' is not a size"):
-        translate([*words, "--memory", "lots"])
+        run_command(["translate", *words, "--memory", "lots"])
     with monkeypatch.context() as context:
         context.setattr("cyclegan.translation.streaming.large_images.budget", lambda limit, device: limit)
-        translate([*words, "--memory", "60MiB", "--blend"])
+        run_command(["translate", *words, "--memory", "60MiB", "--blend"])
     assert "windows were blended; where they overlap they differ by" in capsys.readouterr().out
-    translate(words)
+    run_command(["translate", *words])
     assert capsys.readouterr().out.splitlines() == [f"1 of 1 images translated to {tmp_path / 'out.png'}"]
 
 

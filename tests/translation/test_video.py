@@ -20,8 +20,7 @@ from PIL import Image, ImageSequence
 
 from conftest import TINY, draw_images, start
 from cyclegan import CycleGANError, Translator, UsageError
-from cyclegan.cli.main import COMMANDS
-from cyclegan.cli.options import call
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.methods.registry import build_method
 from cyclegan.runs.model import Model, model_settings, write_model
@@ -297,7 +296,7 @@ def test_raw_frames_are_translated_through_pipes(translator: Translator) -> None
 
 def test_the_command_refuses_impossible_pipes(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def translate(*words: str | Path) -> None:
-        call(COMMANDS["translate"], [str(model), *map(str, words)])
+        run_command(["translate", str(model), *map(str, words)])
 
     film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1])
     with pytest.raises(UsageError, match="Videos do not go to standard output"):

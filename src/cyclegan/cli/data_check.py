@@ -1,53 +1,52 @@
 """`cyclegan data check`."""
 
-import json
+import json as json_module
 import sys
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import OptionalPath, Switch, settings
 from cyclegan.config.presets import PresetName
-from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods.registry import validate_method
-from cyclegan.training.setup import preset_settings, with_load_size
+
+CHECKED = (
+    *("a", "b", "method", "preprocess", "load_size", "crop_size"),
+    *("channels_a", "channels_b", "range_a", "range_b"),
+)
+Planned = Annotated[
+    dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings(CHECKED, {"training": CHECKED}))
+]
 
 
-@dataclass
-class Check:
-    """Check every image of a data set for problems, and forecast training on it.
+@command("data check")
+def check(
+    data: Annotated[OptionalPath, tyro.conf.Positional, Doc("Folder of the data, as for `cyclegan train`.")] = None,
+    *,
+    preset: Annotated[PresetName, Doc("Preset to train with.")] = "auto",
+    sheet: Annotated[OptionalPath, Doc("Where to write the contact sheet. Default: NAME-check.png.")] = None,
+    json: Annotated[
+        Switch, Doc("Print JSON with every affected file; write no sheet unless --sheet is given.")
+    ] = False,
+    settings: Planned,
+) -> None:
+    """Look for problems in a data set before training.
 
-    The exit code is 1 if training would fail or be meaningless, otherwise 0, even with warnings.
+    The exit code is 1 when training would fail or be meaningless, else 0.
     """
+    from cyclegan.training.setup import configure
 
-    data: Annotated[Optional[Path], tyro.conf.Positional, Doc("The data, as for `cyclegan train`.")] = None
-    a: Annotated[Optional[Path], Doc("Folder of domain A, with --b, instead of DATA.")] = None
-    b: Annotated[Optional[Path], Doc("Folder of domain B, with --a, instead of DATA.")] = None
-    method: Annotated[str, Doc("Method to train.")] = "cyclegan"
-    preset: Annotated[PresetName, Doc("Preset to train with.")] = "auto"
-    preprocess: Annotated[Optional[PreprocessPolicy], Doc("How images are resized and cropped.")] = None
-    load_size: Annotated[Optional[int], Doc("Size after resizing, in pixels.")] = None
-    crop_size: Annotated[Optional[int], Doc("Size of the random crop, in pixels.")] = None
-    channels_a: Annotated[int, Doc("Channels of A.")] = 3
-    channels_b: Annotated[int, Doc("Channels of B.")] = 3
-    range_a: Annotated[Optional[str], Doc("Stored values of A mapped to black and white, as for `cyclegan train`.")] = (
-        None
-    )
-    range_b: Annotated[Optional[str], Doc("Stored values of B mapped to black and white.")] = None
-    sheet: Annotated[Optional[Path], Doc("File for the contact sheet. Default: NAME-check.png.")] = None
-    json: Annotated[bool, Doc("Print JSON with all affected files; a contact sheet only with --sheet.")] = False
-    workers: Annotated[Optional[int], Doc("Processes that inspect images. Default: one per CPU core.")] = None
-
-
-def check(arguments: list[str]) -> None:
-    """`cyclegan data check DATA`."""
-    options = parse(Check, "cyclegan data check", arguments)
-    config, words = _planned(options)
+    if data is not None:
+        settings["data"] = data
+    try:
+        config = configure(preset, **settings)
+    except UsageError:
+        if preset != "auto":
+            raise
+        config = configure("paper", **settings)  # no image can be read, which the check reports
 
     from cyclegan.data.check.check import check_data
     from cyclegan.data.check.console import print_check, track_inspection
@@ -55,39 +54,26 @@ def check(arguments: list[str]) -> None:
     from cyclegan.data.select import find_data
     from cyclegan.imaging.encode import write_image
 
-    check = check_data(config, find_data(config), words, workers=options.workers, track=track_inspection)
-    if options.json:
-        print(json.dumps(check.as_json(), indent=2))
+    words = [str(data)] if data is not None else []
+    options = settings if preset == "auto" else {"preset": preset, **settings}
+    for name in ("a", "b", "method", "preset", *CHECKED[3:]):
+        if name in options:
+            words += [f"--{name.replace('_', '-')}", str(options[name])]
+    result = check_data(config, find_data(config), words, track=track_inspection)
+    if json:
+        print(json_module.dumps(result.as_json(), indent=2))
     else:
-        print_check(check)
-    name = "2".join(path.resolve().name for path in (options.data, options.a, options.b) if path is not None)
-    sheet = options.sheet or (None if options.json else Path(f"{name}-check.png"))
-    if sheet is not None:
+        print_check(result)
+    given = (data, settings.get("a"), settings.get("b"))
+    name = "2".join(path.resolve().name for path in given if path is not None)
+    target = sheet or (None if json else Path(f"{name}-check.png"))
+    if target is not None:
         try:
-            write_image(contact_sheet(check.parts), sheet)
-            print(f"Contact sheet: {sheet}", file=sys.stderr if options.json else sys.stdout)
+            write_image(contact_sheet(result.parts), target)
+            print(f"Contact sheet: {target}", file=sys.stderr if json else sys.stdout)
         except CycleGANError as error:
-            if options.sheet is not None:
+            if sheet is not None:
                 raise
-            print(error, file=sys.stderr)  # the sheet was not requested, so this is not an error
-    if check.level == "error":
+            print(error, file=sys.stderr)  # not asked for, so the result stands
+    if result.level == "error":
         raise SystemExit(1)
-
-
-def _planned(options: Check) -> tuple[Config, list[str]]:
-    """The configuration for training on the data, and the arguments of `cyclegan train` for it."""
-    pixels = ("channels_a", "channels_b", "range_a", "range_b")
-    own = ("data", "a", "b", "preprocess", "load_size", "crop_size", *pixels)
-    given = {name: value for name in own if (value := getattr(options, name)) is not None}
-    settings = preset_settings("paper" if options.preset == "auto" else options.preset, options.method)
-    if options.preset == "auto":
-        from cyclegan.training.setup import detect_environment
-
-        with suppress(UsageError):  # no image is readable, which the check reports
-            settings, _ = detect_environment(Config().with_settings(method=options.method, **given))
-    words = [str(given["data"])] if "data" in given else []
-    defaults = vars(Check())
-    for name in ("a", "b", "method", "preset", "preprocess", "load_size", "crop_size", *pixels):
-        if (value := getattr(options, name)) != defaults[name]:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return validate_method(with_load_size(Config().with_settings(**(settings | given)), given)), words

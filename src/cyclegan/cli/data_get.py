@@ -9,7 +9,8 @@ from typing import Annotated, Optional
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import OUTPUT, OptionalPath, Switch
 from cyclegan.errors import UsageError
 from cyclegan.methods.registry import names_by_layout
 
@@ -18,34 +19,29 @@ SEASONS_ONLY = ("size", "train", "test", "paired")
 
 
 @dataclass
-class Get:
-    """Get a data set: one of `cyclegan data list`, or hf:user/name from the Hugging Face hub."""
+class Options:
+    """Options of `cyclegan data get`."""
 
-    name: Annotated[str, tyro.conf.Positional, Doc("Name of the data set, or hf:user/name, or hf:user/name:A,B.")]
-    output: Annotated[Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("Folder to create. Default: data/NAME.")] = (
-        None
-    )
-    from_file: Annotated[Optional[Path], Doc("Use this archive instead of downloading one.")] = None
-    size: Annotated[int, Doc("seasons: width and height of the images, in pixels.")] = 64
-    train: Annotated[int, Doc("seasons: number of training images per domain.")] = 400
-    test: Annotated[int, Doc("seasons: number of test pairs.")] = 32
-    paired: Annotated[
-        bool, Doc("seasons: training images are pairs, too, for pix2pix. Default folder: data/seasons-paired.")
-    ] = False
-
-
-@dataclass
-class List:
-    """List the data sets that are available by name."""
+    name: Annotated[
+        str,
+        tyro.conf.Positional,
+        Doc("Name from `cyclegan data list`, or hf:user/name[:A,B] of the Hugging Face hub."),
+    ]
+    output: Annotated[Optional[Path], OUTPUT, Doc("Folder to create. Default: data/NAME.")] = None
+    from_file: Annotated[OptionalPath, Doc("Use this archive instead of downloading one.")] = None
+    size: Annotated[int, Doc("seasons: width and height of the images, pixels.")] = 64
+    train: Annotated[int, Doc("seasons: training images of each domain.")] = 400
+    test: Annotated[int, Doc("seasons: pairs of test images.")] = 32
+    paired: Annotated[Switch, Doc("seasons: training images are pairs as well, in data/seasons-paired.")] = False
 
 
-def get(arguments: list[str]) -> None:
-    """`cyclegan data get NAME`."""
-    options = parse(Get, "cyclegan data get", arguments)
+@command("data get")
+def get(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Download a data set; 'seasons' is built in."""
     if options.name == "seasons":
         _draw_seasons(options)
         return
-    for field in fields(Get):
+    for field in fields(Options):
         if field.name in SEASONS_ONLY and getattr(options, field.name) != field.default:
             raise UsageError(f"--{field.name} applies only to seasons, not to {options.name}.")
     if options.name.startswith("hf:"):
@@ -54,7 +50,7 @@ def get(arguments: list[str]) -> None:
         _get_public(options)
 
 
-def _draw_seasons(options: Get) -> None:
+def _draw_seasons(options: Options) -> None:
     if options.from_file is not None:
         raise UsageError("--from-file cannot be used with seasons, which is generated.")
     from cyclegan.data.get import seasons
@@ -67,7 +63,7 @@ def _draw_seasons(options: Get) -> None:
     print(f"Train with: cyclegan train {to}{' --method pix2pix' * options.paired}")
 
 
-def _get_public(options: Get) -> None:
+def _get_public(options: Options) -> None:
     from cyclegan.data.get.catalog import find_entry
 
     entry = find_entry(options.name)
@@ -87,13 +83,13 @@ def _get_public(options: Get) -> None:
         print(note)
     print(f"Terms: {entry.terms}. Please cite {entry.citation}.")
     if entry.layout == "photos":
-        print(f"Translate with: cyclegan translate RUN {to} -o OUT")
+        print(f"Translate with: cyclegan translate RUN {to} -o OUTPUT")
     else:
         method = f" --method {names_by_layout('paired')[0]}" if entry.layout == "paired" else ""
         print(f"Train with: cyclegan train {to}{method}")
 
 
-def _get_from_hub(options: Get) -> None:
+def _get_from_hub(options: Options) -> None:
     if options.from_file is not None:
         raise UsageError("--from-file cannot be used with data sets of the hub.")
     from cyclegan.data.get import huggingface as hub
@@ -103,9 +99,9 @@ def _get_from_hub(options: Get) -> None:
     print(f"{to}: {hub.write_hub_dataset(options.name, to)}.\nTrain with: cyclegan train {to}")
 
 
-def list_(arguments: list[str]) -> None:
-    """`cyclegan data list`."""
-    parse(List, "cyclegan data list", arguments)
+@command("data list")
+def list_() -> None:
+    """List the data sets available by name."""
     from rich import box
     from rich.console import Console
     from rich.filesize import decimal

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import NO_DEFAULT, OptionalInt, OptionalPath, OptionalText, Switch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.registry import names_by_layout
 
@@ -21,35 +22,40 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Prepare:
-    """Prepare a data set: split, resize, crop or convert images, join or halve pairs, extract frames or edges.
-
-    Unchanged images are hard-linked, or copied if links are not possible.
-    """
+class Options:
+    """Options of `cyclegan data prepare`."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder to create.")]
     source: Annotated[
-        Optional[Path],
-        tyro.conf.Positional,
-        Doc("Folder with two folders of images, or as for --halve, --edges."),
+        OptionalPath, tyro.conf.Positional, Doc("Folder with two folders of images, with any names; see also below.")
     ] = None
-    a: Annotated[Optional[Path], Doc("Folder or video of domain A, with --b, instead of SOURCE.")] = None
-    b: Annotated[Optional[Path], Doc("Folder or video of domain B, with --a, instead of SOURCE.")] = None
-    test: Annotated[float, Doc("Fraction of test images, if the source has none; of a video, the last part.")] = 0.1
-    seed: Annotated[int, Doc("Random seed for the choice of test images.")] = 0
-    size: Annotated[Optional[str], Doc("Resize to this shorter side in pixels, or to 256x256.")] = None
-    format: Annotated[Optional[Literal["png", "jpg", "webp", "tif"]], Doc("Convert to this format.")] = None
-    crops: Annotated[Optional[int], Doc("Crop into squares of this size, which cover the image.")] = None
-    overlap: Annotated[int, Doc("Overlap of neighboring crops in pixels.")] = 0
-    every: Annotated[int, Doc("Extract every N-th frame of a video.")] = 10
-    join: Annotated[bool, Doc("Join pairs with equal names into single files, side by side, A on the left.")] = False
-    halve: Annotated[bool, Doc("Split files with two images side by side into two folders.")] = False
-    edges: Annotated[bool, Doc("SOURCE is one folder of photos, which become B; their edges become A.")] = False
+    a: Annotated[OptionalPath, Doc("Folder or video of domain A, instead of SOURCE; requires --b.")] = None
+    b: Annotated[OptionalPath, Doc("Folder or video of domain B, instead of SOURCE; requires --a.")] = None
+    test: Annotated[float, Doc("Fraction to hold out as test images, if there are none; of a video, its end.")] = 0.1
+    seed: Annotated[int, Doc("Seed for choosing the test images.")] = 0
+    size: Annotated[OptionalText, Doc("Resize: pixels of the shorter side, such as 286, or 256x256.")] = None
+    format: Annotated[
+        Optional[Literal["png", "jpg", "webp", "tif"]], NO_DEFAULT, Doc("Convert to this image format.")
+    ] = None
+    crops: Annotated[OptionalInt, Doc("Cut into squares of this many pixels that cover the image.")] = None
+    overlap: Annotated[int, Doc("Pixels by which neighboring squares overlap.")] = 0
+    every: Annotated[int, Doc("Use every n-th frame of a video.")] = 10
+    join: Annotated[Switch, Doc("Join pairs with the same name into one file each, A on the left.")] = False
+    halve: Annotated[Switch, Doc("Split files with A and B side by side into two folders.")] = False
+    edges: Annotated[Switch, Doc("SOURCE is one folder of photos: they become B, and their edges A.")] = False
 
 
-def prepare(arguments: list[str]) -> None:
-    """`cyclegan data prepare SOURCE -o DIR`."""
-    options = parse(Prepare, "cyclegan data prepare", arguments)
+@command("data prepare")
+def prepare(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Split, resize, crop, join, halve; video frames; edges.
+
+    Unchanged images are linked, or copied where links are impossible.
+
+    For example
+      cyclegan data prepare photos_and_paintings -o data/art
+      cyclegan data prepare --a summer.mp4 --b winter/ -o data/walk --every 5
+      cyclegan data prepare shoes -o data/edges2shoes --edges
+    """
     layout, recipe = _layout(options), _recipe(options)
 
     from rich.console import Console
@@ -84,7 +90,7 @@ def prepare(arguments: list[str]) -> None:
     print(f"Check it with: cyclegan data check {shlex.quote(str(options.output))}{method}")
 
 
-def _layout(options: Prepare) -> "Layout":
+def _layout(options: Options) -> "Layout":
     chosen: list[Layout] = []
     chosen += ["join"] if options.join else []
     chosen += ["halve"] if options.halve else []
@@ -96,7 +102,7 @@ def _layout(options: Prepare) -> "Layout":
     return chosen[0] if chosen else "folders"
 
 
-def _recipe(options: Prepare) -> "Recipe":
+def _recipe(options: Options) -> "Recipe":
     """The recipe for each image. Raises `UsageError` for invalid options."""
     from cyclegan.data.prepare.images import Recipe
 

@@ -1,42 +1,41 @@
 """`cyclegan evaluate` and `cyclegan compare`."""
 
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import Device, OptionalInt, OptionalPath, OptionalText, Switch
 from cyclegan.errors import UsageError
 
-
-@dataclass
-class Evaluate:
-    """Measure how good a run's translations are: against truth, against real images, of the cycle, of the content."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model.")]
-    data: Annotated[Optional[Path], tyro.conf.Positional, Doc("Other data than that of training.")] = None
-    checkpoint: Annotated[Optional[str], Doc("A checkpoint of the run by name, such as step-0001000 or best.")] = None
-    all: Annotated[bool, Doc("Measure all numbered checkpoints, and the last.")] = False
-    images: Annotated[int, Doc("Images of each kind that are measured on, at most.")] = 500
-    size: Annotated[Optional[int], Doc("Pixels that images are brought to; as in training if not given.")] = None
-    inception: Annotated[
-        Optional[str], Doc("Weights of torch-fidelity's Inception for FID and KID: a file, or 'download'.")
-    ] = None
-    json: Annotated[Optional[Path], Doc("Write all metrics, including those of each image, to this JSON file.")] = None
+Images = Annotated[int, Doc("Maximum number of images of each kind to measure on.")]
+Inception = Annotated[
+    OptionalText, Doc("Weights of torch-fidelity's Inception for FID and KID: a file, or 'download'.")
+]
 
 
-def evaluate(arguments: list[str]) -> None:
-    """`cyclegan evaluate RUN [DATA]`."""
-    options = parse(Evaluate, "cyclegan evaluate", arguments)
-    if options.all and options.checkpoint:
+@command("evaluate")
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, checkpoint, model folder, or hf:user/name.")],
+    data: Annotated[OptionalPath, tyro.conf.Positional, Doc("Other data than the run was trained on.")] = None,
+    *,
+    checkpoint: Annotated[OptionalText, Doc("A checkpoint of the run, such as step-0001000 or best.")] = None,
+    all: Annotated[Switch, Doc("Measure all numbered checkpoints and the last.")] = False,
+    images: Images = 500,
+    size: Annotated[OptionalInt, Doc("Resize images to this many pixels. Default: as in training.")] = None,
+    inception: Inception = None,
+    json: Annotated[OptionalPath, Doc("Write all metrics, including those of each image, to this JSON file.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure the quality of a model's translations."""
+    if all and checkpoint:
         raise UsageError("Give either --all or --checkpoint, not both.")
-    if options.images < 2:
-        raise UsageError(f"--images is {options.images}; it must be at least 2.")
-    if options.size is not None and options.size < 16:
-        raise UsageError(f"--size is {options.size}; it must be at least 16.")
+    _require_images(images)
+    if size is not None and size < 16:
+        raise UsageError(f"--size is {size}; it must be at least 16.")
 
     from rich.console import Console
 
@@ -45,14 +44,15 @@ def evaluate(arguments: list[str]) -> None:
     from cyclegan.runs.results import EVALUATION_FILE, write_evaluations
 
     evaluations = evaluation.evaluate(
-        options.run,
-        options.data,
-        checkpoint=options.checkpoint,
-        all_checkpoints=options.all,
-        max_images=options.images,
-        size=options.size,
-        inception=options.inception,
-        on_progress=lambda text: print(f"{text} ...", file=sys.stderr),
+        run,
+        data,
+        checkpoint=checkpoint,
+        all_checkpoints=all,
+        max_images=images,
+        size=size,
+        inception=inception,
+        device=device,
+        on_progress=_print_progress,
     )
     console = Console()
     for each in evaluations:
@@ -60,37 +60,38 @@ def evaluate(arguments: list[str]) -> None:
         console.print()
     for sentence in [LEGEND, *footnotes(evaluations)]:
         console.print(sentence, highlight=False, markup=False)
-    if options.json is not None:
-        write_evaluations(evaluations, options.json)
-        print(f"All metrics: {options.json}")
-    if not (options.all or options.checkpoint or options.data) and (options.run / "checkpoints").is_dir():
+    if json is not None:
+        write_evaluations(evaluations, json)
+        print(f"All metrics: {json}")
+    if not (all or checkpoint or data) and (run / "checkpoints").is_dir():
         from cyclegan.evaluation.report.report import write_report
 
-        write_evaluations(evaluations, options.run / EVALUATION_FILE)
-        print(f"Report: {write_report(options.run).path}")
+        write_evaluations(evaluations, run / EVALUATION_FILE)
+        print(f"Report: {write_report(run).path}")
 
 
-@dataclass
-class Compare:
-    """Measure runs side by side on the same test images, and show what each makes of the same inputs."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Run folders, checkpoint folders or models.")]
-    data: Annotated[Optional[Path], Doc("Other data than that of the first run.")] = None
-    images: Annotated[int, Doc("Images of each kind that are measured on, at most.")] = 500
-    inception: Annotated[
-        Optional[str], Doc("Weights of torch-fidelity's Inception for FID and KID: a file, or 'download'.")
-    ] = None
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("The page with tables and pictures.")] = Path(
+@command("compare")
+def compare(
+    runs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+        Doc("Run folders, checkpoints, model folders, or hf:user/name."),
+    ],
+    *,
+    data: Annotated[OptionalPath, Doc("Other data than the first run was trained on.")] = None,
+    images: Images = 500,
+    inception: Inception = None,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Page with tables and images.")] = Path(
         "comparison.html"
-    )
-    json: Annotated[Optional[Path], Doc("Write all metrics and differences to this JSON file.")] = None
+    ),
+    json: Annotated[OptionalPath, Doc("Write all metrics and differences to this JSON file.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measure runs side by side on the same images."""
+    _require_images(images)
 
-
-def compare(arguments: list[str]) -> None:
-    """`cyclegan compare RUN RUN ...`."""
-    options = parse(Compare, "cyclegan compare", arguments)
-    if options.images < 2:
-        raise UsageError(f"--images is {options.images}; it must be at least 2.")
+    from dataclasses import asdict
 
     from rich.console import Console
     from rich.table import Table
@@ -100,81 +101,30 @@ def compare(arguments: list[str]) -> None:
     from cyclegan.runs.results import write_json
 
     comparisons = comparison.compare(
-        options.runs,
-        options.data,
-        max_images=options.images,
-        inception=options.inception,
-        on_progress=lambda text: print(f"{text} ...", file=sys.stderr),
+        runs, data, max_images=images, inception=inception, device=device, on_progress=_print_progress
     )
     console = Console()
     for each in comparisons:
         first = each.evaluations[0]
         table = Table(title=f"{first.source} → {first.target}", title_justify="left", title_style="bold", box=None)
-        for name in ("", *comparison.run_labels(options.runs)):
+        for name in ("", *comparison.run_labels(runs)):
             table.add_column(name, overflow="fold")
         for row in comparison.table_rows(each):
             table.add_row(*row)
         console.print(table)
         console.print()
     console.print(comparison.LEGEND, highlight=False, markup=False)
-    if options.json is not None:
-        write_json([asdict(each) for each in comparisons], options.json)
-        print(f"All metrics: {options.json}")
-    write_comparison(comparisons, options.runs, options.data, options.output)
-    print(f"Page: {options.output}")
+    if json is not None:
+        write_json([asdict(each) for each in comparisons], json)
+        print(f"All metrics: {json}")
+    write_comparison(comparisons, runs, data, output, device=device)
+    print(f"Page: {output}")
 
 
-@dataclass
-class Diagnose:
-    """Look for what goes wrong in a training: say what is seen, how sure it is, and what to do."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-    json: Annotated[Optional[Path], Doc("Write what was found to this file, too.")] = None
+def _require_images(count: int) -> None:
+    if count < 2:
+        raise UsageError(f"--images is {count}; it must be at least 2.")
 
 
-def diagnose(arguments: list[str]) -> None:
-    """`cyclegan diagnose RUN`."""
-    options = parse(Diagnose, "cyclegan diagnose", arguments)
-
-    from rich.console import Console
-    from rich.padding import Padding
-
-    from cyclegan.diagnosis.diagnose import NO_ISSUES
-    from cyclegan.diagnosis.diagnose import diagnose as examine
-    from cyclegan.runs.results import write_json
-
-    diagnosis = examine(options.run)
-    console = Console(highlight=False, markup=False)
-    console.print(diagnosis.summary)
-    for issue in diagnosis.issues:
-        console.print(f"\n{issue.name} ({issue.certainty})", style="bold")
-        for direction, observation in issue.observations:
-            console.print(Padding(f"{direction}: {observation}" if direction else observation, (0, 0, 0, 2)))
-        console.print(Padding(f"→ {issue.advice}", (0, 0, 0, 2)))
-    if not diagnosis.issues:
-        console.print(f"\n{NO_ISSUES.format(options.run)}")
-    if options.json is not None:
-        write_json(asdict(diagnosis), options.json)
-        print(f"All findings: {options.json}")
-
-
-@dataclass
-class Report:
-    """Write a run's report.html anew."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-
-
-def report(arguments: list[str]) -> None:
-    """`cyclegan report RUN`."""
-    print_report(parse(Report, "cyclegan report", arguments).run)
-
-
-def print_report(run: Path) -> None:
-    """Write a run's report, and print what it says."""
-    from cyclegan.evaluation.report.report import write_report
-
-    written = write_report(run)
-    for sentence in written.sentences:
-        print(sentence)
-    print(f"Report: {written.path}")
+def _print_progress(text: str) -> None:
+    print(f"{text} ...", file=sys.stderr)

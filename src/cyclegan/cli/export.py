@@ -3,47 +3,55 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Optional
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
-from cyclegan.config.schema import Direction
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import NO_DEFAULT, OUTPUT, OptionalDirection, OptionalPath, OptionalText, Switch
 from cyclegan.errors import UsageError
 
 
 @dataclass
-class Export:
-    """Export a trained generator for other programs, compared at once with the original on real images."""
+class Options:
+    """Options of `cyclegan export`."""
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
+    run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, checkpoint, model folder, or hf:user/name.")]
     format: Annotated[
-        Literal["onnx", "openvino", "torch-export", "safetensors", "web"],
-        Doc("Format; 'safetensors' is a model folder, 'web' a page that translates in the browser."),
+        str,
+        tyro.conf.arg(metavar="FORMAT"),
+        Doc(
+            "onnx, openvino, torch-export, safetensors (a model folder), web (a page that translates in the browser), "
+            "or a format of an installed package."
+        ),
     ]
-    output: Annotated[
-        Optional[Path], tyro.conf.arg(aliases=["-o"]), Doc("File or folder to make; RUN-DIRECTION if not given.")
-    ] = None
-    direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
-    half: Annotated[bool, Doc("Weights and arithmetic in 16 bit: half the size, faster on GPUs.")] = False
-    int8: Annotated[bool, Doc("Convolutions in 8 bit, calibrated on images: a quarter of the size, a bit rougher.")] = (
-        False
-    )
-    fixed_size: Annotated[Optional[str], Doc("HxW, for devices that take one size and one image at a time.")] = None
-    images: Annotated[Optional[Path], Doc("Images to compare and calibrate on; the run's own if not given.")] = None
+    output: Annotated[Optional[Path], OUTPUT, Doc("File or folder to create. Default: RUN-DIRECTION.")] = None
+    direction: Annotated[OptionalDirection, Doc("Direction to export. Default: AtoB, or the only one.")] = None
+    half: Annotated[Switch, Doc("16-bit weights and arithmetic: half the size, faster on GPUs.")] = False
+    int8: Annotated[Switch, Doc("8-bit convolutions, calibrated on images: quarter size, less accurate.")] = False
+    fixed_size: Annotated[OptionalText, Doc("HxW, for devices that take one size and one image at a time.")] = None
+    images: Annotated[OptionalPath, Doc("Images to compare and calibrate on. Default: the run's own.")] = None
     min_psnr: Annotated[
-        Optional[float], Doc("dB against the original below which it fails; 80, with --half 50, with --int8 30.")
+        Optional[float],
+        NO_DEFAULT,
+        Doc("Fail below this PSNR against the original, dB. Default: 80, with --half 50, with --int8 30."),
     ] = None
-    from_file: Annotated[Optional[Path], Doc("The npm package of the runtime for 'web', if it cannot be fetched.")] = (
-        None
-    )
-    overwrite: Annotated[bool, Doc("Replace an export that exists.")] = False
+    from_file: Annotated[OptionalPath, Doc("npm package of the runtime for 'web', if it cannot be downloaded.")] = None
+    overwrite: Annotated[Switch, Doc("Replace an existing export.")] = False
 
 
-def export(arguments: list[str]) -> None:
-    """`cyclegan export RUN --format FORMAT`."""
-    options = parse(Export, "cyclegan export", arguments)
+@command("export")
+def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Export a generator for ONNX Runtime, OpenVINO, browsers.
+
+    Every export is compared with the original on real images before it is kept.
+
+    For example
+      cyclegan export runs/horse2zebra --format onnx
+      cyclegan export runs/horse2zebra --format openvino --int8
+      cyclegan export runs/horse2zebra --format web -o page
+    """
     if options.half and options.int8:
         raise UsageError("--half and --int8 were both given; choose one.")
     size = _size(options.fixed_size)

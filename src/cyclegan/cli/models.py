@@ -1,91 +1,73 @@
-"""`cyclegan import-weights` and `cyclegan export-weights`."""
+"""`cyclegan publish`, `cyclegan import-weights` and `cyclegan export-weights`."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import OptionalText, Switch
 
 
-@dataclass
-class ImportWeights:
-    """Make a model of the weights of the authors' PyTorch repositories (CycleGAN, pix2pix, CUT)."""
+@command("publish")
+def publish(
+    run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, or a model folder to upload as it is.")],
+    name: Annotated[str, tyro.conf.Positional, Doc("Name of the model on the hub, user/name.")],
+    *,
+    private: Annotated[Switch, Doc("Create a private repository.")] = False,
+    license: Annotated[OptionalText, Doc("License of the model, as the hub names it, such as cc-by-4.0.")] = None,
+    discriminators: Annotated[Switch, Doc("Upload the discriminators too, for fine-tuning.")] = False,
+) -> None:
+    """Upload a model and its card to the Hugging Face hub."""
+    from cyclegan.runs import publish as publishing
 
+    address = publishing.publish(run, name, private=private, license=license, discriminators=discriminators)
+    print(f"Published at {address}.")
+    print(f"Translate with: cyclegan translate hf:{name} INPUT -o OUTPUT")
+
+
+@command("import-weights")
+def import_weights(
     files: Annotated[
-        Path, tyro.conf.Positional, Doc("One generator's .pth file, or a folder checkpoints/NAME of theirs.")
-    ]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to make.")]
-    epoch: Annotated[str, Doc("Which EPOCH_net_….pth of a folder.")] = "latest"
-    overwrite: Annotated[bool, Doc("Replace a model that exists.")] = False
+        Path, tyro.conf.Positional, Doc("A generator's .pth file, or a folder checkpoints/NAME with several.")
+    ],
+    *,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Model folder to create.")],
+    epoch: Annotated[str, Doc("Load EPOCH_net_*.pth of a folder.")] = "latest",
+    overwrite: Annotated[Switch, Doc("Replace an existing model.")] = False,
+) -> None:
+    """Make a model from the authors' .pth files.
 
-
-@dataclass
-class ExportWeights:
-    """Write a run's or model's weights as .pth files of the authors' PyTorch repositories."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint folder or a model folder.")]
-    output: Annotated[
-        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the files, checkpoints/NAME for their scripts.")
-    ]
-    epoch: Annotated[str, Doc("What the files' names begin with.")] = "latest"
-    overwrite: Annotated[bool, Doc("Replace files that exist.")] = False
-
-
-def import_weights(arguments: list[str]) -> None:
-    """`cyclegan import-weights FILES -o MODEL`."""
-    options = parse(ImportWeights, "cyclegan import-weights", arguments)
-
+    These are weights of their PyTorch repositories (CycleGAN, pix2pix, CUT).
+    """
     from cyclegan.runs.model import write_model
     from cyclegan.runs.reference_files import import_model
 
-    model, sentences = import_model(options.files, options.epoch)
-    write_model(model, options.output, overwrite=options.overwrite)
+    model, sentences = import_model(files, epoch)
+    write_model(model, output, overwrite=overwrite)
     for sentence in sentences:
         print(sentence)
-    print(f"{options.output}: a model of the method {model.method}, {' and '.join(model.directions)}")
-    print(f"Translate with: cyclegan translate {options.output} INPUT -o OUT --direction {model.directions[0]}")
+    print(f"{output}: a model of the method {model.method}, {' and '.join(model.directions)}")
+    print(f"Translate with: cyclegan translate {output} INPUT -o OUTPUT --direction {model.directions[0]}")
 
 
-def export_weights(arguments: list[str]) -> None:
-    """`cyclegan export-weights RUN -o DIR`."""
-    options = parse(ExportWeights, "cyclegan export-weights", arguments)
-
+@command("export-weights")
+def export_weights(
+    run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, checkpoint or model folder.")],
+    *,
+    output: Annotated[
+        Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the files: checkpoints/NAME for the authors' scripts.")
+    ],
+    epoch: Annotated[str, Doc("First part of the file names.")] = "latest",
+    overwrite: Annotated[Switch, Doc("Replace existing files.")] = False,
+) -> None:
+    """Write .pth files for the authors' repositories."""
     from cyclegan.runs.model import read_model
     from cyclegan.runs.reference_files import export_model, write_files
 
-    export = export_model(read_model(options.run), options.epoch)
-    write_files(export.files, options.output, overwrite=options.overwrite)
-    print(f"{options.output}: {', '.join(export.files)}")
-    place = "--checkpoints_dir {0.parent} --name {0.name} --epoch {1}".format(options.output.resolve(), options.epoch)
-    print(f"Test there with: python test.py --dataroot DATA {place} {' '.join(export.options)}")
-
-
-@dataclass
-class Publish:
-    """Upload a trained model to the Hugging Face hub, with a model card of its training, quality and samples."""
-
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, or a model folder, which is uploaded unchanged.")]
-    name: Annotated[str, tyro.conf.Positional, Doc("The model's name on the hub: USER/NAME.")]
-    private: Annotated[bool, Doc("Create a private repository.")] = False
-    license: Annotated[Optional[str], Doc("License of the model, as the hub names it, such as cc-by-4.0.")] = None
-    discriminators: Annotated[bool, Doc("Upload the discriminators too, for fine-tuning.")] = False
-
-
-def publish(arguments: list[str]) -> None:
-    """`cyclegan publish RUN NAME`."""
-    options = parse(Publish, "cyclegan publish", arguments)
-
-    from cyclegan.runs import publish as publishing
-
-    address = publishing.publish(
-        options.run,
-        options.name,
-        private=options.private,
-        license=options.license,
-        discriminators=options.discriminators,
-    )
-    print(f"Published at {address}.")
-    print(f"Translate with: cyclegan translate hf:{options.name} INPUT -o OUT")
+    export = export_model(read_model(run), epoch)
+    write_files(export.files, output, overwrite=overwrite)
+    print(f"{output}: {', '.join(export.files)}")
+    target = f"--checkpoints_dir {output.resolve().parent} --name {output.resolve().name} --epoch {epoch}"
+    print(f"Test there with: python test.py --dataroot DATA {target} {' '.join(export.options)}")

@@ -1,61 +1,69 @@
 """`cyclegan train` and `cyclegan resume`."""
 
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.evaluate import print_report
-from cyclegan.cli.options import is_first_process, parse
+from cyclegan.cli.app import command, is_first_process
+from cyclegan.cli.report import print_report
+from cyclegan.cli.settings import OptionalPath, OptionalText, Switch, settings
 from cyclegan.config.presets import PresetName
 from cyclegan.config.schema import Config
-from cyclegan.config.toml import from_toml
 from cyclegan.errors import UsageError
-from cyclegan.methods.registry import validate_method
-from cyclegan.training.setup import preset_settings, with_load_size
+
+RESUMABLE = ("a", "b", "max_steps", "max_minutes", "epochs", "epochs_decay", "patience", "workers", "device", "devices")
+Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
+NewSettings = Annotated[
+    dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings(RESUMABLE, {"training": RESUMABLE}))
+]
 
 
-@dataclass
-class Train:
-    """Learn to translate between two folders of images.
-
-    Defaults are those of the preset `paper`. [C] is the paper, [R] its authors' PyTorch repository.
-    """
-
+@command("train")
+def train(
+    data: Annotated[
+        OptionalPath,
+        tyro.conf.Positional,
+        Doc("Folder with trainA and trainB, optionally testA and testB; or with pairs, A and B side by side."),
+    ] = None,
+    *,
     preset: Annotated[
         PresetName,
-        Doc("auto: what suits images and machine; paper: the authors' setting; small: 128x128; fast: light."),
-    ] = "auto"
-    config: Annotated[Optional[Path], Doc("Take all settings from this config.toml instead of a preset.")] = None
-    settings: Annotated[Config, tyro.conf.arg(name="", help="")] = field(default_factory=Config)
+        Doc("auto: suits the images and the GPU or CPU; paper: the authors' settings; small: 128x128; fast: light."),
+    ] = "auto",
+    config: Annotated[OptionalPath, Doc("Take all settings from this config.toml instead of a preset.")] = None,
+    dry_run: Annotated[Switch, Doc("Print the settings and a forecast of time and memory; train nothing.")] = False,
+    settings: Settings,
+) -> None:
+    """Train a model on two folders of images, without pairs.
 
+    The run folder gets checkpoints, samples, loss curves and a report.
 
-@dataclass
-class Resume:
-    """Go on with a training from its last checkpoint, as if it had never stopped."""
+    Run `cyclegan train --help-all` to see all settings.
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("The run folder.")]
-    checkpoint: Annotated[Optional[str], Doc("Another checkpoint than the last, such as step-0001000.")] = None
-    data: Annotated[Optional[Path], Doc("The data's folder, if it has moved.")] = None
-    a: Annotated[Optional[Path], Doc("Folder of domain A, if it has moved.")] = None
-    b: Annotated[Optional[Path], Doc("Folder of domain B, if it has moved.")] = None
-    max_steps: Annotated[Optional[int], Doc("New budget in steps, from the run's beginning.")] = None
-    max_minutes: Annotated[Optional[float], Doc("New budget in minutes, from the run's beginning.")] = None
-    epochs: Annotated[Optional[int], Doc("New number of epochs at the initial learning rate.")] = None
-    epochs_decay: Annotated[Optional[int], Doc("New number of epochs of decay.")] = None
-    patience: Annotated[Optional[int], Doc("New number of measurements without a new best; 0 never stops.")] = None
-    workers: Annotated[Optional[int], Doc("Loader processes.")] = None
-    device: Annotated[Optional[str], Doc("auto, cpu, cuda, mps, ...")] = None
-    devices: Annotated[Optional[int], Doc("Processes (GPUs) on this machine.")] = None
+    Sources: [C] CycleGAN's paper, [P] pix2pix's, [CUT] CUT's, [ADA] ADA's,
+    [R] the authors' PyTorch repository.
 
+    For example
+      cyclegan train data/horse2zebra
+      cyclegan train data/horse2zebra --max-minutes 60 --name zebras
+      cyclegan train --a photos --b paintings --preset paper
+      cyclegan train data/edges2shoes --method pix2pix --dry-run
+    """
+    from cyclegan.training.setup import configure
 
-def train(arguments: list[str]) -> None:
-    """`cyclegan train DATA`."""
-    options = parse(Train, "cyclegan train", arguments)
-    config = _configuration(options, arguments)
+    if config is not None and preset != "auto":
+        raise UsageError("Give either --preset or --config, not both.")
+    if data is not None:
+        settings["data"] = data
+    resolved = configure(preset, config_file=config, **settings)
+    if dry_run:
+        from cyclegan.cli.dry_run import print_forecast
+
+        print_forecast(resolved)
+        return
 
     from cyclegan.cli.progress import TerminalDisplay, hush
     from cyclegan.data.check.check import fast_check
@@ -63,62 +71,50 @@ def train(arguments: list[str]) -> None:
     from cyclegan.training import trainer
 
     if is_first_process():
-        for line in fast_check(config, find_data(config)):
+        for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
             print(line, file=sys.stderr)
     hush()
-    _finish(trainer.train(config, monitors=[TerminalDisplay()]))
+    _finish(trainer.train(resolved, monitors=[TerminalDisplay()]))
 
 
-def _configuration(options: Train, arguments: list[str]) -> Config:
-    """The preset or file with the user's own settings over it: a second parse of the same words."""
-    given = options.settings
-    if options.config is not None:
-        if any(word.split("=")[0] == "--preset" for word in arguments):
-            raise UsageError("Give either --preset or --config, not both.")
-        base = from_toml(options.config).with_settings(name=None)  # the run of that name exists
-    elif options.preset == "auto":
-        from cyclegan.training.setup import detect_environment
-
-        settings, why = detect_environment(given)
-        if given.run.max_steps is not None or (given.optimizer.epochs, given.optimizer.epochs_decay) != (100, 100):
-            settings.pop("max_minutes", None)  # another budget was given
-        if is_first_process():
-            print(why, file=sys.stderr)
-        base = Config().with_settings(**settings)
-    else:
-        base = Config().with_settings(**preset_settings(options.preset, given.loss.method))
-    if given.networks.init_from is not None:
-        base = base.with_settings(**_networks_of(given.networks.init_from))
-    again = parse(Train, "cyclegan train", arguments, Train(options.preset, options.config, base))
-    flags = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
-    return validate_method(with_load_size(again.settings, flags))
+def _choices(config: Config) -> list[str]:
+    """What was chosen for the user, a sentence each."""
+    notes = []
+    source = config.sources["crop_size"]
+    size, generator, start = config.data.crop_size, config.networks.generator, config.networks.init_from
+    if start is not None:
+        notes.append(f"Starting from {start}, with its {generator} networks.")
+    if source.startswith("preset auto"):
+        minutes = f", for {config.run.max_minutes:g} minutes" if config.run.max_minutes else ""
+        notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
+    return notes
 
 
-def _networks_of(path: Path) -> dict[str, Any]:
-    """The settings of the networks that a training starts with; flags that say otherwise are refused later."""
-    from cyclegan.runs.model import read_model
+@command("resume")
+def resume(
+    run: Annotated[Path, tyro.conf.Positional, Doc("Run folder.")],
+    *,
+    checkpoint: Annotated[OptionalText, Doc("Continue from this checkpoint instead of the last.")] = None,
+    data: Annotated[OptionalPath, Doc("Folder of the data, if it has moved.")] = None,
+    settings: NewSettings,
+) -> None:
+    """Continue a run from its last checkpoint.
 
-    settings = read_model(path, generators_only=True).architecture
-    if is_first_process():
-        print(f"Starting with {path}: its {settings['generator']} networks are taken over.", file=sys.stderr)
-    return settings
+    The result is bit for bit that of a run that was never stopped.
 
-
-def resume(arguments: list[str]) -> None:
-    """`cyclegan resume RUN`."""
-    options = parse(Resume, "cyclegan resume", arguments)
-    changed = {name: value for name, value in vars(options).items() if name != "run" and value is not None}
+    Settings replace the run's own; budgets count from its beginning.
+    """
+    if data is not None:
+        settings["data"] = data
 
     from cyclegan.cli.progress import TerminalDisplay, hush
     from cyclegan.training import trainer
 
     hush()
-    _finish(trainer.resume(options.run, monitors=[TerminalDisplay()], **changed))
+    _finish(trainer.resume(run, checkpoint=checkpoint, monitors=[TerminalDisplay()], **settings))
 
 
 def _finish(run: Path) -> None:
-    """After a training: the report, and what one does next."""
-    if not is_first_process():
-        return
-    print_report(run)
-    print(f"Translate with: cyclegan translate {run} INPUT -o OUT")
+    if is_first_process():
+        print_report(run)
+        print(f"Translate with: cyclegan translate {run} INPUT -o OUTPUT")

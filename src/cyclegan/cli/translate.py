@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.options import parse
-from cyclegan.config.schema import Direction
+from cyclegan.cli.app import command
+from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, OptionalText, Switch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.value_range import COLOR_FORM, parse_color
 
@@ -23,36 +23,62 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Translate:
-    """Translate images with a trained run."""
+class Options:
+    """Options of `cyclegan translate`."""
 
-    run: Annotated[Path, tyro.conf.Positional, Doc("A run folder, a checkpoint, a model folder or an export.")]
-    input: Annotated[tuple[Path, ...], tyro.conf.Positional, Doc("Images, folders (their tree is kept) and patterns.")]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one image.")]
-    direction: Annotated[Optional[Direction], Doc("Which way; AtoB, or the only one learned, if not given.")] = None
-    size: Annotated[str, Doc("'keep' for the input's size, or pixels of the shorter side.")] = "keep"
-    side_by_side: Annotated[bool, Doc("Write before and after in one picture.")] = False
-    alpha: Annotated[str, Doc("'keep' puts transparency back; white, black or #rrggbb is laid under it.")] = "keep"
-    smooth: Annotated[float, Doc("Of a video: 0.9 keeps so much of the statistics of the frame before.")] = 0.0
-    raw: Annotated[Optional[str], Doc("Frames of so many pixels, as 640x480, of rgb24 from - to -, for pipes.")] = None
-    overwrite: Annotated[bool, Doc("Replace results that exist.")] = False
-    device: Annotated[str, Doc("auto, cpu, cuda, mps, ...")] = "auto"
+    run: Annotated[
+        Path,
+        tyro.conf.Positional,
+        Doc("Run folder, checkpoint, model folder, exported model, or hf:user/name from the Hugging Face hub."),
+    ]
+    input: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(help_behavior_hint="(required)"),
+        Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
+    ]
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
+    direction: Annotated[OptionalDirection, Doc("Direction to translate in. Default: AtoB, or the only one.")] = None
+    size: Annotated[str, Doc("'keep', or resize to this many pixels on the shorter side.")] = "keep"
+    side_by_side: Annotated[Switch, Doc("Write input and result next to each other in one image.")] = False
+    alpha: Annotated[str, Doc("Transparency: 'keep' it, or fill it with white, black or #rrggbb.")] = "keep"
+    smooth: Annotated[
+        float, Doc("For videos: fraction of the normalization statistics kept from frame to frame, such as 0.9.")
+    ] = 0.0
+    raw: Annotated[
+        OptionalText, Doc("Read raw rgb24 frames of this size, such as 640x480, from stdin and write them to stdout.")
+    ] = None
+    overwrite: Annotated[Switch, Doc("Replace existing results.")] = False
+    device: Device = "auto"
     winograd: Annotated[
-        bool, Doc("Faster convolutions on processors, equal to float rounding (Lavin and Gray 2016).")
+        bool,
+        tyro.conf.FlagCreatePairsOff,
+        NO_DEFAULT,
+        Doc("Turn off faster CPU convolutions, which are equal up to rounding."),
     ] = True
-    memory: Annotated[Optional[str], Doc("Most memory to take, as 2GiB; most of what is free if not given.")] = None
-    blend: Annotated[bool, Doc("Translate what does not fit in windows, without temporary files: not exact.")] = False
+    memory: Annotated[OptionalText, Doc("Maximum memory to use, such as 2GiB. Default: most of what is free.")] = None
+    blend: Annotated[
+        Switch, Doc("Translate large images in overlapping windows: no temporary files, but not exact.")
+    ] = False
 
 
-def translate(arguments: list[str]) -> None:
-    """`cyclegan translate RUN INPUT -o OUT`."""
-    options = parse(Translate, "cyclegan translate", arguments)
+@command("translate")
+def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Translate images, folders or a video with a trained model.
+
+    Images of any size are translated as a whole, in limited memory.
+
+    For example
+      cyclegan translate runs/horse2zebra photos/ -o zebras
+      cyclegan translate runs/horse2zebra walk.mp4 -o walk-zebra.mp4 --smooth 0.9
+      cyclegan translate hf:user/name photo.jpg -o photo-zebra.jpg --direction BtoA
+    """
+    if not options.input:
+        raise UsageError("`cyclegan translate` needs INPUT; see `cyclegan translate --help`.")
     size = _size(options.size)
     _require_alpha(options.alpha)
     if _is_stream(options):
-        from cyclegan.cli.translate import translate_stream
-
-        translate_stream(options, size)
+        _translate_stream(options, size)
         return
 
     from rich.progress import Progress
@@ -87,7 +113,7 @@ def translate(arguments: list[str]) -> None:
         raise SystemExit(1)
 
 
-def _is_stream(options: Translate) -> bool:
+def _is_stream(options: Options) -> bool:
     """Whether there is one input, and that a pipe, a video, a camera or an animation."""
     from cyclegan.translation.animation import is_animation
     from cyclegan.translation.video import is_video
@@ -123,7 +149,7 @@ def _size(text: str) -> int | Literal["keep"]:
     raise UsageError(f"--size is {text!r}; it must be 'keep' or a number of pixels.")
 
 
-def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
+def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     """Translate the one input of `options`. Raises `UsageError` for inputs and options that do not go together."""
     from cyclegan.translation.temporal import with_temporal_smoothing
     from cyclegan.translation.translator import Translator
@@ -155,7 +181,7 @@ def translate_stream(options: "Translate", size: int | Literal["keep"]) -> None:
         _animation(translator, source, target, size)
 
 
-def _target(options: "Translate", moving: bool) -> Path:
+def _target(options: Options, moving: bool) -> Path:
     """The file to write. Raises `UsageError` if it is there, or is the source."""
     source, out = options.input[0], options.output
     if out.is_dir() or not out.suffix:
@@ -168,7 +194,7 @@ def _target(options: "Translate", moving: bool) -> Path:
     return out
 
 
-def _raw(translator: "Translator", options: "Translate") -> None:
+def _raw(translator: "Translator", options: Options) -> None:
     from cyclegan.translation.pipes import translate_raw_frames
     from cyclegan.translation.video import CAMERA, translate_camera_raw
 

@@ -1,9 +1,10 @@
-"""Presets: settings that go together, by the name of a size, of a method, or of a machine.
+"""Presets: settings chosen together, by name or from the images and the GPU.
 
 `[C]` is the paper (Zhu et al., ICCV 2017), `[P]` pix2pix's (Isola et al., CVPR 2017), `[CUT]` CUT's (Park
 et al., ECCV 2020), `[R]` the authors' PyTorch repository.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 PresetName = Literal["auto", "paper", "small", "fast"]
@@ -29,3 +30,51 @@ FAST: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "small": SMALL, "fast": FAST}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the preset `auto` chooses by."""
+
+    image_size: int  # pixels, the median shorter side of the training images
+    gpu_memory: float | None  # GiB; None when training runs on the CPU
+
+    def __str__(self) -> str:
+        device = "no GPU" if self.gpu_memory is None else f"GPU with {self.gpu_memory:.0f} GiB"
+        return f"{device}, images of {self.image_size} pixels"
+
+
+def auto_settings(environment: Environment) -> dict[str, Any]:
+    """The settings of the preset `auto`: the paper's networks on a GPU, light ones and an hour on a CPU."""
+    size, memory = environment.image_size, environment.gpu_memory
+    if memory is not None:
+        crop = 256 if size >= 200 else _multiple_of_32(size)
+        generator = "resnet_9blocks" if crop >= 200 else "resnet_6blocks"
+        chosen = {"draft": True, "generator": generator, "ema_decay": 0.999, **sizes(crop)}
+        # A step at 256x256 takes 2.7 GiB on a CPU, and GPUs need additional workspace.
+        return chosen | ({"precision": "16-mixed"} if memory < 4 else {})
+    tiny = size < 96
+    return {
+        "draft": True,
+        "generator": "resnet",
+        "generator_width": 16,
+        "blocks": 4 if tiny else 6,
+        "discriminator_width": 32,
+        "learning_rate": 4e-4,
+        "ema_decay": 0.995,
+        "workers": 0,  # the cores are busy with training
+        "max_minutes": 60.0,
+        "sample_every": 50 if tiny else 100,
+        "measure_every": 250,
+        "log_every": 10,
+        **sizes(_multiple_of_32(min(size, 128))),
+    }
+
+
+def sizes(crop: int) -> dict[str, int]:
+    """Crop and load size in the paper's proportion, 286 to 256."""
+    return {"crop_size": crop, "load_size": round(crop * 286 / 256)}
+
+
+def _multiple_of_32(size: int) -> int:
+    return max(32, size // 32 * 32)

@@ -59,13 +59,13 @@ class Diagnosis:
     issues: tuple[Issue, ...]
 
 
-def diagnose(run: str | Path) -> Diagnosis:
+def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
     """Diagnose a run from its latest checkpoint, its losses and its data.
 
     Raises `UsageError` for a folder that is not a run, has no checkpoint, or whose data is missing, and `CycleGANError`
     when none of its images can be read.
     """
-    evidence = read_evidence(Path(run))
+    evidence = read_evidence(Path(run), device)
     a, b = evidence.image_counts
     found = run_checks(evidence)
     issues = []
@@ -93,12 +93,12 @@ def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding
     return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))
 
 
-def read_evidence(run: Path) -> Evidence:
+def read_evidence(run: Path, device: str = "auto") -> Evidence:
     """The evidence of a run folder. Raises as `diagnose`."""
     config = read_run(run)
     domains = find_data(config)
     model = read_model(run)
-    method = build_method(config, seed=0).to(find_device("auto"))
+    method = build_method(config, seed=0).to(find_device(device))
     try:
         method.load_state_dict(method.state_dict() | model.weights)
     except RuntimeError as error:

@@ -66,6 +66,7 @@ def compare(
     *,
     max_images: int = MAX_IMAGES,
     inception: str | None = None,
+    device: str = "auto",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Comparison]:
     """Evaluate runs, checkpoints or models on the test images of the first one's data, or of `data`, at one size.
@@ -87,6 +88,7 @@ def compare(
                 size=config.data.crop_size,
                 max_images=max_images,
                 inception=inception,
+                device=device,
                 on_progress=on_progress,
             )
         }

@@ -27,6 +27,7 @@ def evaluate(
     size: int | None = None,
     max_images: int = MAX_IMAGES,
     inception: str | None = None,
+    device: str = "auto",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Evaluation]:
     """Evaluate all directions of a run, a checkpoint or a model on the test images of its data, or of `data`.
@@ -46,7 +47,7 @@ def evaluate(
         for folder in _checkpoint_folders(run, checkpoint, all_checkpoints):
             on_progress(f"Measuring {folder.name}, {source} to {target}")
             progress = saved_progress(folder)
-            translator, inverse = load_generators(folder, direction)
+            translator, inverse = load_generators(folder, direction, device)
             reference = reference or measure_reference(images, translator, networks)
             evaluations.append(
                 Evaluation(

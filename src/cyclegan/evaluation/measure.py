@@ -19,11 +19,12 @@ from cyclegan.translation.translator import Translator
 BATCH = 16  # images per forward pass
 
 
-def load_generators(folder: Path, direction: Direction) -> tuple[Translator, Translator | None]:
+def load_generators(folder: Path, direction: Direction, device: str = "auto") -> tuple[Translator, Translator | None]:
     """The translators of a direction and of its inverse, None if that was not learned. Raises as `Translator.load`."""
     other: Direction = "BtoA" if direction == "AtoB" else "AtoB"
     has_inverse = other in read_model(folder, generators_only=True).directions
-    return Translator.load(folder, direction), Translator.load(folder, other) if has_inverse else None
+    inverse = Translator.load(folder, other, device) if has_inverse else None
+    return Translator.load(folder, direction, device), inverse
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class CUT(Method):
         G = build_generator(networks, *channels)
         if not isinstance(G, ResNetGenerator):
             raise UsageError(f"--method {loss.method} needs a ResNet, and --generator {networks.generator} is not one.")
-        self.layers = tuple(int(number) for number in loss.nce_layers.split(","))
+        self.layers = loss.nce_layers
         if self.layers[-1] >= len(G.encoder()):
             raise UsageError(f"--nce-layers must be numbers from 0 to {len(G.encoder()) - 1}: layers of the encoder.")
         self.set_networks({"G": G}, {"D": build_discriminator(networks, channels[1])})

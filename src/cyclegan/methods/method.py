@@ -53,7 +53,7 @@ class Method(nn.Module):
         self.generators, self.discriminators = nn.ModuleDict(generators), nn.ModuleDict(discriminators)
         if self.settings.augment != "off":
             p = 0.0 if self.settings.augment == "ada" else 1.0
-            changes = self.settings.augment_policy.split(",")
+            changes = self.settings.augment_policy
             self.augmentations = nn.ModuleDict({D: Augmentation(changes, stacked, p=p) for D in discriminators})
 
     @classmethod

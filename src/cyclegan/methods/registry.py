@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from cyclegan.config.schema import Config
-from cyclegan.config.validation import validated
+from cyclegan.config.validation import validate
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.specs import BUILTIN, Layout, MethodSpec
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
@@ -73,8 +73,8 @@ def build_method(config: Config, seed: int) -> Method:
 
 
 def validate_method(config: Config) -> Config:
-    """As `validated`, and also checks what the method asks for. Raises `UsageError` for the first contradiction."""
-    validated(config)
+    """As `validate`, and also checks what the method requires. Raises `UsageError` for the first contradiction."""
+    config = validate(config)
     for registry, name in ((GENERATORS, config.networks.generator), (DISCRIMINATORS, config.networks.discriminator)):
         if name not in registry.names():
             raise UsageError(f"--{registry.kind} is {name!r}; it must be one of {', '.join(registry.names())}.")

@@ -262,7 +262,7 @@ def _describe_patch_losses(loss: LossConfig) -> str:
 
 
 def _encoder_layers(settings: Settings) -> Settings:
-    return {"nce_layers": f"0,4,8,12,{11 + settings['blocks']}"}  # the encoder of a light generator is shorter
+    return {"nce_layers": (0, 4, 8, 12, 11 + settings["blocks"])}  # the encoder of a light generator is shorter
 
 
 def _cut_contradictions(config: Config) -> Iterable[str]:

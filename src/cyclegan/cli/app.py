@@ -1,0 +1,104 @@
+"""The command line app: commands register here, and errors in a command line become one sentence."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, get_type_hints
+
+import tyro
+from tyro import _errors as parse_errors
+from tyro.extras import SubcommandApp
+
+from cyclegan.cli.reference_options import reference_option
+from cyclegan.cli.settings import OPTIONS as SETTINGS
+from cyclegan.errors import UsageError, suggestion
+
+Command = Callable[..., None]
+
+app, data_app = SubcommandApp(), SubcommandApp()
+COMMANDS: dict[str, Command] = {}  # "data get" -> function
+GROUPS = {  # the overview of `cyclegan help`
+    "Data": ("data list", "data get", "data prepare", "data check"),
+    "Training": ("train", "resume"),
+    "Results": ("translate", "evaluate", "compare", "diagnose", "report"),
+    "Sharing": ("export", "publish", "import-weights", "export-weights"),
+    "Shell": ("completion",),
+}
+MARKERS = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.OmitSubcommandPrefixes,
+    tyro.conf.DisallowNone,
+    tyro.conf.HelptextFromCommentsOff,
+    tyro.conf.PositionalMetavarFromFieldName,
+)
+
+
+def command(name: str) -> Callable[[Command], Command]:
+    """Register a function as `cyclegan NAME`: its signature is the options, its docstring the help."""
+
+    def register(function: Command) -> Command:
+        (data_app if name.startswith("data ") else app).command(name=name.split()[-1])(function)
+        COMMANDS[name] = function
+        return function
+
+    return register
+
+
+app.command(data_app, name="data", help="Get, prepare and check data sets.")
+
+
+def parse_and_call(arguments: list[str]) -> None:
+    """Parse a command line without the program's name, and run its command. Raises `UsageError`."""
+    with parse_errors.on_parse_error(lambda event: _explain(event, arguments)):
+        app.cli(prog="cyclegan", args=arguments, config=MARKERS)
+
+
+def _explain(event: parse_errors.ParseErrorEvent, arguments: list[str]) -> None:
+    """Raise one sentence for a command line that cannot be parsed; unknown kinds of event are left to tyro."""
+    name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), None)
+    help_hint = f"see `cyclegan {name} --help`"
+    argument: Any = getattr(event, "argument", None)
+    flag = "" if argument is None else argument.lowered.name_or_flags[-1]
+    tokens = getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", None) or []
+    if name is None:
+        given = " ".join(arguments[: 2 if arguments[0] == "data" else 1])
+        raise UsageError(f"Unknown command {given!r}{suggestion(given, COMMANDS)} `cyclegan help` lists all.")
+    if tokens:
+        token = next((token for token in tokens if token.startswith("-")), tokens[0]).split("=")[0]
+        if not token.startswith("-"):
+            raise UsageError(f"Unexpected argument {token!r}; {help_hint}.")
+        close = suggestion(token.replace("_", "-"), option_names(COMMANDS[name]))
+        raise UsageError(reference_option(token) or f"`cyclegan {name}` has no option {token}{close}")
+    if isinstance(event, parse_errors.MissingArgs):
+        missing = [each.arg.get_invocation_text()[1].as_str_no_ansi() for each in event.missing_arguments]
+        raise UsageError(f"`cyclegan {name}` needs {' and '.join(missing)}; {help_hint}.")
+    if isinstance(event, parse_errors.InvalidChoice):
+        close = suggestion(event.value, event.choices)
+        raise UsageError(f"{flag} is {event.value!r}; it must be one of {', '.join(event.choices)}{close}")
+    if isinstance(event, parse_errors.BadValue):
+        raise UsageError(f"{flag} needs a value; {help_hint}.")
+    if isinstance(event, parse_errors.InstantiationFailure) and argument is not None:
+        kind = {"INT": "an integer", "FLOAT": "a number"}.get(argument.lowered.metavar, argument.lowered.metavar)
+        raise UsageError(f"{flag} must be {kind}, not {event.message.rpartition(': ')[2]}.")
+
+
+def parameters(function: Command) -> dict[str, bool]:
+    """The parameters of a command, and whether each is positional."""
+    hints = get_type_hints(function, include_extras=True)
+    if "options" in hints:
+        hints = get_type_hints(hints["options"].__origin__, include_extras=True)
+    return {n: tyro.conf.Positional in getattr(h, "__metadata__", ()) for n, h in hints.items() if n != "return"}
+
+
+def option_names(function: Command) -> Iterator[str]:
+    """The options of a command, as --names."""
+    for name, positional in parameters(function).items():
+        names = SETTINGS if name == "settings" else () if positional else (name,)
+        yield from (f"--{each.replace('_', '-')}" for each in names)
+
+
+def is_first_process() -> bool:
+    """Whether this process prints for all, as far as is known before they have met."""
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return os.environ.get("NODE_RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0"

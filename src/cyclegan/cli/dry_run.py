@@ -1,0 +1,90 @@
+"""`cyclegan train --dry-run`: the resolved settings, and a forecast of time and memory."""
+
+import time
+from contextlib import suppress
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cyclegan.config.schema import SECTIONS, Config
+from cyclegan.errors import CycleGANError
+
+MEASURED_STEPS = 3
+
+
+def print_forecast(config: Config) -> None:
+    """Print every setting with its source, the steps per epoch, and memory and time of steps measured here."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("from", style="dim")
+    for section in SECTIONS:
+        table.add_section()
+        for name, value in vars(getattr(config, section)).items():
+            text = "not set" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            table.add_row(name, text, config.sources.get(name, ""))
+    console.print(table)
+    for sentence in _forecast(config):
+        console.print(sentence, soft_wrap=True, markup=False)
+
+
+def _forecast(config: Config) -> list[str]:
+    from cyclegan.data.select import find_data
+
+    train = find_data(config).train
+    images = max(len(train.a), len(train.b))
+    batches = -(-min(images, config.data.max_images or images) // (config.data.batch_size * config.run.devices))
+    steps = -(-batches // config.optimizer.accumulate)
+    sentences = ["", f"An epoch has {steps:,} steps."]
+    seconds, memory = _measure_steps(config)
+    if seconds is None:
+        return [*sentences, "Time and memory are unknown: a step failed here, which training would report."]
+    sentences.append(f"A step takes about {seconds:.2g} s and {memory:.1f} GiB, measured on random images.")
+    if config.run.max_minutes is not None:
+        done = config.run.max_minutes * 60 / seconds
+        return [
+            *sentences,
+            f"{config.run.max_minutes:g} minutes are about {done:,.0f} steps or {done / steps:.1f} epochs.",
+        ]
+    total = config.run.max_steps or steps * (config.optimizer.epochs + config.optimizer.epochs_decay)
+    return [*sentences, f"{total:,} steps take about {_duration(total * seconds)}, without measurements and saving."]
+
+
+def _measure_steps(config: Config) -> tuple[float | None, float]:
+    """Seconds of a step and peak memory in GiB, of random images at training size on one process."""
+    import torch
+    from lightning_fabric import Fabric
+
+    from cyclegan.cli.progress import hush
+    from cyclegan.system.machine import peak_memory
+    from cyclegan.training.step import TrainState
+
+    hush()
+    data = config.data
+    shape = (data.batch_size, data.crop_size, data.crop_size)
+    batch = {
+        domain: torch.rand(shape[0], channels, *shape[1:]) * 2 - 1
+        for domain, channels in (("A", data.channels_a), ("B", data.channels_b))
+    }
+    with suppress(CycleGANError, RuntimeError, MemoryError):
+        fabric = Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision)
+        state = TrainState(config, fabric)
+        batches = [{domain: fabric.to_device(images) for domain, images in batch.items()}] * config.optimizer.accumulate
+        state.train_step(batches)  # the first step also allocates and compiles
+        start = time.perf_counter()
+        for _ in range(MEASURED_STEPS):
+            state.train_step(batches)
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start) / MEASURED_STEPS, peak_memory(fabric.device)
+    return None, 0.0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -1,0 +1,92 @@
+"""The settings of a run as options of the command line, generated from the schema."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, get_type_hints
+
+import tyro
+from typing_extensions import TypedDict
+
+from cyclegan.config.presets import PRESETS, Environment, auto_settings
+from cyclegan.config.schema import SECTIONS, Config, documentation
+from cyclegan.methods.registry import method_names
+from cyclegan.methods.specs import BUILTIN
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
+
+# In place of "(default: None)": the help text says what happens without it.
+NO_DEFAULT = tyro.conf.arg(help_behavior_hint="")
+OUTPUT = tyro.conf.arg(aliases=["-o"], help_behavior_hint="")
+OptionalPath = Annotated[Optional[Path], NO_DEFAULT]
+OptionalText = Annotated[Optional[str], NO_DEFAULT]
+OptionalInt = Annotated[Optional[int], NO_DEFAULT]
+OptionalDirection = Annotated[Optional[Literal["AtoB", "BtoA"]], NO_DEFAULT]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, NO_DEFAULT]
+Device = Annotated[str, tyro.conf.arg(help="Device to run on: auto, cpu, cuda, mps, ...")]
+
+HINTS = {n: h for cls in SECTIONS.values() for n, h in get_type_hints(cls).items() if n != "data"}
+OPTIONS = tuple(HINTS)  # DATA is positional
+DEFAULTS = Config().flat()
+COMMON = {  # what `cyclegan train --help` shows, by task
+    "data": ("a", "b", "preprocess", "crop_size", "batch_size"),
+    "model": ("method", "generator", "init_from"),
+    "length": ("max_minutes", "max_steps", "epochs"),
+    "run": ("name", "device", "devices"),
+}
+BY_SECTION = {section: tuple(n for n in get_type_hints(cls) if n != "data") for section, cls in SECTIONS.items()}
+
+page: Literal["parse", "common", "all"] = "parse"  # set by `main` before the command line is parsed
+
+
+def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] = COMMON) -> Callable[[], type]:
+    """A factory for the options type: only what the user gives ends up in the parsed dictionary.
+
+    On help pages it is a dataclass instead, grouped, with defaults to show.
+    """
+
+    def make() -> type:
+        if page == "parse":
+            return TypedDict("Settings", {name: HINTS[name] for name in names}, total=False)  # type: ignore[operator]
+        groups = {}
+        for title, members in (common if page == "common" else BY_SECTION).items():
+            fields = [(name, _with_help(name), field(default=DEFAULTS[name])) for name in members if name in names]
+            if fields:
+                groups[title] = make_dataclass(title, fields)
+        sections = [(title, cls, field(default_factory=cls)) for title, cls in groups.items()]
+        return make_dataclass("Settings", sections)
+
+    return make
+
+
+def _with_help(name: str) -> Any:
+    text = next(docs[name] for docs in map(documentation, SECTIONS.values()) if name in docs)
+    choices = {"method": method_names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
+    metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
+    marks = [tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint=_default(name))]
+    if not _default(name).count(";") and isinstance(DEFAULTS[name], bool):
+        marks.append(tyro.conf.FlagCreatePairsOff)
+    return Annotated[(HINTS[name], *marks)]
+
+
+def _default(name: str) -> str:
+    """The default of a setting by preset and method: "(default: chosen by auto; paper, fast 256; small 128)"."""
+    values: dict[str, list[str]] = {}
+    for preset, settings in PRESETS.items():
+        values.setdefault(_plain(settings.get(name, DEFAULTS[name])), []).append(preset)
+    automatic = auto_settings(Environment(64, None)) | auto_settings(Environment(64, 1.0))
+    if name in automatic:
+        parts = ["chosen by auto", *(f"{', '.join(presets)} {value}" for value, presets in values.items() if value)]
+    else:
+        parts = [value for value in values if value]
+    methods: dict[str, list[str]] = {}
+    for method, spec in BUILTIN.items():
+        if name in spec.defaults and name != "generator":
+            methods.setdefault(_plain(spec.defaults[name]), []).append(method)
+    parts += [f"{', '.join(names)} {value}" for value, names in methods.items()]
+    return f"(default: {'; '.join(parts)})" if parts else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
