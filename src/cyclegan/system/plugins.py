@@ -1,6 +1,7 @@
-"""What other packages add to this one, by entry points."""
+"""Extensions by other packages, found by their entry points."""
 
 from importlib.metadata import entry_points
+from typing import Any
 
 from cyclegan.errors import CycleGANError
 
@@ -10,17 +11,16 @@ def plugin_names(group: str) -> tuple[str, ...]:
     return tuple(entry_points(group=group).names)
 
 
-def load_plugin(group: str, name: str) -> bool:
-    """Import the module that an entry point names; it registers itself. Returns whether there is such an entry point.
+def load_plugin(group: str, name: str) -> Any:
+    """Import the module or object of an entry point; None if there is no such entry point.
 
     Raises `CycleGANError` when the import fails.
     """
     for found in entry_points(group=group, name=name):
         try:
-            found.load()
+            return found.load()
         except Exception as error:  # another package's code may raise anything
             raise CycleGANError(
                 f"{name} of {group} cannot be loaded from {found.value}: {type(error).__name__}: {error}"
             ) from error
-        return True
-    return False
+    return None

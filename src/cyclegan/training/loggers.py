@@ -7,7 +7,6 @@ logger's name, and its value the class, called with the option of ``--log NAME=O
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 from cyclegan.config.schema import RunConfig
 from cyclegan.errors import UsageError
 from cyclegan.runs.metrics_files import drop_rows_after
+from cyclegan.system.plugins import load_plugin, plugin_names
 from cyclegan.training.monitor import Monitor, TrainStatus
 from cyclegan.training.online_loggers import Visdom, WeightsAndBiases
 
@@ -116,11 +116,11 @@ def build_loggers(log: Sequence[str]) -> list[Monitor]:
     loggers: list[Monitor] = [MetricsFile(), SampleFiles()]
     for text in log:
         name, _, option = text.partition("=")
-        plugins = entry_points(group=GROUP)
-        if name not in LOGGERS and name not in plugins.names:
-            raise UsageError(f"--log {name}: unknown logger; choose from {', '.join([*LOGGERS, *plugins.names])}.")
+        logger = LOGGERS[name] if name in LOGGERS else load_plugin(GROUP, name)
+        if logger is None:
+            names = ", ".join([*LOGGERS, *plugin_names(GROUP)])
+            raise UsageError(f"--log {name}: unknown logger; choose from {names}.")
         try:
-            logger = LOGGERS[name] if name in LOGGERS else plugins[name].load()
             loggers.append(logger(option) if option else logger())
         except ModuleNotFoundError as error:
             extra = f'pip install "cyclegan[{name}]"' if name in LOGGERS else f"pip install {error.name}"

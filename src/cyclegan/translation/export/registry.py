@@ -7,11 +7,11 @@ torch, so that the command line can list the names.
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.system.plugins import load_plugin, plugin_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,7 +64,7 @@ def register_format(name: str, format: Format) -> None:
 
 def format_names() -> list[str]:
     """The names of all export formats, this package's first. Imports none of them."""
-    return list(dict.fromkeys([*BUILTIN, *_formats, *entry_points(group=GROUP).names]))
+    return list(dict.fromkeys([*BUILTIN, *_formats, *plugin_names(GROUP)]))
 
 
 def get_format(name: str) -> Format:
@@ -72,8 +72,7 @@ def get_format(name: str) -> Format:
     if name not in _formats and name in BUILTIN:
         import_module(BUILTIN[name])
     elif name not in _formats:
-        for entry in entry_points(group=GROUP, name=name):
-            entry.load()
+        load_plugin(GROUP, name)
     if name not in _formats:
         raise UsageError(f"Unknown export format {name!r}; choose from {', '.join(format_names())}.")
     return _formats[name]
