@@ -17,6 +17,7 @@ from cyclegan.methods.registry import method_names, method_spec
 from cyclegan.networks.cpu.rewrite import CpuGenerator, rewrite_for_cpu
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.registry import GENERATORS
+from cyclegan.translation.export.export import export
 
 METHOD = '''
 """A method: G: x -> y with an adversarial loss and a distance to the input."""
@@ -147,6 +148,8 @@ def test_a_run_with_a_method_and_a_generator_from_outside(
     translator = Translator.load(run, device="cpu")
     assert translator.translate(torch.rand(3, 33, 50) * 2 - 1).shape == (3, 33, 50)
     assert diagnose(run).issues is not None
+    report = export(run, "torch-export", fixed_size=(32, 32), out=run.parent / "near.pt2")
+    assert report.psnr > 80
     page = write_report(run).path.read_text()
     assert "Near" in page and ("Residual network" if generator == "staged" else "Pointwise network, width 4") in page
 
