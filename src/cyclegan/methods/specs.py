@@ -112,11 +112,6 @@ class MethodSpec:
         )
 
 
-def counted(number: int, thing: str) -> str:
-    """A number and its noun, in the plural where needed: "1 image", "1,200 images"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _describe_cycle_losses(loss: LossConfig) -> str:
     words = f"Adversarial ({OBJECTIVES[loss.objective]}), cycle × "
     words += f"{loss.lambda_a:g}" if loss.lambda_a == loss.lambda_b else f"{loss.lambda_a:g} and {loss.lambda_b:g}"
