@@ -132,7 +132,7 @@ CYCLEGAN = MethodSpec(
     curves="Cycle and identity losses should fall.",
     term_groups={
         "Generators, adversarial": (("G_A", "{a} → {b}"), ("G_B", "{b} → {a}")),
-        "Discriminators": (("D_A", "judging {b}"), ("D_B", "judging {a}")),
+        "Discriminators": (("D_A", "on {b}"), ("D_B", "on {a}")),
         "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
         "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
     },
@@ -189,7 +189,7 @@ def _like_pix2pix(found: ReferenceNetworks) -> bool:
 
 GAN_GROUPS = {
     "Generator, adversarial": (("G_GAN", ""),),
-    "Discriminator": (("D_real", "of real images"), ("D_fake", "of generated ones")),
+    "Discriminator": (("D_real", "on real images"), ("D_fake", "on generated images")),
 }
 PIX2PIX = MethodSpec(
     name="pix2pix",
