@@ -12,6 +12,7 @@ from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 from cyclegan.imaging.source import Half, Source, UnreadableImage
+from cyclegan.system.text import counted
 
 NAMES = "names.txt"  # in a data set's folder: the names of A and B, one per line
 SPLITS = {"train": ("train",), "test": ("test", "val")}
@@ -275,7 +276,7 @@ def _require_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> 
     found = find_images(folder, suffixes)
     if not found:
         files = sum(1 for path in folder.rglob("*") if path.is_file())
-        content = f"contains {files} file{'s' * (files != 1)}, but no images" if files else "is empty"
+        content = f"contains {counted(files, 'file')}, but no images" if files else "is empty"
         raise UsageError(f"{folder} {content}; images end in {list_suffixes()}.")
     return found
 

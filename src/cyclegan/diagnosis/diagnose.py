@@ -11,12 +11,12 @@ from cyclegan.diagnosis.samples import HELD_OUT, initial_weight_rms, read_sample
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
 from cyclegan.methods.registry import build_method
-from cyclegan.methods.specs import counted
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
 from cyclegan.runs.summary import saved_progress
 from cyclegan.system.machine import find_device
+from cyclegan.system.text import counted
 
 NO_ISSUES = "No issues were found. This does not measure quality; for that, run: cyclegan evaluate {}"
 

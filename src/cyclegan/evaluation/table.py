@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from cyclegan.methods.specs import counted
 from cyclegan.metrics.distributions import MIN_FID_IMAGES
 from cyclegan.metrics.intervals import Interval
 from cyclegan.runs.results import TRUTH, Evaluation, metric_info, sort_metrics
+from cyclegan.system.text import counted
 
 Row = tuple[str, str, str, str, str]
 HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")

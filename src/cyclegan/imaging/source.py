@@ -10,6 +10,7 @@ from typing import IO, Literal
 from PIL import Image
 
 from cyclegan.errors import CycleGANError
+from cyclegan.system.text import counted
 
 MAX_PIXELS = 500_000_000
 
@@ -105,4 +106,4 @@ def require_plausible_size(size: tuple[int, int], file: IO[bytes], channels: int
 
 def expected_channels(channels: int) -> str:
     """For error messages: the expected number of channels and where it is set."""
-    return f"{channels} channel{'s' * (channels != 1)} expected (set by --channels-a and --channels-b for training)"
+    return f"{counted(channels, 'channel')} expected (set by --channels-a and --channels-b for training)"

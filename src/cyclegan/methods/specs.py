@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from cyclegan.system.text import counted
+
 if TYPE_CHECKING:
     from cyclegan.config.schema import Config, Direction, LossConfig
 

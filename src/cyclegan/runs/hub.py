@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.system.optional import optional_import
 
 PREFIX = "hf:"
@@ -64,7 +64,7 @@ def _explain_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        line = first_line(error)
         if isinstance(error, errors.HFValidationError):
             raise UsageError(f"hf:{name}: {line}.") from None
         messages: dict[Any, str] = {  # the first that fits

@@ -10,13 +10,14 @@ from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig,
 from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
-from cyclegan.methods.specs import Counts, counted
+from cyclegan.methods.specs import Counts
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.runs.checkpoint import latest_checkpoint
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import EVALUATION_FILE, REPORT_FILE, quality_sentence, read_evaluations
+from cyclegan.system.text import counted
 
 _PREPROCESS = {
     "resize_and_crop": "resized to {load}×{load}, random {crop}×{crop} crops",

@@ -13,7 +13,7 @@ from cyclegan.data.cache import ArrayCache, open_cache
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_training_data, make_dataset
 from cyclegan.diagnosis.diagnostics import Diagnostics
-from cyclegan.errors import CycleGANError, explain_out_of_memory
+from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.method import Batch
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
@@ -113,7 +113,7 @@ def _restore(state: TrainState, path: Path) -> None:
     try:
         state.restore(saved)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
-        reason, other = str(error).splitlines()[0].rstrip(":."), checkpoints.other_checkpoint_hint(path)
+        reason, other = first_line(error), checkpoints.other_checkpoint_hint(path)
         raise CycleGANError(f"{path} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
 

@@ -17,6 +17,7 @@ from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_image
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
 from cyclegan.imaging.source import Header, Source
+from cyclegan.system.text import counted
 
 SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
 Tracker = Callable[[Iterator[ImageStats], int], Iterable[ImageStats]]
@@ -131,7 +132,7 @@ def fast_check(config: Config, files: DataFiles) -> list[str]:
     counts = " and ".join(f"{p.total} images of {p.name}" + f" ({size_range(p)})" * bool(p.readable) for p in train)
     tests = f", {' and '.join(str(part.total) for part in test)} test images" if test else ""
     steps = steps_per_epoch(train, config)
-    lines = [f"Data: {counts}{tests}; an epoch has {steps:,} step{'s' * (steps != 1)}."]
+    lines = [f"Data: {counts}{tests}; an epoch has {counted(steps, 'step')}."]
     lines += [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in grave[:2]]
     if len(grave) > 2:
         lines[2] += f" ({len(grave) - 2} more: see `cyclegan data check`.)"

@@ -13,6 +13,7 @@ from rich.text import Text
 from cyclegan.data.check.check import Check, escape_unprintable, summarize
 from cyclegan.data.check.findings import LEVELS, Finding
 from cyclegan.data.check.inspect import ImageStats
+from cyclegan.system.text import counted
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 INDENT = 9  # columns, of the text next to a level
@@ -45,7 +46,7 @@ def print_check(check: Check, console: Console | None = None) -> None:
 def _count_by_level(findings: Iterable[Finding]) -> str:
     levels = [finding.level for finding in findings]
     counts = {level: levels.count(level) for level in LEVELS}
-    return ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counts.items() if count)
+    return ", ".join(counted(count, level) for level, count in counts.items() if count)
 
 
 def _table(check: Check) -> Table:

@@ -8,6 +8,7 @@ from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part, ma
 from cyclegan.data.check.inspect import ImageStats
 from cyclegan.data.layouts import walk
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
+from cyclegan.system.text import counted
 
 KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -142,4 +143,4 @@ def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
 
 def _about(paths: Sequence[Path], noun: str, level: Level, kind: str, text: str, advice: str = "") -> Finding:
     items = tuple(Item((path,), str(path)) for path in paths)
-    return Finding(level, kind, f"{len(paths)} {noun}{'s' * (len(paths) != 1)} {text}", advice, items)
+    return Finding(level, kind, f"{counted(len(paths), noun)} {text}", advice, items)

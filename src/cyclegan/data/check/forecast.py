@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.data.check.findings import Finding, Level, Part, match_images
+from cyclegan.system.text import counted
 
 FEW_IMAGES = 100
 UNEVEN, VERY_UNEVEN = 3, 10  # ratio of the numbers of images in the two domains
@@ -101,7 +102,7 @@ def forecast(parts: Sequence[Part], config: Config) -> tuple[str, str]:
         budget = f"training takes {run.max_minutes:g} minutes unless you set a budget"
     return (
         preprocessing + (", half of them mirrored." if data.flip else "."),
-        f"An epoch has {steps:,} step{'s' * (steps != 1)}; {budget}.",
+        f"An epoch has {counted(steps, 'step')}; {budget}.",
     )
 
 
