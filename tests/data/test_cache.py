@@ -71,7 +71,7 @@ def losses(run: Path) -> list[dict[str, str]]:
     arrays(integer_dtypes() | floating_dtypes() | st.just(np.dtype(bool)), array_shapes(min_dims=1, max_side=6)),
     st.booleans(),
 )
-def test_arrays_of_any_kind_come_back_as_they_were(array: Array, by_columns: bool) -> None:
+def test_cached_arrays_are_returned_unchanged(array: Array, by_columns: bool) -> None:
     array = np.asfortranarray(array) if by_columns else array
     with tempfile.TemporaryDirectory() as folder:
         cache = ArrayCache(Path(folder), MIB)
@@ -83,9 +83,7 @@ def test_arrays_of_any_kind_come_back_as_they_were(array: Array, by_columns: boo
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_trainings_with_and_without_a_cache_are_equal(
-    tiny: Callable[..., Config], tmp_path: Path, workers: int
-) -> None:
+def test_training_with_and_without_a_cache_is_equal(tiny: Callable[..., Config], tmp_path: Path, workers: int) -> None:
     """Over two epochs; a cache on disk is warm from the first of its two trainings."""
     runs = [
         train(tiny(name=name, cache=cache, workers=workers, max_steps=15, preload=name == "preloaded"))
@@ -112,7 +110,7 @@ POLICIES = ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "s
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("paired", [False, True])
-def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, paired: bool) -> None:
+def test_cached_items_equal_uncached_ones(tmp_path: Path, policy: str, paired: bool) -> None:
     """Color and gray, side by side in one file."""
     values = np.random.default_rng(0).integers(0, 256, (45, 2 * 61, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "pair.jpg")
@@ -133,7 +131,7 @@ def test_items_from_the_cache_are_those_without(tmp_path: Path, policy: str, pai
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(8, 20), st.integers(8, 20), st.sampled_from([(), (1,), (3,)]), st.integers(0, 1000))
-def test_cropping_and_scaling_are_those_of_a_plain_version(
+def test_cropping_and_scaling_agree_with_a_simple_implementation(
     height: int, width: int, channels: tuple[int, ...], seed: int
 ) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, *channels), dtype=np.uint8)
@@ -147,7 +145,7 @@ def test_cropping_and_scaling_are_those_of_a_plain_version(
     assert to_tensor(random_crop(pixels, config, random.Random(seed))).numpy().tobytes() == wanted.tobytes()
 
 
-def test_a_changed_file_is_seen(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_changed_file_is_decoded_again(tiny: Callable[..., Config], tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     config = tiny(preprocess="none", flip=False, serial_batches=True).data
     with open_cache("disk", MIB, "") as cache:
@@ -160,7 +158,7 @@ def test_a_changed_file_is_seen(tiny: Callable[..., Config], tmp_path: Path) -> 
         assert "None of the 1 images" in str(images[0, 0].error)
 
 
-def test_a_cache_never_outgrows_its_bound_and_what_was_not_used_makes_room(tmp_path: Path) -> None:
+def test_a_cache_stays_within_its_limit_by_evicting_unused_arrays(tmp_path: Path) -> None:
     array = np.zeros(1000, np.uint8)
     size = array.nbytes + 128
     old = ArrayCache(tmp_path / "cache", 4 * size)
@@ -186,7 +184,7 @@ def test_a_cache_never_outgrows_its_bound_and_what_was_not_used_makes_room(tmp_p
     assert kept(ArrayCache(old.folder, 2 * size)) == 2 * size
 
 
-def test_an_array_larger_than_the_bound_leaves_room_for_smaller_ones(tmp_path: Path) -> None:
+def test_an_array_larger_than_the_limit_does_not_evict_smaller_ones(tmp_path: Path) -> None:
     cache = ArrayCache(tmp_path / "cache", 2000)
     cache.array("large", lambda: np.zeros(3000, np.uint8))
     cache.array("small", lambda: np.zeros(1000, np.uint8))
@@ -195,7 +193,7 @@ def test_an_array_larger_than_the_bound_leaves_room_for_smaller_ones(tmp_path: P
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "text", "header"])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_recomputed(tmp_path: Path, damage: str) -> None:
     cache, array = ArrayCache(tmp_path / "cache", MIB), np.arange(100)
     cache.array("it", lambda: array)
     (file,) = cache.folder.glob("*.npy")
@@ -208,7 +206,7 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
     assert int((cache.folder / "held").read_text()) == kept(cache)
 
 
-def test_pickles_are_not_opened(tmp_path: Path) -> None:
+def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     cache = ArrayCache(tmp_path / "cache", MIB)
     cache.array("it", lambda: np.arange(3))
     (file,) = cache.folder.glob("*.npy")
@@ -216,7 +214,9 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
     assert cache.array("it", lambda: np.arange(4)).shape == (4,)
 
 
-def test_a_full_disk_is_a_remark(tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_as_a_message(
+    tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -228,14 +228,14 @@ def test_a_full_disk_is_a_remark(tiny: Callable[..., Config], tmp_path: Path, mo
     assert message.endswith("cannot be written (No space left on device); the other images are decoded every time.")
 
 
-def test_a_folder_that_may_not_be_used_is_a_remark(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported_as_a_message(tiny: Callable[..., Config], tmp_path: Path) -> None:
     (tmp_path / "user" / "cyclegan").write_text("this is no folder")
     listener = RecordingMonitor()
     train(tiny(max_steps=2, cache="disk"), monitors=[listener])
     assert ["cannot be written" in message for message in listener.messages] == [True]
 
 
-def test_a_bound_too_small_is_said_once_and_obeyed(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_small_limit_is_reported_once_and_kept(tiny: Callable[..., Config], tmp_path: Path) -> None:
     cached: list[int] = []  # files in the cache after each step
     listener = RecordingMonitor(lambda status: cached.append(len(list((tmp_path / "memory").glob("*/*.npy")))))
     size = 36 * 36 * 3 + 128
@@ -257,7 +257,7 @@ def _fill(folder: Path, limit: int, first: int) -> int:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("room", [40, 15])
-def test_processes_share_one_cache_and_one_bound(tmp_path: Path, room: int) -> None:
+def test_processes_share_one_cache_and_its_limit(tmp_path: Path, room: int) -> None:
     folder, limit = tmp_path / "shared", room * (10_000 + 128)
     with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
         made = list(pool.map(_fill, [folder] * 4, [limit] * 4, [0, 10, 20, 30]))
@@ -269,7 +269,7 @@ def test_processes_share_one_cache_and_one_bound(tmp_path: Path, room: int) -> N
         assert _fill(folder, limit, 0) == 0
 
 
-def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Config], data: Path) -> None:
+def test_loader_workers_share_decoded_images(tiny: Callable[..., Config], data: Path) -> None:
     config = tiny(workers=2).data
     with open_cache("memory", MIB, "it") as cache:
         assert cache is not None
@@ -283,7 +283,7 @@ def test_workers_of_a_loader_share_what_each_has_decoded(tiny: Callable[..., Con
             assert (images.load(path, spec) == load_resized(path, spec, config)).all()
 
 
-def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
+def test_memory_is_freed_after_a_process_was_killed(tmp_path: Path) -> None:
     left = tmp_path / "memory" / f"{caches.TEMPORARY}left"
     held, new = (left.with_name(f"{caches.TEMPORARY}{name}") for name in ("held", "new"))
     others = tmp_path / "memory" / "cyclegan-of-mine"
@@ -302,7 +302,7 @@ def test_memory_is_freed_though_a_process_was_killed(tmp_path: Path) -> None:
     assert sorted((tmp_path / "memory").iterdir()) == sorted([held, new, others])
 
 
-def test_memory_stays_within_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_cache_respects_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches, "free_memory", lambda: 40_000)
     with open_cache("memory", MIB, "it") as cache:
         assert cache is not None
@@ -317,7 +317,7 @@ def test_memory_stays_within_what_is_free(tmp_path: Path, monkeypatch: pytest.Mo
         assert cache.folder.parent == tmp_path / "user"
 
 
-def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_preloading_decodes_all_images_and_reports_their_size(tiny: Callable[..., Config], tmp_path: Path) -> None:
     cached: list[int] = []  # files in the cache after each step
     listener = RecordingMonitor(lambda status: cached.append(len(list((tmp_path / "memory").glob("*/*.npy")))))
     train(tiny(max_steps=1, preload=True), monitors=[listener])
@@ -329,7 +329,7 @@ def test_preloading_decodes_all_and_says_what_it_takes(tiny: Callable[..., Confi
         tiny(preload=True, cache="off")
 
 
-def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) -> None:
+def test_drafts_of_large_jpegs_are_close_to_full_decoding(tmp_path: Path) -> None:
     colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(colors).resize((640, 480), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
     whole = DataConfig(load_size=72, crop_size=64)
@@ -345,7 +345,7 @@ def test_drafts_of_large_jpegs_are_nearly_what_they_stand_for(tmp_path: Path) ->
     assert (a == b).all()
 
 
-def test_waiting_for_images_is_measured_and_said_once(
+def test_waiting_for_data_is_measured_and_reported_once(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = UnpairedImages.__getitem__

@@ -28,7 +28,7 @@ def put(root: Path, *names: str) -> Path:
         (("A", "B"), False),
     ],
 )
-def test_layouts(tmp_path: Path, folders: tuple[str, ...], tests: bool) -> None:
+def test_folder_layouts_are_recognized(tmp_path: Path, folders: tuple[str, ...], tests: bool) -> None:
     put(tmp_path, *(f"{folder}/deep/{n}.png" for folder in folders for n in range(2)))
     domains = find_domains(tmp_path)
     assert [len(domains.train.a), len(domains.train.b)] == [2, 2]
@@ -51,7 +51,7 @@ def test_layouts(tmp_path: Path, folders: tuple[str, ...], tests: bool) -> None:
         ("horse2zebra", "a\nb\nc\n", ("horse", "zebra")),
     ],
 )
-def test_domains_are_called_by_a_file_or_the_folder(
+def test_domain_names_come_from_a_file_or_the_folder(
     tmp_path: Path, folder: str, text: str | None, names: tuple[str, str]
 ) -> None:
     put(tmp_path / folder, "trainA/x.png", "trainB/x.png")
@@ -60,12 +60,12 @@ def test_domains_are_called_by_a_file_or_the_folder(
     assert find_domains(tmp_path / folder).names == names
 
 
-def test_test_is_preferred_to_val(tmp_path: Path) -> None:
+def test_the_test_split_is_preferred_to_val(tmp_path: Path) -> None:
     put(tmp_path, "trainA/x.png", "trainB/x.png", "testA/t.png", "valA/v.png")
     assert [p.name for p in find_domains(tmp_path).test.a] == ["t.png"]
 
 
-def test_two_folders(tmp_path: Path) -> None:
+def test_two_folders_can_be_given(tmp_path: Path) -> None:
     put(tmp_path, "photos/x.png", "paintings/y.png")
     domains = find_domains(a=tmp_path / "photos", b=tmp_path / "paintings")
     assert domains.names == ("photos", "paintings")

@@ -14,7 +14,7 @@ def values(seed: int, season: str, size: int = 64) -> np.ndarray:
     return np.asarray(draw_scene(seed, season, size), dtype=float)  # type: ignore[arg-type]
 
 
-def test_a_seed_is_a_scene() -> None:
+def test_a_seed_determines_the_scene() -> None:
     assert np.array_equal(values(3, "summer"), values(3, "summer"))
     assert np.abs(values(3, "summer") - values(4, "summer")).mean() > 5
 
@@ -24,7 +24,7 @@ def test_the_scene_is_the_same_at_every_size() -> None:
     assert np.abs(large - values(5, "winter")).mean() < 2
 
 
-def test_seasons_differ_much_and_stand_in_the_same_place() -> None:
+def test_seasons_differ_strongly_but_share_their_geometry() -> None:
     errors, agreements = [], []
     for seed in range(1_000_000, 1_000_032):
         summer, winter = values(seed, "summer"), values(seed, "winter")
@@ -35,7 +35,7 @@ def test_seasons_differ_much_and_stand_in_the_same_place() -> None:
     assert np.mean(agreements) > 0.4
 
 
-def test_files_are_laid_out_as_data_sets_are(tmp_path: Path) -> None:
+def test_files_have_the_layout_of_a_data_set(tmp_path: Path) -> None:
     write_seasons(tmp_path / "s", size=16, train=3, test=2)
     folders = [path for path in (tmp_path / "s").iterdir() if path.is_dir()]
     names = {folder.name: sorted(p.name for p in folder.iterdir()) for folder in folders}

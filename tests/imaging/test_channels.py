@@ -46,7 +46,7 @@ KINDS = [  # suffix, type, range, channel counts that it holds
 @pytest.mark.parametrize(("suffix", "dtype", "span", "counts"), KINDS, ids=lambda v: str(v))
 @settings(max_examples=8, deadline=None)
 @given(choice=st.data())
-def test_stored_values_come_back(
+def test_stored_values_survive_a_round_trip(
     tmp_path_factory: pytest.TempPathFactory, choice: Any, suffix: str, dtype: str, span: Any, counts: tuple[int, ...]
 ) -> None:
     kind, channels = np.dtype(dtype), choice.draw(st.sampled_from(counts))
@@ -70,7 +70,7 @@ def test_stored_values_come_back(
 
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.sampled_from(["uint8", "uint16"]), st.integers(1, 6))
-def test_tensors_lose_nothing(data: Any, dtype: str, channels: int) -> None:
+def test_tensors_preserve_stored_values(data: Any, dtype: str, channels: int) -> None:
     stored = data.draw(arrays(dtype, data.draw(st.tuples(st.just(channels), SIDE, SIDE))))
     values = np.moveaxis(stored, 0, 2)
     unit = values if dtype == "uint8" else (values / 65535).astype(np.float32)
@@ -78,9 +78,7 @@ def test_tensors_lose_nothing(data: Any, dtype: str, channels: int) -> None:
     assert np.array_equal(to_stored_values(Pixels(back, np.dtype(dtype)), np.dtype(dtype)), values)
 
 
-def test_16_bit_in_color_as_png_with_imagecodecs_and_a_sentence_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_16_bit_color_png_needs_imagecodecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("imagecodecs")
     values = np.random.default_rng(0).integers(0, 65536, (5, 7, 4), dtype=np.uint16)
     deep = Pixels((values / 65535).astype(np.float32), np.dtype(np.uint16))
@@ -96,7 +94,7 @@ def test_16_bit_in_color_as_png_with_imagecodecs_and_a_sentence_without(
     assert np.array_equal(tifffile.imread(tmp_path / "x.tif"), values)
 
 
-def test_pages_and_planes_are_channels_if_there_are_as_many(tmp_path: Path) -> None:
+def test_pages_and_planes_are_channels_if_their_number_matches(tmp_path: Path) -> None:
     stack = np.random.default_rng(0).integers(0, 60000, (5, 12, 16), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack")
     tifffile.imwrite(tmp_path / "last.tif", np.moveaxis(stack, 0, 2))  # as tifffile guesses: pages of 16 x 5
@@ -110,7 +108,7 @@ def test_pages_and_planes_are_channels_if_there_are_as_many(tmp_path: Path) -> N
         read_pixels(tmp_path / "planes.tif", DecodeSpec(3))
 
 
-def test_arrays_are_read_by_their_channels_and_never_unpickled(tmp_path: Path) -> None:
+def test_arrays_are_read_by_channels_and_never_unpickled(tmp_path: Path) -> None:
     last = np.random.default_rng(0).random((6, 8, 5)).astype(np.float32)
     np.save(tmp_path / "first.npy", np.moveaxis(last, 2, 0))
     np.savez(tmp_path / "one.npz", picture=last)
@@ -155,7 +153,7 @@ def test_deep_images_are_resized_exactly() -> None:
     assert np.abs(resize(values, (40, 11)) - expected).max() < 1e-6
 
 
-def test_the_8_bit_way_is_pillows(tmp_path: Path) -> None:
+def test_8_bit_images_are_processed_like_in_pillow(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
     picture.save(tmp_path / "x.png")
     config = configure("paper", **(TINY | {"data": "x", "flip": False}))
@@ -166,7 +164,7 @@ def test_the_8_bit_way_is_pillows(tmp_path: Path) -> None:
         assert np.array_equal(values, np.atleast_3d(np.asarray(expected)))
 
 
-def test_alpha_is_laid_on_the_background_or_is_a_channel(tmp_path: Path) -> None:
+def test_alpha_is_composited_or_becomes_a_channel(tmp_path: Path) -> None:
     values = np.zeros((4, 6, 4), np.uint8)
     values[:, :3] = (10, 20, 30, 255)
     Image.fromarray(values).save(tmp_path / "x.png")
@@ -182,7 +180,7 @@ def test_alpha_is_laid_on_the_background_or_is_a_channel(tmp_path: Path) -> None
     assert np.array_equal(np.round(on_blue.values * 255), blue.values)
 
 
-def test_types_hold_the_range_of_results() -> None:
+def test_output_types_can_hold_the_value_range() -> None:
     for dtype, span, wanted in (
         ("uint8", None, "uint8"), ("uint8", (0, 200), "uint8"), ("uint8", (0, 4095), "uint16"),
         ("uint16", (-1000, 2000), "int16"), ("uint16", (0, 1), "float32"), ("uint8", (-1e6, 1), "float32"),
@@ -212,14 +210,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, train(configure("paper", **(TINY | own | {"data": data, "runs": folder, "name": "run"})))
 
 
-def test_ranges_found_are_kept_and_identity_is_off(trained: tuple[Path, Path]) -> None:
+def test_resolved_ranges_are_saved_and_the_identity_loss_is_off(trained: tuple[Path, Path]) -> None:
     config = from_toml(trained[1] / "config.toml")
     assert config.data.range_a == "30000 30199"
     assert config.loss.lambda_identity == 0
     assert len(list((trained[1] / "samples").glob("*.png"))) == 4
 
 
-def test_training_sees_the_low_bits(trained: tuple[Path, Path]) -> None:
+def test_training_uses_the_low_bits(trained: tuple[Path, Path]) -> None:
     data, run = trained
     config = from_toml(run / "config.toml").data
     values = load_resized(data / "trainA" / "0.tif", DecodeSpec(1, (30000, 30199)), config)
@@ -228,7 +226,7 @@ def test_training_sees_the_low_bits(trained: tuple[Path, Path]) -> None:
     assert random_crop(values, config, random.Random(0)).shape == (32, 32, 1)
 
 
-def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_translations_are_stored_like_their_sources(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, run = trained
     there, back = Translator.load(run), Translator.load(run, "BtoA")
     (job,) = files.plan([data / "testB"], tmp_path / "b", channels=1)
@@ -252,7 +250,7 @@ def test_results_are_stored_as_their_sources(trained: tuple[Path, Path], tmp_pat
     assert job.target.name == "gray.tif"
 
 
-def test_alpha_is_put_back(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_alpha_is_restored_in_translations(trained: tuple[Path, Path], tmp_path: Path) -> None:
     generator = torch.nn.Identity()
     translator = Translator(generator, (3, 3))
     values = np.random.default_rng(0).integers(0, 256, (6, 8, 4), dtype=np.uint8)
@@ -273,7 +271,7 @@ def test_alpha_is_put_back(trained: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
-def test_methods_take_unequal_channels(method: str) -> None:
+def test_methods_support_different_numbers_of_channels(method: str) -> None:
     settings_ = TINY | {"data": "x", "method": method, "channels_a": 4, "channels_b": 2, "generator": "resnet"}
     method_ = build_method(configure("paper", **(settings_ | {"lambda_identity": 0.0})), 0)
     batch = {"A": torch.rand(1, 4, 32, 32), "B": torch.rand(1, 2, 32, 32)}
@@ -283,6 +281,6 @@ def test_methods_take_unequal_channels(method: str) -> None:
         assert all(torch.isfinite(term) for term in terms.values())
 
 
-def test_formats_without_room_are_said(tmp_path: Path) -> None:
+def test_unsupported_numbers_of_channels_are_explained(tmp_path: Path) -> None:
     with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written: \.jpg has no 5 channels; \.tif and \.npy have"):
         write_pixels(Pixels(np.zeros((4, 4, 5), np.uint8)), tmp_path / "x.jpg")

@@ -33,7 +33,7 @@ def pixels(path: Path, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".webp", ".PNG"])
-def test_lossless_files_come_back_as_they_were(tmp_path: Path, suffix: str) -> None:
+def test_lossless_formats_survive_a_round_trip(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"deep/er{suffix}"
     write_image(Image.fromarray(COLORS), file)
     assert np.array_equal(pixels(file), COLORS)
@@ -45,7 +45,7 @@ SIDE = st.integers(1, 12)
 
 @settings(max_examples=40, deadline=None)
 @given(st.one_of(arrays(np.uint8, st.tuples(SIDE, SIDE, st.just(3))), arrays(np.uint8, st.tuples(SIDE, SIDE))))
-def test_png_round_trip(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray) -> None:
+def test_png_survives_a_round_trip(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray) -> None:
     file = tmp_path_factory.mktemp("png") / "x.png"
     write_image(Image.fromarray(values), file)
     assert np.array_equal(pixels(file, 3 if values.ndim == 3 else 1), values)
@@ -58,7 +58,7 @@ def test_jpeg_is_written_at_high_quality(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_byte_survives_the_way_to_a_tensor_and_back(channels: int) -> None:
+def test_every_byte_survives_conversion_to_a_tensor_and_back(channels: int) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = Image.fromarray(values if channels == 1 else np.stack([values] * 3, -1))
     tensor = to_tensor(image)
@@ -74,7 +74,7 @@ def test_tensors_are_clamped_and_rounded_not_truncated() -> None:
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.webp", "deep.tif", "late.png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_stand_upright(tmp_path: Path, orientation: int, name: str) -> None:
+def test_images_are_read_upright(tmp_path: Path, orientation: int, name: str) -> None:
     upright = Image.fromarray(COLORS)
     T = Image.Transpose
     turns = {
@@ -102,7 +102,7 @@ def test_pictures_stand_upright(tmp_path: Path, orientation: int, name: str) -> 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_jpegs_stand_upright(tmp_path: Path, orientation: int) -> None:
+def test_jpegs_are_read_upright(tmp_path: Path, orientation: int) -> None:
     corner = Image.new("L", (32, 16))
     corner.paste(255, (0, 0, 8, 8))
     exif = Image.Exif()
@@ -127,7 +127,7 @@ def test_a_header_is_read_without_decoding(tmp_path: Path) -> None:
     assert image_size(tmp_path / "exif.jpg") == read_image(tmp_path / "exif.jpg").size == (9, 6)
 
 
-def test_gray_and_one_bit(tmp_path: Path) -> None:
+def test_gray_and_one_bit_images_are_read(tmp_path: Path) -> None:
     gray = COLORS[..., 0]
     Image.fromarray(gray).save(tmp_path / "gray.png")
     assert np.array_equal(pixels(tmp_path / "gray.png"), np.stack([gray] * 3, -1))
@@ -136,7 +136,7 @@ def test_gray_and_one_bit(tmp_path: Path) -> None:
     assert np.array_equal(pixels(tmp_path / "bit.png", 1), (gray > 127) * 255)
 
 
-def test_hidden_colors_of_transparent_parts_do_not_leak(tmp_path: Path) -> None:
+def test_hidden_colors_of_transparent_pixels_do_not_leak(tmp_path: Path) -> None:
     alpha = np.zeros((6, 9, 1), np.uint8)
     alpha[:, :4] = 255
     Image.fromarray(np.concatenate([COLORS, alpha], -1)).save(tmp_path / "rgba.png")
@@ -147,7 +147,7 @@ def test_hidden_colors_of_transparent_parts_do_not_leak(tmp_path: Path) -> None:
     assert (pixels(tmp_path / "la.png", 1)[:, 4:] == 255).all()
 
 
-def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
+def test_palettes_with_and_without_transparency_are_read(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([0, 1])
@@ -175,7 +175,7 @@ def test_16_bit_gray_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> N
     assert pixels(tmp_path / f"x.{suffix}", 1).tolist() == [[0, 1, 117, 255]]
 
 
-def test_16_bit_big_endian_and_color_tiffs(tmp_path: Path) -> None:
+def test_16_bit_big_endian_and_color_tiffs_are_read(tmp_path: Path) -> None:
     deep = (COLORS.astype(np.uint16)) * 257
     tifffile.imwrite(tmp_path / "big.tif", deep[..., 0].astype(">u2"), byteorder=">")
     assert np.array_equal(pixels(tmp_path / "big.tif", 1), COLORS[..., 0])
@@ -198,7 +198,7 @@ def png_16(values: np.ndarray, color_type: int) -> bytes:
 
 
 @pytest.mark.parametrize(("color_type", "bands"), [(2, 3), (6, 4), (4, 2)])
-def test_16_bit_color_and_alpha_pngs(tmp_path: Path, color_type: int, bands: int) -> None:
+def test_16_bit_color_and_alpha_pngs_are_read(tmp_path: Path, color_type: int, bands: int) -> None:
     deep = np.full((6, 9, bands), 65_535, np.uint16)
     colors = 3 if bands > 2 else 1
     deep[..., :colors] = COLORS[..., :colors] * np.uint16(257)
@@ -208,7 +208,7 @@ def test_16_bit_color_and_alpha_pngs(tmp_path: Path, color_type: int, bands: int
 
 
 @pytest.mark.parametrize("extra", [None, "unassalpha", "assocalpha"])
-def test_16_bit_tiffs_with_alpha_and_other_channels(tmp_path: Path, extra: str | None) -> None:
+def test_16_bit_tiffs_with_alpha_and_extra_channels_are_read(tmp_path: Path, extra: str | None) -> None:
     deep = np.zeros((1, 2, 4), np.uint16)
     deep[0, 0] = (65_535, 257, 0, 65_535)
     kinds = [extra] if extra else ["unspecified"]
@@ -220,7 +220,7 @@ def test_16_bit_tiffs_with_alpha_and_other_channels(tmp_path: Path, extra: str |
     assert pixels(tmp_path / "la.tif", 1).tolist() == [[2, 255]]
 
 
-def test_tiffs_of_other_depths_and_meanings(tmp_path: Path) -> None:
+def test_tiffs_of_other_depths_and_color_spaces_are_read(tmp_path: Path) -> None:
     file = tmp_path / "x.tif"
     deep = np.array([[0, 257, 65_535]], np.uint16)
     tifffile.imwrite(file, deep, photometric="miniswhite")
@@ -267,7 +267,7 @@ def test_compressed_deep_tiffs_are_read_without_imagecodecs(tmp_path: Path) -> N
     assert done.stderr == ""
 
 
-def test_floats_are_taken_from_0_to_1_and_others_refused(tmp_path: Path) -> None:
+def test_floats_outside_0_to_1_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "float.tif", np.array([[0.0, 0.5, 1.0]], np.float32))
     assert pixels(tmp_path / "float.tif", 1).tolist() == [[0, 128, 255]]
     tifffile.imwrite(tmp_path / "hot.tif", np.array([[0.0, 300.0]], np.float32))
@@ -275,7 +275,7 @@ def test_floats_are_taken_from_0_to_1_and_others_refused(tmp_path: Path) -> None
         read_image(tmp_path / "hot.tif")
 
 
-def test_animations_give_their_first_picture(tmp_path: Path) -> None:
+def test_the_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     for name in ("x.webp", "gif.png", "x.tif"):
         kind = "GIF" if name == "gif.png" else None
@@ -283,7 +283,7 @@ def test_animations_give_their_first_picture(tmp_path: Path) -> None:
         assert pixels(tmp_path / name)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_colors_of_another_space_become_srgb(tmp_path: Path) -> None:
+def test_other_color_spaces_are_converted_to_srgb(tmp_path: Path) -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     swapped = bytes(profile.replace(b"rXYZ", b"tmp!", 1).replace(b"bXYZ", b"rXYZ", 1).replace(b"tmp!", b"bXYZ", 1))
     swapped = swapped.replace("sRGB".encode("utf-16-be"), "xRGB".encode("utf-16-be"))
@@ -344,7 +344,7 @@ def bad_files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_damaged_files_are_named_in_one_sentence(tmp_path: Path, channels: int) -> None:
+def test_damaged_files_are_reported_in_one_sentence(tmp_path: Path, channels: int) -> None:
     for name, part in bad_files(tmp_path).items():
         with pytest.raises(UnreadableImage) as error:
             read_image(tmp_path / name, channels)
@@ -356,7 +356,7 @@ def test_damaged_files_are_named_in_one_sentence(tmp_path: Path, channels: int) 
         assert sentence.endswith(".")
 
 
-def test_headers_of_bad_files_are_refused_in_the_same_words(tmp_path: Path) -> None:
+def test_bad_headers_are_reported_with_the_same_message(tmp_path: Path) -> None:
     names = set(bad_files(tmp_path)) - GOOD_HEADERS
     for name in names:
         with pytest.raises(UnreadableImage) as error:
@@ -366,7 +366,7 @@ def test_headers_of_bad_files_are_refused_in_the_same_words(tmp_path: Path) -> N
         assert str(error.value) == str(again.value)
 
 
-def test_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_read_permission_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -376,9 +376,7 @@ def test_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read_image(tmp_path / "x.png")
 
 
-def test_large_pictures_are_read_and_nobody_elses_limits_are_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_images_are_read_without_changing_global_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("x.png", "x.jpg", "x.tif"):
         write_image(Image.fromarray(COLORS), tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
@@ -423,7 +421,7 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_results_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_images_are_written_atomically(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"x.xyz has no image suffix"):
         write_image(Image.fromarray(COLORS), tmp_path / "x.xyz")
     (tmp_path / "taken").write_text("a file where a folder should be")
