@@ -19,7 +19,7 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     train,
     translate,
 )
-from cyclegan.cli.app import COMMANDS, GROUPS, command, is_first_process, parameters, parse_and_call
+from cyclegan.cli.app import COMMANDS, GROUPS, command, is_first_process, parameters, parse_and_call, print_completion
 from cyclegan.errors import CycleGANError, describe_os_error
 
 OVERVIEW = """\
@@ -44,7 +44,7 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positi
       cyclegan completion zsh > ~/.zfunc/_cyclegan
       cyclegan completion fish > ~/.config/fish/completions/cyclegan.fish
     """
-    parse_and_call(["--tyro-print-completion", shell])
+    print_completion(shell)
 
 
 def main() -> NoReturn:

@@ -27,13 +27,14 @@ Device = Annotated[str, tyro.conf.arg(help="Device to run on: auto, cpu, cuda, m
 HINTS = {n: h for cls in SECTIONS.values() for n, h in get_type_hints(cls).items() if n != "data"}
 OPTIONS = tuple(HINTS)  # DATA is positional
 DEFAULTS = Config().flat()
+CHOSEN_BY_AUTO = auto_settings(Environment(64, None)).keys() | auto_settings(Environment(64, 1.0)).keys()
 COMMON = {  # what `cyclegan train --help` shows, by task
     "data": ("a", "b", "preprocess", "crop_size", "batch_size"),
     "model": ("method", "generator", "init_from"),
     "length": ("max_minutes", "max_steps", "epochs"),
     "run": ("name", "device", "devices"),
 }
-BY_SECTION = {section: tuple(n for n in get_type_hints(cls) if n != "data") for section, cls in SECTIONS.items()}
+BY_SECTION = {title: tuple(vars(section)) for title, section in vars(Config()).items() if title in SECTIONS}
 
 page: Literal["parse", "common", "all"] = "parse"  # set by `main` before the command line is parsed
 
@@ -49,7 +50,7 @@ def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] 
             return TypedDict("Settings", {name: HINTS[name] for name in names}, total=False)  # type: ignore[operator]
         groups = {}
         for title, members in (common if page == "common" else BY_SECTION).items():
-            fields = [(name, _with_help(name), field(default=DEFAULTS[name])) for name in members if name in names]
+            fields = [_help_field(name) for name in members if name in names]
             if fields:
                 groups[title] = make_dataclass(title, fields)
         sections = [(title, cls, field(default_factory=cls)) for title, cls in groups.items()]
@@ -58,14 +59,18 @@ def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] 
     return make
 
 
-def _with_help(name: str) -> Any:
-    text = next(docs[name] for docs in map(documentation, SECTIONS.values()) if name in docs)
+def _help_field(name: str) -> tuple[str, Any, Any]:
     choices = {"method": method_names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
     metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
-    marks = [tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint=_default(name))]
-    if not _default(name).count(";") and isinstance(DEFAULTS[name], bool):
+    if isinstance(DEFAULTS[name], tuple):
+        metavar = f"{DEFAULTS[name][0]} {DEFAULTS[name][1]} ..."
+    default = _default(name)
+    marks = [tyro.conf.arg(help=documentation()[name], metavar=metavar, help_behavior_hint=default)]
+    if isinstance(DEFAULTS[name], bool) and ";" not in default:
         marks.append(tyro.conf.FlagCreatePairsOff)
-    return Annotated[(HINTS[name], *marks)]
+    if isinstance(DEFAULTS[name], tuple):  # a default of a tuple type would load typeguard
+        return name, Annotated[(str, *marks)], field(default="")
+    return name, Annotated[(HINTS[name], *marks)], field(default=DEFAULTS[name])
 
 
 def _default(name: str) -> str:
@@ -73,8 +78,7 @@ def _default(name: str) -> str:
     values: dict[str, list[str]] = {}
     for preset, settings in PRESETS.items():
         values.setdefault(_plain(settings.get(name, DEFAULTS[name])), []).append(preset)
-    automatic = auto_settings(Environment(64, None)) | auto_settings(Environment(64, 1.0))
-    if name in automatic:
+    if name in CHOSEN_BY_AUTO:
         parts = ["chosen by auto", *(f"{', '.join(presets)} {value}" for value, presets in values.items() if value)]
     else:
         parts = [value for value in values if value]

@@ -7,6 +7,7 @@ The defaults are CycleGAN's, those of the preset ``paper``. `[C]` is its paper (
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, get_type_hints
 
@@ -250,7 +251,8 @@ SECTIONS: dict[str, type] = {
 }
 
 
-def documentation(section: type) -> dict[str, str]:
-    """The meaning of each setting of a section."""
-    hints = get_type_hints(section, include_extras=True)
+@cache
+def documentation() -> dict[str, str]:
+    """The meaning of each setting by name."""
+    hints = {n: h for cls in SECTIONS.values() for n, h in get_type_hints(cls, include_extras=True).items()}
     return {n: next(m.documentation for m in h.__metadata__ if isinstance(m, Doc)) for n, h in hints.items()}

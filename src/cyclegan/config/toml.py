@@ -30,7 +30,7 @@ def to_toml(config: Config) -> str:
             else:
                 text = f"# {setting} =" if value is None else tomli_w.dumps({setting: plain}).strip()
             source = config.sources.get(setting)
-            lines += [f"# {documentation(cls)[setting]}", text + (f"  # from {source}" if source else "")]
+            lines += [f"# {documentation()[setting]}", text + (f"  # from {source}" if source else "")]
     return "\n".join(lines) + "\n"
 
 
