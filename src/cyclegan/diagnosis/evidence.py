@@ -99,34 +99,32 @@ def _directions(
     method: Method, generators: nn.ModuleDict, samples: Samples, thorough: bool
 ) -> Iterator[DirectionEvidence]:
     directions = method.spec.learned(method.settings)
-    ways = {d: cast(Generator, generators[method.spec.directions[d]]) for d in directions}
-    held_out, train = samples.held_out, samples.train
-    made = {d: _apply(ways[d], held_out[d[0]]) for d in directions}
-    images = {d[-1]: made[d] for d in directions}
-    cases = method.discriminator_inputs(held_out, images)
-    both = min(len(train["A"]), len(held_out["A"]))  # paired methods pass inputs to D, too
-    learned = method.discriminator_inputs(_first(train, both), _first(images, both))
-    gradients = _gradients(method, _first(train, GRADIENT_IMAGES)) if thorough else {}
-    for direction in directions:
-        inputs = held_out[direction[0]]
-        fakes = made[direction]
-        other: Direction = "BtoA" if direction == "AtoB" else "AtoB"
-        perturbed = (
-            {name: perturb(fakes) for name, perturb in PERTURBATIONS.items()} if thorough and other in ways else {}
-        )
-        name, real, fake = cases[direction]
+    networks = {d: cast(Generator, generators[method.spec.directions[d]]) for d in directions}
+    train, held_out = samples.train, samples.held_out
+    fakes = {d: _apply(network, held_out[d[0]]) for d, network in networks.items()}
+    images = {d[-1]: each for d, each in fakes.items()}
+    test_inputs = method.discriminator_inputs(held_out, images)
+    count = min(len(train["A"]), len(held_out["A"]))  # conditional discriminators need inputs and outputs in pairs
+    train_inputs = method.discriminator_inputs(_first(train, count), _first(images, count))
+    gradient_norms = _gradient_norms(method, _first(train, GRADIENT_IMAGES)) if thorough else {}
+    for d, network in networks.items():
+        inverse = networks.get("BtoA" if d == "AtoB" else "AtoB")
+        reconstructions = {}
+        if thorough and inverse is not None:
+            reconstructions = {name: _apply(inverse, perturb(fakes[d])) for name, perturb in PERTURBATIONS.items()}
+        name, real, fake = test_inputs[d]
         D = method.discriminators[name]
         yield DirectionEvidence(
-            direction=direction,
-            inputs=ways[direction].visible_input(inputs),
-            targets=held_out[direction[-1]],
+            direction=d,
+            inputs=network.visible_input(held_out[d[0]]),
+            targets=held_out[d[-1]],
             paired=samples.paired,
-            fakes=fakes,
-            reconstructions={name: _apply(ways[other], x) for name, x in perturbed.items()},
-            train_logits=_apply(D, learned[direction][1]),
+            fakes=fakes[d],
+            reconstructions=reconstructions,
+            train_logits=_apply(D, train_inputs[d][1]),
             test_logits=_apply(D, real) if samples.unseen else None,
             fake_logits=_apply(D, fake),
-            gradient_norms=gradients.get(direction, {}),
+            gradient_norms=gradient_norms.get(d, {}),
         )
 
 
@@ -136,36 +134,25 @@ def _first(batch: Batch, count: int) -> Batch:
 
 def _apply(network: nn.Module, images: Tensor) -> Tensor:
     """The network's outputs, one image at a time to save memory, on the CPU."""
-    where = next(network.parameters())
+    device = next(network.parameters()).device
     with torch.no_grad():
-        return torch.cat([network(image[None].to(where.device)).float().cpu() for image in images])
+        return torch.cat([network(image[None].to(device)).float().cpu() for image in images])
 
 
-def _gradients(method: Method, batch: Batch) -> dict[Direction, dict[str, float]]:
+def _gradient_norms(method: Method, batch: Batch) -> dict[Direction, dict[str, float]]:
     """For each direction's generator, the norm of every loss term's mean gradient over a batch."""
-    ways = {
-        d: list(method.generators[method.spec.directions[d]].parameters()) for d in method.spec.learned(method.settings)
-    }
-    images = [{name: each[n : n + 1] for name, each in batch.items()} for n in range(len(batch["A"]))]
-    sums: dict[str, dict[Direction, Tensor]] = {}
-    for image in images:  # one image at a time to save memory
-        for name, found in _gradients_of_one(method, image, ways):
-            before = sums.get(name)
-            sums[name] = found if before is None else {d: before[d] + found[d] for d in ways}
-    return {d: {name: float(found[d].norm()) / len(images) for name, found in sums.items()} for d in ways}
-
-
-def _gradients_of_one(
-    method: Method, image: Batch, ways: dict[Direction, list[nn.Parameter]]
-) -> Iterator[tuple[str, dict[Direction, Tensor]]]:
-    """Each loss term's name, and its gradient with respect to each generator as one vector."""
-    device = next(method.parameters()).device
-    image = {name: each.to(device) for name, each in image.items()}
-    with torch.enable_grad():
-        for name, term in method.generators_loss(image, method.generate(image)).items():
-            found = iter(
-                torch.autograd.grad(
-                    term, [*chain(*ways.values())], retain_graph=True, allow_unused=True, materialize_grads=True
+    directions, device = method.spec.learned(method.settings), next(method.parameters()).device
+    weights = {d: list(method.generators[method.spec.directions[d]].parameters()) for d in directions}
+    sums: dict[Direction, dict[str, Tensor]] = {d: {} for d in directions}
+    for n in range(len(batch["A"])):  # one image at a time to save memory
+        image = {name: each[n : n + 1].to(device) for name, each in batch.items()}
+        with torch.enable_grad():
+            for name, term in method.generators_loss(image, method.generate(image)).items():
+                inputs = [*chain(*weights.values())]
+                found = iter(
+                    torch.autograd.grad(term, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
                 )
-            )
-            yield name, {d: torch.cat([next(found).flatten() for _ in own]) for d, own in ways.items()}
+                for d in directions:
+                    gradient = torch.cat([next(found).flatten() for _ in weights[d]])
+                    sums[d][name] = sums[d][name] + gradient if name in sums[d] else gradient
+    return {d: {name: float(each.norm()) / len(batch["A"]) for name, each in sums[d].items()} for d in directions}

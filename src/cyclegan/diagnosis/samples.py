@@ -1,7 +1,5 @@
 """The images on which diagnostics run."""
 
-from collections.abc import Iterator
-
 import torch
 
 from cyclegan.config.schema import Config
@@ -30,24 +28,21 @@ def read_samples(config: Config, domains: DataFiles, held_out: int) -> Samples |
     if not train:
         return None
     paired = bool(paired_by_name(domains.test if test else domains.train))
-    few = test or {name: images[:held_out] for name, images in train.items()}
-    return Samples(train, few, unseen=bool(test), paired=paired)
+    held_out_images = test or {name: images[:held_out] for name, images in train.items()}
+    return Samples(train, held_out_images, unseen=bool(test), paired=paired)
 
 
-def _batch(config: Config, domain: SplitFiles, count: int) -> Batch:
+def _batch(config: Config, files: SplitFiles, count: int) -> Batch:
     """Equally many images of both domains, as pairs if there are any; empty without images."""
-    columns = list(_columns(config, domain, count))
+    specs, size = decode_specs(config.data), config.data.crop_size
+    pairs: list[tuple[Source, ...]] = [*paired_by_name(files)]
+    if pairs:
+        columns = load_fixed_images(strided(pairs, count), count, size, [*specs])
+    else:
+        columns = []
+        for paths, spec in zip((files.a, files.b), specs, strict=True):
+            columns += load_fixed_images(strided([(path,) for path in paths], count), count, size, [spec])
     if len(columns) < 2:
         return {}
-    fewest = min(map(len, columns))
-    return {name: images[:fewest] for name, images in zip("AB", columns, strict=True)}
-
-
-def _columns(config: Config, domain: SplitFiles, count: int) -> Iterator[torch.Tensor]:
-    ways, size = decode_specs(config.data), config.data.crop_size
-    pairs: list[tuple[Source, ...]] = [*paired_by_name(domain)]
-    if pairs:
-        yield from load_fixed_images(strided(pairs, count), count, size, [*ways])
-        return
-    for files, way in ((domain.a, ways[0]), (domain.b, ways[1])):
-        yield from load_fixed_images(strided([(path,) for path in files], count), count, size, [way])
+    shortest = min(map(len, columns))
+    return {name: images[:shortest] for name, images in zip("AB", columns, strict=True)}

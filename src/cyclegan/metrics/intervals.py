@@ -16,7 +16,7 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric's value with everything needed to judge how reliable it is."""
+    """A metric's value, its uncertainty and reference values."""
 
     value: float
     images: int  # that it was measured on
