@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich import box
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cyclegan.data.check.check import Check, escape_unprintable, summarize
@@ -50,22 +50,22 @@ def _count_by_level(findings: Iterable[Finding]) -> str:
 
 
 def _table(check: Check) -> Table:
-    headings = ("images", "unreadable", "smallest", "median", "largest", "width/height", "formats", "modes")
-    table = Table("", *headings, box=box.SIMPLE, pad_edge=False)
-    for part in check.parts:
-        summary = summarize(part)
-        sizes = [
-            "{}x{}".format(*size) if (size := summary[name]) else "-" for name in ("smallest", "median", "largest")
-        ]
-        counts = [_counts(summary[name]) for name in ("formats", "modes")]
-        row = [part.name, str(part.total), str(summary["unreadable"] or "-"), *sizes, str(summary["aspect"] or "-")]
-        table.add_row(*(Text(escape_unprintable(cell)) for cell in (*row, *counts)))
+    """One column for each part, which fits into 80 columns."""
+    summaries = [summarize(part) for part in check.parts]
+    columns = [Column(Text(escape_unprintable(part.name))) for part in check.parts]
+    table = Table("", *columns, box=box.SIMPLE, pad_edge=False)
+    for name in ("images", "unreadable", "smallest", "median", "largest", "width/height", "formats", "modes"):
+        table.add_row(name, *(Text(_format(summary[name])) for summary in summaries))
     return table
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    """The counts of each name; a single name alone."""
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) if len(counts) > 1 else "".join(counts)
+def _format(value: int | float | tuple[int, int] | Mapping[str, int] | None) -> str:
+    """A number, a size, or the counts of several names; a single name alone."""
+    if isinstance(value, tuple):
+        return f"{value[0]}x{value[1]}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items()) if len(value) > 1 else "".join(value)
+    return str(value or "-")
 
 
 def _print_block(console: Console, head: str, style: str, *lines: str) -> None:

@@ -132,10 +132,10 @@ def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
         unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)
         listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
         advice = f"Convert {', '.join(unsupported)} to PNG to use them." if unsupported else ""
-        text = f"skipped, because they are not supported images ({listed})."
+        text = f"skipped as not supported ({listed})."
         yield _about(others, "file", "warning" if unsupported else "note", "other files", text, advice)
     if links:
-        text = "skipped, because they lead to folders that are already included."
+        text = "skipped as already included."
         yield _about(links, "link", "note", "links", text)
     if denied:
         yield _about(denied, "folder", "warning", "unreadable folders", "cannot be read.", "Check their permissions.")
