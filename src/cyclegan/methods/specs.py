@@ -66,7 +66,7 @@ class MethodSpec:
     contradictions: Callable[[Config], Iterable[str]] = lambda config: ()  # a sentence for each
 
     # Reports
-    subject: str = ""  # of "... learned it from"; the title if empty
+    subject: str = ""  # of a headline, "a CycleGAN, trained for an hour"; the title if empty
     describe_losses: Callable[[LossConfig], str] = lambda loss: f"Adversarial ({OBJECTIVES[loss.objective]})"
     curves: str = ""  # what to expect of the loss curves, a sentence
     columns: str = "input, translation"  # of the gallery, left to right
