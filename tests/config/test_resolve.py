@@ -53,7 +53,7 @@ def test_the_user_wins_over_the_initial_model_which_wins_over_the_preset() -> No
         "seed": "default",
         "pool_size": "method cut",
         "crop_size": "preset small",
-        "generator_width": "model model",
+        "generator_width": "init_from",
         "ema_decay": "user",
     }
 

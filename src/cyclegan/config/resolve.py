@@ -66,7 +66,7 @@ def resolve(
     layers = [
         (f"method {method.name}", method.defaults),
         (name, settings),
-        (f"model {user.get('init_from')}", initial_model or {}),
+        ("init_from", initial_model or {}),
         ("user", user),
     ]
     for source, layer in layers:

@@ -71,20 +71,14 @@ class DataConfig:
     flip: Annotated[bool, Doc("Flip images left to right at random [R].")] = True
     serial_batches: Annotated[bool, Doc("Fixed order of images, A always with the same B [R].")] = False
     max_images: Annotated[Optional[Count], Doc("Use at most this many images of each domain.")] = None
-    batch_size: Annotated[
-        Count, Doc("Images of each domain per step and process [C]. Larger batches often look worse.")
-    ] = 1
+    batch_size: Annotated[Count, Doc("Images of each domain per step and process [C].")] = 1
     workers: Annotated[CountOrZero, Doc("Data loader processes; 0 loads in the main process.")] = 2
     cache: Annotated[Cache, Doc("Where decoded, resized images are cached; 'disk' is shared with later runs.")] = (
         "memory"
     )
-    cache_size: Annotated[
-        Positive, Doc("Maximum size of the cache, GiB; in memory at most a quarter of what is free.")
-    ] = 4.0
+    cache_size: Annotated[Positive, Doc("Maximum cache size, GiB; in memory at most a quarter of what is free.")] = 4.0
     preload: Annotated[bool, Doc("Decode all images into the cache before the first step.")] = False
-    draft: Annotated[
-        bool, Doc("Decode large JPEGs at reduced size, at least twice --load-size: faster and nearly equal.")
-    ] = False
+    draft: Annotated[bool, Doc("Decode large JPEGs at reduced size: faster, and nearly equal.")] = False
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of skipping it.")] = False
 
 
@@ -103,9 +97,7 @@ class NetworkConfig:
     norm: Annotated[Norm, Doc("Normalization in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout of 0.5 in the generators [R].")] = False
     dropout_at_test: Annotated[bool, Doc("Keep dropout on in translation, as pix2pix's noise [P 3.1].")] = False
-    antialias: Annotated[
-        bool, Doc("Blur where ResNets and PatchGANs resample, against checkerboard artifacts [CUT].")
-    ] = False
+    antialias: Annotated[bool, Doc("Blur where ResNets and PatchGANs resample [CUT].")] = False
     init: Annotated[Init, Doc("Weight initialization [C].")] = "normal"
     init_gain: Annotated[Positive, Doc("Standard deviation or gain of the initialization [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start from the weights of this model or run.")] = None
@@ -120,17 +112,19 @@ class LossConfig:
     lambda_gan: Annotated[Weight, Doc("Weight of the adversarial loss in the generators' loss [C eq. 3].")] = 1.0
     lambda_a: Annotated[Weight, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
     lambda_b: Annotated[Weight, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
-    lambda_identity: Annotated[
-        Weight, Doc("Weight of the identity loss, as a fraction of the cycle's; 0 turns it off [C 5.2].")
-    ] = 0.5
+    lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2].")] = 0.5
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (
         True
     )
-    nce_layers: Annotated[
-        tuple[CountOrZero, ...], Doc("Encoder layers of the generator whose patches are compared [CUT].")
-    ] = (0, 4, 8, 12, 16)
+    nce_layers: Annotated[tuple[CountOrZero, ...], Doc("Encoder layers whose patches are compared [CUT].")] = (
+        0,
+        4,
+        8,
+        12,
+        16,
+    )
     nce_temperature: Annotated[Positive, Doc("Temperature of the contrastive loss [CUT].")] = 0.07
     flip_equivariance: Annotated[bool, Doc("Flip half of the batches in the generator's passes, as FastCUT [CUT].")] = (
         False
@@ -139,8 +133,7 @@ class LossConfig:
     pool_size: Annotated[CountOrZero, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[Weight, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
     augment: Annotated[
-        Augment,
-        Doc("For small data sets: augment what the discriminators see, always (diffaugment) or as needed (ada)."),
+        Augment, Doc("For small data sets: augment what discriminators see, always or as needed (ada).")
     ] = "off"
     augment_policy: Annotated[tuple[AugmentChange, ...], Doc("Changes that --augment makes.")] = (
         "color",
@@ -166,7 +159,7 @@ class OptimizerConfig:
     step_epochs: Annotated[Count, Doc("'step' multiplies the rate by 0.1 every this many epochs [R].")] = 50
     schedule_steps: Annotated[
         Literal["epoch_end", "epoch_start"],
-        Doc("'epoch_start' is one epoch ahead, as newer versions of [R]: the last epoch has rate 0."),
+        Doc("'epoch_start' is an epoch ahead, as newer [R]; the last has rate 0."),
     ] = "epoch_end"
     accumulate: Annotated[Count, Doc("Batches over which gradients are accumulated for one step.")] = 1
     clip_norm: Annotated[Optional[Positive], Doc("Maximum norm of each optimizer's gradients.")] = None
@@ -178,9 +171,7 @@ class RunConfig:
     """Budget, hardware, and what is written."""
 
     max_steps: Annotated[Optional[Count], Doc("Budget in steps; the whole schedule is fitted into it.")] = None
-    max_minutes: Annotated[
-        Optional[Positive], Doc("Budget in minutes of training; the whole schedule is fitted into it.")
-    ] = None
+    max_minutes: Annotated[Optional[Positive], Doc("Budget in minutes; the whole schedule is fitted into it.")] = None
     seed: Annotated[CountOrZero, Doc("Seed of weights, data order and everything else random.")] = 0
     name: Annotated[Optional[str], Doc("Name of the run folder. Default: the name of the data.")] = None
     runs: Annotated[Path, Doc("Folder in which run folders are created.")] = Path("runs")
@@ -194,16 +185,12 @@ class RunConfig:
     log_every: Annotated[Count, Doc("Steps between rows of metrics.csv.")] = 50
     sample_every: Annotated[Count, Doc("Steps between sample grids.")] = 1000
     samples: Annotated[CountOrZero, Doc("Test images of each domain in a sample grid.")] = 4
-    measure_every: Annotated[
-        CountOrZero, Doc("Steps between quality measurements on a few test images; 0 turns them off.")
-    ] = 500
+    measure_every: Annotated[CountOrZero, Doc("Steps between quality measurements on test images; 0: none.")] = 500
     best_by: Annotated[
         Literal["auto", "psnr", "ssim", "swd"],
-        Doc("Metric that selects checkpoints/best; auto: SSIM where test images are pairs, else SWD."),
+        Doc("Metric that selects checkpoints/best; auto: SSIM with test pairs, else SWD."),
     ] = "auto"
-    patience: Annotated[
-        CountOrZero, Doc("Stop after this many measurements without a new best; 0 never stops early.")
-    ] = 0
+    patience: Annotated[CountOrZero, Doc("Stop after this many measurements without a new best; 0: never.")] = 0
     save_minutes: Annotated[Positive, Doc("Minutes between saves of checkpoints/latest.")] = 5.0
     checkpoint_epochs: Annotated[CountOrZero, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[CountOrZero, Doc("Number of newest numbered checkpoints to keep; 0 keeps all.")] = 3

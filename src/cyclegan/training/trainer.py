@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def _changed(config: Config, settings: dict[str, Any]) -> Config:
     elif settings.get("a") or settings.get("b"):
         replaced |= {"data": None}
     paths = {n: Path(v).resolve() for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
+    config = replace(config, sources=config.sources | dict.fromkeys(replaced | settings, "resume"))
     return config.with_settings(**(replaced | settings | paths))
 
 
