@@ -105,7 +105,7 @@ def test_ablations_resume_where_they_stopped(
     """What has a result is not trained again; results of other budgets stay out of the table."""
     trained: list[tuple[str, int]] = []
 
-    def measured(folder: Path, variant: str, seed: int, steps: int):  # type: ignore[no-untyped-def]
+    def evaluate_variant(folder: Path, variant: str, seed: int, steps: int):  # type: ignore[no-untyped-def]
         trained.append((variant, seed))
         if len(trained) == 3:
             raise KeyboardInterrupt
@@ -118,8 +118,8 @@ def test_ablations_resume_where_they_stopped(
         json.dumps(vars(result(ablations, "full", 0, 99.0)) | {"steps": 5}) + "\n", encoding="utf-8"
     )
     monkeypatch.setattr(ablations, "DOCS", tmp_path)
-    monkeypatch.setattr(ablations, "measured", measured)
-    monkeypatch.setattr(ablations, "picture", lambda *_: Image.new("RGB", (8, 8)))
+    monkeypatch.setattr(ablations, "evaluate_variant", evaluate_variant)
+    monkeypatch.setattr(ablations, "draw_figure", lambda *_: Image.new("RGB", (8, 8)))
     words = ["--folder", str(tmp_path), "--steps", "700"]
     with pytest.raises(KeyboardInterrupt):
         ablations.main(words)
