@@ -427,7 +427,7 @@ def test_images_are_written_atomically(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(CycleGANError, match="cannot be written"):
         write_image(Image.fromarray(COLORS), tmp_path / "taken" / "x.png")
-    with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written: JPEG has at most 65500"):
+    with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written: JPEG is limited to 65500"):
         write_image(Image.new("L", (65_501, 1)), tmp_path / "x.jpg")
     with pytest.raises(CycleGANError, match=r"x\.jpg cannot be written"):
         write_image(Image.new("RGBA", (1, 1)), tmp_path / "x.jpg")
