@@ -325,7 +325,7 @@ def test_small_uneven_and_oblong_data_is_reported(tmp_path: Path) -> None:
         (finding.level for finding in checked.findings), key=["error", "warning", "note"].index
     )
     part = checked.as_json()["parts"][1]
-    assert (part["images"], part["median"], part["width/height"]) == (4, (700, 400), 1.75)
+    assert (part["images"], part["median"], part["aspect_ratio"]) == (4, (700, 400), 1.75)
 
 
 def test_different_sizes_in_one_batch_are_an_error(tmp_path: Path) -> None:

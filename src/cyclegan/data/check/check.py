@@ -112,7 +112,7 @@ def summarize(part: Part) -> dict[str, Any]:
         "smallest": sizes[0] if sizes else None,
         "median": sizes[len(sizes) // 2] if sizes else None,
         "largest": sizes[-1] if sizes else None,
-        "width/height": round(statistics.median(width / height for width, height in sizes), 2) if sizes else None,
+        "aspect_ratio": round(statistics.median(width / height for width, height in sizes), 2) if sizes else None,
         "formats": dict(Counter(header.kind for header in headers).most_common()),
         "modes": dict(Counter(map(_mode, headers)).most_common()),
     }

@@ -54,8 +54,8 @@ def _table(check: Check) -> Table:
     summaries = [summarize(part) for part in check.parts]
     columns = [Column(Text(escape_unprintable(part.name))) for part in check.parts]
     table = Table("", *columns, box=box.SIMPLE, pad_edge=False)
-    for name in ("images", "unreadable", "smallest", "median", "largest", "width/height", "formats", "modes"):
-        table.add_row(name, *(Text(_format(summary[name])) for summary in summaries))
+    for name in ("images", "unreadable", "smallest", "median", "largest", "aspect_ratio", "formats", "modes"):
+        table.add_row(name.replace("_", " "), *(Text(_format(summary[name])) for summary in summaries))
     return table
 
 
