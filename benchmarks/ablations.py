@@ -88,7 +88,7 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
         return resume(run, monitors=[TerminalDisplay()])
-    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "tensorboard": False}
+    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
     settings |= VARIANTS[variant].settings
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))

@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
     "crop_size": 32,
     "workers": 0,
     "device": "cpu",
-    "tensorboard": False,
+    "log": (),
     "log_every": 1,
     "samples": 1,
 }
@@ -92,7 +92,10 @@ def flags(**settings: Any) -> list[str]:
     words = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
     return words
 
 

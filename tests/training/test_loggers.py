@@ -85,7 +85,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
         process.send_signal(end)
 
     listener = RecordingMonitor(look_and_end)
-    stopped = train(tiny(visdom=address, name="shown", max_steps=2, schedule="constant"))
+    stopped = train(tiny(log=(f"visdom={address}",), name="shown", max_steps=2, schedule="constant"))
     run = resume(stopped, max_steps=9, sample_every=2, monitors=[listener])
     assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
     assert seen[1] == {"cycle_A", "cycle_B"}
@@ -98,7 +98,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
 def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
     listener = RecordingMonitor()
     address = f"127.0.0.1:{free_port()}"
-    train(tiny(visdom=address, max_steps=3), monitors=[listener])
+    train(tiny(log=(f"visdom={address}",), max_steps=3), monitors=[listener])
     assert listener.messages == [
         f"Visdom failed (no server answers at http://{address}) and was removed; training continues."
     ]
@@ -114,7 +114,7 @@ def test_weights_and_biases_stay_in_the_run_folder_and_resume_with_resume(
     monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     listener = RecordingMonitor()
-    run = train(tiny(wandb="project", max_steps=2, schedule="constant"), monitors=[listener])
+    run = train(tiny(log=("wandb=project",), max_steps=2, schedule="constant"), monitors=[listener])
     resume(run, max_steps=4, monitors=[listener])
     assert listener.messages == []
     identity = json.loads((run / "wandb-run.json").read_text())["id"]
@@ -133,5 +133,5 @@ def test_a_missing_extra_is_named_before_anything_is_made(
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *rest: None if n == name else find(n, *rest))
     with pytest.raises(UsageError, match=rf'--log {name} needs the package {name}: pip install "cyclegan\[{name}\]"'):
-        train(tiny(**{name: "x"}, max_steps=1))
+        train(tiny(log=(f"{name}=x",), max_steps=1))
     assert not tiny().run.runs.exists()

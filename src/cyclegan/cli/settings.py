@@ -63,7 +63,7 @@ def _help_field(name: str) -> tuple[str, Any, Any]:
     choices = {"method": method_names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
     metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
     if isinstance(DEFAULTS[name], tuple):
-        metavar = f"{DEFAULTS[name][0]} {DEFAULTS[name][1]} ..."
+        metavar = " ".join([*map(str, DEFAULTS[name][:2]), "..."])
     default = _default(name)
     marks = [tyro.conf.arg(help=documentation()[name], metavar=metavar, help_behavior_hint=default)]
     if isinstance(DEFAULTS[name], bool) and ";" not in default:

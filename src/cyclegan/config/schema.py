@@ -194,9 +194,10 @@ class RunConfig:
     save_minutes: Annotated[Positive, Doc("Minutes between saves of checkpoints/latest.")] = 5.0
     checkpoint_epochs: Annotated[CountOrZero, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[CountOrZero, Doc("Number of newest numbered checkpoints to keep; 0 keeps all.")] = 3
-    tensorboard: Annotated[bool, Doc("Write TensorBoard events.")] = True
-    visdom: Annotated[Optional[str], Doc("Visdom server to log to, such as http://localhost:8097.")] = None
-    wandb: Annotated[Optional[str], Doc("Weights & Biases project to log to.")] = None
+    log: Annotated[
+        tuple[str, ...],
+        Doc("Loggers: tensorboard, wandb=PROJECT, visdom=ADDRESS, or those of other packages; none if empty."),
+    ] = ("tensorboard",)
 
 
 @dataclass(frozen=True)

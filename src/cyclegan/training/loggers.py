@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cyclegan.config.schema import RunConfig
 from cyclegan.errors import UsageError
 from cyclegan.runs.metrics_files import drop_rows_after
 from cyclegan.system.plugins import load_plugin, plugin_names
@@ -100,12 +99,6 @@ LOGGERS: dict[str, Callable[..., Monitor]] = {
     "visdom": Visdom,
     "wandb": WeightsAndBiases,
 }
-
-
-def configured_loggers(run: RunConfig) -> list[str]:
-    """The configured loggers, as `build_loggers` takes them."""
-    log = ["tensorboard"] if run.tensorboard else []
-    return log + [f"{name}={getattr(run, name)}" for name in ("visdom", "wandb") if getattr(run, name) is not None]
 
 
 def build_loggers(log: Sequence[str]) -> list[Monitor]:

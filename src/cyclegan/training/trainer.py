@@ -24,7 +24,7 @@ from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
 from cyclegan.training.distributed import independent_failures, launch, on_rank_zero
 from cyclegan.training.loading import TrainLoader, refuse_loader_process
-from cyclegan.training.loggers import build_loggers, configured_loggers
+from cyclegan.training.loggers import build_loggers
 from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.quality import Quality
 from cyclegan.training.samples import SampleImages
@@ -60,7 +60,7 @@ def train(config: Config, *, monitors: Sequence[Monitor] = ()) -> Path:
     """
     refuse_loader_process()
     config = validate_method(config)
-    loggers = build_loggers(configured_loggers(config.run))
+    loggers = build_loggers(config.run.log)
     domains = find_training_data(config)
     config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
@@ -83,7 +83,7 @@ def resume(
     refuse_loader_process()
     run = Path(run)
     config = validate_method(_changed(read_run(run), settings))
-    loggers = build_loggers(configured_loggers(config.run))
+    loggers = build_loggers(config.run.log)
     domains = find_training_data(config)
     path = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
     state = TrainState(config, launch(config))

@@ -4,12 +4,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import Literal
 
 from cyclegan.errors import UsageError
+from cyclegan.system.plugins import load_plugin, plugin_names
 
+GROUP = "cyclegan.datasets"  # entry points of other packages, each an `Entry`
 Layout = Literal["unpaired", "paired", "photos"]
 
 
@@ -45,15 +46,15 @@ CATALOG = {entry.name: entry for entry in _read_catalog()}
 
 
 def all_entries() -> dict[str, Entry]:
-    """The catalog by name, with the entries of other packages: the entry points of the group ``cyclegan.datasets``."""
-    return CATALOG | {plugin.name: plugin.load() for plugin in entry_points(group="cyclegan.datasets")}
+    """The catalog by name, with the entries of other packages. Raises `CycleGANError` if one cannot be loaded."""
+    return CATALOG | {name: load_plugin(GROUP, name) for name in plugin_names(GROUP)}
 
 
 def find_entry(name: str) -> Entry:
     """The data set with this name. Raises `UsageError` with similar names if there is none."""
-    entries = all_entries()
-    if name in entries:
-        return entries[name]
+    if entry := CATALOG.get(name) or load_plugin(GROUP, name):
+        return entry
+    entries = [*CATALOG, *plugin_names(GROUP)]
     near = [each for each in entries if each.removeprefix("pix2pix-") == name]
     near += [each for each in get_close_matches(name.lower(), entries) if each not in near]
     meant = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,1 @@
+"""Extensions of cyclegan, each in one file."""
