@@ -15,7 +15,7 @@ from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export.export import export
-from cyclegan.translation.export.registry import Precision, get_format
+from cyclegan.translation.export_formats import Precision, get_format
 
 EXPORTS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "float32"),

@@ -20,6 +20,8 @@ from PIL import Image
 
 from conftest import COMMAND, TINY, flags
 
+pytestmark = pytest.mark.processes
+
 THEIRS = Path(__file__).parent / "their_package"
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 

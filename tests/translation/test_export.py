@@ -19,7 +19,7 @@ from cyclegan.runs.model import Model, model_settings, write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
-from cyclegan.translation.export.registry import format_names
+from cyclegan.translation.export_formats import format_names
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -228,7 +228,7 @@ def test_a_changed_runtime_of_the_web_page_is_refused(tmp_path: Path) -> None:
 
 PLUGIN = """
 import torch
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 
 def write(job, path):
     torch.save(job.module, path)

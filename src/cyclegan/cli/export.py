@@ -57,7 +57,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     size = _size(options.fixed_size)
 
     from cyclegan.translation.export.export import export as export_generator
-    from cyclegan.translation.export.registry import get_format
+    from cyclegan.translation.export_formats import get_format
 
     report = export_generator(
         options.run,

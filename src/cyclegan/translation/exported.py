@@ -18,7 +18,7 @@ from torch import Tensor
 from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks.generator import Generator
-from cyclegan.translation.export.registry import format_names, get_format
+from cyclegan.translation.export_formats import format_names, get_format
 
 VERSION = "cyclegan-export-1"
 INPUT, OUTPUT = "images", "translated"

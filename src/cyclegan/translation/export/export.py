@@ -29,7 +29,7 @@ from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.model import Model, read_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export.registry import Format, Precision, get_format
+from cyclegan.translation.export_formats import Format, Precision, get_format
 from cyclegan.translation.exported import ExportMetadata, quiet
 from cyclegan.translation.translator import load_generator
 

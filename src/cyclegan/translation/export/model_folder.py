@@ -8,7 +8,7 @@ from torch import nn
 from cyclegan.runs.folder import is_model_folder
 from cyclegan.runs.model import read_model, write_model
 from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 from cyclegan.translation.translator import load_generator
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cyclegan.errors import UsageError
 from cyclegan.system.optional import optional_import
 from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")

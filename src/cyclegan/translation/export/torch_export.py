@@ -8,7 +8,7 @@ from torch import nn
 
 from cyclegan.errors import UsageError
 from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 from cyclegan.translation.exported import KEY, ExportedGenerator
 
 

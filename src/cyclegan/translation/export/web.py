@@ -21,7 +21,7 @@ from cyclegan.data.get.download import checksum_file
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.translation.export.export import ExportJob
 from cyclegan.translation.export.onnx import LIBRARIES, ONNX, open_graph, write_graph
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 from cyclegan.translation.exported import INPUT, OUTPUT
 
 PACKAGE = "onnxruntime-web@1.30.0"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export.registry import Format, register_format
+from cyclegan.translation.export_formats import Format, register_format
 
 
 def write(job: ExportJob, path: Path) -> None:
