@@ -21,8 +21,10 @@ from cyclegan.networks.cpu.layers import DirectConv, FewOutputsConv, Layer
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv, WinogradPlan
 from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.networks.layers import ChannelScale
 from cyclegan.networks.registry import GENERATORS
 from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 from cyclegan.networks.winograd import matrices
 from cyclegan.translation.translator import Translator
 
@@ -82,6 +84,18 @@ def test_the_paper_s_width_gives_the_same_numbers() -> None:
 def test_every_registered_generator_gives_the_same_numbers(name: str) -> None:
     config = NetworkConfig(generator=name, generator_width=8, blocks=1)  # type: ignore[arg-type]
     assert largest_difference(build_generator(config, 3, 3).eval(), (1, 3, 33, 40)) < 5e-5
+
+
+@pytest.mark.parametrize("width", [8, 64])  # without and with Winograd's algorithm
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+def test_scales_of_channels_are_folded_into_the_convolutions_before(norm: str, width: int) -> None:
+    torch.manual_seed(0)
+    network = SpaceToDepthGenerator(1, 3, width=width, blocks=2, norm=norm).eval()
+    for module in network.modules():
+        if isinstance(module, ChannelScale):
+            nn.init.normal_(module.scale)
+    winograd.set_winograd(network, False)
+    assert largest_difference(network, (2, 1, 51, 37)) < 5e-5
 
 
 def test_u_nets_and_active_dropout_are_not_rewritten() -> None:

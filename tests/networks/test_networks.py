@@ -73,7 +73,9 @@ def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> N
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(["resnet", "resnet_light", "unet_128"]))
+@given(
+    st.integers(1, 70), st.integers(1, 70), st.sampled_from(["resnet", "resnet_light", "unet_128", "space_to_depth"])
+)
 def test_generators_keep_any_size(height: int, width: int, name: str) -> None:
     network = build_generator(NetworkConfig(generator=name, generator_width=2, blocks=1), 3, 3)
     with torch.no_grad():
@@ -123,6 +125,26 @@ def test_initializations_have_the_documented_spread(init: str) -> None:
     assert layer.bias is not None
     assert layer.bias.abs().max() == 0
     assert (norm.weight.mean().item(), norm.weight.std().item()) == pytest.approx((1, 0.02), abs=0.002)
+
+
+def test_the_space_to_depth_generator_starts_with_small_branches_and_without_a_checkerboard() -> None:
+    """Residual branches are small, and the four pixels of each 2x2 block of the output equal."""
+    network = build_generator(NetworkConfig(generator="space_to_depth", generator_width=16, blocks=3), 3, 3)
+    with torch.no_grad():
+        stem = network.stages()[0](torch.rand(1, 3, 32, 32) * 2 - 1)  # type: ignore[index]
+        assert (network.blocks(stem) - stem).abs().mean() < 0.3 * stem.abs().mean()  # type: ignore[operator]
+        y = network(torch.rand(1, 3, 32, 32) * 2 - 1)
+    assert torch.equal(y[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), y)
+
+
+@pytest.mark.parametrize("init", ["normal", "orthogonal"])
+def test_a_generator_that_initializes_itself_ignores_init(init: str) -> None:
+    def weights(**settings_: object) -> torch.Tensor:
+        torch.manual_seed(0)
+        config = NetworkConfig(generator="space_to_depth", **settings_)  # type: ignore[arg-type]
+        return nn.utils.parameters_to_vector(build_generator(config, 3, 3).parameters())
+
+    assert torch.equal(weights(init=init), weights())
 
 
 def test_the_light_generator_costs_a_fraction() -> None:

@@ -263,6 +263,7 @@ GENERATORS = {
     "unet_64, batch, dropout": {"generator": "unet_64", "norm": "batch", "dropout": True, "dropout_at_test": True},
     "unet_128": {"generator": "unet_128"},
     "unet_256": {"generator": "unet_256", "norm": "batch"},
+    "space_to_depth": {"generator": "space_to_depth"},
     "colorization": {"method": "colorization", "generator": "unet_64", "norm": "batch"},
 }
 

@@ -23,8 +23,9 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import winograd
 from cyclegan.networks.generator import Generator, as_generator, build_generator
 from cyclegan.networks.lab import LabGenerator
-from cyclegan.networks.layers import Dropout, initialize
+from cyclegan.networks.layers import ChannelScale, Dropout, initialize
 from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 from cyclegan.networks.unet import UNetGenerator
 from cyclegan.runs.model import Model, write_model
 from cyclegan.translation.streaming import blend, lazy_rows
@@ -43,6 +44,10 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "U-Net": partial(UNet, norm="instance"),
     "U-Net of pix2pix, with noise": partial(UNet, norm="batch", dropout=True),
     "U-Net without norm": partial(UNet, norm="none"),
+    "space to depth": partial(SpaceToDepthGenerator, width=8, blocks=2),
+    "space to depth, batch norm, with noise": partial(
+        SpaceToDepthGenerator, width=8, blocks=2, norm="batch", dropout=True
+    ),
 }
 
 
@@ -53,6 +58,8 @@ def generator(make: Callable[[], Generator]) -> Generator:
     for module in network.modules():
         if isinstance(module, Dropout):
             module.noise_seed = 3
+        if isinstance(module, ChannelScale):
+            nn.init.uniform_(module.scale)
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight)
             nn.init.uniform_(module.bias)
@@ -95,7 +102,7 @@ def test_streaming_equals_the_whole_image(kind: str, height: int, width: int, bu
 
 
 @pytest.mark.parametrize(("height", "width"), [(257, 301), (1000, 37), (1536, 2048)])
-@pytest.mark.parametrize("kind", ["plain", "U-Net of pix2pix, with noise"])
+@pytest.mark.parametrize("kind", ["plain", "U-Net of pix2pix, with noise", "space to depth"])
 def test_large_and_narrow_images(height: int, width: int, kind: str) -> None:
     network = generator(GENERATORS[kind])
     image = torch.rand(3, height, width) * 2 - 1

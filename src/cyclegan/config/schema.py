@@ -86,11 +86,9 @@ class DataConfig:
 class NetworkConfig:
     """Architectures of the generators and discriminators."""
 
-    generator: Annotated[str, Doc("Generator architecture; 'resnet' and 'resnet_light' take --blocks [C].")] = (
-        "resnet_9blocks"
-    )
+    generator: Annotated[str, Doc("Generator architecture; some take --blocks [C].")] = "resnet_9blocks"
     generator_width: Annotated[Count, Doc("Channels of the generator's first layer [C].")] = 64
-    blocks: Annotated[CountOrZero, Doc("Residual blocks of 'resnet' and 'resnet_light'.")] = 9
+    blocks: Annotated[CountOrZero, Doc("Residual blocks of 'resnet', 'resnet_light' and 'space_to_depth'.")] = 9
     discriminator: Annotated[str, Doc("Discriminator architecture; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[Count, Doc("Channels of the discriminator's first layer [C].")] = 64
     discriminator_layers: Annotated[Count, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
@@ -98,7 +96,7 @@ class NetworkConfig:
     dropout: Annotated[bool, Doc("Dropout of 0.5 in the generators [R].")] = False
     dropout_at_test: Annotated[bool, Doc("Keep dropout on in translation, as pix2pix's noise [P 3.1].")] = False
     antialias: Annotated[bool, Doc("Blur where ResNets and PatchGANs resample [CUT].")] = False
-    init: Annotated[Init, Doc("Weight initialization [C].")] = "normal"
+    init: Annotated[Init, Doc("Weight initialization [C]; 'space_to_depth' has its own.")] = "normal"
     init_gain: Annotated[Positive, Doc("Standard deviation or gain of the initialization [C].")] = 0.02
     init_from: Annotated[Optional[Path], Doc("Start from the weights of this model or run.")] = None
 

@@ -21,6 +21,7 @@ class Generator(nn.Module):
 
     size_multiple: int = 1
     min_size: int = 1
+    initializes_itself: bool = False  # whether it keeps the weights of its constructor, whatever --init says
 
     @classmethod
     def from_config(cls, config: NetworkConfig, in_channels: int, out_channels: int, **settings: Any) -> Self:
@@ -107,7 +108,8 @@ def build_generator(config: NetworkConfig, in_channels: int, out_channels: int) 
     """The configured generator, (N, in_channels, H, W) to (N, out_channels, H, W), newly initialized."""
     architecture = GENERATORS[config.generator]
     network = architecture.network.from_config(config, in_channels, out_channels, **architecture.settings)
-    initialize(network, config.init, config.init_gain)
+    if not network.initializes_itself:
+        initialize(network, config.init, config.init_gain)
     if config.dropout_at_test:
         for seed, layer in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
             layer.noise_seed = seed

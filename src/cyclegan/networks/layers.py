@@ -96,6 +96,18 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
+class ChannelScale(nn.Module):
+    """A learned factor for each channel, initially 1."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return x * self.scale[:, None, None]
+
+
 class UNetLevel(nn.Module):
     """up(deeper(down(x))), with `skip` concatenated to x: (N, C, H, W) to (N, 2C, H, W)."""
 

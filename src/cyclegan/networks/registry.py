@@ -76,6 +76,7 @@ GENERATORS: Registry[Generator] = Registry(
     {
         **dict.fromkeys(("resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light"), _RESNET),
         **dict.fromkeys(("unet_256", "unet_128", "unet_64"), _UNET),
+        "space_to_depth": "cyclegan.networks.space_to_depth",
     },
 )
 DISCRIMINATORS: Registry[Discriminator] = Registry(

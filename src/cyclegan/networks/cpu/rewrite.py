@@ -10,6 +10,7 @@ Where time is saved, and where that is implemented:
   would subtract again, are dropped.
 - The last convolution, whose few outputs leave vector units idle, computes all rows of its kernel at once
   (`FewOutputsConv`).
+- Learned scales of channels are folded into the convolutions before them.
 """
 
 import copy
@@ -22,7 +23,7 @@ from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.cpu.layers import DirectConv, EagerLayer, FewOutputsConv, ImageNorm, Layer, ResidualSum, relu
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv
 from cyclegan.networks.generator import Generator
-from cyclegan.networks.layers import BatchNorm, Dropout, Residual, UNetLevel, pad_to_multiple
+from cyclegan.networks.layers import BatchNorm, ChannelScale, Dropout, Residual, UNetLevel, pad_to_multiple
 from cyclegan.networks.winograd import scratch
 
 MIN_CHANNELS = 64  # with fewer, the transforms cost more than the products save
@@ -114,7 +115,17 @@ def _replace_all(layers: list[nn.Module]) -> Iterator[Layer]:
         border = 0
         if isinstance(layer, nn.ReflectionPad2d) and layers:
             border, (layer, *layers) = layer.padding[0], layers
+        if isinstance(layer, nn.Conv2d) and layers and isinstance(following := layers[0], ChannelScale):
+            _fold(following.scale, layer)
+            layers = layers[1:]
         yield _replace(layer, border, normed=bool(layers) and isinstance(layers[0], nn.InstanceNorm2d | BatchNorm))
+
+
+def _fold(scale: Tensor, conv: nn.Conv2d) -> None:
+    """Multiply the outputs of a convolution, by its weights."""
+    conv.weight.mul_(scale[:, None, None, None])
+    if conv.bias is not None:
+        conv.bias.mul_(scale)
 
 
 def _replace(layer: nn.Module, border: int, normed: bool) -> Layer:

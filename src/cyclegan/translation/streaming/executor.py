@@ -16,7 +16,7 @@ from torch.nn.functional import leaky_relu, relu
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.generator import ColorSpaceGenerator, Generator
-from cyclegan.networks.layers import BatchNorm, BlurDown, BlurUp, Dropout, Residual, UNetLevel
+from cyclegan.networks.layers import BatchNorm, BlurDown, BlurUp, ChannelScale, Dropout, Residual, UNetLevel
 from cyclegan.translation.streaming.lazy_rows import (
     Bands,
     Binary,
@@ -104,7 +104,9 @@ class StreamingExecutor:
             return Pointwise(below, lambda band: leaky_relu(band, module.negative_slope))
         if isinstance(module, nn.Tanh):
             return Pointwise(below, torch.tanh)
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | BlurDown | BlurUp):
+        if isinstance(module, ChannelScale):
+            return Pointwise(below, module)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | BlurDown | BlurUp | nn.PixelShuffle | nn.PixelUnshuffle):
             return ConvRows(below, module)
         raise UsageError(f"A generator with {type(module).__name__} cannot be streamed.")
 

@@ -138,7 +138,7 @@ def _reflected_index(size: int, before: int, after: int) -> Tensor:
 
 
 class ConvRows(Rows):
-    """The output of a convolution or blur, each row computed from a few rows below.
+    """The output of a convolution, blur or pixel shuffle, each row computed from a few rows below.
 
     The layer itself is called with a band and the rows around it. It takes the band's borders for those of the image;
     the rows that it gets wrong for that reason are cropped.
@@ -146,8 +146,9 @@ class ConvRows(Rows):
 
     def __init__(self, below: Rows, layer: nn.Module):
         self.scale, self.before, self.after, size = _geometry(layer)
-        channels = getattr(layer, "out_channels", below.channels)
         area = float(1 / self.scale**2)  # pixels below for each pixel of the output
+        shuffles = isinstance(layer, nn.PixelShuffle | nn.PixelUnshuffle)
+        channels = round(below.channels * area) if shuffles else getattr(layer, "out_channels", below.channels)
         given = below.channels * area
         # Convolutions copy both their input and their output.
         floats = max(below.floats_per_pixel * area, given + channels + 2 * max(given, channels))
@@ -172,6 +173,12 @@ def _geometry(layer: nn.Module) -> tuple[Fraction, int, int, Callable[[int], int
         return Fraction(1, 2), 1, 1, lambda size: ceil(size / 2)
     if isinstance(layer, BlurUp):
         return Fraction(2), 1, 1, lambda size: 2 * size
+    if isinstance(layer, nn.PixelUnshuffle):
+        block = layer.downscale_factor
+        return Fraction(1, block), 0, block - 1, lambda size: size // block
+    if isinstance(layer, nn.PixelShuffle):
+        factor = layer.upscale_factor
+        return Fraction(factor), 0, 0, lambda size: size * factor
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.dilation == (1, 1) and layer.padding != "same":
         kernel, stride, padding = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
         if isinstance(layer, nn.Conv2d):

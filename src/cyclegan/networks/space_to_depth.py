@@ -1,0 +1,75 @@
+"""A generator at half resolution, for short training runs on small images: space to depth, blocks, depth to space.
+
+Sub-pixel convolution: Shi et al., CVPR 2016, eq. 4. Its initialization (ICNR): Aitken et al. 2017, section 3. Residual
+branches that start small, with a learned scale: Zhang et al., "Fixup Initialization", ICLR 2019.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from cyclegan.config.schema import NetworkConfig
+from cyclegan.networks.generator import Generator
+from cyclegan.networks.layers import NORMS, ChannelScale, Dropout, Residual, needs_bias
+from cyclegan.networks.registry import register_generator
+from cyclegan.networks.winograd import Conv3x3
+
+
+@register_generator("space_to_depth", "{blocks}-block space-to-depth network")
+class SpaceToDepthGenerator(Generator):
+    """Each 2x2 block of pixels becomes the channels of one, which loses nothing; all convolutions run on those.
+
+    A block is x + g * conv(ReLU(norm(conv(x)))), with a learned scale g for each channel. It has one norm where the
+    paper's has two: the second would remove the contrast of what the block adds.
+    """
+
+    size_multiple = 2
+    min_size = 4  # reflecting a border of one pixel takes two, at half resolution
+    initializes_itself = True
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        *,
+        width: int = 32,
+        blocks: int = 4,
+        norm: str = "instance",
+        dropout: bool = False,
+    ):
+        super().__init__()
+        make_norm, bias = NORMS[norm], needs_bias(norm)
+
+        def conv(before: int, after: int, bias: bool = True) -> list[nn.Module]:
+            return [nn.ReflectionPad2d(1), Conv3x3(before, after, bias=bias)]
+
+        def block() -> Residual:
+            middle = [make_norm(width), nn.ReLU(inplace=True), Dropout(0.5) if dropout else nn.Identity()]
+            return Residual(*conv(width, width, bias), *middle, *conv(width, width), ChannelScale(width))
+
+        first = [nn.PixelUnshuffle(2), *conv(4 * in_channels, width, bias), make_norm(width), nn.ReLU(inplace=True)]
+        self.stem = nn.Sequential(*first)
+        self.blocks = nn.Sequential(*(block() for _ in range(blocks)))
+        self.head = nn.Sequential(*conv(width, 4 * out_channels), nn.PixelShuffle(2), nn.Tanh())
+        self._initialize()
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        """PyTorch's default, but residual branches start at a tenth, and the 2x2 pixels of the output equal (ICNR)."""
+        block: Any
+        for block in self.blocks:
+            block.body[-2].weight.mul_(0.1)
+        last: Any = self.head[1]
+        last.weight.copy_(last.weight[::4].repeat_interleave(4, 0))
+        last.bias.zero_()
+
+    @classmethod
+    def from_config(cls, config: NetworkConfig, in_channels: int, out_channels: int, **settings: Any) -> Self:
+        """Build the network."""
+        return super().from_config(config, in_channels, out_channels, **({"blocks": config.blocks} | settings))
+
+    def stages(self) -> Sequence[nn.Module]:
+        """To half the resolution, the blocks, and back."""
+        return [self.stem, self.blocks, self.head]
