@@ -14,7 +14,7 @@ from torch import nn
 
 from conftest import TINY, draw_images
 from cyclegan.cli.main import run as run_command
-from cyclegan.data.layouts import find_domains
+from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.compare import compare_values
 from cyclegan.evaluation.evaluate import evaluate
@@ -23,7 +23,7 @@ from cyclegan.evaluation.report.report import write_report
 from cyclegan.evaluation.set_distances import FeatureNetworks
 from cyclegan.evaluation.test_set import read_test_set
 from cyclegan.imaging.decode import read_image
-from cyclegan.imaging.image import COLOR, to_tensor
+from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics import features
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.metrics.similarity import psnr
@@ -37,7 +37,7 @@ from cyclegan.translation.translator import Translator
 @pytest.fixture(autouse=True)
 def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Feature networks are slow and have their own tests."""
-    monkeypatch.setattr(features, "has_efficientnet", lambda: False)
+    monkeypatch.setattr(features, "load_efficientnet", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,7 @@ class Same(nn.Module):
 def measure_all(
     translator: Translator, inverse: Translator | None, data: Path, networks: FeatureNetworks | None = None
 ) -> dict[str, MetricValue]:
-    domains, networks = find_domains(data), networks or FeatureNetworks()
-    images = read_test_set(domains.train, domains.test, False, (COLOR, COLOR), 32, 10)
+    images, networks = read_test_set(Config().with_settings(data=data), "AtoB", 32, 10), networks or FeatureNetworks()
     return measure(translator, inverse, images, networks, measure_reference(images, translator, networks))
 
 
@@ -220,7 +219,9 @@ def test_efficientnet_loads_its_weights_safely(monkeypatch: pytest.MonkeyPatch) 
     load = torch.load
     monkeypatch.setattr(torch, "load", lambda *a, **k: loads.append(k["weights_only"]) or load(*a, **k))
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = features.extract_features(features.load_efficientnet(), torch.cat([images[:3], images[:1] * 0.99]))
+    network = features.load_efficientnet()
+    assert network is not None
+    found = features.extract_features(network, torch.cat([images[:3], images[:1] * 0.99]))
     assert loads == [True]
     assert found.shape == (4, 1280)
     apart = torch.cdist(found, found)

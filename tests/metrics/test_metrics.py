@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 
 from cyclegan.metrics import content, cycle, patches, similarity
 from cyclegan.metrics.distributions import density_coverage, frechet_distance, kernel_distance
-from cyclegan.metrics.intervals import jackknife_interval, paired_difference
+from cyclegan.metrics.intervals import jackknife_values, paired_difference
 
 
 def draw(seed: int, *shape: int) -> torch.Tensor:
@@ -219,14 +219,12 @@ def test_paired_difference_against_the_normal_one() -> None:
 
 def test_jackknife_of_a_mean_is_its_standard_error() -> None:
     values = np.random.default_rng(0).normal(0, 3, 1000)
-    low, high = jackknife_interval(lambda keep: float(values[keep].mean()), 1000) or (0, 0)
-    assert (high + low) / 2 == pytest.approx(values.mean())
-    widths = [
-        np.diff(jackknife_interval(lambda keep: float(values[keep].mean()), 1000, seed) or (0, 0))[0]
-        for seed in range(40)
-    ]
+    found = [jackknife_values(lambda keep: {"mean": float(values[keep].mean())}, 1000, seed) for seed in range(40)]
+    low, high = found[0]["mean"].interval or (0, 0)
+    assert (high + low) / 2 == pytest.approx(values.mean()) == found[0]["mean"].value
+    widths = [np.diff(each["mean"].interval or (0, 0))[0] for each in found]
     assert np.mean(widths) == pytest.approx(2 * 1.96 * 3 / math.sqrt(1000), rel=0.1)
-    assert jackknife_interval(lambda keep: 0.0, 19) is None
+    assert jackknife_values(lambda keep: {"zero": 0.0}, 19)["zero"].interval is None
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
@@ -30,10 +31,6 @@ class SplitFiles:
     roots: tuple[Path | None, Path | None] = (None, None)
     paired: bool = False
 
-    def swapped(self) -> "SplitFiles":
-        """The same images with A and B exchanged."""
-        return SplitFiles(self.b, self.a, self.roots[::-1], self.paired)
-
 
 @dataclass(frozen=True)
 class DataFiles:
@@ -42,6 +39,13 @@ class DataFiles:
     train: SplitFiles
     test: SplitFiles
     names: tuple[str, str] = ("A", "B")
+
+    def oriented(self, direction: Direction) -> "DataFiles":
+        """The same data with the source of the direction as A: with A and B exchanged for "BtoA"."""
+        if direction == "AtoB":
+            return self
+        train, test = (SplitFiles(s.b, s.a, s.roots[::-1], s.paired) for s in (self.train, self.test))
+        return DataFiles(train, test, self.names[::-1])
 
 
 def find_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[Path, ...]:

@@ -62,10 +62,10 @@ def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = N
 
 def sample_rows(config: Config, files: DataFiles, direction: Direction) -> list[tuple[Source, ...]]:
     """Images for sample grids, from the test set if there is one; for paired methods, (input, ground truth)."""
-    test, train = (split if direction == "AtoB" else split.swapped() for split in (files.test, files.train))
+    files = files.oriented(direction)
     if is_paired(config):
-        return [*(paired_by_name(test) or paired_by_name(train))]
-    return [(path,) for path in test.a or train.a]
+        return [*(paired_by_name(files.test) or paired_by_name(files.train))]
+    return [(path,) for path in files.test.a or files.train.a]
 
 
 def evenly_spaced(count: int, limit: int) -> list[int]:

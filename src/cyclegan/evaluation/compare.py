@@ -14,6 +14,7 @@ from cyclegan.metrics.intervals import Interval, MetricValue, paired_difference
 from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
 
 SIGNIFICANCE = 0.05  # p-value
+VERDICTS = {"higher": ("worse", "better"), "lower": ("better", "worse"), "neither": ("less", "more")}  # less, more
 LEGEND = (
     "In parentheses: 95 % interval. Better, worse, more or less: significantly different from the first run (paired "
     "bootstrap over the same images, p < 0.05; for metrics of whole sets, disjoint intervals). =: not significant."
@@ -43,12 +44,7 @@ def compare_values(key: str, first: MetricValue, other: MetricValue) -> Differen
         significant = p < SIGNIFICANCE
     elif first.interval is not None and other.interval is not None:
         significant = first.interval[1] < other.interval[0] or other.interval[1] < first.interval[0]
-    better = metric_info(key).better
-    if better == "neither":
-        verdict = "more" if value > 0 else "less"
-    else:
-        verdict = "better" if (value > 0) == (better == "higher") else "worse"
-    return Difference(value, interval, p, significant, verdict)
+    return Difference(value, interval, p, significant, VERDICTS[metric_info(key).better][value > 0])
 
 
 @dataclass(frozen=True)
@@ -79,46 +75,41 @@ def compare(
     folder = data or config.data.data
     if folder is None:
         raise UsageError(f"The data of {runs[0]} is in two folders; name one folder with --data.")
-    evaluations = [
-        {
-            each.direction: each
-            for each in evaluate(
-                run,
-                folder,
-                size=config.data.crop_size,
-                max_images=max_images,
-                inception=inception,
-                device=device,
-                on_progress=on_progress,
-            )
-        }
+    found = (
+        evaluate(
+            run,
+            folder,
+            size=config.data.crop_size,
+            max_images=max_images,
+            inception=inception,
+            device=device,
+            on_progress=on_progress,
+        )
         for run in runs
-    ]
+    )
+    evaluations = [{each.direction: each for each in of_run} for of_run in found]
     common = [direction for direction in evaluations[0] if all(direction in each for each in evaluations)]
     if not common:
         raise UsageError("The runs have no direction in common.")
-    return [_compare_direction([each[direction] for each in evaluations]) for direction in common]
-
-
-def _compare_direction(evaluations: Sequence[Evaluation]) -> Comparison:
-    first, *others = evaluations
-    keys = sort_metrics(key for key in first.metrics if all(key in each.metrics for each in others))
-    differences = {
-        key: tuple(compare_values(key, first.metrics[key], each.metrics[key]) for each in others) for key in keys
-    }
-    return Comparison(first.direction, tuple(evaluations), differences)
+    comparisons = []
+    for direction in common:
+        first, *others = (each[direction] for each in evaluations)
+        keys = sort_metrics(key for key in first.metrics if all(key in each.metrics for each in others))
+        differences = {k: tuple(compare_values(k, first.metrics[k], each.metrics[k]) for each in others) for k in keys}
+        comparisons.append(Comparison(direction, (first, *others), differences))
+    return comparisons
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
     """A row per metric: its name and each run's value with interval, the others' with their difference."""
     rows = []
     for key, differences in comparison.differences.items():
-        cells = []
-        for value in (each.metrics[key] for each in comparison.evaluations):
-            interval = format_interval(value.interval, metric_info(key).digits).replace(" ", "")
-            cells.append(format_number(value.value, metric_info(key).digits) + (f" ({interval})" if interval else ""))
-        verdicts = ["", *(f" {each.verdict if each.significant else '='}" for each in differences)]
-        rows.append([heading(key), *map("".join, zip(cells, verdicts, strict=True))])
+        row, verdicts = [heading(key)], ["", *(f" {each.verdict if each.significant else '='}" for each in differences)]
+        for evaluation, verdict in zip(comparison.evaluations, verdicts, strict=True):
+            value, digits = evaluation.metrics[key], metric_info(key).digits
+            interval = f" ({format_interval(value.interval, digits).replace(' ', '')})" if value.interval else ""
+            row.append(f"{format_number(value.value, digits)}{interval}{verdict}")
+        rows.append(row)
     return rows
 
 

@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.config.schema import Config, Direction
-from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import find_data, is_paired
+from cyclegan.config.schema import Config
 from cyclegan.errors import UsageError
-from cyclegan.evaluation.measure import Reference, load_generators, measure, measure_reference
+from cyclegan.evaluation.measure import Reference, measure, measure_reference
 from cyclegan.evaluation.set_distances import load_networks
-from cyclegan.evaluation.test_set import MAX_IMAGES, TestSet, read_test_set
-from cyclegan.methods.registry import method_spec
+from cyclegan.evaluation.test_set import MAX_IMAGES, read_test_set
 from cyclegan.runs.checkpoint import find_checkpoint, latest_checkpoint
 from cyclegan.runs.folder import is_model_folder, read_run
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import Evaluation
 from cyclegan.runs.summary import saved_progress
+from cyclegan.translation.translator import Translator
 
 
 def evaluate(
@@ -37,29 +35,32 @@ def evaluate(
     for FID and KID, or "download". `on_progress` receives a message before each measurement. Raises `UsageError` and
     `CycleGANError` when the model, the data or a network cannot be loaded.
     """
-    run, data = Path(run), None if data is None else Path(data)
-    config = evaluation_config(run, data)
+    run = Path(run)
+    config = evaluation_config(run, None if data is None else Path(data))
+    folders = _checkpoint_folders(run, checkpoint, all_checkpoints)
+    directions = read_model(folders[0], generators_only=True).directions
     networks, notes = load_networks(inception)
-    evaluations = []
-    for direction in method_spec(config.loss.method).learned(config.loss):
-        images, (source, target) = read_direction(config, direction, size, max_images)
+    size, evaluations = size or config.data.crop_size, []
+    for direction in directions:
+        images = read_test_set(config, direction, size, max_images)
         reference: Reference | None = None
-        for folder in _checkpoint_folders(run, checkpoint, all_checkpoints):
-            on_progress(f"Measuring {folder.name}, {source} to {target}")
-            progress = saved_progress(folder)
-            translator, inverse = load_generators(folder, direction, device)
+        for folder in folders:
+            on_progress(f"Measuring {folder.name}, {' to '.join(images.domains)}")
+            translator = Translator.load(folder, direction, device)
+            others = [Translator.load(folder, other, device) for other in directions if other != direction]
             reference = reference or measure_reference(images, translator, networks)
+            progress = saved_progress(folder)
             evaluations.append(
                 Evaluation(
                     run=str(run),
                     checkpoint=folder.name,
                     step=progress[0] if progress else None,
                     direction=direction,
-                    source=source,
-                    target=target,
-                    size=size or config.data.crop_size,
+                    source=images.domains[0],
+                    target=images.domains[1],
+                    size=size,
                     names=images.names,
-                    metrics=measure(translator, inverse, images, networks, reference),
+                    metrics=measure(translator, others[0] if others else None, images, networks, reference),
                     notes=(*images.notes, *notes),
                 )
             )
@@ -78,18 +79,6 @@ def evaluation_config(run: Path, data: Path | None) -> Config:
         raise UsageError(f"{run} is a model without data; name the data folder: cyclegan evaluate {run} DATA.")
     model = read_model(run, generators_only=True)
     return model.config.with_settings(data=data.resolve(), crop_size=model.trained_size)
-
-
-def read_direction(
-    config: Config, direction: Direction, size: int | None, max_images: int
-) -> tuple[TestSet, tuple[str, str]]:
-    """The test set of a direction, and the names of its source and target domains. Raises as `read_test_set`."""
-    domains = find_data(config)
-    train, test, names = domains.train, domains.test, domains.names
-    if direction == "BtoA":
-        train, test, names = train.swapped(), test.swapped(), names[::-1]
-    specs = decode_specs(config.data, direction)
-    return read_test_set(train, test, is_paired(config), specs, size or config.data.crop_size, max_images), names
 
 
 def _checkpoint_folders(run: Path, name: str | None, every: bool) -> list[Path]:

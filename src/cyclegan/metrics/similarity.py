@@ -79,8 +79,10 @@ def compare_with_ground_truth(
 
 
 def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Local means, variances and covariance."""
-    a, b = (_pad_to_window(image) for image in _comparable(a, b))
+    """Local means, variances and covariance, with short sides extended to the window by symmetric reflection."""
+    missing = [max(0, WINDOW - side) for side in a.shape[1:]]
+    padding = [(0, 0), *((count // 2, count - count // 2) for count in missing)]
+    a, b = (torch.from_numpy(np.pad(each.numpy(), padding, mode="symmetric")) for each in _comparable(a, b))
     mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
     return mean_a, mean_b, square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
 
@@ -89,16 +91,6 @@ def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.ndim != 3:
         raise ValueError(f"two images (C, H, W) of equal shape required, got {tuple(a.shape)} and {tuple(b.shape)}")
     return a.double().cpu(), b.double().cpu()  # variances are small differences of large values
-
-
-def _pad_to_window(image: Tensor) -> Tensor:
-    for axis in (1, 2):
-        side = image.shape[axis]
-        if side < WINDOW:
-            start = (WINDOW - side) // 2
-            folded = np.pad(np.arange(side), (start, WINDOW - side - start), mode="symmetric")
-            image = image.index_select(axis, torch.from_numpy(folded))
-    return image
 
 
 def _blur(maps: Tensor) -> Tensor:

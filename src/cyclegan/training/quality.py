@@ -74,7 +74,8 @@ class Quality:
 
 def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
     """Test images, or training images of a domain without any; None if a domain has no readable image."""
-    test, train = (d if direction == "AtoB" else d.swapped() for d in (domains.test, domains.train))
+    domains = domains.oriented(direction)
+    test, train = domains.test, domains.train
     size, specs = config.data.crop_size, decode_specs(config.data, direction)
     pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
     if pairs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -46,12 +47,11 @@ def build_panels(
     others = {column: ((column, ""),) for column in metrics if column not in grouped and column not in NOT_LOSSES}
     panels: list[Panel] = []
     for heading, columns in (dict(groups) | others).items():
-        present = [(column, label) for column, label in columns if column in metrics]
-        if present:
-            curves = [metrics[column] for column, _ in present]
-            labels = (label.replace("{a}", names[0]).replace("{b}", names[1]) for _, label in present)
-            legend = tuple(zip(labels, ("ab", "ba"), strict=False))
-            panels.append(Panel(heading, legend, _draw(metrics["step"], curves, f"{prefix}{len(panels)}-", heading)))
+        curves = [metrics[column] for column, _ in columns if column in metrics]
+        labels = [label.format(a=names[0], b=names[1]) for column, label in columns if column in metrics]
+        if curves:
+            svg = _draw(metrics["step"], curves, f"{prefix}{len(panels)}-", heading)
+            panels.append(Panel(heading, tuple(zip(labels, ("ab", "ba"), strict=False)), svg))
     return panels
 
 
@@ -59,8 +59,8 @@ def smooth(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float6
     """A moving average over 4 % of the values, over fewer at both ends."""
     half = max(1, len(values) // 50)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    at = np.arange(len(values))
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    low = np.maximum(np.arange(len(values)) - half, 0)
+    high = np.minimum(np.arange(len(values)) + half + 1, len(values))
     means: np.ndarray[tuple[int], np.dtype[np.float64]] = (sums[high] - sums[low]) / (high - low)
     return means
 
@@ -95,13 +95,9 @@ def _inline(figure: Figure, prefix: str, heading: str) -> str:
     text = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+    _, box, svg = re.split(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', text.getvalue(), maxsplit=1)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    opening = svg[: svg.index(">") + 1]
-    box = re.search(r'viewBox="[^"]*"', opening)
-    svg = f'<svg {box.group() if box else ""} role="img" aria-label="{heading}">' + svg[len(opening) :]
-    svg = svg.replace("xlink:href", "href")
+    svg = f'<svg {box} role="img" aria-label="{escape(heading)}">{svg}'.replace("xlink:href", "href")
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
     svg = re.sub(r"font: [^;\"]*?([\d.]+)px[^;\"]*", r"font-size: \1px", svg)
     for placeholder, color in _PLACEHOLDERS.items():

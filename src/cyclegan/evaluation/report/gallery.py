@@ -21,7 +21,6 @@ from cyclegan.runs.summary import saved_progress
 from cyclegan.translation.translator import Translator
 
 EXAMPLES = 8  # per direction
-MAX_TRIES = 4 * EXAMPLES  # images to try when some cannot be read
 
 Rows = Sequence[tuple[Source, ...]]  # inputs, each with its ground truth if known
 
@@ -31,11 +30,11 @@ class Example:
     """An image before and after translation, with its ground truth if known."""
 
     name: str
+    rank: str  # "best", "median" or "worst"; empty for others
+    caption: str  # its metrics
     before: Image.Image
     after: Image.Image
     truth: Image.Image | None = None
-    rank: str = ""  # "best", "median" or "worst"
-    caption: str = ""  # its metrics
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ def build_view(run: Path, config: Config, domains: DataFiles | None, direction: 
 
     `domains` is None when the data is missing.
     """
-    forward, size = direction == "AtoB", config.data.crop_size
-    names = domains.names if domains is not None else ("A", "B")
-    source, target = names if forward else names[::-1]
+    size, data = config.data.crop_size, None if domains is None else domains.oriented(direction)
+    source, target = data.names if data else (direction[0], direction[-1])
     stored = next((e for e in read_evaluations(run / EVALUATION_FILE) if e.direction == direction), None)
     view = View(direction, source, target, tuple(read_strips(run / "samples", direction, size)), stored)
     try:
@@ -67,11 +65,11 @@ def build_view(run: Path, config: Config, domains: DataFiles | None, direction: 
     except CycleGANError as error:
         return view, [f"Nothing could be translated for this page: {error}"]
     view = replace(view, parameters=sum(p.numel() for p in translator.generator.parameters()))
-    if domains is None:
+    if data is None:
         return view, []
-    test, train = (d if forward else d.swapped() for d in (domains.test, domains.train))
-    rows: Rows = [(path,) for path in test.a or train.a[:EXAMPLES]]
-    larger = any(min(_header_size(row[0])) > size for row in rows[:MAX_IMAGES])
+    test = data.test
+    rows: Rows = [(path,) for path in test.a or data.train.a[:EXAMPLES]]
+    larger = any(_shorter_side(row[0]) > size for row in rows[:MAX_IMAGES])
     quality, pairs, notes = _measure_quality(run, translator, test, view, size)
     ranks, captions = {}, {}
     if quality is not None:
@@ -82,25 +80,23 @@ def build_view(run: Path, config: Config, domains: DataFiles | None, direction: 
     elif stored is not None:
         index = {row[0].stem: i for i, row in enumerate(rows)}
         key, ranked = stored.ranked_images()
+        info, values = metric_info(key), stored.metrics[key].per_image
         for rank, i in ranked.items():
             if (row := index.get(stored.names[i])) is not None:
-                ranks[row] = rank
-                info = metric_info(key)
-                captions[row] = f"{info.name} {stored.metrics[key].per_image[i]:.{info.digits}f}"
+                ranks[row], captions[row] = rank, f"{info.name} {values[i]:.{info.digits}f}"
     if not test.a:
         notes.append(f"There are no test images of {source}; the first training images are shown.")
     if larger:
         also = ", and their ground truth with them" if quality is not None else ""
         notes.append(f"Larger images were scaled down to {size} pixels on the shorter side, the training size{also}.")
-    examples = _read_examples(translator, rows, ranks, captions, size)
-    return replace(view, examples=tuple(examples), quality=quality), notes
+    return replace(view, examples=_read_examples(translator, rows, ranks, captions, size), quality=quality), notes
 
 
-def _header_size(path: Source) -> tuple[int, int]:
+def _shorter_side(path: Source) -> int:
     try:
-        return image_size(path)
+        return min(image_size(path))
     except UnreadableImage:
-        return 0, 0
+        return 0
 
 
 def _measure_quality(
@@ -137,13 +133,13 @@ def _measure_quality(
 
 def _read_examples(
     translator: Translator, rows: Rows, ranks: Mapping[int, str], captions: Mapping[int, str], size: int
-) -> list[Example]:
+) -> tuple[Example, ...]:
     """The ranked rows (by index), then evenly spaced others, translated; unreadable ones are replaced."""
     others = [i for i in range(len(rows)) if i not in ranks]
     spaced = [others[i] for i in evenly_spaced(len(others), EXAMPLES - len(ranks))]
     spare = sorted(set(others) - set(spaced))
     examples: list[Example] = []
-    for i in [*ranks, *spaced, *spare][:MAX_TRIES]:
+    for i in [*ranks, *spaced, *spare][: 4 * EXAMPLES]:
         if len(examples) == EXAMPLES:
             break
         path, *truth_path = rows[i]
@@ -153,10 +149,6 @@ def _read_examples(
         except UnreadableImage:
             continue
         before, after = before_and_after(translator, image, size)
-        images = (
-            to_uint8_image(before),
-            to_uint8_image(after),
-            None if truth is None else to_uint8_image(truth.resize(after.size)),
-        )
-        examples.append(Example(path.stem, *images, ranks.get(i, ""), captions.get(i, "")))
-    return examples
+        images = [to_uint8_image(each) for each in (before, after, *([truth.resize(after.size)] if truth else []))]
+        examples.append(Example(path.stem, ranks.get(i, ""), captions.get(i, ""), *images))
+    return tuple(examples)

@@ -4,23 +4,21 @@ import base64
 import io
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
 from cyclegan._version import __version__
-from cyclegan.config.schema import Config
-from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_data_if_present
-from cyclegan.diagnosis.diagnose import Diagnosis, diagnose
+from cyclegan.diagnosis.diagnose import diagnose
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation import table
 from cyclegan.evaluation.report.curves import QUALITY_GROUPS, build_panels
-from cyclegan.evaluation.report.gallery import View, build_view
+from cyclegan.evaluation.report.gallery import build_view
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
@@ -58,7 +56,28 @@ def write_report(run: str | Path) -> WrittenReport:
     quality = [view.quality for view in views if view.quality is not None]
     if quality:
         write_evaluations(quality, run / REPORT_FILE)
-    contents = _contents(run, config, domains, views) | {"notes": notes}
+    diagnosis = None
+    with suppress(CycleGANError, OSError):  # without a checkpoint or data, which the notes say
+        diagnosis = diagnose(run)
+    spec, metrics = method_spec(config.loss.method), read_metrics(run / "metrics.csv")
+    names = domains.names if domains is not None else ("A", "B")
+    contents = {
+        "name": run.resolve().name,
+        "run": shlex.quote(str(run)),
+        "version": __version__,
+        "method": spec,
+        "notes": notes,
+        "views": views,
+        "headings": table.HEADINGS,
+        "legend": table.LEGEND,
+        "footnotes": table.footnotes([view.evaluation for view in views if view.evaluation is not None]),
+        "headline": headline(config, domains, saved_progress(run)),
+        "facts": run_facts(run, config, domains, metrics, [view.parameters for view in views]),
+        "diagnosis": diagnosis,
+        "losses": build_panels(metrics, names, spec.term_groups),
+        "quality": build_panels(read_metrics(run / "quality.csv"), names, QUALITY_GROUPS, "q"),
+        "config": (run / "config.toml").read_text(encoding="utf-8"),
+    }
     for side in SIDES:
         page = page_environment(side).get_template(NAME).render(contents)
         if len(page) < MAX_BYTES:
@@ -67,64 +86,29 @@ def write_report(run: str | Path) -> WrittenReport:
     return WrittenReport(run / NAME, tuple(map(quality_sentence, quality)))
 
 
-def _contents(run: Path, config: Config, domains: DataFiles | None, views: list[View]) -> dict[str, Any]:
-    metrics = read_metrics(run / "metrics.csv")
-    names = domains.names if domains is not None else ("A", "B")
-    return {
-        "name": run.resolve().name,
-        "run": shlex.quote(str(run)),
-        "version": __version__,
-        "method": method_spec(config.loss.method),
-        "views": views,
-        "headings": table.HEADINGS,
-        "legend": table.LEGEND,
-        "footnotes": table.footnotes([view.evaluation for view in views if view.evaluation is not None]),
-        "headline": headline(config, domains, saved_progress(run)),
-        "facts": run_facts(run, config, domains, metrics, [view.parameters for view in views]),
-        "diagnosis": _diagnose(run),
-        "losses": build_panels(metrics, names, method_spec(config.loss.method).term_groups),
-        "quality": build_panels(read_metrics(run / "quality.csv"), names, QUALITY_GROUPS, "q"),
-        "config": (run / "config.toml").read_text(encoding="utf-8"),
-    }
-
-
-def _diagnose(run: Path) -> Diagnosis | None:
-    """None without a checkpoint or data, which the page's notes say."""
-    try:
-        return diagnose(run)
-    except (CycleGANError, OSError):
-        return None
-
-
 def page_environment(side: int) -> Environment:
     """Jinja's environment for the pages, which embed images with a longer side of at most `side` pixels."""
+
+    def data_uri(image: Image.Image) -> str:
+        small, encoded = image.copy(), io.BytesIO()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        kind, settings = ("PNG", {"optimize": True}) if max(small.size) <= 96 else ("JPEG", {"quality": 88})
+        small.save(encoded, kind, **settings)
+        return f"data:image/{kind.lower()};base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+    def mark_options(text: str) -> Markup:
+        """The text with command-line options as code, so that they do not break at their hyphens."""
+        return Markup(re.sub(r"(?<!\w)(--[a-z-]+)", r"<code>\1</code>", str(escape(text))))
+
+    loader = PackageLoader("cyclegan.evaluation.report")
     environment = Environment(
-        loader=PackageLoader("cyclegan.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
         "number": table.format_number,
         "interval": table.format_interval,
         "metric_groups": table.metric_groups,
-        "options": _mark_options,
-        "uri": lambda image: _data_uri(image, side),
+        "options": mark_options,
+        "uri": data_uri,
     }
     return environment
-
-
-def _data_uri(image: Image.Image, side: int) -> str:
-    """An image as a data URI: PNG when small, JPEG otherwise."""
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    kind, settings = ("PNG", {"optimize": True}) if max(small.size) <= 96 else ("JPEG", {"quality": 88})
-    encoded = io.BytesIO()
-    small.save(encoded, kind, **settings)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(encoded.getvalue()).decode()}"
-
-
-def _mark_options(text: str) -> Markup:
-    """The text with command-line options as code, so that they do not break at their hyphens."""
-    return Markup(re.sub(r"(?<!\w)(--[a-z-]+)", r"<code>\1</code>", str(escape(text))))
