@@ -118,5 +118,5 @@ def test_one_direction_and_test_images_in_one_domain_only(tiny: Callable[..., Co
 
 
 def test_patience_without_measurements(tiny: Callable[..., Config]) -> None:
-    with pytest.raises(UsageError, match="--patience counts measurements"):
+    with pytest.raises(UsageError, match="--patience counts quality measurements"):
         tiny(patience=2, measure_every=0)

@@ -10,9 +10,6 @@ from typing_extensions import TypedDict
 
 from cyclegan.config.presets import PRESETS, Environment, auto_settings
 from cyclegan.config.schema import SECTIONS, Config, documentation
-from cyclegan.methods.registry import method_names
-from cyclegan.methods.specs import BUILTIN
-from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
 # In place of "(default: None)": the help text says what happens without it.
 NO_DEFAULT = tyro.conf.arg(help_behavior_hint="")
@@ -60,6 +57,9 @@ def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] 
 
 
 def _help_field(name: str) -> tuple[str, Any, Any]:
+    from cyclegan.methods.registry import method_names
+    from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
+
     choices = {"method": method_names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
     metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
     if isinstance(DEFAULTS[name], tuple):
@@ -75,6 +75,8 @@ def _help_field(name: str) -> tuple[str, Any, Any]:
 
 def _default(name: str) -> str:
     """The default of a setting by preset and method: "(default: chosen by auto; paper, fast 256; small 128)"."""
+    from cyclegan.methods.specs import BUILTIN
+
     values: dict[str, list[str]] = {}
     for preset, settings in PRESETS.items():
         values.setdefault(_plain(settings.get(name, DEFAULTS[name])), []).append(preset)

@@ -1,6 +1,5 @@
 """Extensions by other packages, found by their entry points."""
 
-from importlib.metadata import entry_points
 from typing import Any
 
 from cyclegan.errors import CycleGANError
@@ -8,6 +7,8 @@ from cyclegan.errors import CycleGANError
 
 def plugin_names(group: str) -> tuple[str, ...]:
     """Names of the entry points of a group, such as ``cyclegan.methods``. Imports nothing."""
+    from importlib.metadata import entry_points  # takes 40 ms, which most help pages do not need
+
     return tuple(entry_points(group=group).names)
 
 
@@ -16,6 +17,8 @@ def load_plugin(group: str, name: str) -> Any:
 
     Raises `CycleGANError` when the import fails.
     """
+    from importlib.metadata import entry_points
+
     for found in entry_points(group=group, name=name):
         try:
             return found.load()
