@@ -11,30 +11,31 @@ import torch
 from PIL import Image
 
 from cyclegan import Translator
-from cyclegan.data.get import seasons
+from cyclegan.data.get.seasons import FIRST_TEST_SEED, Season, draw_scene
 from cyclegan.imaging.image import to_tensor
 from cyclegan.runs.sample_grids import sample_grid
 
 DOCS = Path(__file__).parent
 CELL, GAP = 300, 6  # pixels
-LARGE_SEEDS = [seasons.FIRST_TEST_SEED + n for n in (2, 3, 1)]
-DEMO_SEEDS = [seasons.FIRST_TEST_SEED + n for n in range(0, 30, 5)]
+LARGE_SEEDS = [FIRST_TEST_SEED + n for n in (2, 3, 1)]
+DEMO_SEEDS = [FIRST_TEST_SEED + n for n in range(0, 30, 5)]
 DEMO_SIZE = 64  # pixels, as in training
+SEASONS: tuple[Season, Season] = ("summer", "winter")
 
 
 def draw_seasons() -> Image.Image:
     """Three scenes, summer above winter."""
     sheet = Image.new("RGB", (len(LARGE_SEEDS) * (CELL + GAP) - GAP, 2 * CELL + GAP), "white")
     for column, seed in enumerate(LARGE_SEEDS):
-        for row, season in enumerate(("summer", "winter")):
-            scene = seasons.draw(seed, season, CELL)  # type: ignore[arg-type]
+        for row, season in enumerate(SEASONS):
+            scene = draw_scene(seed, season, CELL)
             sheet.paste(scene, (column * (CELL + GAP), row * (CELL + GAP)))
     return sheet
 
 
 def draw_demo(run: Path) -> Image.Image:
     """Input, translation and ground truth in both directions."""
-    scenes = {s: [seasons.draw(seed, s, DEMO_SIZE) for seed in DEMO_SEEDS] for s in ("summer", "winter")}  # type: ignore[arg-type]
+    scenes = {season: [draw_scene(seed, season, DEMO_SIZE) for seed in DEMO_SEEDS] for season in SEASONS}
     columns = {
         "summer": scenes["summer"],
         "translated": Translator.load(run, "AtoB").translate(scenes["summer"]),
