@@ -36,6 +36,8 @@ def check(
     """Look for problems in a data set before training.
 
     The exit code is 1 when training would fail or be meaningless, else 0.
+
+    Sources: [C] CycleGAN's paper, [R] the authors' PyTorch repository.
     """
     from cyclegan.training.setup import configure
 

@@ -36,10 +36,12 @@ BY_SECTION = {title: tuple(vars(section)) for title, section in vars(Config()).i
 page: Literal["parse", "common", "all"] = "parse"  # set by `main` before the command line is parsed
 
 
-def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] = COMMON) -> Callable[[], type]:
+def settings(
+    names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] = COMMON, default: str | None = None
+) -> Callable[[], type]:
     """A factory for the options type: only what the user gives ends up in the parsed dictionary.
 
-    On help pages it is a dataclass instead, grouped, with defaults to show.
+    On help pages it is a dataclass instead, grouped, with defaults to show, or `default` for all.
     """
 
     def make() -> type:
@@ -47,7 +49,7 @@ def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] 
             return TypedDict("Settings", {name: HINTS[name] for name in names}, total=False)  # type: ignore[operator]
         groups = {}
         for title, members in (common if page == "common" else BY_SECTION).items():
-            fields = [_help_field(name) for name in members if name in names]
+            fields = [_help_field(name, default) for name in members if name in names]
             if fields:
                 groups[title] = make_dataclass(title, fields)
         sections = [(title, cls, field(default_factory=cls)) for title, cls in groups.items()]
@@ -56,7 +58,7 @@ def settings(names: Iterable[str] = OPTIONS, common: dict[str, tuple[str, ...]] 
     return make
 
 
-def _help_field(name: str) -> tuple[str, Any, Any]:
+def _help_field(name: str, default: str | None) -> tuple[str, Any, Any]:
     from cyclegan.methods.registry import method_names
     from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
@@ -64,7 +66,7 @@ def _help_field(name: str) -> tuple[str, Any, Any]:
     metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
     if isinstance(DEFAULTS[name], tuple):
         metavar = " ".join([*map(str, DEFAULTS[name][:2]), "..."])
-    default = _default(name)
+    default = _default(name) if default is None else default
     marks = [tyro.conf.arg(help=documentation()[name], metavar=metavar, help_behavior_hint=default)]
     if isinstance(DEFAULTS[name], bool) and ";" not in default:
         marks.append(tyro.conf.FlagCreatePairsOff)

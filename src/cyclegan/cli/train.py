@@ -17,7 +17,8 @@ from cyclegan.errors import UsageError
 RESUMABLE = ("a", "b", "max_steps", "max_minutes", "epochs", "epochs_decay", "patience", "workers", "device", "devices")
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
 NewSettings = Annotated[
-    dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings(RESUMABLE, {"training": RESUMABLE}))
+    dict[str, Any],
+    tyro.conf.arg(name="", constructor_factory=settings(RESUMABLE, {"training": RESUMABLE}, "(default: the run's)")),
 ]
 
 
@@ -102,7 +103,9 @@ def resume(
 
     The result is bit for bit that of a run that was never stopped.
 
-    Settings replace the run's own; budgets count from its beginning.
+    Settings replace the run's own, and budgets count from its beginning.
+
+    Sources: [C] CycleGAN's paper.
     """
     if data is not None:
         settings["data"] = data
