@@ -50,8 +50,8 @@ def check(
             raise
         config = configure("paper", **settings)  # no image can be read, which the check reports
 
-    from cyclegan.data.check.check import check_data
     from cyclegan.cli.check_console import print_check, track_inspection
+    from cyclegan.data.check.check import check_data
     from cyclegan.data.check.contact_sheet import contact_sheet
     from cyclegan.data.select import find_data
     from cyclegan.imaging.encode import write_image
