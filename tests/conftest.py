@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 from cyclegan.config.schema import Config
 from cyclegan.runs import checkpoint
+from cyclegan.system import signals
 from cyclegan.training.setup import configure
 
 CLOCK_COLUMNS = ("minutes", "images_per_second", "memory", "data_wait")
@@ -54,6 +56,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         draw_images(root / f"{split}A", count_a, 0)
         draw_images(root / f"{split}B", count_b, 2)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _interrupt_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted runs end at once instead of waiting for a terminal that may send its signal twice."""
+    monkeypatch.setattr(signals, "SAME_REQUEST", 0.0)
 
 
 @pytest.fixture
@@ -97,6 +105,23 @@ def flags(**settings: Any) -> list[str]:
         else:
             words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
     return words
+
+
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 120
+) -> None:
+    """Poll a condition that another process fulfills; fails when that process ends or time runs out."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process is None or process.poll() is None, "the process has ended"
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def has_steps(run_folder: Path, steps: int) -> bool:
+    """Whether more than this number of rows is in metrics.csv."""
+    file = run_folder / "metrics.csv"
+    return file.exists() and file.read_text().count("\n") > steps
 
 
 def start(*words: object, start_new_session: bool = False, **environment: str) -> subprocess.Popen[str]:

@@ -1,6 +1,7 @@
 """Several processes on one machine: gradients, shares of the data, one writer, resume."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import TINY, flags, run, start, tensors
+from conftest import TINY, flags, has_steps, run, start, tensors, wait_until
 from cyclegan.runs import checkpoint
 
 STEP = """
@@ -106,7 +107,7 @@ def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> None:
+def test_torchrun_and_fabric_run_can_launch_training(data: Path, tmp_path: Path) -> None:
     import cyclegan
 
     module = Path(cyclegan.__file__).parent / "__main__.py"
@@ -130,16 +131,9 @@ def test_torchrun_and_fabric_run_launch_it_too(data: Path, tmp_path: Path) -> No
 
 @pytest.mark.processes
 def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> None:
-    import signal
-    import time
-
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="stopped")]
     process = start(*words, start_new_session=True)
-    file = tmp_path / "stopped" / "metrics.csv"
-    end = time.monotonic() + 120
-    while not (file.exists() and file.read_text().count("\n") > 3):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(lambda: has_steps(tmp_path / "stopped", 3), process)
     process.send_signal(signal.SIGTERM)  # to the first only: it tells the other
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
@@ -149,7 +143,7 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.processes
-def test_a_mistake_is_said_once_and_nobody_waits(data: Path, tmp_path: Path) -> None:
+def test_an_error_on_the_first_process_is_printed_once_and_ends_all(data: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="taken")]
     result = run(*words)

@@ -106,7 +106,7 @@ def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], cap
     assert out + err == ""
 
 
-def test_weights_and_biases_stay_in_the_run_folder_and_resume_with_resume(
+def test_wandb_writes_to_the_run_folder_only_and_resumes_with_the_run(
     tiny: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -127,7 +127,7 @@ def test_weights_and_biases_stay_in_the_run_folder_and_resume_with_resume(
 
 
 @pytest.mark.parametrize("name", ["visdom", "wandb"])
-def test_a_missing_extra_is_named_before_anything_is_made(
+def test_a_missing_package_is_reported_before_a_run_folder_is_made(
     tiny: Callable[..., Config], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec

@@ -79,9 +79,7 @@ def test_measuring_changes_nothing_else(tiny: Callable[..., Config]) -> None:
     assert not (unmeasured / "checkpoints" / "best").exists()
 
 
-def test_patience_ends_a_training_that_gets_no_better(
-    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_patience_ends_a_run_that_stops_improving(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([1.0, 3.0, 2.0, 3.0, 9.0])
     monkeypatch.setattr(Quality, "score", lambda self, values: next(scores))
     heard = RecordingMonitor()
@@ -95,7 +93,9 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert state(run, "latest")["best"] == [9.0, 5, 0]
 
 
-def test_without_truth_the_distance_chooses(tiny: Callable[..., Config], data: Path, tmp_path: Path) -> None:
+def test_without_ground_truth_swd_selects_the_best_checkpoint(
+    tiny: Callable[..., Config], data: Path, tmp_path: Path
+) -> None:
     for split in ("trainA", "trainB"):
         (tmp_path / "d").mkdir(exist_ok=True)
         (tmp_path / "d" / split).symlink_to(data / split)
@@ -108,7 +108,9 @@ def test_without_truth_the_distance_chooses(tiny: Callable[..., Config], data: P
         train(config.with_settings(best_by="psnr"))
 
 
-def test_one_direction_and_test_images_in_one_domain_only(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_method_of_one_direction_is_measured_in_that_direction_only(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
     for number, split in enumerate(("trainA", "trainB", "testA")):
         draw_images(tmp_path / "d" / split, 2, number)
     run = train(
@@ -117,6 +119,6 @@ def test_one_direction_and_test_images_in_one_domain_only(tiny: Callable[..., Co
     assert set(rows(run)[0]) == {"step", "minutes", "swd_AtoB"}
 
 
-def test_patience_without_measurements(tiny: Callable[..., Config]) -> None:
+def test_patience_requires_measurements(tiny: Callable[..., Config]) -> None:
     with pytest.raises(UsageError, match="--patience counts quality measurements"):
         tiny(patience=2, measure_every=0)

@@ -1,19 +1,23 @@
-"""A resumed training is the uninterrupted one: in this process, after signals, after a kill."""
+"""A resumed run equals an uninterrupted one: after a signal, after a kill, and when data or processes changed."""
 
+import shutil
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
-from conftest import TINY, assert_equal_runs, flags, metrics, run, start, tensors
+from conftest import TINY, assert_equal_runs, draw_images, flags, has_steps, metrics, run, start, tensors, wait_until
 from cyclegan.config.schema import Config
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.runs import checkpoint
+from cyclegan.runs.folder import lock_run
+from cyclegan.training.step import TrainState
 from cyclegan.training.trainer import Interrupted, resume, train
-from fakes import StopAt
+from fakes import RecordingMonitor, StopAt
 
 # Dropout, WGAN-GP and augmentation draw random numbers; a history of 3 exchanges images early; rows average 4 steps,
 # and the stop at 7 falls between two rows, in the middle of the second of three epochs.
@@ -48,7 +52,7 @@ def test_number_of_workers_changes_nothing(tiny: Callable[..., Config]) -> None:
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_seed_decides_all(tiny: Callable[..., Config]) -> None:
+def test_equal_seeds_give_equal_runs(tiny: Callable[..., Config]) -> None:
     a, b, c = (tensors(train(tiny(name=n, seed=s, max_steps=2))) for n, s in (("a", 1), ("b", 1), ("c", 2)))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(a["weights.generators.G.stem.1.weight"], c["weights.generators.G.stem.1.weight"])
@@ -63,25 +67,13 @@ def test_a_run_without_checkpoint_starts_over(tiny: Callable[..., Config]) -> No
     assert_equal_runs(first, resume(second))
 
 
-def _until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def _reached(run_folder: Path, step: int) -> bool:
-    file = run_folder / "metrics.csv"
-    return file.exists() and file.read_text().count("\n") > step
-
-
 @pytest.mark.processes
 def test_sigterm_saves_and_the_run_resumes_to_the_same_end(data: Path, tmp_path: Path) -> None:
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, max_steps=60)]
     straight = run(*words, "--name", "straight", OMP_NUM_THREADS="1")
     assert straight.returncode == 0, straight.stderr
     process = start(*words, "--name", "stopped")
-    _until(lambda: _reached(tmp_path / "stopped", 5))
+    wait_until(lambda: has_steps(tmp_path / "stopped", 5))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
@@ -103,7 +95,7 @@ def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: P
     killed = tmp_path / "killed"
     process = start(*words, "--name", "killed")
     for step in (4, 13, 22):
-        _until(lambda step=step: _reached(killed, step))  # type: ignore[misc]
+        wait_until(lambda step=step: has_steps(killed, step))  # type: ignore[misc]
         process.kill()
         process.communicate()
         assert checkpoint.latest_checkpoint(killed) is not None
@@ -114,7 +106,7 @@ def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("stage", ["mkdir", "save_tensors", "rename", "rename again"])
-def test_a_checkpoint_is_there_at_every_stage_of_writing(
+def test_a_kill_at_any_stage_of_writing_leaves_a_complete_checkpoint(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     """A process that dies in the middle of saving leaves the checkpoint before, or the new one, whole."""
@@ -149,3 +141,92 @@ def test_a_checkpoint_is_there_at_every_stage_of_writing(
     found = checkpoint.latest_checkpoint(folder)
     assert found is not None
     assert checkpoint.load_checkpoint(found, 0).state["step"] == 2
+
+
+def numbered(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").glob("step-*"))
+
+
+def test_an_older_checkpoint_leads_to_the_same_end_and_drops_the_future_it_leaves(tiny: Callable[..., Config]) -> None:
+    settings: dict[str, Any] = {"schedule": "constant", "checkpoint_epochs": 1, "keep": 2}
+    straight = train(tiny(name="straight", max_steps=9, **settings))
+    back = train(tiny(name="back", max_steps=28, **settings))
+    assert numbered(back) == ["step-0000021", "step-0000028"]
+    shutil.copytree(straight / "checkpoints" / "step-0000007", back / "checkpoints" / "step-0000007")
+    resume(str(back), checkpoint="step-0000007", max_steps=9)
+    a, b = tensors(straight), tensors(back)
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    assert (back / "metrics.csv").read_text().count("\n") == 10
+    resume(back, max_steps=14)
+    assert numbered(back) == ["step-0000007", "step-0000014"]
+
+
+def test_missing_and_damaged_checkpoints_are_reported(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=8, checkpoint_epochs=1))
+    with pytest.raises(UsageError, match=r"no checkpoint 'step-1'; it has latest, step-0000007"):
+        resume(run, checkpoint="step-1", max_steps=9)
+    (run / "checkpoints" / "latest" / "optimizers.safetensors").write_bytes(b"half")
+    with pytest.raises(CycleGANError, match=r"latest is damaged .*; resume from another one with --checkpoint step-0"):
+        resume(run, max_steps=9)
+    resume(run, checkpoint="step-0000007", max_steps=9)
+
+
+def test_resuming_a_complete_run_reports_it_and_changes_nothing(tiny: Callable[..., Config]) -> None:
+    run, listener = train(tiny(max_steps=2)), RecordingMonitor()
+    before = (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns
+    resume(run, monitors=[listener])
+    (said,) = listener.messages
+    assert "is complete: 2 steps" in said
+    assert "--max-minutes" in said
+    assert (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns == before
+
+
+def test_added_images_are_reported_and_the_schedule_continues_by_epochs(
+    tiny: Callable[..., Config], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "d")
+    run = train(tiny(data=tmp_path / "d", epochs=2, epochs_decay=0))  # epochs of seven images
+    for number in range(7):
+        shutil.copy(tmp_path / "d" / "trainA" / f"0{number}.png", tmp_path / "d" / "trainA" / f"1{number}.png")
+    listener = RecordingMonitor()
+    resume(run, epochs=3, monitors=[listener])
+    assert [message for message in listener.messages if "an epoch now has 14 steps" in message]
+    assert [status.epoch for status in listener.steps] == [3] * 14
+    again = RecordingMonitor()
+    resume(run, epochs=4, monitors=[again])
+    assert again.messages == []
+    assert [status.epoch for status in again.steps] == [4] * 14
+
+
+def test_moved_data_is_found_in_its_new_folder(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    for domain, tint in (("a", 0), ("b", 2)):
+        draw_images(tmp_path / domain, 2, tint)
+    run = train(tiny(data=None, a=tmp_path / "a", b=tmp_path / "b", max_steps=1))
+    (tmp_path / "a").rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="does not exist"):
+        resume(run, max_steps=2)
+    resume(run, a=str(tmp_path / "moved"), max_steps=2)
+
+
+def test_an_added_process_starts_with_an_empty_history_and_its_own_random_state(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=2))
+    latest = checkpoint.latest_checkpoint(run)
+    assert latest is not None
+    saved = checkpoint.load_checkpoint(latest, 1)
+    assert saved.processes == []
+    training = TrainState(tiny(), Fabric(accelerator="cpu", devices=1))
+    state, draw = torch.get_rng_state(), training.method.rng.getstate()
+    training.restore(saved)
+    assert training.step == 2
+    assert all(history.images == [] for history in training.method.histories.values())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert training.method.rng.getstate() == draw
+
+
+def test_a_run_folder_is_trained_by_one_process_at_a_time(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=1))
+    held = lock_run(run)
+    with pytest.raises(UsageError, match="is being trained by another process"):
+        resume(run, max_steps=2)
+    held.release()
+    resume(run, max_steps=2)

@@ -43,18 +43,18 @@ def test_the_newer_variant_is_an_epoch_ahead_and_ends_at_zero() -> None:
 
 
 @pytest.mark.parametrize("policy", ["linear", "step", "cosine"])
-def test_all_epochs_against_torch(policy: str) -> None:
+def test_rates_of_all_epochs_equal_torchs_schedulers(policy: str) -> None:
     config = dataclasses.replace(PAPER, schedule=policy, epochs=40, epochs_decay=20, step_epochs=7)
     epochs = 60 if policy != "cosine" else 40
     rates = [lr_factor(epoch, config) for epoch in range(1, epochs + 1)]
     assert rates == pytest.approx(reference_rates(policy, epochs, config), abs=1e-9)
 
 
-def test_constant_stays() -> None:
+def test_the_constant_schedule_stays_at_the_initial_rate() -> None:
     assert lr_factor(200, dataclasses.replace(PAPER, schedule="constant")) == 1
 
 
-def test_progress_is_the_largest_share_of_any_budget() -> None:
+def test_progress_is_the_largest_fraction_of_any_budget() -> None:
     def share(step: int, minutes: float, **run: float) -> float:
         return budget_progress(step, step / 10, minutes, optimizer=PAPER, run=RunConfig(**run))  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ def test_progress_is_the_largest_share_of_any_budget() -> None:
     assert share(5000, 0) == 1
 
 
-def test_a_budget_holds_the_whole_schedule() -> None:
+def test_the_whole_schedule_is_fitted_into_a_budget() -> None:
     budget = RunConfig(max_steps=100)
     factors = []
     for step in range(100):

@@ -4,41 +4,57 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from conftest import TINY, flags, start
+from conftest import TINY, flags, has_steps, start, wait_until
 from cyclegan.runs import checkpoint
-from cyclegan.system import signals as stopping
+from cyclegan.system import signals
 from cyclegan.system.signals import StopRequests
 
 
-def test_a_repeat_within_a_second_is_the_same_request(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+class FakeClock:
+    """A clock that only sleeping and `now` move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    monkeypatch.setattr(signals, "SAME_REQUEST", 1.0)
+    return FakeClock()
+
+
+def test_a_second_signal_within_a_second_is_the_same_request(
+    clock: FakeClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stopping, "SAME_REQUEST", 0.3)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     try:
-        with pytest.raises(KeyboardInterrupt), StopRequests() as stop:
+        with pytest.raises(KeyboardInterrupt), StopRequests(clock=clock, sleep=clock.sleep) as stop:
             for _ in range(2):
                 signal.raise_signal(signal.SIGINT)
             assert stop.received == signal.SIGINT
             assert capfd.readouterr().err.count("Press Ctrl-C again to quit at once without saving.") == 1
-            time.sleep(0.4)
+            clock.now += 1.1
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_repeat_is_awaited_before_nobody_listens_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "SAME_REQUEST", 0.3)
-    before, start = signal.getsignal(signal.SIGTERM), time.monotonic()
-    with StopRequests(announce=False) as stop:
+def test_handlers_are_restored_only_after_the_second_in_which_a_signal_may_repeat(clock: FakeClock) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequests(announce=False, clock=clock, sleep=clock.sleep) as stop:
         signal.raise_signal(signal.SIGTERM)
     assert stop.received == signal.SIGTERM
-    assert time.monotonic() - start >= 0.3
+    assert clock.now == 101.0
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -62,11 +78,7 @@ def damaged(data: Path, tmp_path: Path) -> Path:
 def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"workers": 2, "devices": 2, "serial_batches": True, "runs": tmp_path, "name": "group"}
     process = start("train", damaged, "--preset", "paper", *flags(**settings), start_new_session=True)
-    rows, end = tmp_path / "group" / "metrics.csv", time.monotonic() + 120
-    while not (rows.exists() and rows.read_text().count("\n") > 2):
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(lambda: has_steps(tmp_path / "group", 2), process)
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
@@ -76,13 +88,11 @@ def test_sigterm_to_the_whole_group_saves_and_leaves_nothing_behind(damaged: Pat
     assert err.count("1 unreadable image was left out.") == 1
     assert err.count(f"cyclegan resume {tmp_path / 'group'}") == 1
     assert checkpoint.latest_checkpoint(tmp_path / "group") is not None
-    while is_alive(process.pid):
-        assert time.monotonic() < end, "processes are left behind"
-        time.sleep(0.1)
+    wait_until(lambda: not is_alive(process.pid))
 
 
 @pytest.mark.processes
-def test_what_fails_on_one_process_alone_is_said_by_it_and_ends_all(damaged: Path, tmp_path: Path) -> None:
+def test_an_error_on_one_process_alone_is_printed_once_and_ends_all(damaged: Path, tmp_path: Path) -> None:
     settings = TINY | {"devices": 2, "serial_batches": True, "strict": True, "runs": tmp_path, "name": "strict"}
     process = start("train", damaged, "--preset", "paper", *flags(**settings), start_new_session=True)
     _, err = process.communicate(timeout=120)

@@ -1,6 +1,5 @@
 """The loop: what it writes, what it says, what stops it and what does not."""
 
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,7 @@ from safetensors.torch import load_file
 from conftest import draw_images
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
-from cyclegan.data.datasets import Batches, UnpairedImages
-from cyclegan.data.layouts import find_domains
-from cyclegan.data.preprocessing import load_resized, random_crop
-from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.image import DecodeSpec
+from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
@@ -32,7 +27,7 @@ from cyclegan.training.trainer import train
 from fakes import RecordingMonitor
 
 
-def test_a_run_folder_holds_what_it_promises(tiny: Callable[..., Config], data: Path) -> None:
+def test_a_run_folder_has_the_documented_files(tiny: Callable[..., Config], data: Path) -> None:
     config = tiny(max_steps=8, sample_every=4, log=("tensorboard",), checkpoint_epochs=1, ema_decay=0.9)
     run = train(config)
     assert run.name == "red2blue"
@@ -58,7 +53,7 @@ def test_numbered_checkpoints_are_kept_to_the_chosen_number(tiny: Callable[..., 
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000021", "step-0000028"]
 
 
-def test_the_average_follows_its_formula(tiny: Callable[..., Config]) -> None:
+def test_ema_follows_its_formula(tiny: Callable[..., Config]) -> None:
     config = tiny(ema_decay=0.5)
     training = TrainState(config, Fabric(accelerator="cpu", devices=1))
     batch = {"A": torch.rand(1, 3, 32, 32), "B": torch.rand(1, 3, 32, 32)}
@@ -158,7 +153,7 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.parametrize("fails_at", ["on_start", "on_step", "on_losses", "on_samples", "on_end"])
-def test_no_monitor_can_stop_a_training(tiny: Callable[..., Config], fails_at: str) -> None:
+def test_a_failing_monitor_does_not_stop_training(tiny: Callable[..., Config], fails_at: str) -> None:
     def fail(*_: Any) -> None:
         raise ConnectionRefusedError("nobody listens")
 
@@ -179,7 +174,9 @@ def test_metrics_that_cannot_be_written_are_a_warning(tiny: Callable[..., Config
     assert "MetricsFile failed" in listener.messages[0]
 
 
-def test_broken_images_are_named_left_out_and_counted(tiny: Callable[..., Config], data: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_named_once_left_out_and_counted(
+    tiny: Callable[..., Config], data: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(data, copy)
     (copy / "trainA" / "00.png").write_text("this is no image")
@@ -195,7 +192,7 @@ def test_broken_images_are_named_left_out_and_counted(tiny: Callable[..., Config
         assert "\n" not in str(error.value)
 
 
-def test_a_domain_without_any_readable_image_is_said(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_domain_without_a_readable_image_is_an_error(tiny: Callable[..., Config], tmp_path: Path) -> None:
     draw_images(tmp_path / "d" / "trainA", 2, 0)
     (tmp_path / "d" / "trainB").mkdir()
     for name in ("x.jpg", "y.jpg"):
@@ -204,9 +201,12 @@ def test_a_domain_without_any_readable_image_is_said(tiny: Callable[..., Config]
         train(tiny(data=tmp_path / "d", max_steps=2))
 
 
-def test_sizes_the_network_cannot_take_and_unlike_batches(tiny: Callable[..., Config], tmp_path: Path) -> None:
+def test_crops_that_are_too_small_and_batches_of_unequal_sizes_are_refused(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="at least 24x24 pixels; this one has 16x16"):
         train(tiny(load_size=16, crop_size=16))
+    assert not tiny().run.runs.exists()
     draw_images(tmp_path / "d" / "trainA", 2, 0, size=40)
     draw_images(tmp_path / "d" / "trainB", 2, 0, size=40)
     Image.new("RGB", (80, 60)).save(tmp_path / "d" / "trainA" / "large.png")
@@ -222,82 +222,18 @@ def test_gray_domains_train(tiny: Callable[..., Config]) -> None:
     assert weights["generators.F.stem.1.weight"].shape[1] == 3
 
 
-def test_an_epoch_shows_every_image_once_in_a_seeded_order(tiny: Callable[..., Config], data: Path) -> None:
-    files = find_domains(data).train
-    dataset = UnpairedImages(files, tiny().data, seed=3)
-    assert len(dataset) == 7
-    orders = [[dataset.item_index(epoch, position).a for position in range(7)] for epoch in range(3)]
-    assert all(sorted(order) == list(range(7)) for order in orders)
-    assert orders[0] != orders[1]
-    again = UnpairedImages(files, tiny().data, seed=3)
-    assert [again.item_index(1, p) for p in range(7)] == [dataset.item_index(1, p) for p in range(7)]
-
-
-def test_partners_are_drawn_uniformly(tiny: Callable[..., Config], data: Path) -> None:
-    dataset = UnpairedImages(find_domains(data).train, tiny().data, seed=0)
-    partners = [dataset.item_index(epoch, p).b for epoch in range(500) for p in range(7)]
-    counts = np.bincount(partners, minlength=5)
-    assert counts.min() > 0.85 * 700
-    assert counts.max() < 1.15 * 700
-
-
-def test_serial_batches_fix_the_pairs(tiny: Callable[..., Config], data: Path) -> None:
-    dataset = UnpairedImages(find_domains(data).train, tiny(serial_batches=True).data, seed=0)
-    assert [(dataset.item_index(e, p).a, dataset.item_index(e, p).b) for e in (0, 9) for p in (0, 5, 6)] == [
-        (0, 0), (5, 0), (6, 1), (0, 0), (5, 0), (6, 1),
-    ]  # fmt: skip
-
-
-def test_batches_of_several_processes_are_those_of_one() -> None:
-    def first(batches: Batches, count: int) -> list[list[tuple[int, int]]]:
-        return [keys for keys, _ in zip(batches, range(count), strict=False)]
-
-    one = first(Batches(7, 4), 6)
-    two = [first(Batches(7, 2, process=p, processes=2), 6) for p in (0, 1)]
-    assert one == [a + b for a, b in zip(*two, strict=True)]
-    assert first(Batches(7, 4, first=3), 3) == one[3:]
-    assert {position for keys in one[:2] for _, position in keys} == set(range(7))
-
-
 @pytest.mark.parametrize(
-    ("policy", "size"),
-    [
-        ("resize_and_crop", (24, 24)),
-        ("crop", (24, 24)),
-        ("scale_width", (32, 48)),
-        ("scale_width_and_crop", (24, 24)),
-        ("scale_shortside", (32, 48)),
-        ("scale_shortside_and_crop", (24, 24)),
-        ("none", (40, 60)),
-    ],
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("can't allocate memory: 9 bytes")]
 )
-def test_preprocessing_policies(
-    tiny: Callable[..., Config], tmp_path: Path, policy: str, size: tuple[int, int]
+def test_too_little_memory_to_train_is_one_sentence(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    config = tiny(preprocess=policy, load_size=32, crop_size=24).data
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (61, 41, 3), dtype=np.uint8))
-    noise.save(tmp_path / "large.png")
-    noise.resize((10, 15)).save(tmp_path / "small.png")
-    assert random_crop(load_resized(tmp_path / "large.png", DecodeSpec(), config), config, random.Random(0)).shape == (
-        *size[::-1],
-        3,
-    )
-    if policy.endswith("crop"):
-        assert random_crop(
-            load_resized(tmp_path / "small.png", DecodeSpec(1), config), config, random.Random(0)
-        ).shape == (
-            24,
-            24,
-            1,
-        )
+    def exhausted(*_: Any) -> None:
+        raise error
 
-
-def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
-    pixels = np.zeros((24, 24, 3), np.uint8)
-    pixels[0, 0] = 255
-    config = tiny(preprocess="none").data
-    flipped = sum(random_crop(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
-    assert 160 < flipped < 240
+    monkeypatch.setattr(CycleGAN, "generate", exhausted)
+    with pytest.raises(OutOfMemory, match="not enough memory; lower --crop-size"):
+        train(tiny(max_steps=1))
 
 
 def test_sample_grids_have_headings_and_cells_in_place() -> None:

@@ -185,3 +185,20 @@ def test_impossible_inputs_are_refused_before_anything_is_translated(trained: Pa
             translator.translate(np.zeros((8, 8, channels), np.uint8))
     with pytest.raises(UsageError, match="The device 'meta' is not available"):
         Translator.load(trained, device="meta")
+
+
+def test_too_little_memory_for_an_image_does_not_end_the_rest(tmp_path: Path) -> None:
+    class Hungry(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[-1] > 64:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return x
+
+    for width in (64, 96):
+        to_image(torch.zeros(3, 32, width)).save(tmp_path / f"{width}.png")
+    translator = Translator(Hungry(), (3, 3))
+    jobs = files.plan([tmp_path / "64.png", tmp_path / "96.png"], tmp_path / "out")
+    small, large = files.translate(translator, jobs)
+    assert small.problem is None
+    assert large.problem is not None
+    assert "96.png: There is not enough memory; use less --memory or a smaller --size" in large.problem

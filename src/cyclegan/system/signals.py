@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -18,7 +19,13 @@ class StopRequests:
     With `announce`, the first signal prints a notice to stderr. Signals are handled in the main thread only.
     """
 
-    def __init__(self, announce: bool = True) -> None:
+    def __init__(
+        self,
+        announce: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
         self.received = 0
         self.announce = announce
         self._first_at = 0.0
@@ -33,15 +40,15 @@ class StopRequests:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.received:  # the same request may arrive once more
-            time.sleep(max(0.0, self._first_at + SAME_REQUEST - time.monotonic()))
+            self._sleep(max(0.0, self._first_at + SAME_REQUEST - self._clock()))
         self._restore()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.received:
-            self.received, self._first_at = number, time.monotonic()
+            self.received, self._first_at = number, self._clock()
             if self.announce:
                 os.write(2, NOTICE)  # unlike print, safe inside a signal handler
-        elif time.monotonic() - self._first_at > SAME_REQUEST:
+        elif self._clock() - self._first_at > SAME_REQUEST:
             self._restore()
             signal.raise_signal(number)
 

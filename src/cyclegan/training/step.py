@@ -65,7 +65,7 @@ class TrainState:
     def train_step(self, batches: Sequence[Batch]) -> None:
         """One optimizer step of the generators and one of the discriminators, both on the same generated images.
 
-        With several batches, their gradients are accumulated.
+        With several batches, gradients are accumulated, and averaged over the processes with the last batch only.
         """
         if self.method.discriminators_first:
             images = [self.module.generate(batch) for batch in batches]
@@ -90,7 +90,7 @@ class TrainState:
         all_terms, all_images = [], []
         self.method.discriminators.requires_grad_(False)
         for i, batch in enumerate(batches):
-            with self._sync_gradients(last=i == len(batches) - 1):
+            with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
                 generated = self.module.generate(batch) if images is None else images[i]
                 terms = self.module.generators_loss(batch, generated)
                 self.fabric.backward(total(terms) / len(batches))
@@ -106,16 +106,12 @@ class TrainState:
         """Loss, backward, step on these generated images; returns the loss terms, detached."""
         all_terms = []
         for i, (batch, generated) in enumerate(zip(batches, images, strict=True)):
-            with self._sync_gradients(last=i == len(batches) - 1):
+            with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
                 terms = self.module.discriminators_loss(batch, generated)
                 self.fabric.backward(total(terms) / len(batches))
             all_terms.append(detached(terms))
         self._optimizer_step(self.optimizers[1])
         return all_terms
-
-    def _sync_gradients(self, last: bool) -> Any:
-        """Context in which gradients are averaged over the processes for the last accumulated batch only."""
-        return self.fabric.no_backward_sync(self.module, enabled=not last)
 
     def _optimizer_step(self, optimizer: Any) -> None:
         norm = self.config.optimizer.clip_norm

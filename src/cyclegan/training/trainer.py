@@ -15,7 +15,6 @@ from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_training_data, make_dataset
 from cyclegan.diagnosis.diagnostics import Diagnostics
 from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
-from cyclegan.methods.method import Batch
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
@@ -183,7 +182,8 @@ class Trainer:
         with StopRequests(announce=self.fabric.is_global_zero) as stop, closing(self.loader):
             while state.progress() < 1 and not self.is_out_of_patience():
                 learning_rate = state.set_learning_rate()
-                batches = [self.next_batch() for _ in range(self.config.optimizer.accumulate)]
+                with clock.waiting():
+                    batches = [next(self.loader) for _ in range(self.config.optimizer.accumulate)]
                 state.train_step(batches)
                 stop_signal, save = self.synchronize(stop.received, clock.minutes_since_save() >= settings.save_minutes)
 
@@ -213,11 +213,6 @@ class Trainer:
                     "whose checkpoint is checkpoints/best."
                 )
         self.report_unreadable_total()
-
-    def next_batch(self) -> Batch:
-        """The next batch, on the device."""
-        with self.clock.waiting():
-            return next(self.loader)
 
     def synchronize(self, stop_signal: int, save: bool) -> tuple[int, bool]:
         """Agree over all processes on stopping, saving and the minutes of training; returns the first two.
