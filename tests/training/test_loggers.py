@@ -135,3 +135,16 @@ def test_a_missing_package_is_reported_before_a_run_folder_is_made(
     with pytest.raises(UsageError, match=rf'--log {name} needs the package {name}: pip install "cyclegan\[{name}\]"'):
         train(tiny(log=(f"{name}=x",), max_steps=1))
     assert not tiny().run.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ("tensorbord", "--log tensorbord: unknown logger; choose from tensorboard, visdom, wandb"),
+        ("tensorboard=x", "--log tensorboard=x: .*takes"),
+    ],
+)
+def test_unknown_loggers_and_options_are_refused(tiny: Callable[..., Config], log: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(tiny(log=(log,)))
+    assert not tiny().run.runs.exists()
