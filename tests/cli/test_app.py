@@ -75,6 +75,7 @@ def test_a_wrong_command_line_is_one_sentence_with_a_suggestion(words: list[str]
     assert error.value.exit_code == 2
 
 
+@pytest.mark.processes
 def test_usage_errors_do_not_import_torch() -> None:
     script = (
         "import sys; from cyclegan.cli.main import main\n"

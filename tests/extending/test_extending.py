@@ -141,10 +141,12 @@ def losses(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "losses.jsonl").read_text("utf-8").splitlines()]
 
 
+@pytest.mark.processes
 def test_all_commands_succeed(outputs: dict[str, Any]) -> None:
     assert {name: result["code"] for name, result in outputs.items()} == dict.fromkeys(outputs, 0) | {"misspelled": 2}
 
 
+@pytest.mark.processes
 def test_a_run_uses_their_method_generator_and_logger(run: Path, outputs: dict[str, Any]) -> None:
     config = tomllib.loads((run / "config.toml").read_text("utf-8"))
     assert config["loss"]["method"] == "smooth"
@@ -153,6 +155,7 @@ def test_a_run_uses_their_method_generator_and_logger(run: Path, outputs: dict[s
     assert all(row["tv_A"] > 0 and row["tv_B"] > 0 and row["cycle_A"] > 0 for row in losses(run))
 
 
+@pytest.mark.processes
 def test_a_streamed_translation_equals_that_of_the_whole_image(run: Path, outputs: dict[str, Any]) -> None:
     whole, streamed = (np.asarray(Image.open(run.parent / f"{name}.png")).astype(int) for name in ("whole", "streamed"))
     assert whole.shape == (500, 601, 3)
@@ -160,6 +163,7 @@ def test_a_streamed_translation_equals_that_of_the_whole_image(run: Path, output
     assert np.abs(whole - streamed).mean() < 0.01
 
 
+@pytest.mark.processes
 def test_pages_and_tables_describe_their_method_and_generator(run: Path, outputs: dict[str, Any]) -> None:
     report = (run / "report.html").read_text("utf-8")
     for words in ("Smooth CycleGAN", "total variation × 0.5", "shallow 1-block ResNet", "Total variation"):
@@ -168,18 +172,21 @@ def test_pages_and_tables_describe_their_method_and_generator(run: Path, outputs
     assert "4 steps" in outputs["diagnose"]["text"]
 
 
+@pytest.mark.processes
 def test_an_export_in_their_format_is_verified(run: Path, outputs: dict[str, Any]) -> None:
     assert "no difference" in outputs["export"]["text"]
     with np.load(run.parent / "theirs.npz") as arrays:
         assert arrays["up.0.weight"].shape == (64, 3, 4, 4)
 
 
+@pytest.mark.processes
 def test_their_data_set_is_available_by_name(run: Path, outputs: dict[str, Any]) -> None:
     assert {path.name for path in (run.parent / "dots").iterdir()} >= {"trainA", "trainB", "testA", "testB"}
     assert "7 and 5 training images" in outputs["get"]["text"]
     assert "red dots (7), blue dots (5)" in outputs["list"]["text"]
 
 
+@pytest.mark.processes
 def test_the_python_interface_takes_the_same_names(
     environment: dict[str, str], settings: dict[str, Any], tmp_path: Path
 ) -> None:
