@@ -22,10 +22,15 @@ from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.data.select import find_data
 from cyclegan.diagnosis import statistics as stats
-from cyclegan.diagnosis.checks import grade
-from cyclegan.diagnosis.diagnose import CHECKS, run_checks
-from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence, collect_evidence
-from cyclegan.diagnosis.samples import initial_weight_rms, read_samples
+from cyclegan.diagnosis.checks import CHECKS, grade, run_checks
+from cyclegan.diagnosis.evidence import (
+    CLEAN,
+    DirectionEvidence,
+    Evidence,
+    collect_evidence,
+    initial_weight_rms,
+    read_samples,
+)
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.methods.registry import build_method

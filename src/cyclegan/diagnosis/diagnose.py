@@ -1,15 +1,27 @@
-"""Diagnosing a run: collecting the evidence, running all checks, and summarizing their findings."""
+"""Diagnosing a run, or a method during training: collecting the evidence, running all checks, and summarizing them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
+from cyclegan.config.schema import Config
+from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_data
-from cyclegan.diagnosis import image_checks, training_checks
-from cyclegan.diagnosis.checks import CERTAINTIES, Certainty, Check, Finding
-from cyclegan.diagnosis.evidence import Evidence, collect_evidence, weight_rms
-from cyclegan.diagnosis.samples import HELD_OUT, initial_weight_rms, read_samples
+from cyclegan.diagnosis.checks import CHECKS, Certainty, run_checks
+from cyclegan.diagnosis.evidence import (
+    HELD_OUT,
+    HELD_OUT_IN_TRAINING,
+    Evidence,
+    collect_evidence,
+    initial_weight_rms,
+    read_samples,
+    weight_rms,
+)
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
+from cyclegan.methods.method import Method
 from cyclegan.methods.registry import build_method
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
@@ -20,25 +32,61 @@ from cyclegan.system.text import counted
 
 NO_ISSUES = "No issues were found. This does not measure quality; for that, run: cyclegan evaluate {}"
 
-# Causes before effects. Bounds were set on healthy and sabotaged runs on the built-in data set and tested on others;
-# docs/reading-the-curves.md has the detection rates.
-CHECKS: tuple[Check, ...] = (
-    training_checks.learning_rate_too_high,
-    image_checks.saturated,
-    image_checks.input_ignored,
-    image_checks.input_copied,
-    training_checks.discriminator_won,
-    image_checks.colors_inverted,
-    image_checks.channels_permuted,
-    image_checks.framed_differently,
-    image_checks.information_hidden,
-    training_checks.discriminator_overfits,
-    training_checks.identity_too_strong,
-    image_checks.checkerboard,
-    training_checks.history_too_small,
-    training_checks.history_too_large,
-    training_checks.ended_too_early,
-)
+
+class Diagnostics:
+    """Runs the checks during training and reports an issue once, as soon as two consecutive checks find it.
+
+    Issues found only once are often transient: early in training, discriminators win for a while.
+    """
+
+    def __init__(self, config: Config, domains: DataFiles, held_out: int = HELD_OUT_IN_TRAINING):
+        self.config, self.domains = config, domains
+        self.samples = read_samples(config, domains, held_out)
+        self.layout = layout_agreement(self.samples.train["A"], self.samples.train["B"]) if self.samples else None
+        self.initial_weights = initial_weight_rms(config)
+        self.found_before: set[str] = set()
+        self.reported: set[str] = set()
+
+    def collect(
+        self,
+        method: Method,
+        generators: nn.ModuleDict,
+        metrics: Mapping[str, list[float]],
+        *,
+        step: int,
+        progress: float,
+        thorough: bool = True,
+    ) -> Evidence | None:
+        """The evidence for the checks; None when none of the images can be read.
+
+        `metrics` are the columns of metrics.csv, `progress` is the completed fraction of the schedule; other arguments
+        as for `collect_evidence`.
+        """
+        if self.samples is None:
+            return None
+        return Evidence(
+            config=self.config,
+            metrics=metrics,
+            directions=collect_evidence(method, generators, self.samples, thorough=thorough),
+            image_counts=(len(self.domains.train.a), len(self.domains.train.b)),
+            names=self.domains.names,
+            step=step,
+            progress=progress,
+            weight_growth=weight_rms(method) / self.initial_weights,
+            layout_agreement=self.layout,
+        )
+
+    def check(self, evidence: Evidence | None) -> list[str]:
+        """One sentence for each new issue that is at least likely and was also found by the previous check."""
+        checked = [] if evidence is None else run_checks(evidence, in_progress=True)
+        found = {f.issue: f for f in reversed(checked) if f.certainty != "perhaps"}
+        new = [f for issue, f in found.items() if issue in self.found_before and issue not in self.reported]
+        self.found_before = set(found)
+        self.reported |= {f.issue for f in new}
+        return [
+            f"{f.issue} ({f'{f.direction}, ' if f.direction else ''}{f.certainty}): {f.observation} {f.advice}"
+            for f in new
+        ]
 
 
 @dataclass(frozen=True)
@@ -65,57 +113,29 @@ def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
     Raises `UsageError` for a folder that is not a run, has no checkpoint, or whose data is missing, and `CycleGANError`
     when none of its images can be read.
     """
-    evidence = read_evidence(Path(run), device)
-    a, b = evidence.image_counts
-    found = run_checks(evidence)
-    issues = []
-    for name in dict.fromkeys(finding.issue for finding in found):
-        same = [finding for finding in found if finding.issue == name]
-        observations = tuple((finding.direction, finding.observation) for finding in same)
-        issues.append(Issue(name, same[0].certainty, observations, same[0].advice))
-    return Diagnosis(
-        f"Checked a run of {counted(evidence.step, 'step')} ({evidence.progress:.0%} of the schedule), trained on "
-        f"{a:,} and {b:,} images, for {len(CHECKS)} common issues.",
-        tuple(issues),
-    )
-
-
-def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding]:
-    """All findings, the most certain first; of equally certain ones, causes before effects.
-
-    Having ended too early is not reported for a run in progress, nor next to a certain issue, since continuing would
-    not help.
-    """
-    found = [finding for check in CHECKS for finding in check(evidence)]
-    others = [finding for finding in found if finding.issue != training_checks.ENDED_TOO_EARLY]
-    if in_progress or any(finding.certainty == "certain" for finding in others):
-        found = others
-    return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))
-
-
-def read_evidence(run: Path, device: str = "auto") -> Evidence:
-    """The evidence of a run folder. Raises as `diagnose`."""
+    run = Path(run)
     config = read_run(run)
-    domains = find_data(config)
-    model = read_model(run)
+    domains, model = find_data(config), read_model(run)
     method = build_method(config, seed=0).to(find_device(device))
     try:
         method.load_state_dict(method.state_dict() | model.weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CycleGANError(f"The weights in {run} do not match its config.toml ({reason}).") from None
-    samples = read_samples(config, domains, HELD_OUT)
-    if samples is None:
+    metrics, (step, _) = read_metrics(run / "metrics.csv"), saved_progress(run) or (0, 0.0)
+    progress = metrics.get("progress", [1.0])[-1]  # a run without a row of metrics is complete
+    diagnostics = Diagnostics(config, domains, HELD_OUT)
+    evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress)
+    if evidence is None:
         raise CycleGANError(f"None of the training images of {run} can be read.")
-    metrics, saved = read_metrics(run / "metrics.csv"), saved_progress(run)
-    return Evidence(
-        config=config,
-        metrics=metrics,
-        directions=collect_evidence(method, method.generators, samples),
-        image_counts=(len(domains.train.a), len(domains.train.b)),
-        names=domains.names,
-        step=saved[0] if saved else 0,
-        progress=metrics.get("progress", [1.0])[-1],  # a run without a row of metrics is complete
-        weight_growth=weight_rms(method) / initial_weight_rms(config),
-        layout_agreement=layout_agreement(samples.train["A"], samples.train["B"]),
+    found, issues = run_checks(evidence), []
+    for name in dict.fromkeys(finding.issue for finding in found):
+        same = [finding for finding in found if finding.issue == name]
+        observations = tuple((finding.direction, finding.observation) for finding in same)
+        issues.append(Issue(name, same[0].certainty, observations, same[0].advice))
+    a, b = evidence.image_counts
+    return Diagnosis(
+        f"Checked a run of {counted(step, 'step')} ({progress:.0%} of the schedule), trained on {a:,} and {b:,} "
+        f"images, for {len(CHECKS)} common issues.",
+        tuple(issues),
     )

@@ -1,7 +1,6 @@
 """Evidence: what a method's networks do with a few images, measured for the checks."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import cast
@@ -10,10 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Config, Direction
+from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
+from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.select import load_fixed_images, strided
+from cyclegan.imaging.source import Source
 from cyclegan.methods.method import Batch, Method
+from cyclegan.methods.registry import build_method, method_spec
 from cyclegan.metrics import cycle
 from cyclegan.networks.generator import Generator
 
+TRAIN, HELD_OUT = 64, 16  # images per domain; only held-out ones are translated
+HELD_OUT_IN_TRAINING = 8  # during training, to save time
 GRADIENT_IMAGES = 4  # the gradient of a single image may be atypical
 CLEAN = "clean"
 PERTURBATIONS = {CLEAN: lambda images: images, "blur": cycle.blur, "noise": cycle.add_noise}
@@ -59,6 +65,42 @@ class Evidence:
     weight_growth: float  # size of the generators' weights relative to their initialization
     layout_agreement: float | None  # of the two domains; None if they have no layout
 
+    @property
+    def has_history(self) -> bool:
+        """Whether the discriminators learn from a history of images."""
+        return "pool_size" in method_spec(self.config.loss.method).loss_settings
+
+    @property
+    def images_seen(self) -> int:
+        """Training images per domain."""
+        return self.step * self.config.data.batch_size * self.config.optimizer.accumulate
+
+
+def read_samples(config: Config, domains: DataFiles, held_out: int) -> Samples | None:
+    """Images of both domains, `held_out` per domain for translation; None when no training image can be read."""
+    train, test = (_batch(config, d, n) for d, n in ((domains.train, TRAIN), (domains.test, held_out)))
+    if not train:
+        return None
+    paired = bool(paired_by_name(domains.test if test else domains.train))
+    held_out_images = test or {name: images[:held_out] for name, images in train.items()}
+    return Samples(train, held_out_images, unseen=bool(test), paired=paired)
+
+
+def _batch(config: Config, files: SplitFiles, count: int) -> Batch:
+    """Equally many images of both domains, as pairs if there are any; empty without images."""
+    specs, size = decode_specs(config.data), config.data.crop_size
+    pairs: list[tuple[Source, ...]] = [*paired_by_name(files)]
+    if pairs:
+        columns = load_fixed_images(strided(pairs, count), count, size, [*specs])
+    else:
+        columns = []
+        for paths, spec in zip((files.a, files.b), specs, strict=True):
+            columns += load_fixed_images(strided([(path,) for path in paths], count), count, size, [spec])
+    if len(columns) < 2:
+        return {}
+    shortest = min(map(len, columns))
+    return {name: images[:shortest] for name, images in zip("AB", columns, strict=True)}
+
 
 def collect_evidence(
     method: Method, generators: nn.ModuleDict, samples: Samples, *, thorough: bool = True
@@ -68,8 +110,18 @@ def collect_evidence(
     `generators` are those that translate (the averaged ones with EMA). Without `thorough`, reconstructions and
     gradients are skipped, which take three quarters of the time.
     """
-    with _deterministic_eval(method, generators):
-        return tuple(_directions(method, generators, samples, thorough))
+    drawn, training, averaged = method.rng.getstate(), method.training, generators.training
+    device = next(method.parameters()).device
+    method.eval()
+    generators.eval()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            return tuple(_directions(method, generators, samples, thorough))
+    finally:
+        method.rng.setstate(drawn)
+        method.train(training)
+        generators.train(averaged)
 
 
 def weight_rms(method: Method) -> float:
@@ -78,21 +130,11 @@ def weight_rms(method: Method) -> float:
     return float(torch.cat(weights).square().mean().sqrt())
 
 
-@contextmanager
-def _deterministic_eval(method: Method, generators: nn.ModuleDict) -> Iterator[None]:
-    """Eval mode and a fixed seed; the modes and all random states are restored afterwards."""
-    drawn, training, averaged = method.rng.getstate(), method.training, generators.training
-    device = next(method.parameters()).device
-    method.eval()
-    generators.eval()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(0)
-            yield
-    finally:
-        method.rng.setstate(drawn)
-        method.train(training)
-        generators.train(averaged)
+def initial_weight_rms(config: Config) -> float:
+    """Root mean square of the generators' weights as initialized for this configuration."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.run.seed)
+        return weight_rms(build_method(config, seed=0))
 
 
 def _directions(
@@ -149,10 +191,8 @@ def _gradient_norms(method: Method, batch: Batch) -> dict[Direction, dict[str, f
         with torch.enable_grad():
             for name, term in method.generators_loss(image, method.generate(image)).items():
                 inputs = [*chain(*weights.values())]
-                found = iter(
-                    torch.autograd.grad(term, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
-                )
+                found = iter(torch.autograd.grad(term, inputs, retain_graph=True, materialize_grads=True))
                 for d in directions:
                     gradient = torch.cat([next(found).flatten() for _ in weights[d]])
-                    sums[d][name] = sums[d][name] + gradient if name in sums[d] else gradient
+                    sums[d][name] = sums[d].get(name, 0) + gradient
     return {d: {name: float(each.norm()) / len(batch["A"]) for name, each in sums[d].items()} for d in directions}

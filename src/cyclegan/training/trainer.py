@@ -13,7 +13,7 @@ from cyclegan.config.schema import Config
 from cyclegan.data.cache import ArrayCache, open_cache
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_training_data, make_dataset
-from cyclegan.diagnosis.diagnostics import Diagnostics
+from cyclegan.diagnosis.diagnose import Diagnostics
 from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
@@ -277,9 +277,15 @@ class Trainer:
         assert self.diagnostics is not None, "the first process has diagnostics wherever quality is measured"
         metrics = read_metrics(self.run_folder / "metrics.csv")
         with self.fabric.autocast():
-            return self.diagnostics.check(
-                self.state.method, self.state.generators, metrics, step=status.step, progress=status.progress
+            evidence = self.diagnostics.collect(
+                self.state.method,
+                self.state.generators,
+                metrics,
+                step=status.step,
+                progress=status.progress,
+                thorough=False,
             )
+            return self.diagnostics.check(evidence)
 
     def is_out_of_patience(self) -> bool:
         """Whether quality has not improved for `patience` measurements."""
