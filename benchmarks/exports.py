@@ -12,10 +12,12 @@ import torch
 
 from cyclegan.data.get.seasons import draw_scene
 from cyclegan.networks.generator import build_generator
-from cyclegan.runs.model import Model, model_settings, write_model
+from cyclegan.runs.model import Model, model_settings
+from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export.export import export
-from cyclegan.translation.export_formats import Precision, get_format
+from cyclegan.translation.export_formats import get_format
+from cyclegan.translation.exported import Precision
 
 EXPORTS: tuple[tuple[str, Precision], ...] = (
     ("onnx", "float32"),

@@ -21,7 +21,8 @@ from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.networks.generator import build_generator
-from cyclegan.runs.model import Model, write_model
+from cyclegan.runs.model import Model
+from cyclegan.runs.publish import write_model
 from cyclegan.translation.streaming.blend import Overlaps, translate_windows
 from cyclegan.translation.streaming.lazy_rows import Source
 

@@ -27,7 +27,8 @@ from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics import features
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.metrics.similarity import psnr
-from cyclegan.runs.model import read_model, write_model
+from cyclegan.runs.model import read_model
+from cyclegan.runs.publish import write_model
 from cyclegan.runs.results import METRICS, read_evaluations
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train

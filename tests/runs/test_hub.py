@@ -19,8 +19,8 @@ from conftest import TINY
 from cyclegan import CycleGANError, Translator, UsageError, configure, train
 from cyclegan.cli.main import run as run_command
 from cyclegan.evaluation.report.report import write_report
-from cyclegan.runs.model import read_model, write_model
-from cyclegan.runs.publish import publish
+from cyclegan.runs.model import read_model
+from cyclegan.runs.publish import publish, write_model
 
 COMMIT = "1234567890123456789012345678901234567890"
 

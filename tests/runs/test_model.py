@@ -8,9 +8,10 @@ import torch
 
 from cyclegan import UsageError, train
 from cyclegan.config.schema import Config
+from cyclegan.runs.checkpoint import save_tensors
 from cyclegan.runs.folder import identify
-from cyclegan.runs.model import read_model, write_model
-from cyclegan.runs.tensors import save_tensors
+from cyclegan.runs.model import read_model
+from cyclegan.runs.publish import write_model
 
 
 def test_runs_checkpoints_models_and_exports_are_told_apart(tiny: Callable[..., Config], tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.reference_weights import Network, describe, from_reference, recognize, to_reference
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
-from cyclegan.runs import model as model_folder
-from cyclegan.runs.model import read_model, write_model
+from cyclegan.runs import publish
+from cyclegan.runs.model import read_model
+from cyclegan.runs.publish import write_model
 from cyclegan.runs.reference_files import export_model, import_model
 from cyclegan.training.trainer import train
 
@@ -614,7 +615,7 @@ def test_a_model_folder_is_written_completely_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(model_folder, "model_card", full)
+        broken.setattr(publish, "model_card", full)
         with pytest.raises(CycleGANError, match="cannot be written: No space left on device"):
             write_model(model, folder)
     assert list(tmp_path.iterdir()) == []
@@ -622,7 +623,7 @@ def test_a_model_folder_is_written_completely_or_not_at_all(
     with pytest.raises(UsageError, match="model exists; choose another -o, or replace it with --overwrite"):
         write_model(model, folder)
     with monkeypatch.context() as broken:
-        broken.setattr(model_folder, "model_card", full)
+        broken.setattr(publish, "model_card", full)
         with pytest.raises(CycleGANError, match="cannot be written"):
             write_model(model, folder, overwrite=True)
     assert read_model(folder).weights.keys() == model.weights.keys()

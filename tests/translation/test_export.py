@@ -15,7 +15,8 @@ from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.methods.registry import method_class
-from cyclegan.runs.model import Model, model_settings, write_model
+from cyclegan.runs.model import Model, model_settings
+from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export

@@ -27,7 +27,8 @@ from cyclegan.networks.layers import ChannelScale, Dropout, initialize
 from cyclegan.networks.resnet import ResNetGenerator
 from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 from cyclegan.networks.unet import UNetGenerator
-from cyclegan.runs.model import Model, write_model
+from cyclegan.runs.model import Model
+from cyclegan.runs.publish import write_model
 from cyclegan.translation.streaming import blend, lazy_rows
 from cyclegan.translation.streaming.executor import StreamingExecutor, statistics, stream
 from cyclegan.translation.streaming.lazy_rows import Materialized, Source

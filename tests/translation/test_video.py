@@ -23,12 +23,12 @@ from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.methods.registry import build_method
-from cyclegan.runs.model import Model, model_settings, write_model
+from cyclegan.runs.model import Model, model_settings
+from cyclegan.runs.publish import write_model
 from cyclegan.translation import files, video
-from cyclegan.translation.animation import translate_animation
-from cyclegan.translation.pipes import translate_image_stream, translate_raw_frames
+from cyclegan.translation.files import translate_animation, translate_image_stream
 from cyclegan.translation.temporal import with_temporal_smoothing
-from cyclegan.translation.video import translate_camera_raw, translate_video
+from cyclegan.translation.video import translate_camera_raw, translate_raw_frames, translate_video
 
 RATE = 20
 TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}  # BT.709, limited

@@ -41,7 +41,7 @@ def import_weights(
 
     These are weights of their PyTorch repositories (CycleGAN, pix2pix, CUT).
     """
-    from cyclegan.runs.model import write_model
+    from cyclegan.runs.publish import write_model
     from cyclegan.runs.reference_files import import_model
 
     model, sentences = import_model(files, epoch)

@@ -115,7 +115,7 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 def _is_stream(options: Options) -> bool:
     """Whether there is one input, and that a pipe, a video, a camera or an animation."""
-    from cyclegan.translation.animation import is_animation
+    from cyclegan.translation.files import is_animation
     from cyclegan.translation.video import is_video
 
     if options.raw is not None or options.smooth or str(options.output) == "-":
@@ -195,8 +195,7 @@ def _target(options: Options, moving: bool) -> Path:
 
 
 def _raw(translator: "Translator", options: Options) -> None:
-    from cyclegan.translation.pipes import translate_raw_frames
-    from cyclegan.translation.video import CAMERA, translate_camera_raw
+    from cyclegan.translation.video import CAMERA, translate_camera_raw, translate_raw_frames
 
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", options.raw or "")
     if found is None:
@@ -222,7 +221,7 @@ def _raw(translator: "Translator", options: Options) -> None:
 
 def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
     from cyclegan.imaging.source import UnreadableImage
-    from cyclegan.translation.pipes import translate_image_stream
+    from cyclegan.translation.files import translate_image_stream
 
     given = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
     try:
@@ -257,6 +256,6 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
 
 
 def _animation(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
-    from cyclegan.translation.animation import translate_animation
+    from cyclegan.translation.files import translate_animation
 
     print(f"{target}: {translate_animation(translator, source, target, size=size)} frames.")

@@ -8,20 +8,35 @@ state) and ``state.json`` (counters).
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.runs.tensors import load_tensors, save_tensors
 from cyclegan.system.atomic import replace_folder
 
 LATEST, BEST = "latest", "best"
 _OLDER = ".latest-older"  # left by a kill in the middle of `replace_folder`
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors to a file, with the permissions of any new file: safetensors itself makes it readable by its owner
+    alone. Raises `OSError` and `SafetensorError`."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)
+
+
+def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a file whose names start with `prefix`; no others are read. Raises as `save_tensors`."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
 @dataclass
@@ -63,10 +78,17 @@ def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
 
     Copies of this or a later step are deleted first: they are from before a resume from an earlier checkpoint.
     """
+
+    def link_or_copy(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+
     numbered = folder / f"step-{step:07d}"
     temporary = folder / f".{numbered.name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(folder / LATEST, temporary, copy_function=_link_or_copy)
+    shutil.copytree(folder / LATEST, temporary, copy_function=link_or_copy)
     for existing in folder.glob("step-*"):
         if existing.name >= numbered.name:
             shutil.rmtree(existing)
@@ -74,13 +96,6 @@ def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
     if keep:
         for old in sorted(folder.glob("step-*"))[:-keep]:
             shutil.rmtree(old)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def latest_checkpoint(run: Path) -> Path | None:

@@ -20,12 +20,10 @@ from cyclegan.config.schema import Config, DataConfig, Direction
 from cyclegan.config.toml import from_tables
 from cyclegan.data.layouts import domain_names
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods.registry import method_spec, validate_method
-from cyclegan.runs.card import model_card
-from cyclegan.runs.checkpoint import latest_checkpoint
-from cyclegan.runs.folder import identify, is_model_folder, read_run
-from cyclegan.runs.tensors import load_tensors, save_tensors
-from cyclegan.system.atomic import replace_folder
+from cyclegan.methods.registry import method_class, method_spec, validate_method
+from cyclegan.networks.generator import Generator
+from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors
+from cyclegan.runs.folder import identify, read_run
 
 FORMAT, VERSION = "cyclegan-model", 1
 GENERATORS = "generators."  # prefix of their tensors
@@ -153,32 +151,23 @@ def _read_model_folder(folder: Path, prefix: str) -> Model:
         raise CycleGANError(f"The model {folder} is damaged: {error}.") from None
 
 
-def write_model(model: Model, folder: Path, *, overwrite: bool = False, card: str | None = None) -> None:
-    """Write a model folder atomically, with `card` or a standard model card as its ``README.md``.
+def load_generator(
+    model: Model, direction: Direction | None, path: str | Path
+) -> tuple[Generator, tuple[int, int], Direction]:
+    """The generator of a direction (the first learned one if None), its images' channels in and out, the direction.
 
-    Raises `UsageError` when the folder exists, unless it is a model and `overwrite` is set, and `CycleGANError` when it
-    cannot be written.
+    `path` is for error messages. Raises `UsageError` for a direction that was not learned, `CycleGANError` for weights
+    that do not fit.
     """
-    if folder.exists() and not (overwrite and is_model_folder(folder)):
-        hint = ", or replace it with --overwrite" if is_model_folder(folder) else ""
-        raise UsageError(f"{folder} exists; choose another -o{hint}.")
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "settings": model.settings,
-        "directions": model.directions,
-        "domains": model.domains,
-        "trained_size": model.trained_size,
-        "value_range": [-1, 1],
-        "source": model.source,
-    }
-
-    def fill(new: Path) -> None:
-        save_tensors(model.weights, new / "model.safetensors")
-        (new / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (new / "README.md").write_text(card or model_card(model, folder.name), encoding="utf-8")
-
+    direction = direction or model.directions[0]
+    if direction not in model.directions:
+        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
+    config = model.config
+    channels = (config.data.channels_a, config.data.channels_b)
+    channels = channels if direction == "AtoB" else channels[::-1]
+    generator = method_class(model.method).build_generator(config.networks, *channels)
     try:
-        replace_folder(folder, fill)
-    except (OSError, SafetensorError) as error:
-        raise CycleGANError(f"The model {folder} cannot be written: {getattr(error, 'strerror', error)}.") from None
+        generator.load_state_dict(model.network(f"generators.{method_spec(model.method).directions[direction]}"))
+    except RuntimeError as error:
+        raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
+    return generator, channels, direction

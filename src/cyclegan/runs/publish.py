@@ -1,15 +1,51 @@
-"""Publishing a trained model on the Hugging Face hub, with a model card of its training, quality and samples."""
+"""Writing model folders, and publishing them on the Hugging Face hub with a card of training, quality and samples."""
 
+import json
 import tempfile
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from cyclegan.config.schema import Config
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.runs.card import SAMPLES, model_card
-from cyclegan.runs.folder import identify, read_run
+from cyclegan.runs.checkpoint import save_tensors
+from cyclegan.runs.folder import identify, is_model_folder, read_run
 from cyclegan.runs.hub import upload
-from cyclegan.runs.model import read_model, write_model
+from cyclegan.runs.model import FORMAT, VERSION, Model, read_model
 from cyclegan.runs.summary import summarize
+from cyclegan.system.atomic import replace_folder
+
+
+def write_model(model: Model, folder: Path, *, overwrite: bool = False, card: str | None = None) -> None:
+    """Write a model folder atomically, with `card` or a standard model card as its ``README.md``.
+
+    Raises `UsageError` when the folder exists, unless it is a model and `overwrite` is set, and `CycleGANError` when it
+    cannot be written.
+    """
+    if folder.exists() and not (overwrite and is_model_folder(folder)):
+        hint = ", or replace it with --overwrite" if is_model_folder(folder) else ""
+        raise UsageError(f"{folder} exists; choose another -o{hint}.")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": model.settings,
+        "directions": model.directions,
+        "domains": model.domains,
+        "trained_size": model.trained_size,
+        "value_range": [-1, 1],
+        "source": model.source,
+    }
+
+    def fill(new: Path) -> None:
+        save_tensors(model.weights, new / "model.safetensors")
+        (new / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (new / "README.md").write_text(card or model_card(model, folder.name), encoding="utf-8")
+
+    try:
+        replace_folder(folder, fill)
+    except (OSError, SafetensorError) as error:
+        raise CycleGANError(f"The model {folder} cannot be written: {getattr(error, 'strerror', error)}.") from None
 
 
 def publish(

@@ -1,12 +1,13 @@
 """Weight files of the authors' PyTorch repositories [R, CUT]: imported as models, and exported from them."""
 
+import io
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,7 +19,6 @@ from cyclegan.methods.specs import BUILTIN, MethodSpec, ReferenceFiles, Referenc
 from cyclegan.networks.reference_weights import (
     RESNETS,
     Network,
-    Part,
     describe,
     from_reference,
     projections_from_reference,
@@ -26,12 +26,12 @@ from cyclegan.networks.reference_weights import (
     recognize,
     to_reference,
 )
+from cyclegan.runs.checkpoint import load_tensors
 from cyclegan.runs.model import Model
-from cyclegan.runs.tensors import load_tensors
-from cyclegan.system.atomic import staged_file
+from cyclegan.system.atomic import write_file
 
 SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names for one generator without its method's others
-DOMAINS = {"G": "AB", "G_A": "AB", "G_B": "BA", "D_A": "B", "D_B": "A"}  # of a network's input and output
+DOMAINS = {"G": "ab", "G_A": "ab", "G_B": "ba", "D_A": "b", "D_B": "a"}  # of a network's input and output
 LATEST = "latest"
 
 _FILE = re.compile(r"(?P<epoch>.+)_net_(?P<name>G_A|G_B|D_A|D_B|G|D|F)\.(pth|safetensors)")
@@ -44,47 +44,41 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     only tensors are loaded, or ``.safetensors``. Raises `UsageError` for other files, `CycleGANError` for those that
     cannot be read.
     """
-    paths, notes = find_files(source, epoch)
-    tensors = {name: load_file(path) for name, path in paths.items()}
+    paths, left_out = _find_files(source, epoch)
+    tensors = {name: _load_file(path) for name, path in paths.items()}
     projections = tensors.pop("F", None)  # CUT's, of patches
-    networks = {name: _recognize_file(name, paths[name], tensors[name]) for name in tensors}
-    notes = [f"{paths[name].name}: {network}." for name, network in networks.items()] + notes
+    networks: dict[str, Network] = {}
+    for name, path in paths.items():
+        if name == "F":
+            continue
+        try:
+            networks[name] = recognize(tensors[name])
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        if networks[name].part[0].upper() != name[0]:
+            raise UsageError(f"{path} is a {networks[name].part}; give a generator's file, or the folder.")
+    notes = [f"{paths[name].name}: {network}." for name, network in networks.items()] + left_out
     spec, reference = _method(networks)
-    agreed = _shared_settings(networks, paths)
+    settings = _shared_settings(networks, paths, spec)
+    agreed = settings["networks"]
     if spec.defaults.get("dropout_at_test"):
         if "dropout" not in agreed:
             notes.append(f"Dropout in a U-Net cannot be recognized; it is assumed, as in {spec.title}.")
         dropout = agreed.setdefault("dropout", True)
         agreed["dropout_at_test"] = dropout  # as the authors' test.py without --eval
-    channels = {} if spec.layout == "single domain" else _channels(networks)
-    settings = {"networks": agreed, "data": channels, "loss": {"method": spec.name}}
     names = {**SINGLE, **reference.networks}
-    weights: dict[str, Tensor] = {}
-    for name, network in networks.items():
-        ours = from_reference(tensors[name], network)
-        weights |= {f"{names[name]}.{key}": value for key, value in ours.items()}
+    states = {names[name]: from_reference(tensors[name], network) for name, network in networks.items()}
     if projections is not None:
         try:
-            ours = projections_from_reference(projections, networks["G"])
-            weights |= {f"{names['F']}.{key}": value for key, value in ours.items()}
+            states[names["F"]] = projections_from_reference(projections, networks["G"])
         except UsageError as error:
             notes.append(f"{paths['F'].name} is left out. {error}")
+    weights = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
     imported = f"imported from {', '.join(path.name for path in paths.values())} of the authors' PyTorch code"
     return Model(settings, weights, imported), notes
 
 
-def _recognize_file(name: str, path: Path, tensors: Mapping[str, Tensor]) -> Network:
-    """The network in a file whose name is a generator's or a discriminator's."""
-    try:
-        network = recognize(tensors)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
-    if network.part[0].upper() != name[0]:
-        raise UsageError(f"{path} is a {network.part}; give a generator's file, or the folder.")
-    return network
-
-
-def find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
+def _find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
     """The files to import by the authors' names of their networks, and a sentence for each that is left out.
 
     Raises `UsageError` when there is no generator.
@@ -114,7 +108,7 @@ def find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
     return chosen, notes
 
 
-def load_file(path: Path) -> dict[str, Tensor]:
+def _load_file(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name. Nothing else in a ``.pth`` file is loaded, and no code in it is executed.
 
     Raises `CycleGANError` when the file is damaged or holds anything but tensors.
@@ -158,35 +152,33 @@ def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles
     )
 
 
-def _shared_settings(networks: Mapping[str, Network], paths: Mapping[str, Path]) -> dict[str, Any]:
-    """The settings of all networks, which must agree."""
-    settings: dict[str, Any] = {}
+def _shared_settings(
+    networks: Mapping[str, Network], paths: Mapping[str, Path], spec: MethodSpec
+) -> dict[str, dict[str, Any]]:
+    """The settings of a model by section, on which all networks must agree."""
+
+    def settings_of(name: str, network: Network) -> Iterator[tuple[str, str, Any]]:
+        for setting, value in network.settings.items():
+            yield "networks", setting, value
+        if spec.layout != "single domain":
+            channels = (network.in_channels, network.out_channels)
+            for domain, count in zip(DOMAINS.get(name, ""), channels, strict=False):
+                yield "data", f"channels_{domain}", count
+
+    sections: dict[str, dict[str, Any]] = {"networks": {}, "data": {}, "loss": {"method": spec.name}}
     origin: dict[str, str] = {}
     for name, network in networks.items():
-        for setting, value in network.settings.items():
+        for section, setting, value in settings_of(name, network):
             other = origin.setdefault(setting, paths[name].name)
-            if settings.setdefault(setting, value) != value:
+            if sections[section].setdefault(setting, value) != value:
                 raise UsageError(
-                    f"{paths[name]} has {setting} {value}, but {other} has {settings[setting]}; "
+                    f"{paths[name]} has {setting} {value}, but {other} has {sections[section][setting]}; "
                     "all networks of a model share it. Give a single generator's file instead."
                 )
-    return settings
+    return sections
 
 
-def _channels(networks: Mapping[str, Network]) -> dict[str, int]:
-    """Channels of the domains A and B, on which all networks must agree."""
-    counts: dict[str, set[int]] = {"A": set(), "B": set()}
-    for name, network in networks.items():
-        for domain, count in zip(DOMAINS.get(name, ""), (network.in_channels, network.out_channels), strict=False):
-            counts[domain].add(count)
-    for domain, found in counts.items():
-        if len(found) > 1:
-            raise UsageError(f"The networks disagree on the channels of domain {domain}: {sorted(found)}.")
-    return {f"channels_{domain.lower()}": found.pop() for domain, found in counts.items()}
-
-
-@dataclass(frozen=True)
-class ReferenceExport:
+class ReferenceExport(NamedTuple):
     """State dicts of the authors' code by file name, and the options with which its `test.py` loads them."""
 
     files: dict[str, dict[str, Tensor]]
@@ -204,13 +196,12 @@ def export_model(model: Model, epoch: str = LATEST) -> ReferenceExport:
         if ours and name == "F":
             files[f"{epoch}_net_F.pth"] = projections_to_reference(ours)
         elif ours:
-            part: Part = "generator" if name.startswith("G") else "discriminator"
-            networks[name] = describe(ours, part, model.config.networks)
+            networks[name] = describe(ours, "generator" if name[0] == "G" else "discriminator", model.config.networks)
             files[f"{epoch}_net_{name}.pth"] = to_reference(ours, networks[name])
-    return ReferenceExport(files, test_options(model.method, reference, networks))
+    return ReferenceExport(files, _test_options(model.method, reference, networks))
 
 
-def test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
+def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
     """The options with which `test.py` of the authors' repository, or of CUT's, builds these networks."""
     generators = [name for name in networks if name.startswith("G")]
     generator = networks[generators[0]]
@@ -225,11 +216,11 @@ def test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, 
                 "these weights cannot be exported."
             )
         kind = RESNETS[settings["blocks"]]
-    suffix, options = generators[0].removeprefix("G"), []
+    suffix = generators[0].removeprefix("G")
     if not suffix or (len(generators) == 2 and not dropout):
-        options.append(f"--model {reference.model}")
+        options = [f"--model {reference.model}"]
     else:  # cycle_gan there needs both generators, and takes no dropout
-        options.append(f"--model test --model_suffix {suffix}")
+        options = [f"--model test --model_suffix {suffix}"]
     options += [f"--netG {kind}", f"--ngf {settings['generator_width']}"]
     if cut:
         options += [f"--normG {norm}", f"--normD {norm}", *(["--no_dropout False"] if dropout else [])]
@@ -237,7 +228,8 @@ def test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, 
     else:
         options += [f"--norm {norm}", *([] if dropout else ["--no_dropout"])]
     options += [f"--input_nc {generator.in_channels}", f"--output_nc {generator.out_channels}"]
-    for discriminator in [network.settings for name, network in networks.items() if name.startswith("D")][:1]:
+    discriminator = next((network.settings for name, network in networks.items() if name.startswith("D")), None)
+    if discriminator:
         options += [f"--netD {discriminator['discriminator']}", f"--ndf {discriminator['discriminator_width']}"]
         if discriminator["discriminator"] == "n_layers":
             options.append(f"--n_layers_D {discriminator['discriminator_layers']}")
@@ -253,10 +245,7 @@ def write_files(files: Mapping[str, Mapping[str, Tensor]], folder: Path, *, over
     existing = [folder / name for name in files if (folder / name).exists()]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; choose another -o or --epoch, or replace it with --overwrite.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, tensors in files.items():
-            with staged_file(folder / name) as temporary, temporary.open("wb") as file:
-                torch.save(dict(tensors), file)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
-        raise CycleGANError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.") from None
+    for name, tensors in files.items():
+        content = io.BytesIO()
+        torch.save(dict(tensors), content)
+        write_file(folder / name, partial(Path.write_bytes, data=content.getvalue()))

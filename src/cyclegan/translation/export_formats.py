@@ -1,49 +1,99 @@
 """Export formats by name: this package's, and those of other packages by the entry point group ``cyclegan.exporters``.
 
-An entry point's name is the format's name, and its value the module whose import registers it. Nothing here loads
-torch, so that the command line can list the names.
+An entry point's name is the format's name, and its value the module whose import registers it.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from cyclegan.errors import UsageError
+from cyclegan.networks.generator import Generator
+from cyclegan.networks.layers import Dropout
+from cyclegan.runs.model import Model
 from cyclegan.system.plugins import load_plugin, plugin_names
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from cyclegan.translation.export.export import ExportJob, ExportSpec
-    from cyclegan.translation.exported import ExportedGenerator
-
-Precision = Literal["float32", "float16", "int8"]
+from cyclegan.translation.exported import ExportedGenerator, ExportMetadata, Precision, quiet
 
 GROUP = "cyclegan.exporters"
 BUILTIN = {  # name -> the module whose import registers it
     "onnx": "cyclegan.translation.export.onnx",
     "openvino": "cyclegan.translation.export.openvino",
-    "torch-export": "cyclegan.translation.export.torch_export",
-    "safetensors": "cyclegan.translation.export.model_folder",
+    "torch-export": "cyclegan.translation.export.torch_formats",
+    "safetensors": "cyclegan.translation.export.torch_formats",
     "web": "cyclegan.translation.export.web",
 }
+
+
+class HalfPrecision(Generator):
+    """A network that computes in 16-bit floats, from and to 32-bit floats."""
+
+    def __init__(self, network: Generator):
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate a batch."""
+        return self.network(x.half()).float()
+
+
+def prepare_for_export(generator: Generator, precision: Precision = "float32") -> Generator:
+    """A copy that takes and gives float32 whatever its precision, without gradients and without noise."""
+    copied = copy.deepcopy(generator).eval().requires_grad_(False)
+    if precision == "float16":
+        copied = copied.map_network(HalfPrecision)
+    for module in copied.modules():
+        if isinstance(module, Dropout):
+            module.noise_seed = None  # seeded noise depends on the image size
+    return copied
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """What a format writes."""
+
+    generator: Generator
+    model: Model  # the generators of all directions
+    metadata: ExportMetadata
+    calibration: Sequence[Tensor]  # real images (1, C, H, W) in [-1, 1]
+    web_runtime: Path | None = None  # the npm package for the format "web"
+
+    @cached_property
+    def module(self) -> Generator:
+        """The generator as it is exported, images (N, C, H, W) in [-1, 1] to the same."""
+        return prepare_for_export(self.generator, self.metadata.precision)
+
+    @cached_property
+    def program(self) -> ExportedProgram:
+        """The module as one graph: for batches and images of any size, or for one image of the fixed size."""
+        multiple = self.generator.size_multiple
+        fixed, channels = self.metadata.fixed_size, self.metadata.in_channels
+        # Only shapes are traced, nothing is computed. Sides that are a multiple would be taken for constants.
+        sizes = (1, channels, *fixed) if fixed else (2, channels, 3 * multiple + 1, 4 * multiple + 1)
+        dynamic = None if fixed else ({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},)
+        with quiet("torch.onnx._internal.exporter._registration"):
+            return torch.export.export(self.module, (torch.zeros(sizes),), dynamic_shapes=dynamic, strict=False)
 
 
 @dataclass(frozen=True)
 class Format:
     """How generators are written in one format and opened again."""
 
-    write: "Callable[[ExportJob, Path], None]"
-    reopen: "Callable[[ExportJob, Path], nn.Module]"  # what was just written, to verify it
-    open: "Callable[[Path, str], ExportedGenerator] | None" = None  # to translate, on "auto" or a device's name
+    write: Callable[[ExportJob, Path], None]
+    reopen: Callable[[ExportJob, Path], nn.Module]  # what was just written, to verify it
+    open: Callable[[Path, str], ExportedGenerator] | None = None  # to translate, on "auto" or a device's name
     suffix: str = ""  # empty for folders
     companions: tuple[str, ...] = ()  # suffixes of further files
     precisions: tuple[Precision, ...] = ("float32", "float16")
     fixed_size: bool = True  # whether it can be limited to one image size
     libraries: tuple[str, ...] = ()  # from the extra `export`
-    check: "Callable[[ExportSpec], object]" = lambda spec: None  # raises `UsageError` when something is missing
+    check: Callable[[Path | None], object] = lambda web_runtime: None  # raises `UsageError` when something is missing
     owns: Callable[[Path], bool] = Path.is_file  # whether an existing path is such an export, and can be replaced
     usage: str = "Translate with: cyclegan translate {path} INPUT -o OUT"
 
@@ -76,3 +126,11 @@ def get_format(name: str) -> Format:
     if name not in _formats:
         raise UsageError(f"Unknown export format {name!r}; choose from {', '.join(format_names())}.")
     return _formats[name]
+
+
+def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
+    """Open an export in any format. Raises `UsageError` for other files, `CycleGANError` for damaged ones."""
+    openers = {format.suffix: format.open for format in map(get_format, format_names()) if format.open}
+    if path.suffix not in openers:
+        raise UsageError(f"{path} is not an export; exports are files that end in {', '.join(openers)}.")
+    return openers[path.suffix](path, device)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ from torch import Tensor
 from cyclegan.config.schema import Direction
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks.generator import Generator
-from cyclegan.translation.export_formats import format_names, get_format
 
 VERSION = "cyclegan-export-1"
 INPUT, OUTPUT = "images", "translated"
 KEY = "cyclegan"  # under which OpenVINO and torch.export store the metadata
 
+Precision = Literal["float32", "float16", "int8"]
 Array = np.ndarray[Any, Any]
 
 
@@ -35,7 +35,7 @@ class ExportMetadata:
     in_channels: int
     out_channels: int
     method: str
-    precision: str  # "float32", "float16" or "int8"
+    precision: Precision
     source: str  # how the weights were made
     domain_in: str
     domain_out: str
@@ -80,14 +80,6 @@ class ExportedGenerator(Generator):
             raise UsageError(f"This export takes images of {width}x{height} pixels; export again without --fixed-size.")
         batches = torch.split(images, 1) if fixed is not None else (images,)
         return torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
-
-
-def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
-    """Open an export in any format. Raises `UsageError` for other files, `CycleGANError` for damaged ones."""
-    openers = {format.suffix: format.open for format in map(get_format, format_names()) if format.open}
-    if path.suffix not in openers:
-        raise UsageError(f"{path} is not an export; exports are files that end in {', '.join(openers)}.")
-    return openers[path.suffix](path, device)
 
 
 def damaged_export(path: Path, error: Exception) -> CycleGANError:

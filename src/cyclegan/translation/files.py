@@ -1,20 +1,27 @@
-"""Translating image files: planning a job for each, and running the jobs."""
+"""Translating images in files, animated ones (GIF, WebP, APNG) and one from a pipe."""
 
 import glob
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from cyclegan.data.layouts import find_images, list_suffixes
-from cyclegan.errors import OutOfMemory, UsageError
-from cyclegan.imaging.decode import read_pixels
+from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
+from cyclegan.imaging.decode import read_header, read_pixels
 from cyclegan.imaging.encode import IMAGE_SUFFIXES, supports_channels, write_image, write_pixels
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
+from cyclegan.system.atomic import write_file
 from cyclegan.translation.translator import Size, Translator
+
+ANIMATED = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}  # suffix -> Pillow's format; it may try no other
+# Formats in which the result for a pipe is written; all others become PNG.
+STREAM_SUFFIXES = {"JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "NPY": ".npy", "NPZ": ".npz"}
 
 
 @dataclass(frozen=True)
@@ -148,3 +155,62 @@ def pair(before: Image.Image, after: Image.Image) -> Image.Image:
     both.paste(before.convert("RGB").resize(after.size, Image.Resampling.BICUBIC), (0, 0))
     both.paste(after.convert("RGB"), (after.width, 0))
     return both
+
+
+def is_animation(source: Path) -> bool:
+    """Whether a file is an animated image, or any GIF."""
+    if source.suffix.lower() not in ANIMATED or not source.is_file():
+        return False
+    try:
+        with Image.open(source, formats=list(ANIMATED.values())) as image:
+            return image.format == "GIF" or bool(getattr(image, "is_animated", False))
+    except Exception:  # decoders raise nearly anything; damaged files are reported when they are read
+        return False
+
+
+def translate_animation(translator: Translator, source: Path, target: Path, *, size: Size = "keep") -> int:
+    """Translate every frame of an animation into a new file, and return their number.
+
+    Durations of frames and the number of repetitions are kept. Raises `UsageError` for a target that cannot be
+    animated, and `CycleGANError` for a source that cannot be read.
+    """
+    if target.suffix.lower() not in ANIMATED:
+        raise UsageError(f"{target} cannot be animated; use {', '.join(ANIMATED)}, or for videos .mp4 or .webm.")
+    frames, durations = [], []
+    try:
+        with Image.open(source, formats=list(ANIMATED.values())) as image:
+            loop = image.info.get("loop")
+            for frame in ImageSequence.Iterator(image):
+                frame.load()  # only then is its duration known
+                durations.append(float(frame.info.get("duration", 100)))
+                transparent = frame.mode in ("RGBA", "LA", "PA") or "transparency" in frame.info
+                frames.append(translator.translate(frame.convert("RGBA" if transparent else "RGB"), size))
+    except CycleGANError:
+        raise
+    except Exception:  # as above
+        raise CycleGANError(f"{source} is damaged: it cannot be decoded.") from None
+    settings: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": durations}
+    settings |= {} if loop is None else {"loop": loop}
+    settings |= {"lossless": True} if target.suffix.lower() == ".webp" else {}
+    write_file(target, lambda temporary: frames[0].save(temporary, **settings))
+    return len(frames)
+
+
+def translate_image_stream(
+    translator: Translator, source: IO[bytes], target: IO[bytes] | Path, *, size: Size = "keep"
+) -> None:
+    """Translate the image that a stream holds into a file, or into a stream in the same format (or else as PNG).
+
+    Raises `UnreadableImage` when it is not an image.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        received = Path(folder) / "standard-input"
+        received.write_bytes(source.read())
+        translated = translator.translate(read_pixels(received, translator.input_spec), size)
+        if isinstance(target, Path):
+            write_pixels(translated, target)
+            return
+        result = Path(folder) / f"result{STREAM_SUFFIXES.get(read_header(received).kind, '.png')}"
+        write_pixels(translated, result)
+        target.write(result.read_bytes())
+        target.flush()

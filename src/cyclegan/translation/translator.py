@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction
 from cyclegan.data.preprocessing import decode_specs
-from cyclegan.errors import CycleGANError, UsageError, explain_out_of_memory
+from cyclegan.errors import UsageError, explain_out_of_memory
 from cyclegan.imaging.decode import from_pil_image
 from cyclegan.imaging.image import (
     DecodeSpec,
@@ -29,15 +29,17 @@ from cyclegan.imaging.image import (
 from cyclegan.imaging.npy import channels_last
 from cyclegan.imaging.source import UnsupportedImage
 from cyclegan.imaging.value_range import ValueRange, fixed_range
-from cyclegan.methods.registry import method_class, method_spec
+from cyclegan.methods.registry import method_spec
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
-from cyclegan.networks.generator import Generator, as_generator
+from cyclegan.networks.generator import as_generator
 from cyclegan.networks.winograd import set_winograd
 from cyclegan.runs.folder import identify
 from cyclegan.runs.hub import is_hub_name, resolve_source
-from cyclegan.runs.model import Model, read_model, write_model
+from cyclegan.runs.model import Model, load_generator, read_model
+from cyclegan.runs.publish import publish, write_model
 from cyclegan.system.machine import find_device
-from cyclegan.translation.exported import ExportedGenerator, open_export
+from cyclegan.translation.export_formats import open_export
+from cyclegan.translation.exported import ExportedGenerator
 from cyclegan.translation.streaming.large_images import AnySize
 from cyclegan.translation.streaming.memory import parse_bytes
 
@@ -178,8 +180,6 @@ class Translator:
 
         Raises `UsageError` when it was not loaded from a run or model, and `CycleGANError` when the upload fails.
         """
-        from cyclegan.runs.publish import publish
-
         if self.source is None or self._model is None:
             raise UsageError("This translator was not loaded from a run or model, so there is nothing to publish.")
         return publish(self.source, name, private=private)
@@ -322,28 +322,6 @@ class Translator:
 
         self.any_size.translate(height, width, lambda first, end: image[:, first:end], write)
         return result
-
-
-def load_generator(
-    model: Model, direction: Direction | None, path: str | Path
-) -> tuple[Generator, tuple[int, int], Direction]:
-    """The generator of a direction (the first learned one if None), its images' channels in and out, the direction.
-
-    `path` is for error messages. Raises `UsageError` for a direction that was not learned, `CycleGANError` for weights
-    that do not fit.
-    """
-    direction = direction or model.directions[0]
-    if direction not in model.directions:
-        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
-    config = model.config
-    channels = (config.data.channels_a, config.data.channels_b)
-    channels = channels if direction == "AtoB" else channels[::-1]
-    generator = method_class(model.method).build_generator(config.networks, *channels)
-    try:
-        generator.load_state_dict(model.network(f"generators.{method_spec(model.method).directions[direction]}"))
-    except RuntimeError as error:
-        raise CycleGANError(f"The weights in {path} cannot be loaded: {error}") from None
-    return generator, channels, direction
 
 
 def _scaled(first: int, second: int, *, shorter: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Translating videos and cameras; timing, sound and color tags are kept (extra `video`)."""
+"""Translating videos and cameras; timing, sound and color tags are kept (extra `video`). And raw frames in pipes."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,6 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb, import_av
 from cyclegan.system.atomic import staged_file
 from cyclegan.system.signals import StopRequests
-from cyclegan.translation.pipes import write_raw_frame
 from cyclegan.translation.translator import Size, Translator
 
 CAMERA = "camera:"
@@ -83,11 +82,36 @@ def translate_camera_raw(
     with _explain_errors(av, source), _open(av, source) as container, StopRequests(announce=False) as requests:
         for frame in container.decode(video=0):
             pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
-            write_raw_frame(translator.translate(pixels), target)
+            _write_raw_frame(translator.translate(pixels), target)
             count += 1
             if requests.received:
                 break
         return VideoResult(count, requests.received)
+
+
+def translate_raw_frames(translator: Translator, source: IO[bytes], target: IO[bytes], width: int, height: int) -> int:
+    """Translate frames of 8-bit RGB, row by row from the top, until the stream ends, and return their number.
+
+    Raises `CycleGANError` when it ends within a frame.
+    """
+    count, length = 0, width * height * 3
+    while True:
+        chunk = b""  # a pipe may deliver a frame in several parts
+        while len(chunk) < length and (part := source.read(length - len(chunk))):
+            chunk += part
+        if not chunk:
+            return count
+        if len(chunk) < length:
+            raise CycleGANError(f"The input ends within frame {count + 1}; are its frames {width}x{height} of rgb24?")
+        frame = np.frombuffer(chunk, np.uint8).reshape(height, width, 3)
+        _write_raw_frame(translator.translate(frame), target)
+        count += 1
+
+
+def _write_raw_frame(frame: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], target: IO[bytes]) -> None:
+    """Write a frame (H, W, 3) of 8-bit RGB at once."""
+    target.write(np.ascontiguousarray(frame).tobytes())
+    target.flush()
 
 
 class _Transcoder:

@@ -1,18 +1,15 @@
 """Exporting a trained generator: written, run at once on real images, compared with PyTorch, and only then kept."""
 
-import copy
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
 
 from cyclegan.config.schema import Direction
 from cyclegan.data.layouts import find_images
@@ -23,29 +20,16 @@ from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.networks import winograd
-from cyclegan.networks.generator import Generator
-from cyclegan.networks.layers import Dropout
 from cyclegan.runs.folder import identify, read_run
-from cyclegan.runs.model import Model, read_model
+from cyclegan.runs.model import load_generator, read_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export_formats import Format, Precision, get_format
-from cyclegan.translation.exported import ExportMetadata, quiet
-from cyclegan.translation.translator import load_generator
+from cyclegan.translation.export_formats import ExportJob, Format, get_format, prepare_for_export
+from cyclegan.translation.exported import ExportMetadata, Precision
 
 MIN_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB
 VERIFIED, CALIBRATED = 8, 32  # images, at most
 MAX_SIDE = 256  # pixels of the shorter side of images to verify on
-
-
-@dataclass(frozen=True)
-class ExportSpec:
-    """What to export and how; see `export`."""
-
-    format: str
-    precision: Precision = "float32"
-    fixed_size: tuple[int, int] | None = None
-    web_runtime: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,56 +58,6 @@ class ExportReport:
         return "\n".join((lines, *self.notes))
 
 
-class HalfPrecision(Generator):
-    """A network that computes in 16-bit floats, from and to 32-bit floats."""
-
-    def __init__(self, network: Generator):
-        super().__init__()
-        self.network = network.half()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate a batch."""
-        return self.network(x.half()).float()
-
-
-def prepare_for_export(generator: Generator, precision: Precision = "float32") -> Generator:
-    """A copy that takes and gives float32 whatever its precision, without gradients and without noise."""
-    copied = copy.deepcopy(generator).eval().requires_grad_(False)
-    if precision == "float16":
-        copied = copied.map_network(HalfPrecision)
-    for module in copied.modules():
-        if isinstance(module, Dropout):
-            module.noise_seed = None  # seeded noise depends on the image size
-    return copied
-
-
-@dataclass(frozen=True)
-class ExportJob:
-    """What a format writes."""
-
-    generator: Generator
-    model: Model  # the generators of all directions
-    metadata: ExportMetadata
-    spec: ExportSpec
-    calibration: Sequence[Tensor]  # real images (1, C, H, W) in [-1, 1]
-
-    @cached_property
-    def module(self) -> Generator:
-        """The generator as it is exported, images (N, C, H, W) in [-1, 1] to the same."""
-        return prepare_for_export(self.generator, self.spec.precision)
-
-    @cached_property
-    def program(self) -> ExportedProgram:
-        """The module as one graph: for batches and images of any size, or for one image of the fixed size."""
-        multiple = self.generator.size_multiple
-        fixed, channels = self.spec.fixed_size, self.metadata.in_channels
-        # Only shapes are traced, nothing is computed. Sides that are a multiple would be taken for constants.
-        sizes = (1, channels, *fixed) if fixed else (2, channels, 3 * multiple + 1, 4 * multiple + 1)
-        dynamic = None if fixed else ({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},)
-        with quiet("torch.onnx._internal.exporter._registration"):
-            return torch.export.export(self.module, (torch.zeros(sizes),), dynamic_shapes=dynamic, strict=False)
-
-
 def export(
     source: str | Path,
     format: str = "onnx",
@@ -145,16 +79,13 @@ def export(
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
     otherwise downloaded. Raises `UsageError` for impossible requests, `CycleGANError` for failures.
     """
-    source, spec = Path(source), ExportSpec(format, precision, fixed_size, web_runtime)
-    writer = get_format(format)
+    source, writer = Path(source), get_format(format)
     model = read_model(source, generators_only=True)
     generator, channels, direction = load_generator(model, direction, source)
     suffix = {"float32": "", "float16": "-half", "int8": "-int8"}[precision] + (writer.suffix or f"-{format}")
     out = Path(out or f"{source.resolve().name}-{direction}{suffix}")
-    _check_request(spec, writer, out, overwrite)
-    data = model.config.data
-    ranges = (data.range_a or "", data.range_b or "")
-    first, second = (0, 1) if direction == "AtoB" else (1, 0)
+    data, order = model.config.data, 1 if direction == "AtoB" else -1
+    (domain_in, domain_out), (range_in, range_out) = model.domains[::order], (data.range_a, data.range_b)[::order]
     metadata = ExportMetadata(
         direction=direction,
         in_channels=channels[0],
@@ -162,23 +93,26 @@ def export(
         method=model.method,
         precision=precision,
         source=model.source,
-        domain_in=model.domains[first],
-        domain_out=model.domains[second],
+        domain_in=domain_in,
+        domain_out=domain_out,
         trained_size=model.trained_size,
         fixed_size=fixed_size,
-        range_in=ranges[first],
-        range_out=ranges[second],
+        range_in=range_in or "",
+        range_out=range_out or "",
         background=data.background,
     )
+    _check_request(format, writer, metadata, out, overwrite)
+    writer.check(web_runtime)
     sources = _find_images(source, direction, images)
     verification, calibration = _load_images(sources, decode_specs(data, direction)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
-    job = ExportJob(generator, model, metadata, spec, calibration)
+    job = ExportJob(generator, model, metadata, calibration, web_runtime)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
         written = Path(temporary) / out.name
         writer.write(job, written)
-        reference = prepare_for_export(generator)
-        report = _compare(reference, writer.reopen(job, written), verification, out, writer.files(written))
+        report = _compare(
+            prepare_for_export(generator), writer.reopen(job, written), verification, out, writer.files(written)
+        )
         limit = MIN_PSNR[precision] if min_psnr is None else min_psnr
         if not report.psnr >= limit:
             raise CycleGANError(
@@ -198,24 +132,23 @@ def export(
     return report
 
 
-def _check_request(spec: ExportSpec, format: Format, out: Path, overwrite: bool) -> None:
+def _check_request(name: str, format: Format, metadata: ExportMetadata, out: Path, overwrite: bool) -> None:
     """Raise `UsageError` for impossible combinations and for an `out` that is in the way or cannot be created."""
-    if spec.precision not in format.precisions:
-        raise UsageError(f"The format {spec.format} has no {spec.precision}; it has {' and '.join(format.precisions)}.")
-    if spec.fixed_size and not format.fixed_size:
-        raise UsageError(f"The format {spec.format} takes any size; leave out --fixed-size.")
+    if metadata.precision not in format.precisions:
+        raise UsageError(f"The format {name} has no {metadata.precision}; it has {' and '.join(format.precisions)}.")
+    if metadata.fixed_size and not format.fixed_size:
+        raise UsageError(f"The format {name} takes any size; leave out --fixed-size.")
     if format.suffix and out.suffix != format.suffix:
-        raise UsageError(f"{out} must end in {format.suffix}, for {spec.format}.")
+        raise UsageError(f"{out} must end in {format.suffix}, for {name}.")
     existing = [file for file in dict.fromkeys((out, *format.files(out))) if file.exists()]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; choose another -o, or replace it with --overwrite.")
     if out.exists() and not format.owns(out):
-        raise UsageError(f"{out} is not an export to {spec.format}, and is not replaced; choose another -o.")
+        raise UsageError(f"{out} is not an export to {name}, and is not replaced; choose another -o.")
     if not out.resolve().parent.is_dir():
         raise UsageError(f"The folder {out.parent} does not exist; create it first, or choose another -o.")
     for library in format.libraries:
         optional_import(library, "export")
-    format.check(spec)
 
 
 def _find_images(source: Path, direction: Direction, images: str | Path | Sequence[Source] | None) -> Sequence[Source]:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from cyclegan.errors import UsageError
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export_formats import Format, register_format
+from cyclegan.translation.export_formats import ExportJob, Format, register_format
 from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
@@ -23,13 +22,13 @@ def write_graph(job: ExportJob, path: Path) -> None:
         program = torch.onnx.export(job.program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
     assert program is not None
     graph = program.model_proto
-    if job.spec.fixed_size is None:
+    if job.metadata.fixed_size is None:
         for value in (graph.graph.input[0], graph.graph.output[0]):
             for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
                 value.type.tensor_type.shape.dim[axis].dim_param = name
     onnx.helper.set_model_props(graph, job.metadata.to_strings())
     onnx.save(graph, path)
-    if job.spec.precision == "int8":
+    if job.metadata.precision == "int8":
         _quantize(path, job.calibration)
 
 

@@ -6,9 +6,8 @@ import torch
 
 from cyclegan.errors import UsageError
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export.export import ExportJob
 from cyclegan.translation.export.onnx import LIBRARIES, ONNX, write_graph
-from cyclegan.translation.export_formats import Format, register_format
+from cyclegan.translation.export_formats import ExportJob, Format, register_format
 from cyclegan.translation.exported import KEY, ExportedGenerator, ExportMetadata, damaged_export
 
 

@@ -19,9 +19,8 @@ from torch import nn
 
 from cyclegan.data.get.download import checksum_file
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.translation.export.export import ExportJob
 from cyclegan.translation.export.onnx import LIBRARIES, ONNX, open_graph, write_graph
-from cyclegan.translation.export_formats import Format, register_format
+from cyclegan.translation.export_formats import ExportJob, Format, register_format
 from cyclegan.translation.exported import INPUT, OUTPUT
 
 PACKAGE = "onnxruntime-web@1.30.0"
@@ -45,7 +44,7 @@ def _write(job: ExportJob, path: Path) -> None:
     page = resources.files("cyclegan.translation.export") / "web_page"
     for name in PAGE:
         (path / name).write_bytes((page / name).read_bytes())
-    with tarfile.open(runtime_archive(job.spec.web_runtime)) as archive:
+    with tarfile.open(runtime_archive(job.web_runtime)) as archive:
         runtime = {name: _encode(archive.extractfile(member).read()) for name, member in MEMBERS.items()}  # type: ignore[union-attr]
     model = metadata.to_strings() | {"input": INPUT, "output": OUTPUT, "graph": _encode(graph.read_bytes())}
     for name, values in (("runtime", runtime), ("model", model)):
@@ -107,7 +106,7 @@ WEB = Format(
     precisions=ONNX.precisions,
     fixed_size=False,
     libraries=LIBRARIES,
-    check=lambda spec: runtime_archive(spec.web_runtime),
+    check=runtime_archive,
     owns=lambda path: all((path / name).is_file() for name in (*PAGE, "runtime.js", "model.js")),
     usage="Open {path}/index.html in a browser.",
 )
