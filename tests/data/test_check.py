@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+import cyclegan
 from conftest import TINY, draw_images, flags
 from cyclegan.cli.main import run as run_command
 from cyclegan.data.check import inspect
@@ -19,7 +20,7 @@ from cyclegan.data.check.contact_sheet import contact_sheet
 from cyclegan.data.check.findings import Finding
 from cyclegan.data.check.inspect import find_bars, inspect_image, inspect_images
 from cyclegan.data.get import seasons
-from cyclegan.data.layouts import find_domains, find_images, find_pairs
+from cyclegan.data.layouts import find_domains, find_images
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_header, read_image
 from cyclegan.imaging.perceptual_hash import connected_groups, nearest, perceptual_hashes
@@ -32,7 +33,7 @@ from odd_files import write_odd_files
 
 def check(root: Path, **settings: Any) -> Check:
     config = configure("paper", **({"data": root, "load_size": 72, "crop_size": 64} | settings))
-    return check_data(config, find_domains(root), [str(root)], workers=0)
+    return check_data(config, workers=0)
 
 
 def found(check: Check, kind: str) -> Finding | None:
@@ -55,6 +56,16 @@ def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(landscapes: Path, tmp_path: Path) -> Path:
     """A copy to modify."""
     return Path(shutil.copytree(landscapes, tmp_path / "data"))
+
+
+def test_a_folder_is_checked_as_its_configuration_is(landscapes: Path) -> None:
+    config = configure("paper", data=landscapes)
+    by_folder, by_config = (cyclegan.check_data(data, workers=0) for data in (str(landscapes), config))
+    assert by_folder.as_json() == by_config.as_json()
+    assert by_folder.command == by_config.command == f"cyclegan train {landscapes}"
+    folders = configure("paper", a=landscapes / "trainA", b=landscapes / "trainB")
+    command = f"cyclegan train --a {landscapes / 'trainA'} --b {landscapes / 'trainB'}"
+    assert cyclegan.check_data(folders, workers=0).command == command
 
 
 def test_good_data_has_no_findings(landscapes: Path) -> None:
@@ -375,7 +386,7 @@ def test_side_by_side_pairs_are_checked_by_half(tmp_path: Path) -> None:
         both.paste(seasons.draw_scene(seed, "winter", 64), (64, 0))
         both.save(tmp_path / f"{seed}.png")
     config = configure("paper", data=tmp_path, method="pix2pix", load_size=72, crop_size=64)
-    checked = check_data(config, find_pairs(tmp_path), workers=0)
+    checked = check_data(config, workers=0)
     assert [(part.name, part.total, part.stats[0].size) for part in checked.parts] == [
         ("train A", 3, (64, 64)),
         ("train B", 3, (64, 64)),

@@ -542,8 +542,11 @@ def test_epochs_are_chosen_by_name(tmp_path: Path) -> None:
             {"latest_G_A": made_resnet(), "latest_G_B": made_resnet(6)},
             "generator resnet_6blocks, but latest_net_G_A.pth",
         ),
-        ({"latest_G_A": made_resnet(), "latest_G_B": made_resnet(channels=(3, 1))}, r"channels of domain A: \[1, 3\]"),
-        ({"latest_G_A": made_resnet(), "latest_D_A": made_patchgan(1)}, r"channels of domain B: \[1, 3\]"),
+        (
+            {"latest_G_A": made_resnet(), "latest_G_B": made_resnet(channels=(3, 1))},
+            "channels_a 1, but latest_net_G_A.pth has 3",
+        ),
+        ({"latest_G_A": made_resnet(), "latest_D_A": made_patchgan(1)}, "channels_b 3, but latest_net_D_A.pth has 1"),
         ({"latest_G": made_resnet(), "latest_D": made_patchgan(5)}, "give the generator's file alone"),
         ({"latest_G_A": made_patchgan()}, "latest_net_G_A.pth is a discriminator"),
     ],

@@ -53,7 +53,6 @@ def check(
     from cyclegan.cli.check_console import print_check, track_inspection
     from cyclegan.data.check.check import check_data
     from cyclegan.data.check.contact_sheet import contact_sheet
-    from cyclegan.data.select import find_data
     from cyclegan.imaging.encode import write_image
 
     words = [str(data)] if data is not None else []
@@ -61,7 +60,7 @@ def check(
     for name in ("a", "b", "method", "preset", *CHECKED[3:]):
         if name in options:
             words += [f"--{name.replace('_', '-')}", str(options[name])]
-    result = check_data(config, find_data(config), words, track=track_inspection)
+    result = check_data(config, args=words, track=track_inspection)
     if json:
         print(json_module.dumps(result.as_json(), indent=2))
     else:

@@ -16,6 +16,7 @@ from cyclegan.data.check.forecast import forecast, recommended_command, size_fin
 from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
+from cyclegan.data.select import find_data
 from cyclegan.imaging.source import Header, Source
 from cyclegan.system.text import counted
 
@@ -49,18 +50,25 @@ class Check:
 
 
 def check_data(
-    config: Config,
-    files: DataFiles,
-    args: Sequence[str] = (),
+    data: str | Path | Config,
     *,
+    args: Sequence[str] = (),
     workers: int | None = None,
     track: Tracker = lambda stats, total: stats,
 ) -> Check:
-    """Inspect all images of a data set and report findings.
+    """Inspect all images of a data set and report findings: ``check_data("data/horse2zebra")``.
 
-    `args` are the arguments of `cyclegan train`, for the recommended command; `workers` as for `inspect_images`;
-    `track` wraps the iterator, for a progress bar. Raises `CycleGANError` when a worker process dies.
+    `data` is a folder, checked for training with the default settings, or the configuration of a run. `args` are the
+    arguments of `cyclegan train` for the recommended command, by default the data's folders; `workers` as for
+    `inspect_images`; `track` wraps the iterator, for a progress bar. Raises `UsageError` when the folder does not hold
+    two domains of images, and `CycleGANError` when a worker process dies.
     """
+    config = data if isinstance(data, Config) else Config().with_settings(data=Path(data))
+    files, folders = find_data(config), config.data
+    if not args and folders.data is not None:
+        args = [str(folders.data)]
+    elif not args:
+        args = [word for n in ("a", "b") if (path := getattr(folders, n)) for word in (f"--{n}", str(path))]
     plan, specs = _plan(files), decode_specs(resolve_percentile_ranges(config.data, files.train)[0])
     sources = [source for _, _, images in plan for source in images]
     source_specs = [specs[domain] for _, domain, images in plan for _ in images]

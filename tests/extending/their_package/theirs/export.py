@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cyclegan.translation.export.export import ExportJob
-from cyclegan.translation.export_formats import Format, register_format
+from cyclegan.translation.export_formats import ExportJob, Format, register_format
 
 
 def write(job: ExportJob, path: Path) -> None:
