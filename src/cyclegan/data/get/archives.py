@@ -11,11 +11,10 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal, cast
 
 from rich.filesize import decimal
 
@@ -28,20 +27,17 @@ MAX_DEPTH = 32  # nested folders
 CHUNK = 1 << 20
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # zip, empty zip, gzip, bzip2, xz
+OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+}  # of compressed tars
 START_BYTES = 512  # the signature of a tar file is at byte 257
 
-DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # a compression that zipfile does not support
-    struct.error,
-    ValueError,
-)
-
+DAMAGED = (  # NotImplementedError: a compression that zipfile does not support
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+    struct.error, ValueError,
+)  # fmt: skip
 Kind = Literal["file", "folder", "link or device"]
 
 
@@ -49,34 +45,7 @@ class BadArchive(CycleGANError):
     """An archive that is damaged or not safe. The message continues a sentence about it, such as "contains a link"."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One entry of an archive, to be read before the next is requested."""
-
-    name: str
-    kind: Kind
-    open: Callable[[], IO[bytes]]
-
-
-class UniquePaths:
-    """The paths unpacked so far, compared like the least capable file systems do: without case, accents composed."""
-
-    def __init__(self) -> None:
-        self.taken: dict[tuple[str, ...], tuple[str, Kind]] = {}
-
-    def add(self, parts: tuple[str, ...], kind: Kind) -> None:
-        """Add a path and its folders. Raises `BadArchive` if it equals another path on some system."""
-        keys = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
-        for depth in range(1, len(parts) + 1):
-            path, this_kind = "/".join(parts[:depth]), kind if depth == len(parts) else "folder"
-            is_new = keys[:depth] not in self.taken
-            other, other_kind = self.taken.setdefault(keys[:depth], (path, this_kind))
-            if other != path:
-                raise BadArchive(f"contains both {other} and {path}, which are the same name on many systems")
-            if other_kind != this_kind:
-                raise BadArchive(f"contains {path} as a file and as a folder")
-            if this_kind == "file" and not is_new:
-                raise BadArchive(f"contains {path} twice")
+Member = tuple[str, Kind, Callable[[], IO[bytes]]]  # name, kind, and opener, which works until the next is requested
 
 
 def is_archive(start: bytes) -> bool:
@@ -93,27 +62,50 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
     written then. Errors of writing stay `OSError`.
     """
     limit = ALWAYS_ALLOWED + MAX_GROWTH * archive.stat().st_size
-    paths, files, written = UniquePaths(), 0, 0
+    taken: dict[tuple[str, ...], tuple[str, Kind]] = {}
+    files, written = 0, 0
+    with archive.open("rb") as file:
+        start = file.read(2)
+    members = _zip_members(archive) if start == b"PK" else _tar_members(archive, OPENERS.get(start, open))
     with _explain_damage(archive):
-        for member in _members(archive):
-            parts = safe_parts(member.name)
+        for name, kind, open_member in members:
+            parts = safe_parts(name)
             if not parts or parts[0] == "__MACOSX" or parts[-1].startswith("._"):
                 continue
             if parts[-1] in (".DS_Store", "Thumbs.db"):
                 continue
-            if member.kind == "link or device":
-                raise BadArchive(f"contains {member.name!r}, a link or device")
-            paths.add(parts, member.kind)
+            if kind == "link or device":
+                raise BadArchive(f"contains {name!r}, a link or device")
+            _require_unique(parts, kind, taken)
             path = to.joinpath(*parts)
-            if member.kind == "folder":
+            if kind == "folder":
                 path.mkdir(parents=True, exist_ok=True)
                 continue
             files += 1
             if files > MAX_FILES:
                 raise BadArchive(f"contains more than {MAX_FILES:,} files")
             path.parent.mkdir(parents=True, exist_ok=True)
-            written = _write(member, path, written, limit, advance)
+            with open_member() as source:
+                written = _write(source, path, written, limit, advance)
     return files
+
+
+def _require_unique(parts: tuple[str, ...], kind: Kind, taken: dict[tuple[str, ...], tuple[str, Kind]]) -> None:
+    """Add a path and its folders to `taken`. Raises `BadArchive` if it equals another path on some system.
+
+    Paths are compared as on the least capable file systems: without case, accents composed.
+    """
+    keys = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
+    for depth in range(1, len(parts) + 1):
+        path, this_kind = "/".join(parts[:depth]), kind if depth == len(parts) else "folder"
+        is_new = keys[:depth] not in taken
+        other, other_kind = taken.setdefault(keys[:depth], (path, this_kind))
+        if other != path:
+            raise BadArchive(f"contains both {other} and {path}, which are the same name on many systems")
+        if other_kind != this_kind:
+            raise BadArchive(f"contains {path} as a file and as a folder")
+        if this_kind == "file" and not is_new:
+            raise BadArchive(f"contains {path} twice")
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
@@ -127,9 +119,9 @@ def safe_parts(name: str) -> tuple[str, ...]:
     return tuple(re.sub(r'[<>:"|?*\x00-\x1f\ufffd]', "_", part) for part in parts)
 
 
-def _write(member: Member, path: Path, written: int, limit: int, advance: Callable[[int], None]) -> int:
+def _write(source: IO[bytes], path: Path, written: int, limit: int, advance: Callable[[int], None]) -> int:
     """Write one file, and return the bytes written of all files. Sizes in headers are not trusted."""
-    with member.open() as source, path.open("xb") as file:
+    with path.open("xb") as file:
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
@@ -137,12 +129,6 @@ def _write(member: Member, path: Path, written: int, limit: int, advance: Callab
             file.write(chunk)
             advance(written)
     return written
-
-
-def _members(archive: Path) -> Iterator[Member]:
-    with archive.open("rb") as file:
-        is_zip = file.read(2) == b"PK"
-    return _zip_members(archive) if is_zip else _tar_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -154,39 +140,24 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             kind: Kind = "folder" if info.is_dir() else "file"
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
                 kind = "link or device"
-            yield Member(_zip_name(info), kind, partial(opened.open, info))
+            name = info.filename
+            if not info.flag_bits & 0x800:  # many programs write UTF-8 without this flag
+                with suppress(UnicodeError):
+                    name = name.encode("cp437").decode("utf-8")
+            yield name, kind, partial(opened.open, info)
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The decoded name. Many programs write UTF-8 without the flag for it, which zipfile decodes as code page 437."""
-    if info.flag_bits & 0x800:
-        return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
-
-
-def _tar_members(archive: Path) -> Iterator[Member]:
+def _tar_members(archive: Path, opener: Callable[..., IO[bytes]]) -> Iterator[Member]:
     # Read as a stream, because seeking would decompress from the start each time. Decompressed here, because tarfile's
     # own streams treat truncation as the end, and verify no checksums; the last read verifies that of gzip.
-    with archive.open("rb") as file:
-        start = file.read(2)
-    opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)
-    with opener(archive, "rb") as stream:  # type: ignore[operator]
+    with opener(archive, "rb") as stream:
         with tarfile.open(fileobj=stream, mode="r|") as opened:
             for info in opened:
                 kind: Kind = "file" if info.isreg() else "folder" if info.isdir() else "link or device"
                 name = info.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-                yield Member(name, kind, partial(_tar_file, opened, info))
+                yield name, kind, partial(cast("Callable[..., IO[bytes]]", opened.extractfile), info)
                 opened.members.clear()  # type: ignore[attr-defined]  # otherwise it keeps them all in memory
         stream.read(CHUNK)
-
-
-def _tar_file(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    file = opened.extractfile(info)
-    assert file is not None  # only links and folders have none
-    return file
 
 
 @contextmanager

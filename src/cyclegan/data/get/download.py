@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cyclegan.data.get.archives import START_BYTES, BadArchive, is_archive, unpack
@@ -36,19 +37,20 @@ def get_dataset(
     if is_marked(to, entry.name):
         return DownloadResult(f"already there, {_count_images(to, entry)}")
     require_free(to)
-    if from_file is not None:
-        return _use_local_archive(entry, from_file, to, listener)
-    if not entry.urls:
-        raise UsageError(f"{entry.instructions}.")
-
-    def use(archive: Path) -> DownloadResult:
-        sha256 = _sha256(archive)
-        verify_checksum(entry, sha256)
-        contents = _unpack(entry, archive, sha256, to, listener)
-        note = remember_checksum(entry, sha256)
-        return DownloadResult(contents, (note,) if note else ())
-
-    return fetch(entry.name, entry.urls, partial_file(entry, to).path, use, listener, policy)
+    if from_file is None:
+        if not entry.urls:
+            raise UsageError(f"{entry.instructions}.")
+        use = partial(_use_archive, entry, to, listener)
+        return fetch(entry.name, entry.urls, partial_file(entry, to).path, use, listener, policy)
+    if not from_file.is_file():
+        raise UsageError(f"{from_file} is not a file; --from-file takes a zip or tar archive.")
+    with from_file.open("rb") as file:
+        if not is_archive(file.read(START_BYTES)):
+            raise UsageError(f"{from_file} is not a zip or tar archive.")
+    try:
+        return _use_archive(entry, to, listener, from_file, is_local=True)
+    except BadArchive as error:
+        raise CycleGANError(f"{from_file} {error}.") from None
 
 
 def partial_file(entry: Entry, to: Path) -> PartialFile:
@@ -56,25 +58,19 @@ def partial_file(entry: Entry, to: Path) -> PartialFile:
     return PartialFile(to.absolute().parent / f".{entry.name}.download")
 
 
-def _use_local_archive(entry: Entry, archive: Path, to: Path, listener: ProgressListener) -> DownloadResult:
-    if not archive.is_file():
-        raise UsageError(f"{archive} is not a file; --from-file takes a zip or tar archive.")
-    with archive.open("rb") as file:
-        if not is_archive(file.read(START_BYTES)):
-            raise UsageError(f"{archive} is not a zip or tar archive.")
-    sha256, notes = _sha256(archive), []
+def _use_archive(
+    entry: Entry, to: Path, listener: ProgressListener, archive: Path, is_local: bool = False
+) -> DownloadResult:
+    """Verify an archive and unpack it to `to`. Raises `BadArchive`, for local files not because of their checksum."""
+    with archive.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    notes = []
     try:
         verify_checksum(entry, sha256)
     except BadArchive as difference:
+        if not is_local:
+            raise
         notes.append(f"{archive} {difference}; it was used anyway, because it is your own file.")
-    try:
-        return DownloadResult(_unpack(entry, archive, sha256, to, listener), tuple(notes))
-    except BadArchive as error:
-        raise CycleGANError(f"{archive} {error}.") from None
-
-
-def _unpack(entry: Entry, archive: Path, sha256: str, to: Path, listener: ProgressListener) -> str:
-    """Unpack an archive that contains the data set to `to`. Raises `BadArchive`."""
     with new_folder(to) as folder:
         listener.begin("Unpacking")
         unpack(archive, folder, lambda written: listener.advance(written, None))
@@ -84,7 +80,9 @@ def _unpack(entry: Entry, archive: Path, sha256: str, to: Path, listener: Progre
         except UsageError:
             raise BadArchive(f"does not contain {EXPECTED[entry.layout]}, as {entry.name} should") from None
         mark(root, entry.name, sha256)
-    return contents
+    if not is_local and (note := remember_checksum(entry, sha256)):
+        notes.append(note)
+    return DownloadResult(contents, tuple(notes))
 
 
 def _count_images(root: Path, entry: Entry) -> str:
@@ -102,11 +100,6 @@ def _count_images(root: Path, entry: Entry) -> str:
     return f"{a:,} and {b:,} training images, {test_a:,} and {test_b:,} test images"
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def checksum_file() -> Path:
     """The file of checksums of first downloads, in the user's cache folder."""
     return user_cache_dir() / "checksums.json"
@@ -114,12 +107,10 @@ def checksum_file() -> Path:
 
 def verify_checksum(entry: Entry, sha256: str) -> None:
     """Raise `BadArchive` if the SHA-256 differs from the published one, or from that of the first download."""
-    if entry.sha256 is not None:
-        if sha256 != entry.sha256:
-            raise BadArchive(f"has SHA-256 {sha256[:12]}…, but {entry.sha256[:12]}… is published")
-        return
-    first = _remembered_checksums().get(entry.name)
-    if first is not None and sha256 != first:
+    if entry.sha256 and sha256 != entry.sha256:
+        raise BadArchive(f"has SHA-256 {sha256[:12]}…, but {entry.sha256[:12]}… is published")
+    first = None if entry.sha256 else _remembered_checksums().get(entry.name)
+    if first and sha256 != first:
         raise BadArchive(
             f"has SHA-256 {sha256[:12]}…, but the first download had {first[:12]}… "
             f"(if the file was updated on purpose, remove its line from {checksum_file()})"

@@ -13,6 +13,7 @@ from PIL import Image
 from cyclegan.data.get.staging import is_marked, mark, new_folder
 from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
+from cyclegan.system.optional import optional_import
 
 SPECIFICATION = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([^,:]+),([^,:]+))?")
 SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val", "val": "val", "dev": "val"}
@@ -48,10 +49,7 @@ def write_hub_dataset(specification: str, to: Path) -> str:
     name, chosen = parse_specification(specification)
     if is_marked(to, specification):
         return "already there"
-    try:
-        import datasets
-    except ImportError:
-        raise UsageError("Data sets of the hub need the extra `hub`: pip install 'cyclegan[hub]'.") from None
+    datasets = optional_import("datasets", "hub")
     with _explain_errors(name):
         parts = _find_parts(datasets, name, chosen)
     if not {"trainA", "trainB"} <= {part.folder for part in parts}:
@@ -68,32 +66,32 @@ def write_hub_dataset(specification: str, to: Path) -> str:
 def _find_parts(library: Any, name: str, chosen: tuple[str, str] | None) -> list[Part]:
     """Find A and B: two configurations, else two columns, else two splits."""
     configurations = library.get_dataset_config_names(name)
-    two = _select_two(chosen, configurations)
-    if two:
-        return [
-            Part(folder, split, _image_column(library, name, split))
-            for side, configuration in zip("AB", two, strict=True)
-            for folder, split in _split_folders(library.load_dataset(name, configuration), side)
-        ]
+    if two := _select_two(chosen, configurations):
+        return _domain_parts(library, name, [(library.load_dataset(name, each), None) for each in two])
+    ambiguous = f"hf:{name} has {{}}; choose two of them as A and B, as in hf:{name}:A,B."
     if len(configurations) > 1 and "default" not in configurations:
-        raise _ambiguous(name, f"the configurations {', '.join(configurations)}")
+        raise UsageError(ambiguous.format(f"the configurations {', '.join(configurations)}"))
     splits = library.load_dataset(name, "default" if "default" in configurations else configurations[0])
     columns = _image_columns(library, next(iter(splits.values())))
-    two = _select_two(chosen, columns)
-    if two:
-        return [
-            Part(folder, split, column)
-            for side, column in zip("AB", two, strict=True)
-            for folder, split in _split_folders(splits, side)
-        ]
+    if two := _select_two(chosen, columns):
+        return _domain_parts(library, name, [(splits, column) for column in two])
     named = {folder: splits[folder] for folder in DOMAIN_SPLITS if folder in splits and not chosen}
-    two = _select_two(chosen, [split for split in splits if chosen or split not in (*SPLITS, *DOMAIN_SPLITS)])
-    if two:
+    if two := _select_two(chosen, [split for split in splits if chosen or split not in (*SPLITS, *DOMAIN_SPLITS)]):
         named |= {f"train{side}": splits[split] for side, split in zip("AB", two, strict=True)}
     if not named:
         listed = ", ".join(columns) or "none"
-        raise _ambiguous(name, f"the splits {', '.join(splits)} and the image columns {listed}")
+        raise UsageError(ambiguous.format(f"the splits {', '.join(splits)} and the image columns {listed}"))
     return [Part(folder, split, _image_column(library, name, split)) for folder, split in named.items()]
+
+
+def _domain_parts(library: Any, name: str, domains: list[tuple[Any, str | None]]) -> list[Part]:
+    """Training and test splits of A and B, each given by splits and image column; a single split is for training."""
+    return [
+        Part(f"{SPLITS.get(split, 'train')}{side}", content, column or _image_column(library, name, content))
+        for side, (splits, column) in zip("AB", domains, strict=True)
+        for split, content in splits.items()
+        if split in SPLITS or len(splits) == 1
+    ]
 
 
 def _select_two(chosen: tuple[str, str] | None, available: list[str]) -> tuple[str, str] | None:
@@ -101,13 +99,6 @@ def _select_two(chosen: tuple[str, str] | None, available: list[str]) -> tuple[s
     if chosen:
         return chosen if set(chosen) <= set(available) else None
     return (available[0], available[1]) if len(available) == 2 else None
-
-
-def _split_folders(splits: Any, side: str) -> Iterator[tuple[str, Any]]:
-    """Training and test splits with the folders they are written to; a single split is for training."""
-    for split, content in splits.items():
-        if split in SPLITS or len(splits) == 1:
-            yield f"{SPLITS.get(split, 'train')}{side}", content
 
 
 def _image_columns(library: Any, split: Any) -> list[str]:
@@ -121,11 +112,8 @@ def _image_column(library: Any, name: str, split: Any) -> str:
     return columns[0]
 
 
-def _ambiguous(name: str, available: str) -> UsageError:
-    return UsageError(f"hf:{name} has {available}; choose two of them as A and B, as in hf:{name}:A,B.")
-
-
 def _write_images(library: Any, part: Part, folder: Path) -> int:
+    """Write image files unchanged if their format is supported, otherwise as PNG."""
     folder.mkdir()
     count = 0
     rows = part.split.select_columns([part.column]).cast_column(part.column, library.Image(decode=False))
@@ -134,20 +122,15 @@ def _write_images(library: Any, part: Part, folder: Path) -> int:
         if cell is None:  # two columns of different lengths
             continue
         content = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
-        _write_image(content, folder / f"{number:06d}")
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        kind = image.format or ""
+        suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
+        if suffix in IMAGE_SUFFIXES:
+            (folder / f"{number:06d}{suffix}").write_bytes(content)
+        else:
+            image.save(folder / f"{number:06d}.png")
         count += 1
     return count
-
-
-def _write_image(content: bytes, stem: Path) -> None:
-    """Write an image file unchanged if its format is supported, otherwise as PNG."""
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
-    kind = image.format or ""
-    suffix = {"JPEG": ".jpg", "TIFF": ".tif"}.get(kind, f".{kind.lower()}")
-    if suffix in IMAGE_SUFFIXES:
-        stem.with_suffix(suffix).write_bytes(content)
-    else:
-        image.save(stem.with_suffix(".png"))
 
 
 @contextmanager

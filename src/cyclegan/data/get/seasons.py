@@ -46,41 +46,40 @@ class Palette:
     window: Color
 
 
-SUMMER = Palette(
-    sky=((30, 102, 188), (130, 194, 230)),
-    warm=(250, 200, 150),
-    sun=(255, 224, 130),
-    ridge=((84, 118, 160), (46, 74, 98)),
-    ridge_light=((110, 142, 178), (78, 106, 120)),
-    hill=((88, 138, 64), (52, 116, 40)),
-    hill_light=(150, 180, 66),
-    water=((38, 98, 150), (84, 150, 186)),
-    path=(178, 140, 88),
-    fir=((24, 70, 52), (12, 48, 40)),
-    crown=((34, 92, 30), (122, 148, 34)),
-    crown_light=(170, 190, 70),
-    roof_cover=None,
-    window=(40, 52, 70),
-)
-
-WINTER = Palette(
-    sky=((168, 194, 226), (236, 238, 244)),
-    warm=(255, 222, 204),
-    sun=(255, 246, 224),
-    ridge=((206, 216, 232), (168, 184, 210)),
-    ridge_light=((240, 243, 250), (236, 241, 250)),
-    hill=((228, 234, 244), (214, 224, 240)),
-    hill_light=(255, 255, 255),
-    water=((150, 186, 214), (196, 218, 234)),
-    path=(214, 200, 186),
-    fir=((150, 178, 182), (116, 148, 158)),
-    crown=((188, 206, 218), (232, 224, 210)),
-    crown_light=(250, 250, 252),
-    roof_cover=(248, 250, 255),
-    window=(250, 196, 96),
-)
-
-PALETTES: dict[str, Palette] = {"summer": SUMMER, "winter": WINTER}
+PALETTES: dict[str, Palette] = {
+    "summer": Palette(
+        sky=((30, 102, 188), (130, 194, 230)),
+        warm=(250, 200, 150),
+        sun=(255, 224, 130),
+        ridge=((84, 118, 160), (46, 74, 98)),
+        ridge_light=((110, 142, 178), (78, 106, 120)),
+        hill=((88, 138, 64), (52, 116, 40)),
+        hill_light=(150, 180, 66),
+        water=((38, 98, 150), (84, 150, 186)),
+        path=(178, 140, 88),
+        fir=((24, 70, 52), (12, 48, 40)),
+        crown=((34, 92, 30), (122, 148, 34)),
+        crown_light=(170, 190, 70),
+        roof_cover=None,
+        window=(40, 52, 70),
+    ),
+    "winter": Palette(
+        sky=((168, 194, 226), (236, 238, 244)),
+        warm=(255, 222, 204),
+        sun=(255, 246, 224),
+        ridge=((206, 216, 232), (168, 184, 210)),
+        ridge_light=((240, 243, 250), (236, 241, 250)),
+        hill=((228, 234, 244), (214, 224, 240)),
+        hill_light=(255, 255, 255),
+        water=((150, 186, 214), (196, 218, 234)),
+        path=(214, 200, 186),
+        fir=((150, 178, 182), (116, 148, 158)),
+        crown=((188, 206, 218), (232, 224, 210)),
+        crown_light=(250, 250, 252),
+        roof_cover=(248, 250, 255),
+        window=(250, 196, 96),
+    ),
+}
 WALLS: tuple[Color, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (222, 188, 116))
 ROOFS: tuple[Color, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
 
@@ -91,7 +90,7 @@ def mix(a: Color, b: Color, t: float) -> Color:
 
 
 class Canvas:
-    """A square image drawn in unit coordinates, oversampled, and reduced at the end."""
+    """A square image drawn in unit coordinates, oversampled."""
 
     def __init__(self, size: int):
         self.side = size * OVERSAMPLING
@@ -113,7 +112,10 @@ class Canvas:
         mask = Image.new("L", self.image.size)
         ImageDraw.Draw(mask).polygon([(x * self.side, y * self.side) for x, y in points], fill=255)
         first, last = min(y for _, y in points), max(y for _, y in points)
-        self.image.paste(_gradient(self.side, first, last, top, bottom), (0, 0), mask)
+        progress = np.clip(((np.arange(self.side) + 0.5) / self.side - first) / max(last - first, 1e-9), 0, 1)[:, None]
+        column = np.asarray(top) * (1 - progress) + np.asarray(bottom) * progress
+        gradient = Image.fromarray(np.round(column).astype(np.uint8)[:, None])
+        self.image.paste(gradient.resize(mask.size, Image.Resampling.NEAREST), (0, 0), mask)
 
     def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
         """Blend a color over the image, fading with the distance from a point."""
@@ -122,49 +124,25 @@ class Canvas:
         mask = np.round(255 * strength * np.exp(-distance)).astype(np.uint8)
         self.image.paste(_bytes(color), (0, 0, self.side, self.side), Image.fromarray(mask))
 
-    def reduced(self) -> Image.Image:
-        """The image at the requested size."""
-        return self.image.reduce(OVERSAMPLING)
-
 
 def _bytes(color: Color) -> tuple[int, int, int]:
     return round(color[0]), round(color[1]), round(color[2])
 
 
-def _gradient(side: int, first: float, last: float, top: Color, bottom: Color) -> Image.Image:
-    share = np.clip(((np.arange(side) + 0.5) / side - first) / max(last - first, 1e-9), 0, 1)[:, None]
-    column = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
-    return Image.fromarray(np.round(column).astype(np.uint8)[:, None]).resize((side, side), Image.Resampling.NEAREST)
-
-
-def outline(draw: random.Random, height: float, roughness: float, waves: int, sharp: bool) -> Points:
+def outline(rng: random.Random, height: float, roughness: float, waves: int, sharp: bool) -> Points:
     """A line from the left to the right edge at about `height`: rolling (sum of sines) or jagged (folded sines)."""
-    parts = [
-        (draw.uniform(0.6, 1.4) * k, draw.uniform(0, 2 * math.pi), draw.uniform(0.5, 1) / k)
-        for k in range(1, waves + 1)
-    ]
-
-    def at(x: float) -> float:
+    u = rng.uniform
+    parts = [(u(0.6, 1.4) * k, u(0, 2 * math.pi), u(0.5, 1) / k) for k in range(1, waves + 1)]
+    line = []
+    for x in (i / 96 for i in range(97)):
         values = (a * math.sin(2 * math.pi * f * x + phase) for f, phase, a in parts)
-        total = sum(1 - 2 * abs(v) if sharp else v for v in values)
-        return height - roughness * total
-
-    return [(i / 96, at(i / 96)) for i in range(97)]
+        line.append((x, height - roughness * sum(1 - 2 * abs(v) if sharp else v for v in values)))
+    return line
 
 
 def height_at(line: Points, x: float) -> float:
     """The height of a line at x."""
     return float(np.interp(x, [p[0] for p in line], [p[1] for p in line]))
-
-
-def ground(line: Points) -> Points:
-    """The polygon below a line."""
-    return [(0.0, 1.0), *line, (1.0, 1.0)]
-
-
-def draw_scene(seed: int, season: Season, size: int = 64) -> Image.Image:
-    """Draw the scene of a seed in a season, size x size pixels in RGB; the same scene at every size."""
-    return Landscape(random.Random(seed), PALETTES[season], Canvas(size)).paint()
 
 
 class Landscape:
@@ -174,13 +152,6 @@ class Landscape:
         self.choose, self.palette, self.canvas = choose, palette, canvas
         self.late = choose.uniform(0, 1)  # how late in the day, 0 to 1
         self.horizon = choose.uniform(0.42, 0.54)
-
-    def paint(self) -> Image.Image:
-        """Draw the whole scene."""
-        self.sky()
-        self.mountains()
-        self.hills()
-        return self.canvas.reduced()
 
     def sky(self) -> None:
         """A gradient, warmer at the horizon late in the day, and a sun with a glow."""
@@ -202,7 +173,7 @@ class Landscape:
             line = outline(c, height, 0.055 * (1.1 - 0.5 * near), 4, sharp=True)
             dark, light = mix(*p.ridge, near), mix(*p.ridge_light, near)
             haze = mix(p.sky[1], p.warm, 0.5 * self.late)
-            self.canvas.shaded(ground(line), mix(dark, haze, 0.1), mix(dark, haze, 0.75))
+            self.canvas.shaded([(0, 1), *line, (1, 1)], mix(dark, haze, 0.1), mix(dark, haze, 0.75))
             self.facets(line, mix(light, haze, 0.15 + 0.2 * (1 - near)))
 
     def facets(self, line: Points, light: Color) -> None:
@@ -215,16 +186,9 @@ class Landscape:
                     j += 1
                 foot_x, foot_y = line[j]
                 drop = max(foot_y - y, 0.02)
-                self.canvas.polygon(
-                    [
-                        (x, y),
-                        *line[i : j + 1],
-                        (x + 0.45 * (foot_x - x), y + drop * 0.75),
-                        (x + 0.2 * (foot_x - x), y + drop * 0.95),
-                        (x - 0.05 * (foot_x - x), y + 0.45 * drop),
-                    ],
-                    light,
-                )
+                shape = (0.45, 0.75), (0.2, 0.95), (-0.05, 0.45)
+                lower = [(x + dx * (foot_x - x), y + drop * dy) for dx, dy in shape]
+                self.canvas.polygon([(x, y), *line[i : j + 1], *lower], light)
 
     def hills(self) -> None:
         """Three meadows with houses and trees, and possibly a lake or a path."""
@@ -234,7 +198,7 @@ class Landscape:
             near = number / 2
             line = outline(c, self.horizon + 0.06 + 0.17 * number, 0.018 + 0.012 * near, 2, sharp=False)
             ground_color = mix(*p.hill, near)
-            self.canvas.shaded(ground(line), mix(ground_color, p.hill_light, 0.55), ground_color)
+            self.canvas.shaded([(0, 1), *line, (1, 1)], mix(ground_color, p.hill_light, 0.55), ground_color)
             if number == 1 and extra == "lake":
                 self.lake(line)
             if number == 2 and extra == "path":
@@ -272,7 +236,7 @@ class Landscape:
             kinds[kind](x, height_at(line, x) + down, scale * c.uniform(0.85, 1.2))
 
     def fir(self, x: float, y: float, scale: float) -> None:
-        """Three tiers, light on the left and dark on the right; frost is part of the winter colors."""
+        """Three tiers, light on the left and dark on the right."""
         light, dark = self.palette.fir
         shade = self.choose.uniform(0, 1)
         width, height = 0.045 * scale, 0.17 * scale
@@ -283,16 +247,10 @@ class Landscape:
             color = mix(light, dark, 0.6 * shade)
             self.canvas.polygon([(x, top), (x + half, low), (x - half, low)], mix(color, dark, 0.6))
             self.canvas.polygon([(x, top), (x, low), (x - half, low)], color)
-            self.snow_on_tier(x, top, low, half)
-
-    def snow_on_tier(self, x: float, top: float, low: float, half: float) -> None:
-        """Snow on the upper half of a tier."""
-        cover = self.palette.roof_cover
-        if cover is not None:
-            y = top + 0.55 * (low - top)
-            self.canvas.polygon(
-                [(x, top), (x + 0.55 * half, y), (x, y - 0.1 * (low - top)), (x - 0.55 * half, y)], cover
-            )
+            if self.palette.roof_cover is not None:  # snow on the upper half
+                edge = top + 0.55 * (low - top)
+                snow = [(x, top), (x + 0.55 * half, edge), (x, edge - 0.1 * (low - top)), (x - 0.55 * half, edge)]
+                self.canvas.polygon(snow, self.palette.roof_cover)
 
     def leafy(self, x: float, y: float, scale: float) -> None:
         """A trunk and a crown of a few discs, lit from the upper left; in winter frost keeps its shade."""
@@ -302,14 +260,10 @@ class Landscape:
         discs = [(c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)]
         for dark in (True, False):
             for dx, dy, radius in discs:
-                shift = 0 if dark else 0.011
+                shift, size = (0, 1) if dark else (0.011, 0.72)
                 tone = mix(color, (20, 40, 40), 0.22) if dark else mix(color, p.crown_light, 0.25)
-                self.canvas.disc(
-                    x + (dx - shift) * scale,
-                    y + (dy - 0.10 - shift) * scale,
-                    radius * scale * (1 if dark else 0.72),
-                    tone,
-                )
+                center = x + (dx - shift) * scale, y + (dy - 0.10 - shift) * scale
+                self.canvas.disc(*center, radius * scale * size, tone)
 
     def house(self, x: float, y: float, scale: float) -> None:
         """A front with a gable roof; below the snow, a band of the roof's color stays visible at the eaves."""
@@ -319,32 +273,25 @@ class Landscape:
         self.canvas.polygon(_box(x, y, half, height), wall)
         self.canvas.polygon(_box(x + half * 0.5, y, half * 0.5, height), mix(wall, (30, 30, 50), 0.22))
         eaves, ridge = y - height, y - height - rise
-        self.canvas.polygon(
-            [
-                (x - 1.2 * half, eaves),
-                (x - 0.7 * half, ridge),
-                (x + 0.7 * half, ridge),
-                (x + 1.2 * half, eaves),
-            ],
-            roof,
-        )
-        if p.roof_cover is not None:
-            low = eaves - 0.42 * rise
-            self.canvas.polygon(
-                [
-                    (x - 0.99 * half, low),
-                    (x - 0.7 * half, ridge),
-                    (x + 0.7 * half, ridge),
-                    (x + 0.99 * half, low),
-                ],
-                p.roof_cover,
-            )
+        covers = [(eaves, 1.2, roof)] + ([(eaves - 0.42 * rise, 0.99, p.roof_cover)] if p.roof_cover else [])
+        for low, reach, color in covers:
+            top = [(x - 0.7 * half, ridge), (x + 0.7 * half, ridge)]
+            self.canvas.polygon([(x - reach * half, low), *top, (x + reach * half, low)], color)
         for offset in (-0.5, 0.25):
             self.canvas.polygon(_box(x + offset * half, y - 0.32 * height, 0.17 * half, 0.38 * height), p.window)
 
 
 def _box(x: float, bottom: float, half: float, height: float) -> Points:
     return [(x - half, bottom), (x - half, bottom - height), (x + half, bottom - height), (x + half, bottom)]
+
+
+def draw_scene(seed: int, season: Season, size: int = 64) -> Image.Image:
+    """Draw the scene of a seed in a season, size x size pixels in RGB; the same scene at every size."""
+    scene = Landscape(random.Random(seed), PALETTES[season], Canvas(size))
+    scene.sky()
+    scene.mountains()
+    scene.hills()
+    return scene.canvas.image.reduce(OVERSAMPLING)
 
 
 def write_seasons(to: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:

@@ -87,17 +87,13 @@ class PartialFile:
         """Number of bytes downloaded."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def resumable_size(self, url: str) -> int:
-        """Number of bytes from which a download from this URL can be resumed."""
-        return self.size() if self.version(url) else 0
-
-    def version(self, url: str) -> str | None:
-        """The version of the file that the bytes belong to, if they can be resumed from this URL."""
-        try:
+    def resumable(self, url: str) -> tuple[int, str | None]:
+        """Bytes that can be kept when downloading from this URL, and the version of the file they belong to."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
             saved = json.loads(self.metadata.read_text(encoding="utf-8"))
-            return saved["version"] if saved["url"] == url and self.size() else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            if saved["url"] == url and saved["version"] and (size := self.size()):
+                return size, saved["version"]
+        return 0, None
 
     def begin(self, url: str, headers: Message) -> IO[bytes]:
         """Start over with the version described by the response headers."""
@@ -172,14 +168,13 @@ def _lock(to: Path, name: str) -> Iterator[None]:
 
 def _download_with_retries(url: str, partial: PartialFile, listener: ProgressListener, policy: RetryPolicy) -> None:
     """Download from one URL until the file is complete. Raises `PermanentError`."""
-    failures, best = 0, partial.resumable_size(url)
+    failures, best = 0, partial.resumable(url)[0]
     while True:
         try:
             return _download(url, partial, listener, policy.timeout)
         except TransientError as error:
-            if partial.resumable_size(url) > best:
-                failures, best = 0, partial.resumable_size(url)
-            failures += 1
+            size = partial.resumable(url)[0]
+            failures, best = (1, size) if size > best else (failures + 1, best)
             if failures >= policy.max_attempts:
                 raise PermanentError(f"{error} ({failures} times in a row)") from None
             delay = policy.delay(failures, error.retry_after)
@@ -189,7 +184,7 @@ def _download_with_retries(url: str, partial: PartialFile, listener: ProgressLis
 
 def _download(url: str, partial: PartialFile, listener: ProgressListener, timeout: float) -> None:
     """One request for the rest of the file; returns if the file is complete then."""
-    downloaded, version = partial.resumable_size(url), partial.version(url)
+    downloaded, version = partial.resumable(url)
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
     if version:
         headers |= {"Range": f"bytes={downloaded}-", "If-Range": version}
@@ -199,25 +194,47 @@ def _download(url: str, partial: PartialFile, listener: ProgressListener, timeou
     except HTTPError as error:
         if error.code == 416 and downloaded and error.headers.get("Content-Range") == f"bytes */{downloaded}":
             return  # already complete
-        raise _classify_status(error, partial) from None
+        if error.code == 416:
+            partial.discard()
+            raise TransientError("has another file than before") from None
+        if 300 <= error.code < 400:
+            raise PermanentError(f"redirects in a loop, or more than {MAX_REDIRECTS} times") from None
+        reason = f"returned {error.code} {error.reason}".splitlines()[0]
+        if error.code not in TRANSIENT_STATUS:
+            raise PermanentError(reason) from None
+        retry_after = error.headers.get("Retry-After", "")
+        raise TransientError(reason, float(retry_after) if retry_after.isdigit() else 0.0) from None
     with response:
-        start, total = _content_range(response, downloaded)
-        with _classify_errors():
-            chunk = response.read(START_BYTES)
-        if start == 0:
-            _require_archive(response, chunk)
-        if total is not None:
-            _require_disk_space(partial.path.parent, total - start, total)
-        with (
-            _explain_full_disk(partial),
-            partial.path.open("ab") if start else partial.begin(url, response.headers) as file,
-        ):
+        _save(response, url, partial, listener, downloaded)
+
+
+def _save(response: HTTPResponse, url: str, partial: PartialFile, listener: ProgressListener, downloaded: int) -> None:
+    """Write a response to the partial file, after the bytes already downloaded if it continues them."""
+    start, total = _content_range(response, downloaded)
+    with _classify_errors():
+        chunk = response.read(START_BYTES)
+    if start == 0 and not is_archive(chunk):  # often an error page with status 200
+        content_type = response.headers.get_content_type()
+        is_page = "html" in content_type or chunk.lstrip()[:1] == b"<"
+        raise PermanentError(f"returned {'a web page' if is_page else content_type} instead of an archive")
+    needed = 2 * total - start if total is not None else 0  # the unpacked images take about the same again
+    if (free := shutil.disk_usage(partial.path.parent).free) < needed:
+        raise CycleGANError(
+            f"Downloading and unpacking needs {decimal(needed)} in {partial.path.parent}, but only {decimal(free)} are "
+            "free; make room, or choose another disk with -o."
+        )
+    try:
+        with partial.path.open("ab") if start else partial.begin(url, response.headers) as file:
             done = start
             while chunk:
                 done += file.write(chunk)
                 listener.advance(done, total)
                 with _classify_errors():
                     chunk = response.read1(CHUNK)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise CycleGANError(f"The disk of {partial.path} is full. {partial.describe()}") from None
     if total is not None and done < total:
         raise TransientError(f"closed the connection after {decimal(done)} of {decimal(total)}")
 
@@ -233,48 +250,6 @@ def _content_range(response: HTTPResponse, downloaded: int) -> tuple[int, int | 
     return downloaded, int(found[2]) if found[2] != "*" else None
 
 
-def _classify_status(error: HTTPError, partial: PartialFile) -> TransientError | PermanentError:
-    if error.code == 416:
-        partial.discard()
-        return TransientError("has another file than before")
-    if 300 <= error.code < 400:
-        return PermanentError(f"redirects in a loop, or more than {MAX_REDIRECTS} times")
-    reason = f"returned {error.code} {error.reason}".splitlines()[0]
-    if error.code in TRANSIENT_STATUS:
-        retry_after = error.headers.get("Retry-After", "")
-        return TransientError(reason, float(retry_after) if retry_after.isdigit() else 0.0)
-    return PermanentError(reason)
-
-
-def _require_archive(response: HTTPResponse, start: bytes) -> None:
-    """Raise `PermanentError` unless the file is an archive; often it is an error page with status 200."""
-    if is_archive(start):
-        return
-    content_type = response.headers.get_content_type()
-    is_page = "html" in content_type or start.lstrip()[:1] == b"<"
-    raise PermanentError(f"returned {'a web page' if is_page else content_type} instead of an archive")
-
-
-def _require_disk_space(folder: Path, remaining: int, total: int) -> None:
-    """Raise `CycleGANError` without space for the download and the unpacked images, which take about the same."""
-    free = shutil.disk_usage(folder).free
-    if free < remaining + total:
-        raise CycleGANError(
-            f"Downloading and unpacking needs {decimal(remaining + total)} in {folder}, but only {decimal(free)} are "
-            "free; make room, or choose another disk with -o."
-        )
-
-
-@contextmanager
-def _explain_full_disk(partial: PartialFile) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise CycleGANError(f"The disk of {partial.path} is full. {partial.describe()}") from None
-
-
 @contextmanager
 def _classify_errors() -> Iterator[None]:
     """Convert network errors to `TransientError` or `PermanentError`; `HTTPError` passes through."""
@@ -282,20 +257,15 @@ def _classify_errors() -> Iterator[None]:
         yield
     except HTTPError:
         raise
-    except URLError as error:
-        raise _classify(error.reason) from None
-    except (OSError, HTTPException) as error:
-        raise _classify(error) from None
-
-
-def _classify(error: object) -> TransientError | PermanentError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return PermanentError("has no trusted certificate")
-    if isinstance(error, TimeoutError):
-        return TransientError("did not respond in time")
-    if isinstance(error, HTTPException) or not isinstance(error, OSError):
-        return TransientError(f"closed the connection ({type(error).__name__})")
-    return TransientError(f"cannot be reached ({error.strerror or error})")
+    except (OSError, HTTPException) as raised:
+        error = raised.reason if isinstance(raised, URLError) else raised
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise PermanentError("has no trusted certificate") from None
+        if isinstance(error, TimeoutError):
+            raise TransientError("did not respond in time") from None
+        if isinstance(error, HTTPException) or not isinstance(error, OSError):
+            raise TransientError(f"closed the connection ({type(error).__name__})") from None
+        raise TransientError(f"cannot be reached ({error.strerror or error})") from None
 
 
 class _Redirects(HTTPRedirectHandler):
