@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cyclegan.data.check.check import Check, escape_unprintable, summarize
-from cyclegan.data.check.findings import LEVELS, Finding
+from cyclegan.data.check.findings import LEVELS
 from cyclegan.data.check.inspect import ImageStats
 from cyclegan.system.text import counted
 
@@ -31,32 +31,23 @@ def track_inspection(stats: Iterator[ImageStats], total: int) -> Iterable[ImageS
 def print_check(check: Check, console: Console | None = None) -> None:
     """Print a check, with colors on a terminal."""
     console = console or Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    console.print(_table(check))
+    summaries = [summarize(part) for part in check.parts]
+    columns = [Column(Text(escape_unprintable(part.name))) for part in check.parts]
+    table = Table("", *columns, box=box.SIMPLE, pad_edge=False)
+    for name in ("images", "unreadable", "smallest", "median", "largest", "aspect_ratio", "formats", "modes"):
+        table.add_row(name.replace("_", " "), *(Text(_format(summary[name])) for summary in summaries))
+    console.print(table)
     for finding in check.findings:
         count = MAX_FILES.get(finding.kind, DEFAULT_MAX_FILES)
         items = [f"- {item.text}" for item in finding.items[:count]]
         more = len(finding.items) - count
         items += [f"- and {more} more (--json lists all)"] * (more > 0)
         _print_block(console, finding.level, STYLES[finding.level], finding.text, finding.advice, *items)
-    _print_block(console, "found", "bold", _count_by_level(check.findings) or "no problems")
+    levels = [finding.level for finding in check.findings]
+    counts = ", ".join(counted(levels.count(level), level) for level in LEVELS if level in levels)
+    _print_block(console, "found", "bold", counts or "no problems")
     _print_block(console, "training", "bold", *check.forecast)
     _print_block(console, "command", "bold", check.command)
-
-
-def _count_by_level(findings: Iterable[Finding]) -> str:
-    levels = [finding.level for finding in findings]
-    counts = {level: levels.count(level) for level in LEVELS}
-    return ", ".join(counted(count, level) for level, count in counts.items() if count)
-
-
-def _table(check: Check) -> Table:
-    """One column for each part, which fits into 80 columns."""
-    summaries = [summarize(part) for part in check.parts]
-    columns = [Column(Text(escape_unprintable(part.name))) for part in check.parts]
-    table = Table("", *columns, box=box.SIMPLE, pad_edge=False)
-    for name in ("images", "unreadable", "smallest", "median", "largest", "aspect_ratio", "formats", "modes"):
-        table.add_row(name.replace("_", " "), *(Text(_format(summary[name])) for summary in summaries))
-    return table
 
 
 def _format(value: int | float | tuple[int, int] | Mapping[str, int] | None) -> str:

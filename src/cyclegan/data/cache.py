@@ -44,9 +44,16 @@ class ArrayCache:
         self._opened = time.time()
         self._too_large: float = math.inf  # bytes of the smallest array that did not fit
         try:
-            _make_private(folder)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Temporary folders are world-writable: another user may have created this one.
+            if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
+                raise PermissionError("it belongs to another user")
             with self._lock():
-                self._tidy()
+                for unfinished in folder.glob(".*.npy"):  # of a killed process: only the holder of the lock writes
+                    unfinished.unlink()
+                held = sum(size for _, size, _ in self._files())
+                self.limit = min(limit, held + shutil.disk_usage(folder).free // 2)
+                self._evict(self.limit)
         except (OSError, NotImplementedError) as error:
             self._stop_writing(error)
 
@@ -92,7 +99,10 @@ class ArrayCache:
 
     def _make_room(self, size: int) -> int | None:
         """Evict arrays until `size` more bytes fit, and return the bytes held then; None if they do not fit."""
-        held = self._held()
+        try:
+            held = int((self.folder / "held").read_text())  # as noted by the last writer
+        except (OSError, ValueError):
+            held = sum(size for _, size, _ in self._files())
         if held + size > self.limit:
             # Evict at least 5 %, so that the folder is not scanned for each array.
             held = self._evict(max(self.limit - max(size, self.limit // 20), 0))
@@ -101,16 +111,6 @@ class ArrayCache:
         self._too_large = size
         self.problem = self.problem or f"is full at {self.limit / 2**30:.2g} GiB"
         return None
-
-    def _tidy(self) -> None:
-        """Count the files, delete what a killed process left unfinished, and apply the limit."""
-        for unfinished in self.folder.glob(".*.npy"):  # only the holder of the lock writes
-            unfinished.unlink()
-        held = sum(size for _, size, _ in self._files())
-        self.limit = min(self.limit, held + shutil.disk_usage(self.folder).free // 2)
-        self._note_held(held)
-        if held > self.limit:
-            self._evict(self.limit)
 
     def _evict(self, limit: int) -> int:
         """Delete arrays not used since opening until all take at most `limit` bytes, and return the bytes held."""
@@ -131,13 +131,6 @@ class ArrayCache:
             with suppress(FileNotFoundError):
                 state = file.stat()
                 yield state.st_mtime, state.st_size, file
-
-    def _held(self) -> int:
-        """Bytes of all files, as noted by the last writer."""
-        try:
-            return int((self.folder / "held").read_text())
-        except (OSError, ValueError):
-            return sum(size for _, size, _ in self._files())
 
     def _note_held(self, held: int) -> None:
         (self.folder / "held").write_text(str(held))
@@ -167,7 +160,11 @@ def open_cache(kind: Literal["memory", "disk", "off"], limit: int, name: str) ->
         # Shared memory only if twice as much is free there: containers often have little, and loaders need it, too.
         has_room = os.access(SHARED_MEMORY, os.W_OK) and shutil.disk_usage(SHARED_MEMORY).free // 2 >= limit
         root = SHARED_MEMORY if has_room else Path(tempfile.gettempdir())
-        _delete_stale_caches(root)
+        for stale in root.glob(f"{TEMPORARY}*"):  # folders of killed runs, which no process owns
+            with suppress(OSError, NotImplementedError):
+                if time.time() - stale.stat().st_mtime > STALE:
+                    with FileLock(stale / "holder", timeout=0):
+                        shutil.rmtree(stale, ignore_errors=True)
         folder = root / f"{TEMPORARY}{_hash(name, 8)}"
         cache = ArrayCache(folder, limit)
         owner = FileLock(folder / "holder")
@@ -183,19 +180,3 @@ def open_cache(kind: Literal["memory", "disk", "off"], limit: int, name: str) ->
 
 def _hash(text: str, size: int) -> str:
     return hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=size).hexdigest()
-
-
-def _delete_stale_caches(root: Path) -> None:
-    """Delete the folders of killed runs, which no process owns."""
-    for folder in root.glob(f"{TEMPORARY}*"):
-        with suppress(OSError, NotImplementedError):
-            if time.time() - folder.stat().st_mtime > STALE:
-                with FileLock(folder / "holder", timeout=0):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make_private(folder: Path) -> None:
-    """Create the folder. Raises `OSError` if it belongs to another user, since temporary folders are world-writable."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
-        raise PermissionError("it belongs to another user")

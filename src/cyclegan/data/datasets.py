@@ -7,6 +7,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -93,11 +94,7 @@ class UnpairedImages(Dataset[LoadedBatch]):
         return LoadedBatch(images, unreadable, self.cache_problem())
 
     def _load_readable(
-        self,
-        rows: Sequence[tuple[Source, ...]],
-        first: int,
-        specs: tuple[DecodeSpec, ...],
-        unreadable: dict[str, str],
+        self, rows: Sequence[tuple[Source, ...]], first: int, specs: Sequence[DecodeSpec], unreadable: dict[str, str]
     ) -> list[Array]:
         """Load the files of row `first`, or of the next row that is readable; each file by its spec."""
         first_error = ""
@@ -115,13 +112,11 @@ class UnpairedImages(Dataset[LoadedBatch]):
 
     def load(self, source: Source, spec: DecodeSpec) -> Array:
         """An image at training size, (H, W, C), from the cache if possible. Raises `UnreadableImage`."""
-        try:
-            key = cache_key(source, spec, self.config) if self.cache is not None else ""
-        except OSError:  # missing: loading raises the error
-            key = ""
-        if self.cache is None or not key:
-            return load_resized(source, spec, self.config)
-        return self.cache.array(key, lambda: load_resized(source, spec, self.config))
+        if self.cache is not None:
+            with suppress(OSError):  # the file is missing: loading raises the error
+                key = cache_key(source, spec, self.config)
+                return self.cache.array(key, lambda: load_resized(source, spec, self.config))
+        return load_resized(source, spec, self.config)
 
     def images(self) -> list[tuple[Source, DecodeSpec]]:
         """All files, each with its spec."""
@@ -131,16 +126,25 @@ class UnpairedImages(Dataset[LoadedBatch]):
     def preload(self, start: float, progress: Callable[[int, int], None]) -> str:
         """Decode all images into the cache, on all CPU cores, and return a message about their size.
 
-        Each process starts at its own fraction `start` of the images, 0 to 1, and then finds those of the others in
-        the cache. `progress` is called with the number of decoded images and of all. Stops when the cache is full.
-        Raises `UnreadableImage` with ``config.strict``.
+        Each process starts at its own fraction `start` of the images, 0 to 1, and finds those of the others in the
+        cache. Calls `progress(decoded, total)`. Stops when the cache is full. Raises `UnreadableImage` with
+        ``config.strict``.
         """
         images = self.images()
         first = round(start * len(images))
         sizes: list[int] = []
         pool = ThreadPoolExecutor(cpu_count())  # decoding and resizing release the GIL
+
+        def load_size(image: tuple[Source, DecodeSpec]) -> int:
+            try:
+                return self.load(*image).nbytes
+            except UnreadableImage:
+                if self.config.strict:
+                    raise
+                return 0
+
         try:
-            for size in pool.map(self._load_size, [*images[first:], *images[:first]]):
+            for size in pool.map(load_size, [*images[first:], *images[:first]]):
                 sizes.append(size)
                 progress(len(sizes), len(images))
                 if self.cache is None or self.cache.problem:
@@ -149,15 +153,6 @@ class UnpairedImages(Dataset[LoadedBatch]):
             pool.shutdown(cancel_futures=True)
         decoded, where = sum(size > 0 for size in sizes), "on disk" if self.config.cache == "disk" else "in memory"
         return f"Preloaded {decoded:,} of {len(images):,} images, {sum(sizes) / 2**30:.2g} GiB {where}."
-
-    def _load_size(self, image: tuple[Source, DecodeSpec]) -> int:
-        """Bytes of a loaded image, 0 if it is unreadable."""
-        try:
-            return self.load(*image).nbytes
-        except UnreadableImage:
-            if self.config.strict:
-                raise
-            return 0
 
     def cache_problem(self) -> str | None:
         """A message if images can no longer be cached."""
@@ -227,13 +222,12 @@ def collate(items: list[LoadedBatch]) -> LoadedBatch:
     for item in items:
         if item.error is not None:
             return item
-    images = {}
-    for domain in ("A", "B"):
-        stack = [item.images[domain] for item in items]
-        if len({image.shape for image in stack}) > 1:
-            message = "Images of different sizes cannot share a batch; use --batch-size 1 or a --preprocess that crops."
-            return LoadedBatch(error=UsageError(message))
-        images[domain] = torch.stack(stack) if len(stack) > 1 else stack[0][None]  # a view of a single image
+    stacks = {domain: [item.images[domain] for item in items] for domain in "AB"}
+    if any(len({image.shape for image in stack}) > 1 for stack in stacks.values()):
+        message = "Images of different sizes cannot share a batch; use --batch-size 1 or a --preprocess that crops."
+        return LoadedBatch(error=UsageError(message))
+    # A single image is not copied.
+    images = {domain: torch.stack(each) if len(each) > 1 else each[0][None] for domain, each in stacks.items()}
     unreadable = {path: message for item in items for path, message in item.unreadable.items()}
     return LoadedBatch(images, unreadable, items[-1].cache_problem)
 

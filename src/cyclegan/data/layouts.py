@@ -109,7 +109,14 @@ def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None =
         _require_folder(data)
     if data is None or any(_split_folder(data, "train", domain) or _subfolder(data, domain) for domain in "AB"):
         found = find_domains(data, a, b)
-        _require_partners(found.train)
+        if any(alone := without_partner(found.train)):
+            total_a, total_b = len(found.train.a), len(found.train.b)
+            side = 0 if alone[0] else 1
+            raise UsageError(
+                f"{alone[side][0]} has no partner in {found.train.roots[1 - side]} ({len(alone[0])} of {total_a} "
+                f"images of A and {len(alone[1])} of {total_b} of B have none); "
+                "the two images of a pair need the same name below their folders; suffixes may differ."
+            )
         return replace(found, train=_pair_up(found.train), test=_pair_up(found.test))
     train, test = (
         SplitFiles(tuple(Half(f, "left") for f in files), tuple(Half(f, "right") for f in files), paired=True)
@@ -173,34 +180,19 @@ def without_partner(files: SplitFiles) -> tuple[list[Source], list[Source]]:
 
 def _pair_up(files: SplitFiles) -> SplitFiles:
     """The same images in pairs, or unchanged if their names do not match."""
-    pairs = paired_by_name(files)
-    if not pairs:
-        return files
-    return SplitFiles(tuple(a for a, _ in pairs), tuple(b for _, b in pairs), files.roots, paired=True)
-
-
-def _require_partners(files: SplitFiles) -> None:
-    alone = without_partner(files)
-    if not any(alone):
-        return
-    side = 0 if alone[0] else 1
-    counts = f"{len(alone[0])} of {len(files.a)} images of A and {len(alone[1])} of {len(files.b)} of B have none"
-    raise UsageError(
-        f"{alone[side][0]} has no partner in {files.roots[1 - side]} ({counts}); "
-        "the two images of a pair need the same name below their folders; suffixes may differ."
-    )
+    a, b = zip(*pairs, strict=True) if (pairs := paired_by_name(files)) else ((), ())
+    return SplitFiles(a, b, files.roots, paired=True) if pairs else files
 
 
 def _relative_names(files: SplitFiles) -> list[list[Path]]:
     """The names of A and of B below their folders, without suffix."""
-    return [
-        [
-            (path.relative_to(root) if root else Path(path.name)).with_suffix("")
-            for path in side
-            if isinstance(path, Path)
-        ]
-        for side, root in zip((files.a, files.b), files.roots, strict=True)
-    ]
+    sides = zip((files.a, files.b), files.roots, strict=True)
+    return [[relative_name(path, root) for path in side if isinstance(path, Path)] for side, root in sides]
+
+
+def relative_name(path: Path, root: Path | None) -> Path:
+    """The path below its root, or the file name alone without a root; without suffix."""
+    return (path.relative_to(root) if root else Path(path.name)).with_suffix("")
 
 
 def _find_single_splits(data: Path, domain: str | None = None) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -245,11 +237,8 @@ def domain_names(data: Path) -> tuple[str, str]:
 
 def _split_folder(data: Path, split: str, domain: str) -> Path | None:
     """The folder of a domain in a split, such as testA, test/A or valA."""
-    for name in SPLITS[split]:
-        found = _subfolder(data, name + domain) or _subfolder(data, name, domain)
-        if found is not None:
-            return found
-    return None
+    found = (_subfolder(data, name + domain) or _subfolder(data, name, domain) for name in SPLITS[split])
+    return next(filter(None, found), None)
 
 
 def _subfolder(folder: Path, *names: str) -> Path | None:
@@ -268,10 +257,8 @@ def _visible(names: Iterable[str]) -> list[str]:
 
 
 def _require_folder(folder: Path) -> None:
-    if not folder.exists():
-        raise UsageError(f"{folder} does not exist; give a folder of images.")
     if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; give a folder of images.")
+        raise UsageError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; give a folder of images.")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UsageError(f"{folder} cannot be read; check its permissions.")
 

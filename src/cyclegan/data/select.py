@@ -1,6 +1,7 @@
 """Selecting images: those a configuration trains on, and small fixed subsets for display and diagnostics."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -89,9 +90,7 @@ def load_fixed_images(
     for row in rows:
         if len(loaded) == count:
             break
-        try:
+        with suppress(UnreadableImage):
             images = [read_pixels(path, spec) for path, spec in zip(row, specs, strict=False)]
-        except UnreadableImage:
-            continue
-        loaded.append([to_tensor(resize_and_center_crop(image.values, size)) for image in images])
+            loaded.append([to_tensor(resize_and_center_crop(image.values, size)) for image in images])
     return [torch.stack(column) for column in zip(*loaded, strict=True)]

@@ -20,17 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from cyclegan.imaging.image import (
-    COLOR,
-    MODES,
-    UINT8,
-    Array,
-    DecodeSpec,
-    Pixels,
-    Stored,
-    to_pixels,
-    to_uint8_image,
-)
+from cyclegan.imaging.image import COLOR, MODES, UINT8, Array, DecodeSpec, Pixels, Stored, to_pixels, to_uint8_image
 from cyclegan.imaging.npy import decode_array, is_array, read_array_header
 from cyclegan.imaging.source import (
     Half,
@@ -79,12 +69,14 @@ def read_pixels(source: Source, spec: DecodeSpec = COLOR, *, min_side: int | Non
         return whole.crop(source.box(whole.size))
     with open_image(source) as file:
         decoded, profile = _decode(file, spec.channels, min_side)
-        if isinstance(decoded, Image.Image):
-            return from_pil_image(_to_srgb(decoded, profile) if profile else decoded, spec)
-        if profile and decoded.values.shape[2] >= 3 and (foreign := _foreign_profile(profile)) is not None:
-            color = to_pixels(decoded, spec._replace(channels=3))
-            return from_pil_image(_convert_profile(to_uint8_image(color), foreign), spec)
-        return to_pixels(decoded, spec)
+        if profile and (foreign := _foreign_profile(profile)) is not None:
+            if isinstance(decoded, Stored) and decoded.values.shape[2] >= 3:
+                decoded = to_uint8_image(to_pixels(decoded, spec._replace(channels=3)))
+            if isinstance(decoded, Image.Image) and Image.getmodebase(decoded.mode) != "L":
+                with suppress(ImageCms.PyCMSError, OSError):
+                    srgb = ImageCms.createProfile("sRGB")
+                    decoded = ImageCms.profileToProfile(to_rgb_or_gray(decoded), foreign, srgb) or decoded
+        return from_pil_image(decoded, spec) if isinstance(decoded, Image.Image) else to_pixels(decoded, spec)
 
 
 def read_stored(source: Source, channels: int) -> Array:
@@ -108,15 +100,12 @@ def read_image(source: Source, channels: int = 3, *, min_side: int | None = None
 
 def read_preview(source: Source, spec: DecodeSpec = COLOR, *, min_side: int | None = None) -> Image.Image:
     """Read an image as an RGB image for display, whatever its channels. Raises `UnreadableImage`."""
-    if spec.channels in MODES and not _is_array_file(source):
+    with open_image(path_of(source)) as file:
+        has_fixed_channels = spec.channels not in MODES or is_array(file.read(16))
+    if not has_fixed_channels:
         with suppress(UnreadableImage):  # channels that are not gray or color cannot be converted
             return to_uint8_image(read_pixels(source, spec._replace(channels=3), min_side=min_side))
     return to_uint8_image(read_pixels(source, spec, min_side=min_side)).convert("RGB")
-
-
-def _is_array_file(source: Source) -> bool:
-    with open_image(path_of(source)) as file:
-        return is_array(file.read(16))
 
 
 def image_size(source: Source) -> tuple[int, int]:
@@ -264,13 +253,6 @@ def _find_exif_chunk(file: IO[bytes]) -> bytes | None:
     return None
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert a color image with an RGB profile to sRGB."""
-    if Image.getmodebase(image.mode) == "L" or (foreign := _foreign_profile(profile)) is None:
-        return image
-    return _convert_profile(image, foreign)
-
-
 def _foreign_profile(profile: bytes) -> ImageCms.ImageCmsProfile | None:
     """An RGB profile other than sRGB, which most are and whose conversion would round; None if it is broken."""
     try:
@@ -279,10 +261,3 @@ def _foreign_profile(profile: bytes) -> ImageCms.ImageCmsProfile | None:
         return source if is_rgb and "sRGB IEC61966" not in ImageCms.getProfileDescription(source) else None
     except (ImageCms.PyCMSError, OSError):
         return None
-
-
-def _convert_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
-    try:
-        return ImageCms.profileToProfile(to_rgb_or_gray(image), source, ImageCms.createProfile("sRGB")) or image
-    except (ImageCms.PyCMSError, OSError):
-        return image

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.image import MODES, UINT8, Pixels, to_stored_alpha, to_stored_values
+from cyclegan.imaging.image import MODES, UINT8, Pixels, to_stored_values
 from cyclegan.system.atomic import write_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
@@ -50,11 +50,13 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
     suffix, channels = path.suffix.lower(), pixels.values.shape[2]
     if not supports_channels(suffix, channels):
         raise CycleGANError(f"{path} cannot be written: {suffix} cannot have {channels} channels; use .tif or .npy.")
-    dtype = _stored_dtype(suffix, pixels.dtype)
-    values = to_stored_values(pixels, dtype)
+    dtype = pixels.dtype
+    if suffix in _TIFFS and dtype == np.float16:
+        dtype = np.dtype(np.float32)
+    elif suffix not in (*_ARRAYS, *_TIFFS):
+        dtype = np.dtype(np.uint16) if suffix == ".png" and dtype != np.uint8 else UINT8
     with_alpha = pixels.alpha is not None and channels in (1, 3) and supports_channels(suffix, channels + 1)
-    if pixels.alpha is not None and with_alpha:
-        values = np.concatenate([values, to_stored_alpha(pixels.alpha, dtype)[..., None]], 2)
+    values = to_stored_values(pixels, dtype, with_alpha)
     flat = values[..., 0] if values.shape[2] == 1 else np.ascontiguousarray(values)
     if suffix in _ARRAYS:
         array = np.ascontiguousarray(np.moveaxis(values, 2, 0) if pixels.channels_first else flat)
@@ -63,40 +65,22 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
     elif dtype == np.uint8 and values.shape[2] in MODES and (channels in (1, 3) or suffix not in _TIFFS):
         write_image(Image.fromarray(flat), path)
     elif suffix in _TIFFS:
-        options = _tiff_options(values.shape[2], with_alpha)
-        write_file(path, lambda temporary: tifffile.imwrite(temporary, flat, **options))
+        colors = 3 if values.shape[2] in (3, 4) else 1
+        options: dict[str, Any] = {"photometric": "rgb" if colors == 3 else "minisblack"}
+        if values.shape[2] > 1:
+            options["planarconfig"] = "contig"
+        if extra := values.shape[2] - colors:
+            options["extrasamples"] = ["unassalpha" if with_alpha else "unspecified"] * extra
+        write_file(path, lambda to: tifffile.imwrite(to, flat, compression="zlib", metadata=None, **options))
     elif values.shape[2] == 1:
         write_image(Image.fromarray(flat), path)
     else:
-        _write_deep_png(flat, path)
-
-
-def _stored_dtype(suffix: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of values in a file with this suffix, for an image of type `dtype`."""
-    if suffix in _ARRAYS:
-        return dtype
-    if suffix in _TIFFS:
-        return np.dtype(np.float32) if dtype == np.float16 else dtype
-    return np.dtype(np.uint16) if suffix == ".png" and dtype != np.uint8 else UINT8
-
-
-def _tiff_options(channels: int, with_alpha: bool) -> dict[str, Any]:
-    """Options of `tifffile.imwrite`; channels beyond gray or color are alpha or unspecified."""
-    colors = 3 if channels in (3, 4) else 1
-    extra = ["unassalpha" if with_alpha else "unspecified"] * (channels - colors)
-    options = {"photometric": "rgb" if colors == 3 else "minisblack", "extrasamples": extra or None}
-    planar = {"planarconfig": "contig"} if channels > 1 else {}
-    return {"compression": "zlib", "metadata": None, **options, **planar}
-
-
-def _write_deep_png(values: np.ndarray[Any, Any], path: Path) -> None:
-    try:
-        from imagecodecs import png_encode
-    except ImportError:
-        raise CycleGANError(
-            f"{path} cannot be written: 16 bit color PNG needs imagecodecs (pip install 'cyclegan[deep]'); or use .tif."
-        ) from None
-    write_file(path, lambda temporary: temporary.write_bytes(png_encode(values)))
+        try:
+            from imagecodecs import png_encode
+        except ImportError:
+            advice = "needs imagecodecs (pip install 'cyclegan[deep]'); or use .tif"
+            raise CycleGANError(f"{path} cannot be written: 16 bit color PNG {advice}.") from None
+        write_file(path, lambda temporary: temporary.write_bytes(png_encode(flat)))
 
 
 def _require_suffix(path: Path) -> None:

@@ -53,8 +53,6 @@ class Pixels:
 
     def resize(self, size: tuple[int, int]) -> "Pixels":
         """The image resized to (width, height)."""
-        if self.size == size:
-            return self
         alpha = None if self.alpha is None else resize(self.alpha[..., None], size)[..., 0]
         return replace(self, values=resize(self.values, size), alpha=alpha)
 
@@ -144,30 +142,30 @@ def convert_channels(values: Array, has_alpha: bool, spec: DecodeSpec) -> tuple[
     return values, alpha[..., 0] if has_alpha else None
 
 
-def to_stored_values(pixels: Pixels, dtype: np.dtype[Any]) -> Array:
-    """The values scaled to `dtype`: to the image's value range if `dtype` is its own, else to the type's range."""
-    return _from_unit_range(pixels.values, dtype, pixels.value_range if dtype == pixels.dtype else None)
+def to_stored_values(pixels: Pixels, dtype: np.dtype[Any], with_alpha: bool = False) -> Array:
+    """The values scaled to `dtype`: to the image's value range if `dtype` is its own, else to the type's range.
+
+    With `with_alpha`, a separate alpha channel, scaled to the type's range, becomes the last channel.
+    """
+    values = _from_unit_range(pixels.values, dtype, pixels.value_range if dtype == pixels.dtype else None)
+    if not with_alpha or pixels.alpha is None:
+        return values
+    return np.concatenate([values, _from_unit_range(pixels.alpha, dtype)[..., None]], 2)
 
 
-def to_stored_alpha(alpha: Array, dtype: np.dtype[Any]) -> Array:
-    """Alpha (H, W) scaled to the range of `dtype`."""
-    return _from_unit_range(alpha, dtype, None)
-
-
-def _from_unit_range(values: Array, dtype: np.dtype[Any], value_range: ValueRange | None) -> Array:
+def _from_unit_range(values: Array, dtype: np.dtype[Any], value_range: ValueRange | None = None) -> Array:
     if values.dtype == dtype == np.uint8 and value_range is None:
         return values
     unit = values / 255 if values.dtype == np.uint8 else values.astype(np.float64)
-    low, high = value_range or (0, 1 if dtype.kind == "f" else _max_value(dtype))
+    white = 1 if dtype.kind in "fb" else min(int(np.iinfo(dtype).max), 65535)
+    low, high = value_range or (0, white)
     scaled = low + unit * (high - low)
     return (scaled if dtype.kind == "f" else np.round(scaled)).astype(dtype)
 
 
 def to_array(pixels: Pixels) -> Array:
     """The array in the image's own type: (H, W) or (H, W, C), with alpha as last channel, or (C, H, W)."""
-    values = to_stored_values(pixels, pixels.dtype)
-    if pixels.alpha is not None and values.shape[2] in (1, 3):
-        values = np.concatenate([values, to_stored_alpha(pixels.alpha, pixels.dtype)[..., None]], 2)
+    values = to_stored_values(pixels, pixels.dtype, with_alpha=pixels.values.shape[2] in (1, 3))
     if pixels.channels_first:
         return np.moveaxis(values, 2, 0)
     return values[..., 0] if values.shape[2] == 1 else values
@@ -184,10 +182,6 @@ def to_pil_image(pixels: Pixels) -> Image.Image:
     if values.dtype not in (np.uint8, np.uint16, np.float32) or (values.ndim == 3 and values.dtype != np.uint8):
         values = to_array(replace(pixels, dtype=UINT8, value_range=None))
     return Image.fromarray(np.ascontiguousarray(values))
-
-
-def _max_value(dtype: np.dtype[Any]) -> int:
-    return 1 if dtype == np.bool_ else min(int(np.iinfo(dtype).max), 65535)
 
 
 def output_dtype(dtype: np.dtype[Any], value_range: ValueRange | None) -> np.dtype[Any]:
@@ -228,7 +222,7 @@ def resize_and_center_crop(values: Array, side: int) -> Array:
 def to_uint8_image(pixels: Pixels | Array) -> Image.Image:
     """An 8 bit image for display: the first three channels, or the first of one or two."""
     values = pixels.values if isinstance(pixels, Pixels) else pixels
-    values = _from_unit_range(values[..., :3] if values.shape[2] >= 3 else values[..., :1], UINT8, None)
+    values = _from_unit_range(values[..., :3] if values.shape[2] >= 3 else values[..., :1], UINT8)
     return Image.fromarray(values[..., 0] if values.shape[2] == 1 else np.ascontiguousarray(values))
 
 
@@ -236,9 +230,7 @@ def to_tensor(image: Image.Image | Array) -> Tensor:
     """Convert (H, W) or (H, W, C), uint8 or float in [0, 1], to float32 (C, H, W) in [-1, 1]."""
     values = np.asarray(image)
     planes = torch.from_numpy(np.array(np.moveaxis(np.atleast_3d(values), 2, 0), order="C"))
-    if planes.dtype == torch.uint8:
-        return planes.float().div_(127.5).sub_(1)
-    return planes.float().mul_(2).sub_(1)
+    return (planes.float().div_(127.5) if planes.dtype == torch.uint8 else planes.float().mul_(2)).sub_(1)
 
 
 def to_values(tensor: Tensor, dtype: np.dtype[Any] = UINT8, value_range: ValueRange | None = None) -> Array:

@@ -85,15 +85,11 @@ def open_image(path: Path) -> Iterator[IO[bytes]]:
     except UnsupportedImage as error:
         raise UnreadableImage(f"{path} {error}.") from None
     except Exception as error:  # decoders raise many types of errors for damaged files
-        raise UnreadableImage(f"{path} {_reason(error)}.") from None
-
-
-def _reason(error: Exception) -> str:
-    if type(error) in _REASONS:
-        return _REASONS[type(error)]
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
-    return "is damaged (truncated)" if "truncated" in str(error).lower() else "is damaged (it cannot be decoded)"
+        damage = "truncated" if "truncated" in str(error).lower() else "it cannot be decoded"
+        reason = _REASONS.get(type(error), f"is damaged ({damage})")
+        if isinstance(error, OSError) and error.strerror and type(error) not in _REASONS:
+            reason = f"cannot be read: {error.strerror}"
+        raise UnreadableImage(f"{path} {reason}.") from None
 
 
 def require_plausible_size(size: tuple[int, int], file: IO[bytes], channels: int = 1) -> None:

@@ -6,21 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.errors import UsageError
 from cyclegan.imaging.image import Pixels
 from cyclegan.imaging.source import UnreadableImage
+from cyclegan.system.optional import optional_import
 
 OUTPUT_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 VIDEO_SUFFIXES = OUTPUT_SUFFIXES | {".mpg", ".mpeg", ".wmv", ".ts"}
-
-
-def import_av() -> Any:
-    """PyAV. Raises `UsageError` if it is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise UsageError("Video needs PyAV: pip install 'cyclegan[video]'.") from None
-    return av
 
 
 def frame_to_rgb(frame: Any) -> np.ndarray[Any, Any]:
@@ -33,7 +24,7 @@ def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
 
     Raises `UnreadableImage` for a file that is damaged or not a video, and `UsageError` without PyAV.
     """
-    av = import_av()
+    av = optional_import("av", "video")
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:

@@ -26,16 +26,10 @@ def free_memory() -> int:
         folder = Path("/sys/fs/cgroup" + group)
         for each in (folder, *folder.parents):
             with suppress(OSError, ValueError):  # no such file, or no limit: "max"
-                free = min(free, _free_in_cgroup(each))
+                limit, current = (int((each / f"memory.{name}").read_text()) for name in ("max", "current"))
+                cached = re.search(r"^file (\d+)", (each / "memory.stat").read_text(), re.MULTILINE)  # counts as free
+                free = min(free, limit - current + (int(cached[1]) if cached else 0))
     return free
-
-
-def _free_in_cgroup(group: Path) -> int:
-    """Bytes up to the limit of a control group, counting its page cache as free."""
-    limit = int((group / "memory.max").read_text(encoding="utf-8"))
-    current = int((group / "memory.current").read_text(encoding="utf-8"))
-    cached = re.search(r"^file (\d+)", (group / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE)
-    return limit - current + (int(cached[1]) if cached else 0)
 
 
 def peak_memory(device: torch.device) -> float:

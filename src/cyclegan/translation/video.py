@@ -10,8 +10,9 @@ from typing import IO, Any
 import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb, import_av
+from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb
 from cyclegan.system.atomic import staged_file
+from cyclegan.system.optional import optional_import
 from cyclegan.system.signals import StopRequests
 from cyclegan.translation.translator import Size, Translator
 
@@ -52,7 +53,7 @@ def translate_video(
     the file holds the frames so far and is playable. `progress` is called after every frame. Raises `UsageError`
     without PyAV and for formats that cannot be written, and `CycleGANError` for a source that cannot be read.
     """
-    av = import_av()
+    av = optional_import("av", "video")
     if target.suffix.lower() not in OUTPUT_SUFFIXES:
         raise UsageError(f"{target} is not a supported output format; use {', '.join(sorted(OUTPUT_SUFFIXES))}.")
     with (
@@ -77,7 +78,7 @@ def translate_camera_raw(
 
     Raises `UsageError` without PyAV, and `CycleGANError` for a camera that cannot be read.
     """
-    av = import_av()
+    av = optional_import("av", "video")
     count = 0
     with _explain_errors(av, source), _open(av, source) as container, StopRequests(announce=False) as requests:
         for frame in container.decode(video=0):

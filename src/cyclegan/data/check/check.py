@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain
 from typing import Any, Literal
 
 from cyclegan.config.schema import Config
@@ -17,7 +17,7 @@ from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_image
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
 from cyclegan.data.select import find_data
-from cyclegan.imaging.source import Header, Source
+from cyclegan.imaging.source import Source
 from cyclegan.system.text import counted
 
 SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
@@ -77,15 +77,11 @@ def check_data(
     for split, domain, images in plan:
         start = sum(part.total for part in parts)
         parts.append(_part(files, split, domain, images, stats[start : start + len(images)]))
-    findings = worst_first(
-        [
-            *check_headers(parts),
-            *check_pixels(parts),
-            *check_duplicates(parts),
-            *size_findings(parts, config, files.train.paired),
-            *check_skipped_files(_folders(config, files)),
-        ]
-    )
+    roots = [root for split in (files.train, files.test) for root in split.roots if root is not None]
+    roots = roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
+    of_images = chain(check_headers(parts), check_pixels(parts), check_duplicates(parts))
+    of_folders = chain(size_findings(parts, config, files.train.paired), check_skipped_files(roots))
+    findings = worst_first([*of_images, *of_folders])
     train = [part for part in parts if part.split == "train" and part.readable]
     all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
     return Check(tuple(parts), findings, forecast(parts, config), recommended_command(args, findings, all_gray))
@@ -105,14 +101,10 @@ def _part(files: DataFiles, split: Split, domain: int, images: Sequence[Source],
     return Part(split, "B" if domain else "A", f"{split} {files.names[domain]}", len(images), tuple(stats))
 
 
-def _folders(config: Config, files: DataFiles) -> list[Path]:
-    roots = [root for split in (files.train, files.test) for root in split.roots if root is not None]
-    return roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
-
-
 def summarize(part: Part) -> dict[str, Any]:
     """Numbers of images, sizes as (width, height), aspect ratio, file formats and pixel modes of a part."""
     headers = [stats.header for stats in part.readable if stats.header is not None]
+    modes = (f"{h.mode} {h.bits} bit" if h.bits > 8 and ";" not in h.mode else h.mode for h in headers)
     sizes = sorted((header.size for header in headers), key=lambda size: (size[0] * size[1], size))
     return {
         "images": part.total,
@@ -122,12 +114,8 @@ def summarize(part: Part) -> dict[str, Any]:
         "largest": sizes[-1] if sizes else None,
         "aspect_ratio": round(statistics.median(width / height for width, height in sizes), 2) if sizes else None,
         "formats": dict(Counter(header.kind for header in headers).most_common()),
-        "modes": dict(Counter(map(_mode, headers)).most_common()),
+        "modes": dict(Counter(modes).most_common()),
     }
-
-
-def _mode(header: Header) -> str:
-    return f"{header.mode} {header.bits} bit" if header.bits > 8 and ";" not in header.mode else header.mode
 
 
 def fast_check(config: Config, files: DataFiles) -> list[str]:

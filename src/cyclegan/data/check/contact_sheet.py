@@ -1,6 +1,7 @@
 """A contact sheet: training images of both domains side by side in one image."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -42,9 +43,7 @@ def contact_sheet(parts: Sequence[Part]) -> Image.Image:
 def _thumbnails(stats: Sequence[ImageStats], count: int) -> list[Image.Image]:
     images = []
     for number in evenly_spaced(len(stats), count):
-        try:
+        with suppress(UnreadableImage):  # deleted since it was inspected
             image = read_preview(stats[number].source, stats[number].spec, min_side=CELL)
-        except UnreadableImage:  # deleted since it was inspected
-            continue
-        images.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))
+            images.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))
     return images

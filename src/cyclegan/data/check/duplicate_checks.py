@@ -55,25 +55,30 @@ def check_duplicates(parts: Sequence[Part]) -> Iterator[Finding]:
 
 
 def _within_parts(parts: Sequence[HashedPart]) -> Iterator[Finding]:
-    exact = [(each.part, _exact_groups(each)) for each in parts]
-    near = [(each.part, _near_groups(each)) for each in parts]
-    for found, kind, sign, text in (
-        (exact, "duplicates", " = ", "are exact copies of others."),
-        (near, "near duplicates", " ~ ", "show the same as others, at another size, compression or brightness."),
+    for find_groups, kind, sign, text in (
+        (_exact_groups, "duplicates", " = ", "are exact copies of others."),
+        (
+            _near_groups,
+            "near duplicates",
+            " ~ ",
+            "show the same as others at another size, compression or brightness.",
+        ),
     ):
+        found = [(each.part, find_groups(each)) for each in parts]
         surplus = [(part, sum(len(group) - 1 for group in groups)) for part, groups in found]
         fraction = max((count / len(part.stats) for part, count in surplus if count), default=0.0)
         if fraction:
             subject = " and ".join(part.describe(count) for part, count in surplus if count)
-            items = tuple(_group_item([each.path for each in group], sign) for _, groups in found for group in groups)
+            every = ([image.path for image in group] for _, groups in found for group in groups)
+            items = tuple(Item(tuple(paths), _join(paths, sign)) for paths in every)
             level: Level = "warning" if fraction > FEW else "note"
             advice = "Keep one of each, or they get more weight in training."
             yield Finding(level, kind, f"{subject} {text}", advice, items, fraction)
 
 
-def _group_item(paths: Sequence[Path], sign: str) -> Item:
+def _join(paths: Sequence[Path], sign: str) -> str:
     more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
-    return Item(tuple(paths), sign.join(map(str, paths[:MAX_NAMED])) + more)
+    return sign.join(map(str, paths[:MAX_NAMED])) + more
 
 
 def _exact_groups(part: HashedPart) -> list[list[ImageStats]]:
@@ -95,14 +100,12 @@ def _near_groups(part: HashedPart) -> list[list[ImageStats]]:
 def _find_matches(part: HashedPart, other: HashedPart) -> list[Match]:
     """The images of `part` that show the same as one of `other`, with that one."""
     by_digest = {image.digest: image for image in other.images}
-    best, similarity = nearest(part.hashes, other.hashes)
-    found = []
-    for image, j, value in zip(part.images, best, similarity, strict=True):
-        if image.digest in by_digest:
-            found.append(Match(image, by_digest[image.digest]))
-        elif value >= DUPLICATE:
-            found.append(Match(image, other.images[j]))
-    return found
+    found = zip(part.images, *nearest(part.hashes, other.hashes), strict=True)
+    return [
+        Match(image, by_digest.get(image.digest) or other.images[j])
+        for image, j, similarity in found
+        if image.digest in by_digest or similarity >= DUPLICATE
+    ]
 
 
 def _between_splits(train: Sequence[HashedPart], test: Sequence[HashedPart]) -> Iterator[Finding]:

@@ -74,25 +74,17 @@ NOTES: dict[str, tuple[Callable[[ImageStats], bool], Callable[[ImageStats], str]
 
 def check_headers(parts: Sequence[Part]) -> Iterator[Finding]:
     """Findings from headers and file names."""
-    yield from _check_readability(parts)
+    unreadable = Matches([(p, [Item((each.path,), each.problem) for each in p.stats if each.problem]) for p in parts])
+    if any(part.stats and not part.readable for part in parts if part.split == "train"):
+        text = "cannot be read, and one domain has no readable images."
+        yield unreadable.finding("error", "unreadable", text, "Repair or replace them.")
+    elif unreadable.fraction:
+        advice = "Repair or remove them; training skips them, or stops at the first one with --strict."
+        yield unreadable.finding("warning", "unreadable", "cannot be read.", advice)
     for kind, (condition, detail, text, advice) in NOTES.items():
         found = match_images(parts, condition, detail)
         if found.fraction:
             yield found.finding("note", kind, text, advice)
-
-
-def _check_readability(parts: Sequence[Part]) -> Iterator[Finding]:
-    unreadable = Matches(
-        [(part, [Item((each.path,), each.problem) for each in part.stats if each.problem]) for part in parts]
-    )
-    if not unreadable.fraction:
-        return
-    if any(part.stats and not part.readable for part in parts if part.split == "train"):
-        text = "cannot be read, and one domain has no readable images."
-        yield unreadable.finding("error", "unreadable", text, "Repair or replace them.")
-    else:
-        advice = "Repair or remove them; training skips them, or stops at the first one with --strict."
-        yield unreadable.finding("warning", "unreadable", "cannot be read.", advice)
 
 
 def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:

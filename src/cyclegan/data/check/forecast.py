@@ -20,9 +20,7 @@ POLICIES: dict[PreprocessPolicy, str] = {
     "scale_width": "Images are scaled to a width of {load} and used whole",
     "scale_width_and_crop": "Images are scaled to a width of {load} and randomly cropped to {crop}x{crop}",
     "scale_shortside": "Images are scaled to {load} on the shorter side and used whole",
-    "scale_shortside_and_crop": (
-        "Images are scaled to {load} on the shorter side and randomly cropped to {crop}x{crop}"
-    ),
+    "scale_shortside_and_crop": "Images are scaled to {load} on the shorter side and randomly cropped to {crop}x{crop}",
     "none": "Images are used whole, at their own size",
 }
 

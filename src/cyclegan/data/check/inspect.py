@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -77,7 +78,8 @@ def inspect_images(
     if workers == 0 or len(sources) < MIN_FILES:
         yield from map(inspect_image, sources, repeat(True), each_spec)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupts)
+    # Ctrl-C reaches all processes of a terminal; the main one alone handles it.
+    pool = ProcessPoolExecutor(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
     try:
         yield from pool.map(inspect_image, sources, repeat(True), each_spec, chunksize=16)
     except BrokenProcessPool:
@@ -88,11 +90,6 @@ def inspect_images(
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; the main one alone handles it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _measure(stats: ImageStats, image: Image.Image) -> ImageStats:
     values = np.asarray(image.reduce(max(1, min(image.size) // MEASURED_SIDE)))
     luminance = values @ LUMA
@@ -101,23 +98,18 @@ def _measure(stats: ImageStats, image: Image.Image) -> ImageStats:
     inside = values[within]
     thumb = np.asarray(Image.fromarray(inside).resize((THUMB, THUMB), Image.Resampling.BOX))
     channels = thumb.astype(np.int16)
+    digest = os.fsencode(stats.path)  # if it was deleted since it was decoded
+    with suppress(OSError), stats.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b").digest()[:16]
+        digest += stats.source.side.encode() if isinstance(stats.source, Half) else b""
     return replace(
         stats,
-        digest=_digest(stats.source),
+        digest=digest,
         thumb=thumb,
         bars=1 - inside.size / values.size,
         contrast=float(luminance[within].std()),
         gray=bool((channels.max(2) - channels.min(2)).max() <= GRAY),
     )
-
-
-def _digest(source: Source) -> bytes:
-    path, side = path_of(source), source.side if isinstance(source, Half) else ""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest()[:16] + side.encode()
-    except OSError:  # deleted since it was decoded
-        return os.fsencode(path)
 
 
 class Bars(NamedTuple):

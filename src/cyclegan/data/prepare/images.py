@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_header, read_pixels
 from cyclegan.imaging.encode import supports_channels
 from cyclegan.imaging.image import DecodeSpec, Pixels, to_uint8_image
 from cyclegan.imaging.source import Source, UnsupportedImage
+from cyclegan.system.optional import optional_import
 
 CHANNELS = {"L": 1, "1": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGBA": 4, "RGBa": 4}  # of modes; 3 for all others
 SIGMA = 2.0  # pixels, of the Gaussian blur before edge detection
@@ -50,19 +50,19 @@ def side_by_side(a: Pixels, b: Pixels) -> Pixels:
 
 def detect_edges(image: Pixels) -> Pixels:
     """Black edges on white, (H, W, 1), by Canny's detector. Raises `UsageError` without scikit-image."""
-    try:
-        from skimage.feature import canny
-    except ImportError:
-        raise UsageError("--edges needs scikit-image: pip install 'cyclegan[edges]'.") from None
-    gray = np.asarray(to_uint8_image(image).convert("L"), np.float32) / 255
-    edges = canny(gray, SIGMA)  # type: ignore[no-untyped-call]
+    canny = optional_import("skimage.feature", "edges").canny
+    edges = canny(np.asarray(to_uint8_image(image).convert("L"), np.float32) / 255, SIGMA)
     return Pixels(np.where(edges, 0, 255).astype(np.uint8)[..., None])
 
 
 def apply_recipe(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
     """For one image, or each of a pair: the results with their name endings. Raises `UnsupportedImage`."""
-    if recipe.size is not None:
-        images = [image.resize(_target_size(image.size, recipe.size)) for image in images]
+    if isinstance(recipe.size, tuple):
+        images = [image.resize(recipe.size) for image in images]
+    elif recipe.size is not None:
+        scales = [recipe.size / min(image.size) for image in images]
+        sizes = [(round(i.size[0] * scale), round(i.size[1] * scale)) for i, scale in zip(images, scales, strict=True)]
+        images = [image.resize((max(1, w), max(1, h))) for image, (w, h) in zip(images, sizes, strict=True)]
     if recipe.crops is None:
         return [[("", image)] for image in images]
     if len({image.size for image in images}) > 1:
@@ -83,10 +83,3 @@ def _crops(image: Pixels, side: int, overlap: int) -> Iterator[tuple[str, Pixels
 def crop_starts(length: int, side: int, overlap: int) -> list[int]:
     """Start positions of crops that cover everything; the last one is moved inward."""
     return [*range(0, length - side, side - overlap), length - side]
-
-
-def _target_size(size: tuple[int, int], target: int | tuple[int, int]) -> tuple[int, int]:
-    if isinstance(target, tuple):
-        return target
-    scale = target / min(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

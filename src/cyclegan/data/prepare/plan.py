@@ -14,6 +14,7 @@ from cyclegan.data.layouts import (
     find_pairs,
     find_single_images,
     paired_by_name,
+    relative_name,
     without_partner,
 )
 from cyclegan.errors import UsageError
@@ -66,12 +67,15 @@ def plan(
         found = find_pairs(data, a, b)
     else:
         found = _find_two_domains(data, a, b, notes)
-    if _are_pairs(found):
+    splits = [split for split in (found.train, found.test) if split.a or split.b]
+    has_videos = any(is_video(source) for split in splits for source in (*split.a, *split.b))
+    if not has_videos and all(map(paired_by_name, splits)):  # names pair all images in every split
         notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
         return _paired_tasks(found, ("",) if layout == "join" else ("A", "B"), test, seed), notes
     if layout == "join":
         raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
-    notes += _explain_missing_partner(found)
+    if not has_videos and len(splits) == 1:
+        notes += _explain_missing_partner(found.train)
     return [*_unpaired_tasks(found, "A", test, seed), *_unpaired_tasks(found, "B", test, seed)], notes
 
 
@@ -80,19 +84,10 @@ def is_video(source: Source) -> bool:
     return path_of(source).suffix.lower() in VIDEO_SUFFIXES
 
 
-def _are_pairs(found: DataFiles) -> bool:
-    """Whether names pair all images in every split. Videos are never pairs."""
-    splits = [split for split in (found.train, found.test) if split.a or split.b]
-    return all(paired_by_name(split) and not any(map(is_video, (*split.a, *split.b))) for split in splits)
-
-
-def _explain_missing_partner(found: DataFiles) -> list[str]:
+def _explain_missing_partner(train: SplitFiles) -> list[str]:
     """A message if most images have a partner: a single stray file makes them unpaired."""
-    train = found.train
     alone = without_partner(train)
-    if not any(alone) or found.test.a or found.test.b or any(map(is_video, (*train.a, *train.b))):
-        return []
-    if any(2 * len(single) >= len(files) for single, files in zip(alone, (train.a, train.b), strict=True)):
+    if not any(alone) or any(2 * len(a) >= len(b) for a, b in zip(alone, (train.a, train.b), strict=True)):
         return []
     first = path_of((*alone[0], *alone[1])[0])
     return [f"Most names are equal in A and B, but {first} has no partner; if they are pairs, remove such files first."]
@@ -128,24 +123,22 @@ def _files_of(path: Path) -> tuple[Path, ...]:
 
 def _paired_tasks(found: DataFiles, domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
     """Tasks for pairs, or for single images that become both domains."""
-    tasks = []
-    for files, split in ((found.train, "train"), (found.test, "test")):
-        for a, b in paired_by_name(files):
-            tasks.append(Task((a,) if a == b else (a, b), domains, _name(a, files.roots[0]), split))
+    tasks = [
+        Task((a,) if a == b else (a, b), domains, relative_name(path_of(a), files.roots[0]), split)
+        for files, split in ((found.train, "train"), (found.test, "test"))
+        for a, b in paired_by_name(files)
+    ]
     return _split_off_test(tasks, test, f"pairs {seed}")
 
 
 def _unpaired_tasks(found: DataFiles, domain: Literal["A", "B"], test: float, seed: int) -> list[Task]:
-    tasks = []
-    for files, split in ((found.train, "train"), (found.test, "test")):
-        sources, root = (files.a, files.roots[0]) if domain == "A" else (files.b, files.roots[1])
-        tasks += [Task((source,), (domain,), _name(source, root), split) for source in sources]
+    splits = ((found.train, "train"), (found.test, "test"))
+    tasks = [
+        Task((source,), (domain,), relative_name(path_of(source), files.roots[0]), split)
+        for files, split in ((each if domain == "A" else each.swapped(), split) for each, split in splits)
+        for source in files.a
+    ]
     return _split_off_test(tasks, test, f"{domain} {seed}")
-
-
-def _name(source: Source, root: Path | None) -> Path:
-    path = path_of(source)
-    return (path.relative_to(root) if root else Path(path.name)).with_suffix("")
 
 
 def _split_off_test(tasks: list[Task], fraction: float, seed: str) -> list[Task]:

@@ -52,21 +52,17 @@ def _run_task(
         if task.is_video:
             return _extract_frames(task, folder, recipe, every, test, stop)
         if layout == "folders" and not recipe.changes:
-            return TaskResult(task, _link_all(task, folder))
+            for source in task.sources:
+                with open_image(path_of(source)):  # link both of a pair, or none
+                    pass
+            for source, domain in zip(task.sources, task.domains, strict=True):
+                _link(path_of(source), _target(task, folder, domain))
+            return TaskResult(task, len(task.sources))
         return TaskResult(task, _convert(task, folder, layout, recipe))
     except UnreadableImage as error:
         return TaskResult(task, problem=str(error))
     except UnsupportedImage as error:
         return TaskResult(task, problem=f"{task.path} {error}.")
-
-
-def _link_all(task: Task, folder: Path) -> int:
-    for source in task.sources:
-        with open_image(path_of(source)):  # link both of a pair, or none
-            pass
-    for source, domain in zip(task.sources, task.domains, strict=True):
-        _link(path_of(source), _target(task, folder, domain))
-    return len(task.sources)
 
 
 def _link(source: Path, stem: Path) -> None:
