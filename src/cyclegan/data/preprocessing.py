@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -103,13 +104,11 @@ def resolve_percentile_ranges(data: DataConfig, train: SplitFiles) -> tuple[Data
 def _percentile_values(name: str, percentiles: Range, files: Sequence[Source], channels: int) -> tuple[float, float]:
     samples = []
     for source in files:
-        try:
+        with suppress(UnreadableImage):
             values = read_stored(source, channels).reshape(-1)
-        except UnreadableImage:
-            continue
-        step = max(1, values.size // max(MIN_VALUES, MAX_VALUES // len(files)))
-        samples.append(values[step // 2 :: step].astype(np.float32))
-    finite = np.concatenate(samples) if samples else np.empty(0, np.float32)
+            step = max(1, values.size // max(MIN_VALUES, MAX_VALUES // len(files)))
+            samples.append(values[step // 2 :: step].astype(np.float32))
+    finite = np.concatenate([*samples, np.empty(0, np.float32)])
     finite = finite[np.isfinite(finite)]
     if not finite.size:
         folder = path_of(files[0]).parent

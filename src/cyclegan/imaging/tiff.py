@@ -60,7 +60,10 @@ def decode_tiff(file: IO[bytes], channels: int) -> tuple[Image.Image | Stored, b
         large = size[0] * size[1] > sources.SUSPECT_PIXELS  # Pillow warns from this size on, and soon refuses
         if (stored := _planes(tiff, page, channels, file)) is not None:
             return stored, None
-        if page.photometric in _MODES and (page.bitspersample > 8 or large or _has_unusual_channels(page)):
+        extra = page.samplesperpixel - Image.getmodebands(_MODES.get(page.photometric, "L"))
+        # Other channels than gray or color with or without alpha: Pillow would refuse them, or guess.
+        is_unusual = extra > 1 or (extra == 1 and page.extrasamples[:1] not in ((1,), (2,)))
+        if page.photometric in _MODES and (page.bitspersample > 8 or large or is_unusual):
             try:
                 values = page.asarray()
             except ValueError:  # a compression that tifffile supports only with imagecodecs
@@ -89,13 +92,6 @@ def _size(page: Any, file: IO[bytes]) -> tuple[tuple[int, int], int]:
     size = int(page.imagewidth), int(page.imagelength)
     require_plausible_size(size, file)
     return size, int(page.tags.valueof("Orientation", default=1))
-
-
-def _has_unusual_channels(page: Any) -> bool:
-    """Whether the channels are not gray or color with or without alpha; Pillow would refuse, or guess."""
-    colors = Image.getmodebands(_MODES[page.photometric])
-    extra = page.samplesperpixel - colors
-    return extra > 1 or (extra == 1 and page.extrasamples[:1] not in ((1,), (2,)))
 
 
 def _planes(tiff: Any, page: Any, channels: int, file: IO[bytes]) -> Stored | None:

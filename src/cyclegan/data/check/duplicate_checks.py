@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part
+from cyclegan.data.check.findings import Finding, Item, Level, Part, finding
 from cyclegan.data.check.inspect import ImageStats
 from cyclegan.imaging.perceptual_hash import DUPLICATE, Floats, connected_groups, nearest, perceptual_hashes, recolored
 from cyclegan.methods.registry import names_by_layout
@@ -22,22 +22,7 @@ class HashedPart(NamedTuple):
     hashes: Floats
 
 
-class Match(NamedTuple):
-    """Two images that show the same content."""
-
-    image: ImageStats
-    other: ImageStats
-
-    @property
-    def recolored(self) -> bool:
-        """Whether their colors differ."""
-        assert self.image.thumb is not None and self.other.thumb is not None
-        return recolored(self.image.thumb, self.other.thumb)
-
-    def item(self) -> Item:
-        """As an item of a finding."""
-        sign = "=" if self.image.digest == self.other.digest else "~"
-        return Item((self.image.path, self.other.path), f"{self.image.path} {sign} {self.other.path}")
+Match = tuple[ImageStats, ImageStats]  # two images that show the same content
 
 
 def check_duplicates(parts: Sequence[Part]) -> Iterator[Finding]:
@@ -69,16 +54,13 @@ def _within_parts(parts: Sequence[HashedPart]) -> Iterator[Finding]:
         fraction = max((count / len(part.stats) for part, count in surplus if count), default=0.0)
         if fraction:
             subject = " and ".join(part.describe(count) for part, count in surplus if count)
-            every = ([image.path for image in group] for _, groups in found for group in groups)
-            items = tuple(Item(tuple(paths), _join(paths, sign)) for paths in every)
+            items = []
+            for paths in (tuple(image.path for image in group) for _, groups in found for group in groups):
+                more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
+                items.append(Item(paths, sign.join(map(str, paths[:MAX_NAMED])) + more))
             level: Level = "warning" if fraction > FEW else "note"
             advice = "Keep one of each, or they get more weight in training."
-            yield Finding(level, kind, f"{subject} {text}", advice, items, fraction)
-
-
-def _join(paths: Sequence[Path], sign: str) -> str:
-    more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
-    return sign.join(map(str, paths[:MAX_NAMED])) + more
+            yield Finding(level, kind, f"{subject} {text}", advice, tuple(items), fraction)
 
 
 def _exact_groups(part: HashedPart) -> list[list[ImageStats]]:
@@ -102,10 +84,15 @@ def _find_matches(part: HashedPart, other: HashedPart) -> list[Match]:
     by_digest = {image.digest: image for image in other.images}
     found = zip(part.images, *nearest(part.hashes, other.hashes), strict=True)
     return [
-        Match(image, by_digest.get(image.digest) or other.images[j])
+        (image, by_digest.get(image.digest) or other.images[j])
         for image, j, similarity in found
         if image.digest in by_digest or similarity >= DUPLICATE
     ]
+
+
+def _item(match: Match) -> Item:
+    a, b = match
+    return Item((a.path, b.path), f"{a.path} {'=' if a.digest == b.digest else '~'} {b.path}")
 
 
 def _between_splits(train: Sequence[HashedPart], test: Sequence[HashedPart]) -> Iterator[Finding]:
@@ -114,29 +101,29 @@ def _between_splits(train: Sequence[HashedPart], test: Sequence[HashedPart]) -> 
         found: dict[Path, Item] = {}
         for other in sorted(train, key=lambda each: each.part.domain != part.part.domain):  # own domain first
             for match in _find_matches(part, other):
-                found.setdefault(match.image.path, match.item())
+                found.setdefault(match[0].path, _item(match))
         leaks.append((part.part, list(found.values())))
-    if (matches := Matches(leaks)).fraction:
-        text = "are also training images, so test results look better than they are."
-        yield matches.finding("warning", "leaks", text, "Remove them from one of the two.")
+    text = "are also training images, so test results look better than they are."
+    yield from finding(leaks, "leaks", text, "Remove them from one of the two.", level="warning")
 
 
 def _between_domains(a: HashedPart, b: HashedPart) -> Iterator[Finding]:
     small, large = sorted((a, b), key=lambda each: len(each.images))
-    matches = _find_matches(small, large)
-    same, other = ([match.item() for match in matches if match.recolored == flag] for flag in (False, True))
-    if same:
-        found = Matches([(small.part, same)])
-        if found.fraction >= COPIED_DOMAIN and small.part.split == "train":
-            text = f"are also images of {large.part.name}: the domains are copies, so there is nothing to learn."
-            yield found.finding("error", "equal domains", text, "Use two different kinds of images.")
-        else:
-            text = f"are also images of {large.part.name}."
-            yield found.finding("warning", "in both domains", text, "Keep each image in one domain only.")
-    if other:
-        gray = [each.part.name for each in (a, b) if all(image.gray for image in each.images)]
-        how = f"in gray in {gray[0]}" if len(gray) == 1 else "in other colors"
-        text = f"show the same as images of {large.part.name}, {how}: they are pairs."
-        alone = f", and --method {names_by_layout('single domain')[0]} from the color images alone" if gray else ""
-        advice = f"--method {names_by_layout('paired')[0]} learns faster from pairs{alone}."
-        yield Matches([(small.part, other)]).finding("note", "recolored domains", text, advice)
+    matches: dict[bool, list[Item]] = {False: [], True: []}
+    for match in _find_matches(small, large):
+        thumbs = [image.thumb for image in match if image.thumb is not None]
+        matches[recolored(*thumbs)].append(_item(match))
+    same = [(small.part, matches[False])]
+    text = f"are also images of {large.part.name}"
+    if small.part.split == "train" and len(matches[False]) >= COPIED_DOMAIN * max(1, len(small.part.stats)):
+        text += ": the domains are copies, so there is nothing to learn."
+        yield from finding(same, "equal domains", text, "Use two different kinds of images.", level="error")
+    else:
+        advice = "Keep each image in one domain only."
+        yield from finding(same, "in both domains", f"{text}.", advice, level="warning")
+    gray = [each.part.name for each in (a, b) if all(image.gray for image in each.images)]
+    how = f"in gray in {gray[0]}" if len(gray) == 1 else "in other colors"
+    text = f"show the same as images of {large.part.name}, {how}: they are pairs."
+    alone = f", and --method {names_by_layout('single domain')[0]} from the color images alone" if gray else ""
+    advice = f"--method {names_by_layout('paired')[0]} learns faster from pairs{alone}."
+    yield from finding([(small.part, matches[True])], "recolored domains", text, advice, level="note")

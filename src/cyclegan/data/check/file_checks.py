@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cyclegan.data.check.findings import Finding, Item, Level, Matches, Part, match_images
+from cyclegan.data.check.findings import Finding, Item, Level, Part, finding, match_images
 from cyclegan.data.check.inspect import ImageStats
 from cyclegan.data.layouts import walk
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
@@ -74,40 +74,31 @@ NOTES: dict[str, tuple[Callable[[ImageStats], bool], Callable[[ImageStats], str]
 
 def check_headers(parts: Sequence[Part]) -> Iterator[Finding]:
     """Findings from headers and file names."""
-    unreadable = Matches([(p, [Item((each.path,), each.problem) for each in p.stats if each.problem]) for p in parts])
+    unreadable = [(p, [Item((each.path,), each.problem) for each in p.stats if each.problem]) for p in parts]
     if any(part.stats and not part.readable for part in parts if part.split == "train"):
         text = "cannot be read, and one domain has no readable images."
-        yield unreadable.finding("error", "unreadable", text, "Repair or replace them.")
-    elif unreadable.fraction:
+        yield from finding(unreadable, "unreadable", text, "Repair or replace them.", level="error")
+    else:
         advice = "Repair or remove them; training skips them, or stops at the first one with --strict."
-        yield unreadable.finding("warning", "unreadable", "cannot be read.", advice)
+        yield from finding(unreadable, "unreadable", "cannot be read.", advice, level="warning")
     for kind, (condition, detail, text, advice) in NOTES.items():
-        found = match_images(parts, condition, detail)
-        if found.fraction:
-            yield found.finding("note", kind, text, advice)
+        yield from finding(match_images(parts, condition, detail), kind, text, advice, level="note")
 
 
 def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
     """Findings from the pixels of single images."""
-    bars = match_images(parts, lambda stats: stats.bars, lambda stats: f"{stats.bars:.0%} of its area")
-    if bars.fraction:
-        text = "have bars or a uniform frame at their edges, which networks learn to draw."
-        yield bars.finding(_level(bars), "bars", text, "Crop them.")
-    empty = match_images(parts, lambda stats: stats.contrast < ONE_COLOR)
-    if empty.fraction:
-        yield empty.finding("warning", "one color", "consist of a single color.", "Remove them.")
-    faint = match_images(parts, lambda stats: ONE_COLOR <= stats.contrast < LOW_CONTRAST)
-    if faint.fraction:
-        yield faint.finding("note", "low contrast", "have very low contrast.", "Check whether this is intended.")
+    found = match_images(parts, lambda stats: stats.bars, lambda stats: f"{stats.bars:.0%} of its area")
+    text = "have bars or a uniform frame at their edges, which networks learn to draw."
+    yield from finding(found, "bars", text, "Crop them.", level=MANY)
+    found = match_images(parts, lambda stats: stats.contrast < ONE_COLOR)
+    yield from finding(found, "one color", "consist of a single color.", "Remove them.", level="warning")
+    found = match_images(parts, lambda stats: ONE_COLOR <= stats.contrast < LOW_CONTRAST)
+    text = "have very low contrast."
+    yield from finding(found, "low contrast", text, "Check whether this is intended.", level="note")
     colored = [part for part in parts if sum(stats.gray for stats in part.readable) < MOSTLY * len(part.readable)]
-    gray = match_images(colored, lambda stats: stats.gray)
-    if gray.fraction:
-        text = "are gray, unlike the others."
-        yield gray.finding(_level(gray), "gray among color", text, "Keep one kind, or networks will mix the two.")
-
-
-def _level(found: Matches) -> Level:
-    return "warning" if found.fraction > MANY else "note"
+    found = match_images(colored, lambda stats: stats.gray)
+    advice = "Keep one kind, or networks will mix the two."
+    yield from finding(found, "gray among color", "are gray, unlike the others.", advice, level=MANY)
 
 
 def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
@@ -116,23 +107,20 @@ def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
     links: list[Path] = []
     denied: list[Path] = []
     for folder in folders:
-        for files, skipped in walk(folder, lambda error: denied.append(Path(error.filename))):
-            links += skipped
+        for files, visited in walk(folder, lambda error: denied.append(Path(error.filename))):
+            links += visited
             others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-    if others:
-        counts = Counter(path.suffix.lower() or "without suffix" for path in others)
-        unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)
-        listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-        advice = f"Convert {', '.join(unsupported)} to PNG to use them." if unsupported else ""
-        text = f"skipped as not supported ({listed})."
-        yield _about(others, "file", "warning" if unsupported else "note", "other files", text, advice)
-    if links:
-        text = "skipped as already included."
-        yield _about(links, "link", "note", "links", text)
-    if denied:
-        yield _about(denied, "folder", "warning", "unreadable folders", "cannot be read.", "Check their permissions.")
-
-
-def _about(paths: Sequence[Path], noun: str, level: Level, kind: str, text: str, advice: str = "") -> Finding:
-    items = tuple(Item((path,), str(path)) for path in paths)
-    return Finding(level, kind, f"{counted(len(paths), noun)} {text}", advice, items)
+    counts = Counter(path.suffix.lower() or "without suffix" for path in others)
+    unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)
+    listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
+    convert = f"Convert {', '.join(unsupported)} to PNG to use them." if unsupported else ""
+    level: Level = "warning" if unsupported else "note"
+    skipped: list[tuple[Level, str, list[Path], str, str, str]] = [
+        (level, "other files", others, "file", f"skipped as not supported ({listed}).", convert),
+        ("note", "links", links, "link", "skipped as already included.", ""),
+        ("warning", "unreadable folders", denied, "folder", "cannot be read.", "Check their permissions."),
+    ]
+    for level, kind, paths, noun, text, advice in skipped:
+        if paths:
+            items = tuple(Item((path,), str(path)) for path in paths)
+            yield Finding(level, kind, f"{counted(len(paths), noun)} {text}", advice, items)

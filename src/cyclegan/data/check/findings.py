@@ -1,6 +1,6 @@
 """Findings of the data check, and the parts of a data set that they refer to."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ class Part:
     @property
     def usable(self) -> int:
         """Number of images not known to be unreadable."""
-        return self.total - sum(stats.header is None for stats in self.stats)
+        return self.total - len(self.stats) + len(self.readable)
 
     def describe(self, count: int) -> str:
         """Such as "3 of 7 images of train A"."""
@@ -71,30 +71,28 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.fraction)))
 
 
-@dataclass(frozen=True)
-class Matches:
-    """Items of a finding for each part."""
+def finding(
+    found: Sequence[tuple[Part, Sequence[Item]]], kind: str, text: str, advice: str = "", *, level: Level | float
+) -> Iterator[Finding]:
+    """One finding about the items of each part, or none without items; `text` continues "3 of 7 images of train A".
 
-    parts: Sequence[tuple[Part, Sequence[Item]]]
-
-    @property
-    def fraction(self) -> float:
-        """Of the images of the most affected part; 0.0 without items."""
-        return max((len(items) / len(part.stats) for part, items in self.parts if part.stats), default=0.0)
-
-    def finding(self, level: Level, kind: str, text: str, advice: str = "") -> Finding:
-        """A finding about these items; `text` continues "3 of 7 images of train A"."""
-        subject = " and ".join(part.describe(len(items)) for part, items in self.parts if items)
-        every = tuple(item for _, items in self.parts for item in items)
-        return Finding(level, kind, f"{subject} {text}", advice, every, self.fraction)
+    A number as level is the fraction of the most affected part above which the finding is a warning, else a note.
+    """
+    fraction = max((len(items) / len(part.stats) for part, items in found if part.stats), default=0.0)
+    if fraction:
+        subject = " and ".join(part.describe(len(items)) for part, items in found if items)
+        every = tuple(item for _, items in found for item in items)
+        if isinstance(level, float):
+            level = "warning" if fraction > level else "note"
+        yield Finding(level, kind, f"{subject} {text}", advice, every, fraction)
 
 
 def match_images(
     parts: Sequence[Part], condition: Callable[[ImageStats], object], detail: Callable[[ImageStats], str] | None = None
-) -> Matches:
+) -> list[tuple[Part, list[Item]]]:
     """The readable images that meet a condition, with an optional detail shown after their paths."""
 
     def item(stats: ImageStats) -> Item:
         return Item((stats.path,), f"{stats.path} ({detail(stats)})" if detail else str(stats.path))
 
-    return Matches([(part, [item(stats) for stats in part.readable if condition(stats)]) for part in parts])
+    return [(part, [item(stats) for stats in part.readable if condition(stats)]) for part in parts]

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config.schema import Config, PreprocessPolicy
-from cyclegan.data.check.findings import Finding, Level, Part, match_images
+from cyclegan.data.check.findings import Finding, Level, Part, finding, match_images
 from cyclegan.system.text import counted
 
 FEW_IMAGES = 100
@@ -64,13 +64,12 @@ def _check_sizes(train: Sequence[Part], config: Config) -> Iterator[Finding]:
             yield Finding("error", "sizes", text, "Use --batch-size 1, or a --preprocess with a crop.")
         return
     small = match_images(train, lambda each: min(each.size) < data.crop_size, lambda each: "{}x{}".format(*each.size))
-    if small.fraction:
-        sides = sorted(min(each.size) for part in train for each in part.readable)
-        fitting = sides[len(sides) // 10] // 32 * 32
-        has_smaller_crop = 32 <= fitting < data.crop_size
-        advice = f"--crop-size {fitting} fits 90% of them." if has_smaller_crop else "Use larger images."
-        text = f"are smaller than the crop of {data.crop_size} pixels and get blurred by enlarging."
-        yield small.finding("warning" if small.fraction > MANY else "note", "small", text, advice)
+    sides = sorted(min(each.size) for part in train for each in part.readable) or [0]
+    fitting = sides[len(sides) // 10] // 32 * 32
+    has_smaller_crop = 32 <= fitting < data.crop_size
+    advice = f"--crop-size {fitting} fits 90% of them." if has_smaller_crop else "Use larger images."
+    text = f"are smaller than the crop of {data.crop_size} pixels and get blurred by enlarging."
+    yield from finding(small, "small", text, advice, level=MANY)
     for part in train:
         side = _median(min(each.size) for each in part.readable)
         if side >= MUCH_LARGER * data.load_size:

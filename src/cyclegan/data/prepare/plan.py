@@ -58,7 +58,7 @@ def plan(
     """
     notes: list[str] = []
     if layout == "edges":
-        return _paired_tasks(find_single_images(data), ("A", "B"), test, seed), notes
+        return _tasks(find_single_images(data), None, ("A", "B"), test, f"pairs {seed}"), notes
     if layout == "halve":
         found = find_pairs(data)
         if not all(isinstance(source, Half) for source in found.train.a):
@@ -71,12 +71,13 @@ def plan(
     has_videos = any(is_video(source) for split in splits for source in (*split.a, *split.b))
     if not has_videos and all(map(paired_by_name, splits)):  # names pair all images in every split
         notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
-        return _paired_tasks(found, ("",) if layout == "join" else ("A", "B"), test, seed), notes
+        return _tasks(found, None, ("",) if layout == "join" else ("A", "B"), test, f"pairs {seed}"), notes
     if layout == "join":
         raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
     if not has_videos and len(splits) == 1:
         notes += _explain_missing_partner(found.train)
-    return [*_unpaired_tasks(found, "A", test, seed), *_unpaired_tasks(found, "B", test, seed)], notes
+    sides = ((0, "A"), (1, "B"))
+    return [task for side, name in sides for task in _tasks(found, side, (name,), test, f"{name} {seed}")], notes
 
 
 def is_video(source: Source) -> bool:
@@ -103,8 +104,8 @@ def _find_two_domains(data: Path | None, a: Path | None, b: Path | None, notes: 
             notes.append(f"A is {a.name}, B is {b.name}.")
     if data is not None or a is None or b is None or (a.is_dir() and b.is_dir()):
         return find_domains(data, a, b, SUFFIXES)
-    roots = tuple(each if each.is_dir() else each.parent for each in (a, b))
-    train = SplitFiles(_files_of(a), _files_of(b), (roots[0], roots[1]))
+    root_a, root_b = (each if each.is_dir() else each.parent for each in (a, b))
+    train = SplitFiles(_files_of(a), _files_of(b), (root_a, root_b))
     return DataFiles(train, SplitFiles(), (a.stem, b.stem))
 
 
@@ -115,41 +116,29 @@ def _files_of(path: Path) -> tuple[Path, ...]:
     if not path.is_dir():
         reason = f"is neither a folder nor a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
         raise UsageError(f"{path} {reason if path.exists() else 'does not exist'}.")
-    found = find_images(path, SUFFIXES)
-    if not found:
-        raise UsageError(f"{path} contains no images or videos.")
-    return found
+    if found := find_images(path, SUFFIXES):
+        return found
+    raise UsageError(f"{path} contains no images or videos.")
 
 
-def _paired_tasks(found: DataFiles, domains: tuple[str, ...], test: float, seed: int) -> list[Task]:
-    """Tasks for pairs, or for single images that become both domains."""
-    tasks = [
-        Task((a,) if a == b else (a, b), domains, relative_name(path_of(a), files.roots[0]), split)
-        for files, split in ((found.train, "train"), (found.test, "test"))
-        for a, b in paired_by_name(files)
-    ]
-    return _split_off_test(tasks, test, f"pairs {seed}")
+def _tasks(found: DataFiles, side: int | None, domains: tuple[str, ...], test: float, seed: str) -> list[Task]:
+    """Tasks for the images of one side, 0 or 1, or for pairs, or for single images that become both domains.
 
-
-def _unpaired_tasks(found: DataFiles, domain: Literal["A", "B"], test: float, seed: int) -> list[Task]:
-    splits = ((found.train, "train"), (found.test, "test"))
-    tasks = [
-        Task((source,), (domain,), relative_name(path_of(source), files.roots[0]), split)
-        for files, split in ((each if domain == "A" else each.swapped(), split) for each, split in splits)
-        for source in files.a
-    ]
-    return _split_off_test(tasks, test, f"{domain} {seed}")
-
-
-def _split_off_test(tasks: list[Task], fraction: float, seed: str) -> list[Task]:
-    """Move a random fraction of the images to the test split, if it is empty; videos are split by time instead."""
-    images = [task for task in tasks if not task.is_video]
+    If the data has no test images, a random fraction becomes the test split; videos are split by time instead.
+    """
+    tasks: list[Task] = []
+    for files, split in ((found.train, "train"), (found.test, "test")):
+        rows: list[tuple[Source, ...]] = [(source,) for source in (files.a, files.b)[side or 0]]
+        if side is None:
+            rows = [(a,) if a == b else (a, b) for a, b in paired_by_name(files)]
+        root = files.roots[side or 0]
+        tasks += [Task(row, domains, relative_name(path_of(row[0]), root), split) for row in rows]
+    images = [number for number, task in enumerate(tasks) if not task.is_video]
     if any(task.split == "test" for task in tasks) or not images:
         return tasks
-    count = min(round(fraction * len(images)), len(images) - 1)  # keep at least one for training
-    chosen = set(random.Random(seed).sample(range(len(images)), count))
-    test = {id(task) for number, task in enumerate(images) if number in chosen}
-    return [replace(task, split="test") if id(task) in test else task for task in tasks]
+    count = min(round(test * len(images)), len(images) - 1)  # keep at least one for training
+    chosen = {images[i] for i in random.Random(seed).sample(range(len(images)), count)}
+    return [replace(task, split="test") if number in chosen else task for number, task in enumerate(tasks)]
 
 
 def make_names_unique(tasks: Iterable[Task]) -> list[Task]:
