@@ -1,8 +1,7 @@
-"""Memory and time of `cyclegan translate` by image size, in whole processes; and the error of `--blend`.
+"""Memory and time of `cyclegan translate` by image size, in whole processes.
 
 ``python benchmarks/tiles.py`` writes generators with random weights and translates images of 1, 4, 16 and 64 megapixels
-with 2 GiB of memory, and those of 1 and 4 megapixels also as a whole. ``python benchmarks/tiles.py --run RUN`` measures
-how far a trained generator's blended windows are from the exact result.
+with 2 GiB of memory, and those of 1 and 4 megapixels also as a whole.
 """
 
 import argparse
@@ -13,18 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image
 
-from cyclegan import Translator
 from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model
 from cyclegan.runs.publish import write_model
-from cyclegan.translation.streaming.blend import Overlaps, translate_windows
-from cyclegan.translation.streaming.lazy_rows import Source
 
 GENERATORS: dict[str, dict[str, Any]] = {
     "narrow": {"generator": "resnet_6blocks", "generator_width": 16},
@@ -89,41 +83,14 @@ def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -
                     print(f"| {generator} | {side} × {side} | {mode} {measure(run, picture, *arguments)}", flush=True)
 
 
-def blended(run: Path, side: int, windows: list[int]) -> None:
-    """Print the table of window sizes: the difference measured in overlaps, and the true error."""
-    translator = Translator.load(run)
-    image = translator.translate  # as a whole, which is exact
-    picture = torch.from_numpy(np.asarray(landscape(side), np.float32)).permute(2, 0, 1) / 127.5 - 1
-    exact = image(picture)
-    print("| window | difference in overlaps: mean, max | error: mean, max |\n| --- | --- | --- |")
-    for window in windows:
-        result, overlaps = torch.empty_like(exact), Overlaps()
-        source = Source(3, side, side, lambda first, end: picture[None, :, first:end])
-
-        def write(first: int, band: torch.Tensor, result: torch.Tensor = result) -> None:
-            result[:, first : first + band.shape[1]] = band
-
-        translate_windows(lambda part: image(part), source, window, write, lambda done, total: None, overlaps)
-        error = (result - exact).abs() * 127.5
-        print(
-            f"| {window} × {window} | {overlaps.mean:.1f}, {overlaps.largest:.0f} "
-            f"| {float(error.mean()):.1f}, {float(error.max()):.0f} |"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--generators", nargs="+", choices=GENERATORS, default=["narrow", "paper"])
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 2048, 4096, 8192])
     parser.add_argument("--memory", default="2GiB")
     parser.add_argument("--whole-up-to", type=int, default=2048, help="largest side that is also translated as a whole")
-    parser.add_argument("--run", type=Path, help="a trained run for measuring --blend")
-    parser.add_argument("--blended-side", type=int, default=1024)
     options = parser.parse_args()
-    if options.run:
-        blended(options.run, options.blended_side, [256, 512, 768])
-    else:
-        by_size(options.generators, options.sides, options.memory, options.whole_up_to)
+    by_size(options.generators, options.sides, options.memory, options.whole_up_to)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Images of any size in bounded memory: in bands exactly, in windows approximately, and whole where that fits."""
+"""Images of any size in bounded memory: in bands, or whole where that fits."""
 
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,10 +28,10 @@ from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 from cyclegan.networks.unet import UNetGenerator
 from cyclegan.runs.model import Model
 from cyclegan.runs.publish import write_model
-from cyclegan.translation.streaming import blend, lazy_rows
+from cyclegan.translation.streaming import lazy_rows
 from cyclegan.translation.streaming.executor import StreamingExecutor, statistics, stream
+from cyclegan.translation.streaming.large_images import parse_bytes
 from cyclegan.translation.streaming.lazy_rows import Materialized, Source
-from cyclegan.translation.streaming.memory import parse_bytes
 
 ResNet = partial(ResNetGenerator, width=4, blocks=2)
 UNet = partial(UNetGenerator, levels=6, width=4)
@@ -162,57 +161,7 @@ def test_parsing_sizes_of_memory() -> None:
             parse_bytes(text)
 
 
-# Windows
-
-
-@settings(deadline=None)
-@given(length=st.integers(1, 2000), side=st.integers(8, 600))
-def test_windows_cover_a_length_and_their_weights_are_one(length: int, side: int) -> None:
-    side = min(length, side)
-    begins = blend.window_starts(length, side)
-    sums = torch.zeros(length)
-    for begin, weights in zip(begins, blend.fade_weights(length, side, begins), strict=True):
-        sums[begin : begin + side] += weights
-    torch.testing.assert_close(sums, torch.ones(length))
-    assert begins[0] == 0
-    assert begins[-1] == length - side
-    assert all(b - a <= side - side // blend.OVERLAP for a, b in pairwise(begins))
-
-
-def blended(translate: Callable[[Tensor], Tensor], image: Tensor, side: int) -> tuple[Tensor, blend.Overlaps]:
-    result, overlaps, calls = torch.full_like(image, torch.nan), blend.Overlaps(), []
-
-    def write(first: int, band: Tensor) -> None:
-        result[:, first : first + band.shape[1]] = band
-
-    blend.translate_windows(translate, source(image), side, write, lambda *now: calls.append(now), overlaps)
-    assert calls == [(number, overlaps.windows) for number in range(1, overlaps.windows + 1)]
-    return result, overlaps
-
-
-@pytest.mark.parametrize("size", [(60, 85), (33, 32), (200, 20), (32, 32)])
-def test_windows_are_exact_for_pointwise_functions(size: tuple[int, int]) -> None:
-    image = torch.rand(3, *size)
-    result, overlaps = blended(lambda window: window * 2 - 1, image, 32)
-    torch.testing.assert_close(result, image * 2 - 1)
-    assert overlaps.largest == 0
-
-
-def test_windows_that_differ_are_faded_and_the_difference_is_measured() -> None:
-    """Each window becomes its number: in the overlaps they differ by known amounts."""
-    numbers = iter(range(100))
-    result, overlaps = blended(lambda window: torch.full_like(window, next(numbers) / 127.5), torch.rand(3, 28, 16), 16)
-    assert overlaps.windows == 2
-    assert overlaps.count == 3 * 4 * 16
-    assert overlaps.mean == pytest.approx(1)
-    assert overlaps.largest == pytest.approx(1)
-    column = result[0, :, 0] * 127.5
-    assert torch.all(column[:12] == 0)
-    assert torch.all(column[16:] == 1)
-    assert torch.all(column.diff()[11:16] > 0)
-
-
-# Whole, in bands or in windows, as the memory allows
+# Whole or in bands, as the memory allows
 
 
 def smooth_image(width: int, height: int) -> Image.Image:
@@ -265,18 +214,6 @@ def test_tensors_and_batches_are_streamed_too(tight: int) -> None:
     assert calls
 
 
-def test_blending_is_approximate_and_reports_the_difference(tight: int) -> None:
-    image = smooth_image(702, 601)
-    bound = translator(memory=tight)
-    bound.any_size.blend = True
-    result = np.asarray(bound.translate(image)).astype(int)
-    overlaps = bound.any_size.overlaps
-    assert overlaps.windows > 1
-    assert 0 < overlaps.mean < overlaps.largest
-    away = np.abs(result - np.asarray(translator().translate(image)))
-    assert 0 < away.mean() < 4 * overlaps.mean
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     config = Config().with_settings(generator="resnet", generator_width=8, blocks=1)
@@ -287,20 +224,13 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_the_command_reports_missing_memory_and_window_differences(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_reports_missing_memory(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     smooth_image(1000, 900).save(tmp_path / "in.png")
     words = [str(model), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), "--overwrite"]
-    for way in ([], ["--blend"]):
-        with pytest.raises(UsageError, match="MiB more are needed"):
-            run_command(["translate", *words, "--memory", "1MiB", *way])
+    with pytest.raises(UsageError, match="MiB more are needed"):
+        run_command(["translate", *words, "--memory", "1MiB"])
     with pytest.raises(UsageError, match="'lots' is not a size"):
         run_command(["translate", *words, "--memory", "lots"])
-    with monkeypatch.context() as context:
-        context.setattr("cyclegan.translation.streaming.large_images.budget", lambda limit, device: limit)
-        run_command(["translate", *words, "--memory", "60MiB", "--blend"])
-    assert "windows were blended; where they overlap they differ by" in capsys.readouterr().out
     run_command(["translate", *words])
     assert capsys.readouterr().out.splitlines() == [f"1 of 1 images translated to {tmp_path / 'out.png'}"]
 
@@ -314,7 +244,7 @@ def test_peak_memory_matches_the_estimate() -> None:
     """In a process of its own; the estimate may be too high by half, but not too low."""
     script = (
         "import torch\nfrom cyclegan.networks.resnet import ResNetGenerator\n"
-        "from cyclegan.translation.streaming.memory import bytes_per_pixel\n"
+        "from cyclegan.translation.streaming.large_images import bytes_per_pixel\n"
         "def peak(): return int([l.split()[1] for l in open('/proc/self/status') if 'VmHWM' in l][0]) * 1024\n"
         "network, image = ResNetGenerator(width=32, blocks=1).eval(), torch.zeros(1, 3, 768, 768)\n"
         "estimate, before = bytes_per_pixel(network, 3, torch.device('cpu')) * 768**2, peak()\n"

@@ -57,9 +57,6 @@ class Options:
         Doc("Turn off faster CPU convolutions, which are equal up to rounding."),
     ] = True
     memory: Annotated[OptionalText, Doc("Maximum memory to use, such as 2GiB. Default: most of what is free.")] = None
-    blend: Annotated[
-        Switch, Doc("Translate large images in overlapping windows: no temporary files, but not exact.")
-    ] = False
 
 
 @command("translate")
@@ -89,13 +86,12 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
     )
-    translator.any_size.blend = options.blend
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
     results = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
-        translator.any_size.progress = _bar_of_parts(progress, "windows" if options.blend else "bands")
+        translator.any_size.progress = _bar_of_bands(progress)
         for done in progress.track(results, len(jobs), description="Translating"):
             if done.problem:
                 failed += 1
@@ -103,12 +99,6 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
         print(f"Results have {channels} channels, which not every kind of file can hold; those are .tif.")
-    overlaps = translator.any_size.overlaps
-    if overlaps.count:
-        print(
-            f"{overlaps.windows} windows were blended; where they overlap they differ by {overlaps.mean:.1f} of 255 "
-            f"levels in the mean and {overlaps.largest:.0f} at most. Without --blend the result is exact."
-        )
     if failed:
         raise SystemExit(1)
 
@@ -124,14 +114,14 @@ def _is_stream(options: Options) -> bool:
     return len(options.input) == 1 and (str(one) == "-" or is_video(one) or is_animation(one))
 
 
-def _bar_of_parts(progress: "Progress", parts: str) -> Callable[[int, int], None]:
-    """A second bar while an image is translated in parts."""
-    bar = progress.add_task(f"  {parts}", visible=False)
+def _bar_of_bands(progress: "Progress") -> Callable[[int, int], None]:
+    """A second bar while an image is translated in bands."""
+    bar = progress.add_task("  bands", visible=False)
 
-    def tell(done: int, total: int) -> None:
+    def update(done: int, total: int) -> None:
         progress.update(bar, completed=done, total=total, visible=done < total)
 
-    return tell
+    return update
 
 
 def _require_alpha(text: str) -> None:
@@ -168,7 +158,6 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
     )
-    translator.any_size.blend = options.blend
     if options.smooth:
         translator = with_temporal_smoothing(translator, options.smooth)
     if options.raw is not None:

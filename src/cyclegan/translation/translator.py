@@ -40,8 +40,7 @@ from cyclegan.runs.publish import publish, write_model
 from cyclegan.system.machine import find_device
 from cyclegan.translation.export_formats import open_export
 from cyclegan.translation.exported import ExportedGenerator
-from cyclegan.translation.streaming.large_images import AnySize
-from cyclegan.translation.streaming.memory import parse_bytes
+from cyclegan.translation.streaming.large_images import AnySize, parse_bytes
 
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
 Size = int | Literal["keep"]  # of the shorter side, pixels
@@ -88,7 +87,7 @@ class Translator:
         self.source: Path | None = None  # where it was loaded from
         self._model: Model | None = None  # without weights
         self.generator = as_generator(generator)
-        self.any_size = AnySize(self.generator, self.generator, channels, self.device, memory)
+        self.any_size = AnySize(self.generator, self.generator, channels[0], self.device, memory)
         self._set_generator(generator)
 
     def _set_generator(self, generator: nn.Module, *, rewrite: bool = True) -> None:

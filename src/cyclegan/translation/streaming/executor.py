@@ -63,8 +63,7 @@ class StreamingExecutor:
         stages = generator.stages()
         if stages is None:
             raise UsageError(
-                f"{type(generator).__name__} has no stages and cannot be streamed; "
-                "allow more memory for whole images, or blend windows (--blend)."
+                f"{type(generator).__name__} has no stages and cannot be streamed; allow more memory for whole images."
             )
         multiple, min_size = generator.size_multiple, generator.min_size
         height, width = (max(min_size, ceil(side / multiple) * multiple) for side in (image.height, image.width))

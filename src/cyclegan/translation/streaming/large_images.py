@@ -1,90 +1,77 @@
-"""Images of any size: whole if that fits into memory, else in bands, exactly, or in windows, approximately."""
+"""Images of any size: whole if that fits into memory, else in bands; and how much memory is free and needed."""
 
+import copy
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, sqrt
 
+import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan.errors import UsageError
 from cyclegan.networks.generator import Generator
-from cyclegan.networks.winograd import scratch
+from cyclegan.networks.winograd import Conv3x3, is_faster, scratch
+from cyclegan.system.machine import free_memory
 from cyclegan.translation.exported import ExportedGenerator
-from cyclegan.translation.streaming.blend import Overlaps, translate_windows
 from cyclegan.translation.streaming.executor import Progress, stream
-from cyclegan.translation.streaming.lazy_rows import Rows, Source
-from cyclegan.translation.streaming.memory import budget, bytes_per_pixel
+from cyclegan.translation.streaming.lazy_rows import WINOGRAD, Source
 
 Read = Callable[[int, int], Tensor]  # rows first to end - 1 of an image, (C, h, W) in [-1, 1]
 Write = Callable[[int, Tensor], None]  # called with the first row and rows (C, h, W) of the result, on the CPU
 
-MIN_WINDOW = 256  # pixels of a side: the statistics of smaller windows differ too much from the image's
 KERNELS = 1 + 80 / 9  # times a generator's weights: F(6x8, 3x3) has 8x10 products for a kernel of 3x3
-WINDOW_ARRAYS = 5  # over a row of windows: read, translated, accumulated, and shared with the next row
+DEFAULT_SHARE = 0.8  # of the free memory, without a limit
+OVERHEAD = 1.1  # of the allocator, as a factor
+TRIAL_SIDE = 64  # pixels of the image on which memory is estimated, or the next multiple that the generator takes
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass
 class AnySize:
-    """A generator with a memory limit; `channels` are those of input and output images.
+    """A generator with a memory limit; `channels` are those of input images.
 
     `whole` is the same generator for images that fit, perhaps rewritten for CPUs. `memory` is in bytes, for the process
     or on a GPU for the arrays there; None is a share of the free memory. `progress` is called with the number of
-    finished bands or windows and of all. `overlaps` accumulates the differences between windows over all images.
+    finished bands and of all.
     """
 
     generator: Generator
     whole: Generator
-    channels: tuple[int, int]
+    channels: int
     device: torch.device
     memory: int | None = None
-    blend: bool = False
     progress: Progress = lambda done, total: None
-    overlaps: Overlaps = field(default_factory=Overlaps)
 
     def fits(self, height: int, width: int, images: int = 1) -> bool:
         """Whether images can be translated whole. An estimate; exports are assumed to fit."""
         if isinstance(self.generator, ExportedGenerator):
             return True
-        needed = images * self._padded(height) * self._padded(width) * self._bytes_per_pixel + self._kernel_bytes
+        multiple = self.generator.size_multiple
+        height, width = (-(-side // multiple) * multiple for side in (height, width))  # as the generator extends them
+        needed = images * height * width * self._bytes_per_pixel + self._kernel_bytes
         if needed > self._free():
             scratch.release()  # buffers of the previous image count as used
         return needed <= self._free()
 
     def translate(self, height: int, width: int, read: Read, write: Write) -> None:
-        """Translate an image in parts, which are read as often as needed, and written top to bottom.
+        """Translate an image in bands, which are read as often as needed, and written top to bottom.
 
-        Raises `UsageError` when there is too little memory for any part, or the generator cannot be streamed and
-        `blend` is off; `CycleGANError` when the disk has no space.
+        Raises `UsageError` when there is too little memory for any band, or the generator cannot be streamed;
+        `CycleGANError` when the disk has no space.
         """
-        image = Source(self.channels[0], height, width, lambda first, end: read(first, end)[None].to(self.device))
-        free = self._free()
-        with torch.inference_mode():
-            if self.blend:
-                side = self._window_side(image, free)
-                translate_windows(self.whole, image, side, write, self.progress, self.overlaps)
-            else:
-                stream(
-                    self.generator, image, free, lambda first, band: write(first, band[0].float().cpu()), self.progress
-                )
+        image = Source(self.channels, height, width, lambda first, end: read(first, end)[None].to(self.device))
 
-    def _window_side(self, image: Rows, free: int) -> int:
-        """The largest squares that fit together with a row of their results."""
-        row = WINDOW_ARRAYS * 4 * self.channels[1] * image.width  # bytes for each row of pixels
-        side = (sqrt(row**2 + 4 * self._bytes_per_pixel * max(0, free)) - row) / (2 * self._bytes_per_pixel)
-        if side < MIN_WINDOW:
-            more = (MIN_WINDOW * (MIN_WINDOW * self._bytes_per_pixel + row) - free) / 2**20
-            raise UsageError(
-                f"There is too little memory for windows of {MIN_WINDOW}x{MIN_WINDOW} pixels; "
-                f"{ceil(more)} MiB more are needed."
-            )
-        step = self._padded(1)
-        return int(side) // step * step
+        def write_band(first: int, band: Tensor) -> None:
+            write(first, band[0].float().cpu())
+
+        with torch.inference_mode():
+            stream(self.generator, image, self._free(), write_band, self.progress)
 
     @cached_property
     def _bytes_per_pixel(self) -> float:
-        return bytes_per_pixel(self.generator, self.channels[0], self.device)
+        return bytes_per_pixel(self.generator, self.channels, self.device)
 
     @cached_property
     def _kernel_bytes(self) -> int:
@@ -96,7 +83,61 @@ class AnySize:
     def _free(self) -> int:
         return budget(self.memory, self.device)
 
-    def _padded(self, side: int) -> int:
-        """A side as the generator extends it."""
-        multiple = self.generator.size_multiple
-        return -(-side // multiple) * multiple
+
+def parse_bytes(text: str) -> int:
+    """A size such as ``2GiB``, ``1.5G`` (the same unit), ``800MB`` (decimal) or ``100000`` in bytes.
+
+    Raises `UsageError` for other text.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(IB|B)?", text.strip().upper())
+    if not match or not float(match[1]):
+        raise UsageError(f"{text!r} is not a size of memory; write it as 2GiB or 800MiB.")
+    unit = match[2] + ("B" if match[2] and match[3] == "B" else "")
+    return int(float(match[1]) * _UNITS[unit])
+
+
+def budget(limit: int | None, device: torch.device) -> int:
+    """Bytes that may be allocated now: up to a limit for the whole process, or a share of the free memory.
+
+    For a GPU this is its own memory. Negative where the limit is exceeded.
+    """
+    if device.type == "cuda":
+        if limit is None:
+            return int(DEFAULT_SHARE * torch.cuda.mem_get_info(device)[0])
+        return limit - torch.cuda.memory_allocated(device)
+    return int(DEFAULT_SHARE * free_memory()) if limit is None else limit - psutil.Process().memory_info().rss
+
+
+def bytes_per_pixel(generator: Generator, channels: int, device: torch.device) -> float:
+    """Bytes that a generator needs for each pixel of an image (`channels`, H, W) that it translates whole.
+
+    Measured on a small image, where all arrays have the same proportions. Each running module holds its input until it
+    returns, so that at any time the inputs of all modules from the outermost to the innermost exist, and the output of
+    the latter. Convolutions copy both into another memory layout, transposed ones their output twice; those by
+    Winograd's algorithm keep scratch memory. Small images have more border, so that this is rather too much.
+    """
+    side = -(-TRIAL_SIDE // generator.size_multiple) * generator.size_multiple
+    shared = {id(t): t for t in (*generator.parameters(), *generator.buffers())}
+    trial = copy.deepcopy(generator, shared)  # a copy, since other threads may be using the generator
+    inputs: list[Tensor] = []
+    most, scratch = 0, 0.0
+
+    def enter(module: nn.Module, arguments: tuple[Tensor]) -> None:
+        inputs.append(arguments[0])
+
+    def leave(module: nn.Module, arguments: tuple[Tensor], result: Tensor) -> None:
+        nonlocal most, scratch
+        sizes = {t.data_ptr(): t.nbytes for t in (*inputs, result)}
+        own = inputs.pop().nbytes, result.nbytes
+        if isinstance(module, Conv3x3) and is_faster(arguments[0], module.weight):
+            scratch = max(scratch, WINOGRAD * sum(own))
+        copied = sum(own) if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else 0
+        copied += result.nbytes if isinstance(module, nn.ConvTranspose2d) else 0
+        most = max(most, sum(sizes.values()) + copied)
+
+    for module in trial.modules():
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+    with torch.inference_mode():
+        trial(torch.zeros(1, channels, side, side, device=device))
+    return OVERHEAD * (most + scratch) / side**2
