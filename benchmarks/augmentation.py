@@ -24,7 +24,8 @@ from cyclegan.data.layouts import SplitFiles, find_domains, paired_by_name
 from cyclegan.evaluation.ground_truth import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
-from cyclegan.methods.registry import build_method, method_spec
+from cyclegan.methods.method import build_method
+from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model

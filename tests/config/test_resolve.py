@@ -10,7 +10,7 @@ from cyclegan import CycleGANError, UsageError, configure
 from cyclegan.config.presets import PRESETS, Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Config
-from cyclegan.methods.registry import method_names, method_spec, validate_method
+from cyclegan.methods.registry import METHODS, method_spec, validate_method
 
 CPU, GPU = Environment(64, None), Environment(256, 24.0)
 
@@ -21,7 +21,7 @@ def resolved(preset: str, method: str = "cyclegan", environment: Environment = C
 
 @pytest.mark.parametrize("image_size", [17, 64, 100, 128, 256, 1000])
 @pytest.mark.parametrize("memory", [None, 3.0, 24.0])
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_auto_chooses_valid_settings_for_every_method(image_size: int, memory: float | None, method: str) -> None:
     config = resolved("auto", method, Environment(image_size, memory))
     assert config.data.crop_size <= max(32, image_size)
@@ -31,7 +31,7 @@ def test_auto_chooses_valid_settings_for_every_method(image_size: int, memory: f
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_presets_win_over_methods_and_leave_the_rest(preset: str, method: str) -> None:
     values = resolved(preset, method).flat()
     expected = Config().flat() | method_spec(method).defaults | PRESETS[preset] | {"method": method}

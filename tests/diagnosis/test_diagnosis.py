@@ -33,7 +33,7 @@ from cyclegan.diagnosis.evidence import (
 )
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.evaluation.report.report import write_report
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import build_method
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from fakes import RecordingMonitor

@@ -13,7 +13,7 @@ from cyclegan import Translator, UsageError, resume, train, write_report
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.diagnosis.diagnose import diagnose
 from cyclegan.errors import CycleGANError
-from cyclegan.methods.registry import method_names, method_spec
+from cyclegan.methods.registry import METHODS, method_spec
 from cyclegan.networks.cpu.rewrite import CpuGenerator, rewrite_for_cpu
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.registry import GENERATORS
@@ -116,12 +116,12 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.processes
 def test_names_are_listed_without_importing_the_other_package_or_torch(plugins: None) -> None:
-    assert {"cyclegan", "near", "broken"} <= set(method_names())
+    assert {"cyclegan", "near", "broken"} <= set(METHODS.names())
     assert {"resnet_9blocks", "staged", "whole"} <= set(GENERATORS.names())
     script = (
-        "import sys; from cyclegan.methods.registry import method_names, method_spec\n"
+        "import sys; from cyclegan.methods.registry import METHODS, method_spec\n"
         "from cyclegan.networks.registry import GENERATORS\n"
-        "print(method_names(), GENERATORS.names(), method_spec('cut').title)\n"
+        "print(METHODS.names(), GENERATORS.names(), method_spec('cut').title)\n"
         "assert not {'torch', 'their_method', 'their_generators'} & sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -23,7 +23,7 @@ from cyclegan.imaging.decode import read_header, read_pixels, read_preview
 from cyclegan.imaging.encode import write_pixels
 from cyclegan.imaging.image import DecodeSpec, Pixels, output_dtype, resize, to_stored_values, to_tensor, to_values
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import build_method
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation import files

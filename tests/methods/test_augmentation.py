@@ -13,7 +13,7 @@ from torch import Tensor
 from cyclegan import UsageError, train
 from cyclegan.config.schema import Config
 from cyclegan.methods import augmentation as aug
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import build_method
 
 METHODS = ("cyclegan", "pix2pix", "colorization", "cut")
 

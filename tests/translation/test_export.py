@@ -14,7 +14,7 @@ from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
-from cyclegan.methods.registry import method_class
+from cyclegan.methods.method import method_class
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure

@@ -22,7 +22,7 @@ from conftest import TINY, draw_images, start
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import build_method
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 from cyclegan.translation import files, video

@@ -59,10 +59,10 @@ def settings(
 
 
 def _help_field(name: str, default: str | None) -> tuple[str, Any, Any]:
-    from cyclegan.methods.registry import method_names
+    from cyclegan.methods.registry import METHODS
     from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
-    choices = {"method": method_names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
+    choices = {"method": METHODS.names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
     metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
     if isinstance(DEFAULTS[name], tuple):
         metavar = " ".join([*map(str, DEFAULTS[name][:2]), "..."])

@@ -21,8 +21,7 @@ from cyclegan.diagnosis.evidence import (
 )
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
-from cyclegan.methods.method import Method
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import Method, build_method
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model

@@ -7,11 +7,11 @@ from typing import ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
+from cyclegan.config.schema import Config, Direction, LossConfig, NetworkConfig
 from cyclegan.methods.augmentation import Augmentation
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
-from cyclegan.methods.registry import method_spec
+from cyclegan.methods.registry import METHODS, method_spec
 from cyclegan.networks.generator import Generator, build_generator
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
@@ -137,3 +137,14 @@ def forward_batched(
     if mixes or len({batch.shape[1:] for batch in batches}) > 1:
         return tuple(network(augment(batch)) for batch in batches)
     return network(augment(torch.cat(batches))).split([len(batch) for batch in batches])
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method. Raises `UsageError` for an unknown name."""
+    return METHODS[name][1]
+
+
+def build_method(config: Config, seed: int) -> Method:
+    """The configured method, its weights drawn from torch's global generator, its history from `seed`."""
+    channels = (config.data.channels_a, config.data.channels_b)
+    return method_class(config.loss.method)(config.networks, config.loss, channels, seed)

@@ -15,7 +15,8 @@ from cyclegan.data.select import find_data
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.methods.registry import method_class, method_spec, validate_method
+from cyclegan.methods.method import method_class
+from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.runs.model import read_model
 from cyclegan.system.machine import gpu_memory
 

@@ -14,8 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import to_toml
 from cyclegan.errors import CycleGANError
-from cyclegan.methods.method import Batch, Images, Terms, total
-from cyclegan.methods.registry import build_method
+from cyclegan.methods.method import Batch, Images, Terms, build_method, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
