@@ -13,8 +13,8 @@ from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.preprocessing import decode_specs
 from cyclegan.data.select import load_fixed_images, strided
 from cyclegan.imaging.source import Source
-from cyclegan.methods.method import Batch, Method
-from cyclegan.methods.registry import build_method, method_spec
+from cyclegan.methods.method import Batch, Method, build_method
+from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
 from cyclegan.networks.generator import Generator
 

@@ -20,7 +20,8 @@ from cyclegan.config.schema import Config, DataConfig, Direction
 from cyclegan.config.toml import from_tables
 from cyclegan.data.layouts import domain_names
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods.registry import method_class, method_spec, validate_method
+from cyclegan.methods.method import method_class
+from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.networks.generator import Generator
 from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors
 from cyclegan.runs.folder import identify, read_run
