@@ -5,19 +5,19 @@ The architecture is inferred from the tensors. Theirs number the layers of one `
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
-from cyclegan.networks.layers import BlurDown, BlurUp
+from cyclegan.networks.layers import BlurDown, BlurUp, Residual, UNetLevel
 
 Tensors = Mapping[str, Tensor]
 Part = Literal["generator", "discriminator"]
@@ -25,6 +25,7 @@ Part = Literal["generator", "discriminator"]
 PROJECTION_SIZE = 256  # dimensions of the vectors that [CUT] compares
 UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; [R] has no others
 RESNETS = {9: "resnet_9blocks", 6: "resnet_6blocks"}  # by residual blocks
+KINDS = {*UNETS.values(), *RESNETS.values(), "resnet", "basic", "n_layers", "pixel"}
 _SETTINGS: dict[Part, tuple[str, ...]] = {
     "generator": ("generator", "generator_width", "blocks", "norm", "dropout", "antialias"),
     "discriminator": ("discriminator", "discriminator_width", "discriminator_layers", "norm", "antialias"),
@@ -91,8 +92,8 @@ def from_reference(tensors: Tensors, network: Network) -> dict[str, Tensor]:
     tensors = clean_state_dict(tensors)
     names = _match(tensors, network)
     ours = {}
-    for name, expected in _empty(network).items():
-        found = tensors.get(names[name]) if name in names else None
+    for name, expected in names.empty.items():
+        found = tensors.get(names.theirs.get(name, ""))
         # Without norm [R] has no bias there, and old files have no num_batches_tracked: both are zero.
         value = torch.zeros(expected.shape) if found is None else found
         ours[name] = value.detach().to(expected.dtype).contiguous()
@@ -105,13 +106,13 @@ def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
     Raises `UsageError` for networks that the authors' code does not have.
     """
     names = _names(network)
-    for name in _empty(network).keys() - names.keys():
+    for name in names.empty.keys() - names.theirs.keys():
         if ours[name].count_nonzero():
             raise UsageError(
                 f"Without norm, the authors' networks have no biases in most layers, but {name} is not zero; "
                 "these weights cannot be exported."
             )
-    return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.items()} | _blurs(network)
+    return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.theirs.items()} | names.blurs
 
 
 def projections_from_reference(tensors: Tensors, generator: Network) -> dict[str, Tensor]:
@@ -138,13 +139,13 @@ def projections_to_reference(ours: Tensors) -> dict[str, Tensor]:
 def clean_state_dict(tensors: Tensors) -> dict[str, Tensor]:
     """The tensors without data-parallel prefixes and the unused statistics of instance norms before PyTorch 0.4."""
     renamed = {re.sub(r"^((module|_orig_mod)\.)+", "", name): value for name, value in tensors.items()}
-    statistics = {"running_mean", "running_var", "num_batches_tracked"}
-
-    def unused(name: str) -> bool:
-        layer, _, leaf = name.rpartition(".")
-        return leaf in statistics and f"{layer}.weight" not in renamed
-
-    return {name: value for name, value in renamed.items() if not unused(name)}
+    with_weight = {name.removesuffix(".weight") for name in renamed}
+    statistics = re.compile(r"(.*)\.(running_mean|running_var|num_batches_tracked)")
+    return {
+        name: value
+        for name, value in renamed.items()
+        if not (match := statistics.fullmatch(name)) or match[1] in with_weight
+    }
 
 
 def _resnet(t: Tensors) -> Network:
@@ -215,105 +216,77 @@ def _norm(t: Tensors, conv: str, norm: str) -> str:
     return "batch" if f"{norm}.weight" in t else "instance" if f"{conv}.bias" in t else "none"
 
 
-def layers_of(network: Network) -> list[str]:
-    """The authors' names of the layers that have weights, in order.
+class _Names(NamedTuple):
+    """Our state dict of a network without values, on the meta device, and the names of the authors' tensors."""
 
-    Raises `UsageError` for an architecture that the authors' code does not have.
-    """
-    settings = network.settings
-    kind, batch = settings[network.part], settings["norm"] == "batch"
-    if kind in UNETS.values():
-        layers = _unet_layers({name: levels for levels, name in UNETS.items()}[kind])
-    elif kind in {*RESNETS.values(), "resnet"}:
-        layers = _resnet_layers(settings["blocks"], settings["dropout"], settings["antialias"])
-    elif kind == "pixel":
-        layers = [("net.0", None), ("net.2", "net.3"), ("net.5", None)]
-    elif kind in ("basic", "n_layers"):
-        layers = _patchgan_layers(3 if kind == "basic" else settings["discriminator_layers"], settings["antialias"])
-    else:
+    empty: dict[str, Tensor]
+    theirs: dict[str, str]  # by our names
+    blurs: dict[str, Tensor]  # the fixed kernels, which [CUT] stores with the weights, by their names
+
+
+def _names(network: Network) -> _Names:
+    """Raises `UsageError` for an architecture that the authors' code does not have."""
+    kind = network.settings[network.part]
+    if kind not in KINDS:
         raise UsageError(f"The authors' code has no {kind!r} networks; these weights cannot be exported.")
-    return [name for conv, norm in layers for name in (conv, norm) if name and (batch or name != norm)]
-
-
-Layers = list[tuple[str, str | None]]  # convolutions, and the norms after them if there are any
-
-
-def _resnet_layers(blocks: int, dropout: bool, antialias: bool) -> Layers:
-    step = 4 if antialias else 3  # layers per stage: convolution, norm, ReLU and a blur, which upsampling has first
-    second = 6 if dropout else 5  # the second convolution of a block
-    first = 4 + 2 * step
-    up = first + blocks
-    layers = [("1", "2"), *((f"{i}", f"{i + 1}") for i in (4, 4 + step))]
-    for block in range(first, up):
-        layers += [(f"{block}.conv_block.{i}", f"{block}.conv_block.{i + 1}") for i in (1, second)]
-    layers += [(f"{i + antialias}", f"{i + antialias + 1}") for i in (up, up + step)]
-    return [*((f"model.{conv}", f"model.{norm}") for conv, norm in layers), (f"model.{up + 2 * step + 1}", None)]
-
-
-def _unet_layers(levels: int) -> Layers:
-    """Each level is a list: its down-convolution, the next level, its up-convolution. The outermost has no norms."""
-    down: Layers = [("model.model.0", None)]
-    up: Layers = [("model.model.3", None)]
-    level = "model.model.1.model"
-    for _ in range(levels - 2):
-        down.append((f"{level}.1", f"{level}.2"))
-        up.append((f"{level}.5", f"{level}.6"))
-        level += ".3.model"
-    return [*down, (f"{level}.1", None), (f"{level}.3", f"{level}.4"), *reversed(up)]
-
-
-def _patchgan_layers(layers: int, antialias: bool) -> Layers:
-    step = 4 if antialias else 3
-    between: Layers = [(f"model.{step * n - 1}", f"model.{step * n}") for n in range(1, layers + 1)]
-    return [("model.0", None), *between, (f"model.{step * layers + 2}", None)]
-
-
-def _blurs(network: Network) -> dict[str, Tensor]:
-    """The fixed blur kernels, which [CUT] stores with the weights."""
-    settings = network.settings
-    if not settings.get("antialias") or settings[network.part] in {*UNETS.values(), "pixel"}:
-        return {}
-    if network.part == "generator":
-        width, up = settings["generator_width"], 12 + settings["blocks"]
-        down = {7: 2 * width, 11: 4 * width}
-        kernels = {layer: BlurDown(channels).kernel for layer, channels in down.items()}
-        kernels |= {up: BlurUp(4 * width).kernel, up + 4: BlurUp(2 * width).kernel}
-    else:
-        width, layers = settings["discriminator_width"], settings["discriminator_layers"]
-        layers = 3 if settings["discriminator"] == "basic" else layers
-        kernels = {4 * n + 2: BlurDown(width * min(2**n, 8)).kernel for n in range(layers)}
-    return {f"model.{layer}.filt": kernel for layer, kernel in kernels.items()}
-
-
-def _names(network: Network) -> dict[str, str]:
-    """Our names of the tensors that the authors' network has too, and theirs."""
-    empty = _empty(network)
-    shared = set(empty)
-    if network.settings["norm"] == "none":  # [R] has the biases that it would have with batch norm
-        shared &= set(_empty(replace(network, settings=network.settings | {"norm": "batch"})))
-    ours = dict.fromkeys(name.rpartition(".")[0] for name in empty)
-    theirs = dict(zip(ours, layers_of(network), strict=True))
-    split = {name: name.rpartition(".") for name in empty if name in shared}
-    return {name: f"{theirs[layer]}.{leaf}" for name, (layer, _, leaf) in split.items()}
-
-
-def _empty(network: Network) -> dict[str, Tensor]:
-    """Our network's state dict on the meta device: shapes without values."""
-    return _build(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
+    return _derive_names(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
 
 
 @lru_cache(maxsize=16)
-def _build(part: Part, config: NetworkConfig, in_channels: int, out_channels: int) -> dict[str, Tensor]:
-    with torch.device("meta"):
+def _derive_names(part: Part, config: NetworkConfig, in_channels: int, out_channels: int) -> _Names:
+    def build(config: NetworkConfig) -> Any:
         if part == "generator":
-            return build_generator(config, in_channels, out_channels).state_dict()
-        return build_discriminator(config, in_channels).state_dict()
+            return build_generator(config, in_channels, out_channels)
+        return build_discriminator(config, in_channels)
+
+    with torch.device("meta"):
+        empty = build(config).state_dict()
+        network = build(replace(config, norm="batch"))  # in which all norms are layers, as in the authors' networks
+    if part == "discriminator":
+        numbers = _number([network.body], "net" if config.discriminator == "pixel" else "model")
+    elif config.generator in UNETS.values():
+        numbers = _number(network.levels.children(), "model.model")
+    else:
+        numbers = _number(network.stages(), "model")
+    blurs = {
+        f"{name}.filt": type(layer)(len(layer.kernel)).kernel
+        for layer, name in numbers.items()
+        if isinstance(layer, BlurDown | BlurUp)
+    }
+    # Without norm [R] has the biases that it would have with batch norm.
+    shared = [name for name in empty if config.norm != "none" or name in network.state_dict()]
+    split = {name: name.rpartition(".") for name in shared}
+    theirs = {name: f"{numbers[network.get_submodule(layer)]}.{leaf}" for name, (layer, _, leaf) in split.items()}
+    return _Names(empty, theirs, blurs)
 
 
-def _match(tensors: Tensors, network: Network) -> dict[str, str]:
+def _number(parts: Iterable[nn.Module], prefix: str) -> dict[nn.Module, str]:
+    """The authors' names of layers: their places in one sequence, in which blocks and levels are sequences again."""
+    names: dict[nn.Module, str] = {}
+    for number, layer in enumerate(_flatten(parts)):
+        name = f"{prefix}.{number}"
+        if isinstance(layer, Residual):
+            names |= _number([layer.body], f"{name}.conv_block")
+        elif isinstance(layer, UNetLevel):
+            names |= _number(layer.children(), f"{name}.model")
+        else:
+            names[layer] = name
+    return names
+
+
+def _flatten(parts: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for part in parts:
+        if isinstance(part, nn.Sequential):
+            yield from _flatten(part)
+        elif not isinstance(part, nn.Identity):
+            yield part
+
+
+def _match(tensors: Tensors, network: Network) -> _Names:
     """`_names`, after checking that the tensors are those of the network. Raises `UsageError` that names the others."""
-    names, empty, blurs = _names(network), _empty(network), _blurs(network)
-    shapes = {theirs: empty[ours].shape for ours, theirs in names.items()}
+    names = _names(network)
+    empty, theirs, blurs = names
+    shapes = {theirs[name]: empty[name].shape for name in theirs}
     shapes |= {name: kernel.shape for name, kernel in blurs.items()}
     present = tensors.keys() & shapes.keys()
     wrong_shape = {name for name in present if tensors[name].shape != shapes[name]}
@@ -327,7 +300,7 @@ def _match(tensors: Tensors, network: Network) -> dict[str, str]:
             if not torch.allclose(tensors[name].float(), blurs[name])
         },
     }
-    found = [f"{_listed(names)} {problem}" for problem, names in problems.items() if names]
+    found = [f"{_listed(wrong)} {problem}" for problem, wrong in problems.items() if wrong]
     if found:
         raise UsageError(f"This looks like a {network.part} ({network}), but {'; '.join(found)}.")
     return names
