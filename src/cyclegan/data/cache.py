@@ -89,28 +89,24 @@ class ArrayCache:
             return
         try:
             with self._lock():
-                if file.exists() or (held := self._make_room(size)) is None:
+                if file.exists():
+                    return
+                try:
+                    held = int((self.folder / "held").read_text())  # as noted by the last writer
+                except (OSError, ValueError):
+                    held = sum(size for _, size, _ in self._files())
+                if held + size > self.limit:
+                    # Evict at least 5 %, so that the folder is not scanned for each array.
+                    held = self._evict(max(self.limit - max(size, self.limit // 20), 0))
+                if held + size > self.limit:
+                    self._too_large = size
+                    self.problem = self.problem or f"is full at {self.limit / 2**30:.2g} GiB"
                     return
                 with staged_file(file) as temporary:
                     np.save(temporary, array, allow_pickle=False)
                 self._note_held(held + size)
         except (OSError, NotImplementedError) as error:
             self._stop_writing(error)
-
-    def _make_room(self, size: int) -> int | None:
-        """Evict arrays until `size` more bytes fit, and return the bytes held then; None if they do not fit."""
-        try:
-            held = int((self.folder / "held").read_text())  # as noted by the last writer
-        except (OSError, ValueError):
-            held = sum(size for _, size, _ in self._files())
-        if held + size > self.limit:
-            # Evict at least 5 %, so that the folder is not scanned for each array.
-            held = self._evict(max(self.limit - max(size, self.limit // 20), 0))
-        if held + size <= self.limit:
-            return held
-        self._too_large = size
-        self.problem = self.problem or f"is full at {self.limit / 2**30:.2g} GiB"
-        return None
 
     def _evict(self, limit: int) -> int:
         """Delete arrays not used since opening until all take at most `limit` bytes, and return the bytes held."""

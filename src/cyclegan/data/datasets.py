@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,8 @@ class UnpairedImages(Dataset[LoadedBatch]):
     error. Decoded images are kept in `cache`.
     """
 
+    crop_seeds: ClassVar = {"A": "A", "B": "B"}
+
     def __init__(self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
         self.rows = [[(file,) for file in files] for files in (self.a, self.b)]
@@ -82,16 +84,21 @@ class UnpairedImages(Dataset[LoadedBatch]):
 
     def __getitem__(self, key: tuple[int, int]) -> LoadedBatch:
         """The item at (epoch, position)."""
-        index = self.item_index(*key)
-        images, unreadable = {}, dict[str, str]()
-        for domain, rows, number, spec in zip("AB", self.rows, (index.a, index.b), self.specs, strict=True):
-            try:
-                (values,) = self._load_readable(rows, number, (spec,), unreadable)
-            except CycleGANError as error:
-                return LoadedBatch(error=error)
-            rng = random.Random(f"{domain} {self.seed} {index.epoch} {index.position}")
-            images[domain] = to_tensor(random_crop(values, self.config, rng))
+        index, unreadable = self.item_index(*key), dict[str, str]()
+        try:
+            values = self._load_item(index, unreadable)
+        except CycleGANError as error:
+            return LoadedBatch(error=error)
+        images = {}
+        for domain, each in zip("AB", values, strict=True):
+            rng = random.Random(f"{self.crop_seeds[domain]} {self.seed} {index.epoch} {index.position}")
+            images[domain] = to_tensor(random_crop(each, self.config, rng))
         return LoadedBatch(images, unreadable, self.cache_problem())
+
+    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> list[Array]:
+        """The images of A and B. Raises `CycleGANError`."""
+        sides = zip(self.rows, (index.a, index.b), self.specs, strict=True)
+        return [self._load_readable(rows, number, (spec,), unreadable)[0] for rows, number, spec in sides]
 
     def _load_readable(
         self, rows: Sequence[tuple[Source, ...]], first: int, specs: Sequence[DecodeSpec], unreadable: dict[str, str]
@@ -166,6 +173,8 @@ class PairedImages(UnpairedImages):
     If one image of a pair is unreadable, the pair is replaced by the next one.
     """
 
+    crop_seeds: ClassVar = {"A": "AB", "B": "AB"}
+
     def __init__(self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None):
         super().__init__(files, config, seed, cache)
         # An image that is its own partner is read once.
@@ -176,18 +185,9 @@ class PairedImages(UnpairedImages):
         number = position if self.config.serial_batches else int(_shuffled(len(self), self.seed, epoch)[position])
         return ItemIndex(epoch, position, number, number)
 
-    def __getitem__(self, key: tuple[int, int]) -> LoadedBatch:
-        """The item at (epoch, position)."""
-        index, unreadable = self.item_index(*key), dict[str, str]()
-        try:
-            pair = self._load_readable(self.pairs, index.a, self.specs, unreadable)
-        except CycleGANError as error:
-            return LoadedBatch(error=error)
-        a, b = (
-            to_tensor(random_crop(each, self.config, random.Random(f"AB {self.seed} {index.epoch} {index.position}")))
-            for each in (pair[0], pair[-1])
-        )
-        return LoadedBatch({"A": a, "B": b}, unreadable, self.cache_problem())
+    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> list[Array]:
+        pair = self._load_readable(self.pairs, index.a, self.specs, unreadable)
+        return [pair[0], pair[-1]]
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size
-from cyclegan.imaging.encode import IMAGE_SUFFIXES
+from cyclegan.imaging.encode import IMAGE_SUFFIXES, LISTED_SUFFIXES
 from cyclegan.imaging.source import Half, Source, UnreadableImage
 from cyclegan.system.text import counted
 
@@ -268,10 +268,5 @@ def _require_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> 
     if not found:
         files = sum(1 for path in folder.rglob("*") if path.is_file())
         content = f"contains {counted(files, 'file')}, but no images" if files else "is empty"
-        raise UsageError(f"{folder} {content}; images end in {list_suffixes()}.")
+        raise UsageError(f"{folder} {content}; images end in {LISTED_SUFFIXES}.")
     return found
-
-
-def list_suffixes() -> str:
-    """The suffixes of images, for messages."""
-    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -8,17 +8,10 @@ import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
+from cyclegan.data import layouts
 from cyclegan.data.cache import ArrayCache
 from cyclegan.data.datasets import PairedImages, UnpairedImages
-from cyclegan.data.layouts import (
-    DataFiles,
-    SplitFiles,
-    find_domains,
-    find_pairs,
-    find_single_images,
-    paired_by_name,
-    require_equal_sizes,
-)
+from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
@@ -30,8 +23,8 @@ def find_data(config: Config) -> DataFiles:
     """The images of a configuration, in the layout of its method. Raises `UsageError`."""
     data, layout = config.data, method_spec(config.loss.method).layout
     if layout == "single domain":
-        return find_single_images(data.data or data.a)
-    return (find_pairs if layout == "paired" else find_domains)(data.data, data.a, data.b)
+        return layouts.find_single_images(data.data or data.a)
+    return (layouts.find_pairs if layout == "paired" else layouts.find_domains)(data.data, data.a, data.b)
 
 
 def is_paired(config: Config) -> bool:
@@ -43,7 +36,7 @@ def find_training_data(config: Config) -> DataFiles:
     """Like `find_data`; also raises `UsageError` for pairs of different sizes."""
     files = find_data(config)
     if is_paired(config):
-        require_equal_sizes(files.train)
+        layouts.require_equal_sizes(files.train)
     return files
 
 
@@ -65,7 +58,7 @@ def sample_rows(config: Config, files: DataFiles, direction: Direction) -> list[
     """Images for sample grids, from the test set if there is one; for paired methods, (input, ground truth)."""
     files = files.oriented(direction)
     if is_paired(config):
-        return [*(paired_by_name(files.test) or paired_by_name(files.train))]
+        return [*(layouts.paired_by_name(files.test) or layouts.paired_by_name(files.train))]
     return [(path,) for path in files.test.a or files.train.a]
 
 

@@ -235,22 +235,17 @@ def _decode_deep_png(image: ImageFile, file: IO[bytes]) -> Stored | None:
 
 def _orientation(image: ImageFile, file: IO[bytes]) -> int:
     """The EXIF orientation, 1 to 8; 1 if it is missing or broken."""
-    if isinstance(image, PngImageFile) and "exif" not in image.info and (late := _find_exif_chunk(file)):
-        image.info["exif"] = late
+    if isinstance(image, PngImageFile) and "exif" not in image.info:  # it may come after the pixels
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                image.info["exif"] = file.read(length)
+                break
+            file.seek(length + 4, os.SEEK_CUR)
     with suppress(Exception):
         return int(Image.Image.getexif(image).get(0x0112, 1))  # PngImageFile.getexif would decode all pixels first
     return 1
-
-
-def _find_exif_chunk(file: IO[bytes]) -> bytes | None:
-    """The EXIF data of a PNG, which may come after the pixels."""
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind == b"eXIf":
-            return file.read(length)
-        file.seek(length + 4, os.SEEK_CUR)
-    return None
 
 
 def _foreign_profile(profile: bytes) -> ImageCms.ImageCmsProfile | None:

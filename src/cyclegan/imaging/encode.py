@@ -13,6 +13,7 @@ from cyclegan.imaging.image import MODES, UINT8, Pixels, to_stored_values
 from cyclegan.system.atomic import write_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
+LISTED_SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))  # for messages
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"compression": "tiff_deflate"}
@@ -85,4 +86,4 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
 
 def _require_suffix(path: Path) -> None:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UsageError(f"{path} has no image suffix; use one of {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise UsageError(f"{path} has no image suffix; use one of {LISTED_SUFFIXES}.")

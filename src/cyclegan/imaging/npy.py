@@ -30,7 +30,7 @@ def decode_array(file: IO[bytes], channels: int) -> tuple[Array, bool]:
     """Values (H, W, C), and whether the file stores channels first. Raises `UnsupportedImage`."""
     with _npy(file) as (_, npy):
         _read_shape(npy, file)
-    with _npy(file) as (_, npy):
+        npy.seek(0)
         return channels_last(np.lib.format.read_array(npy, allow_pickle=False), channels)
 
 

@@ -10,10 +10,10 @@ from typing import IO, Any
 
 from PIL import Image, ImageSequence
 
-from cyclegan.data.layouts import find_images, list_suffixes
+from cyclegan.data.layouts import find_images
 from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.decode import read_header, read_pixels
-from cyclegan.imaging.encode import IMAGE_SUFFIXES, supports_channels, write_image, write_pixels
+from cyclegan.imaging.encode import IMAGE_SUFFIXES, LISTED_SUFFIXES, supports_channels, write_image, write_pixels
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.system.atomic import write_file
@@ -84,7 +84,7 @@ def _find_inputs(given: Path) -> Iterator[tuple[Path, str]]:
             yield path, path.relative_to(given).as_posix()
     elif given.exists():
         if given.suffix.lower() not in IMAGE_SUFFIXES:
-            raise UsageError(f"{given} is not an image that can be translated; images end in {list_suffixes()}.")
+            raise UsageError(f"{given} is not an image that can be translated; images end in {LISTED_SUFFIXES}.")
         yield given, given.name
     else:
         matches = sorted(Path(m) for m in glob.glob(str(given), recursive=True))  # noqa: PTH207  (absolute patterns)

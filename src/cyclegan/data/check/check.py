@@ -104,7 +104,7 @@ def _part(files: DataFiles, split: Split, domain: int, images: Sequence[Source],
 
 def summarize(part: Part) -> dict[str, Any]:
     """Numbers of images, sizes as (width, height), aspect ratio, file formats and pixel modes of a part."""
-    headers = [stats.header for stats in part.readable if stats.header is not None]
+    headers = [stats.header for stats in part.readable]
     modes = (f"{h.mode} {h.bits} bit" if h.bits > 8 and ";" not in h.mode else h.mode for h in headers)
     sizes = sorted((header.size for header in headers), key=lambda size: (size[0] * size[1], size))
     return {

@@ -7,7 +7,6 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cyclegan.data.check.check import escape_unprintable, size_range
 from cyclegan.data.check.findings import Part
-from cyclegan.data.check.inspect import ImageStats
 from cyclegan.data.select import evenly_spaced
 from cyclegan.imaging.decode import read_preview
 from cyclegan.imaging.source import UnreadableImage
@@ -31,19 +30,16 @@ def contact_sheet(parts: Sequence[Part]) -> Image.Image:
         caption = f"{part.total} images, {size_range(part)}"
         right = left + pen.textlength(name, font) + 14
         pen.text((right, 40), caption, FAINT, ImageFont.load_default(size=14), anchor="ls")
-        for position, image in enumerate(_thumbnails(part.readable, rows * COLUMNS)):
+        thumbnails = []
+        for index in evenly_spaced(len(part.readable), rows * COLUMNS):
+            stats = part.readable[index]
+            with suppress(UnreadableImage):  # deleted since it was inspected
+                image = read_preview(stats.source, stats.spec, min_side=CELL)
+                thumbnails.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))
+        for position, image in enumerate(thumbnails):
             row, column = divmod(position, COLUMNS)
             x, y = left + column * (CELL + GAP), HEADING + row * (CELL + GAP)
             sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
         if number:
             pen.line([(left - MARGIN, MARGIN), (left - MARGIN, sheet.height - MARGIN)], RULE)
     return sheet
-
-
-def _thumbnails(stats: Sequence[ImageStats], count: int) -> list[Image.Image]:
-    images = []
-    for number in evenly_spaced(len(stats), count):
-        with suppress(UnreadableImage):  # deleted since it was inspected
-            image = read_preview(stats[number].source, stats[number].spec, min_side=CELL)
-            images.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))
-    return images

@@ -23,42 +23,34 @@ MANY = 0.05  # fraction of a part's images above which something unusual is a wa
 MOSTLY = 0.9  # fraction of a part's images from which it counts as uniform
 
 
-def _kind(stats: ImageStats) -> str:
-    return stats.header.kind if stats.header is not None else ""
-
-
-def _mode(stats: ImageStats) -> str:
-    return stats.header.mode if stats.header is not None else ""
-
-
 # Notes about readable files: kind, condition, detail of each file, text and advice.
 NOTES: dict[str, tuple[Callable[[ImageStats], bool], Callable[[ImageStats], str] | None, str, str]] = {
     "wrong suffix": (
-        lambda stats: _kind(stats) != KINDS.get(stats.path.suffix.lower()),
-        lambda stats: f"contains {_kind(stats)}",
+        lambda stats: stats.header.kind != KINDS.get(stats.path.suffix.lower()),
+        lambda stats: f"contains {stats.header.kind}",
         "are in another format than their suffix says; they are read by their content.",
         "Rename them, because other programs may fail.",
     ),
     "multiple images": (
-        lambda stats: stats.header is not None and stats.header.several,
+        lambda stats: stats.header.several,
         None,
         "contain several frames or pages; only the first is used, unless gray pages are the channels.",
         "Save the others as separate files to use them, too.",
     ),
     "deep": (
-        lambda stats: stats.header is not None and stats.header.bits > 8,
+        lambda stats: stats.header.bits > 8,
         None,
         "have more than 8 bits per channel, which training preserves.",
         "Set --range-a and --range-b if the images do not use the full range of their type.",
     ),
     "transparent": (
-        lambda stats: _mode(stats).upper().endswith("A"),
+        lambda stats: stats.header.mode.upper().endswith("A"),
         None,
         "have an alpha channel; transparent pixels become white.",
         "Choose another color with --background, or train with 4 channels to learn transparency.",
     ),
     "cmyk": (
-        lambda stats: _mode(stats) == "CMYK",
+        lambda stats: stats.header.mode == "CMYK",
         None,
         "are in CMYK and are converted to RGB without their color profile.",
         "Convert them with their color profiles if exact colors matter.",

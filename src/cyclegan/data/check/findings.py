@@ -25,7 +25,7 @@ class Part:
     @property
     def readable(self) -> list[ImageStats]:
         """Statistics of the readable images."""
-        return [stats for stats in self.stats if stats.header is not None]
+        return [stats for stats in self.stats if not stats.problem]
 
     @property
     def usable(self) -> int:

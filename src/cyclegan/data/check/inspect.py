@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,16 +27,17 @@ TOLERANCE = 12  # levels of 255 within which an area counts as uniform, because 
 SHARP = 24  # levels of 255; min step between a bar and the image
 MIN_BAR = 0.02  # of the image's width or height
 GRAY = 8  # levels of 255; max difference between the channels of a gray image, because of JPEG noise
+UNKNOWN = Header("", "", 0, (0, 0), several=False)
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """Properties of one image. Unreadable images have no `header`; fields below it are measured on the pixels."""
+    """Properties of one image; of unreadable images the `problem` alone. `digest` and below need its pixels."""
 
     source: Source
     spec: DecodeSpec = COLOR
     problem: str = ""  # one sentence; empty for readable images
-    header: Header | None = None
+    header: Header = UNKNOWN
     digest: bytes = b""  # equal for files with equal bytes
     thumb: Thumbnail | None = None  # (16, 16, 3), without bars
     bars: float = 0.0  # fraction of the area covered by uniform bars at opposite sides
@@ -52,7 +52,7 @@ class ImageStats:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, (0, 0) if unknown."""
-        return self.header.size if self.header is not None else (0, 0)
+        return self.header.size
 
 
 def inspect_image(source: Source, pixels: bool = True, spec: DecodeSpec = COLOR) -> ImageStats:
@@ -93,8 +93,8 @@ def inspect_images(
 def _measure(stats: ImageStats, image: Image.Image) -> ImageStats:
     values = np.asarray(image.reduce(max(1, min(image.size) // MEASURED_SIDE)))
     luminance = values @ LUMA
-    bars = find_bars(luminance)
-    within = slice(bars.top, len(values) - bars.bottom), slice(bars.left, values.shape[1] - bars.right)
+    left, top, right, bottom = find_bars(luminance)
+    within = slice(top, len(values) - bottom), slice(left, values.shape[1] - right)
     inside = values[within]
     thumb = np.asarray(Image.fromarray(inside).resize((THUMB, THUMB), Image.Resampling.BOX))
     channels = thumb.astype(np.int16)
@@ -112,43 +112,26 @@ def _measure(stats: ImageStats, image: Image.Image) -> ImageStats:
     )
 
 
-class Bars(NamedTuple):
-    """Widths of bars in pixels."""
+def find_bars(luminance: Floats) -> tuple[int, int, int, int]:
+    """Widths in pixels of the bars of a letterbox, pillarbox or frame in an image (H, W): left, top, right, bottom.
 
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-def find_bars(luminance: Floats) -> Bars:
-    """Find the bars of a letterbox, pillarbox or frame in an image (H, W), 0 to 255.
-
-    Bars are uniform, equal at opposite sides, and end at a sharp edge, unlike skies and plain backgrounds. Color is
-    ignored, because JPEG blurs it across edges.
+    Bars are uniform, equal at opposite sides, and end at a sharp edge, unlike skies and plain backgrounds. The
+    luminance is in 0 to 255; color is ignored, because JPEG blurs it across edges.
     """
     top, bottom = _find_opposite_bars(luminance)
     left, right = _find_opposite_bars(luminance[top : len(luminance) - bottom].T)
-    return Bars(left, top, right, bottom)
+    return left, top, right, bottom
 
 
 def _find_opposite_bars(rows: Floats) -> tuple[int, int]:
     """Number of rows in the bars at the top and at the bottom; (0, 0) unless there are both."""
-    first, last = _count_uniform_rows(rows), _count_uniform_rows(rows[::-1])
+    bars = []
+    for side in (rows, rows[::-1]):
+        shade = side[0].mean()
+        others = np.flatnonzero(np.abs(side - shade).max(1) > TOLERANCE)
+        bar = int(others[0]) if len(others) else len(side)
+        # Most of one of the next three rows must differ clearly from the bar; the first may be blended.
+        has_sharp_edge = ((np.abs(side[bar : bar + 3] - shade) > SHARP).mean(1) > 0.5).any()
+        bars.append(bar if has_sharp_edge and bar >= max(1, MIN_BAR * len(rows)) else 0)
     is_same_shade = abs(float(rows[0].mean() - rows[-1].mean())) <= TOLERANCE
-    is_thick = min(first, last) >= max(1, MIN_BAR * len(rows)) and first + last < len(rows)
-    if is_thick and is_same_shade and _has_sharp_edge(rows, first) and _has_sharp_edge(rows[::-1], last):
-        return first, last
-    return 0, 0
-
-
-def _count_uniform_rows(rows: Floats) -> int:
-    """Number of leading rows with a single common shade."""
-    other = np.flatnonzero(np.abs(rows - rows[0].mean()).max(1) > TOLERANCE)
-    return int(other[0]) if len(other) else len(rows)
-
-
-def _has_sharp_edge(rows: Floats, bar: int) -> bool:
-    """Whether most of one of the next three rows differs clearly from the bar; the first may be blended."""
-    beyond = np.abs(rows[bar : bar + 3] - rows[0].mean()) > SHARP
-    return bool((beyond.mean(1) > 0.5).any())
+    return (bars[0], bars[1]) if all(bars) and is_same_shade and sum(bars) < len(rows) else (0, 0)

@@ -7,9 +7,9 @@ shade in the frost. So every translation has a ground truth that can be learned.
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,60 +25,22 @@ Points = list[tuple[float, float]]  # in the unit square, y pointing down
 OVERSAMPLING = 4
 FIRST_TEST_SEED = 1_000_000
 
-
-@dataclass(frozen=True)
-class Palette:
-    """The colors of a season; pairs are gradients: top to bottom, far to near, or dark to light."""
-
-    sky: tuple[Color, Color]
-    warm: Color  # at the horizon, late in the day
-    sun: Color
-    ridge: tuple[Color, Color]
-    ridge_light: tuple[Color, Color]
-    hill: tuple[Color, Color]
-    hill_light: Color
-    water: tuple[Color, Color]
-    path: Color
-    fir: tuple[Color, Color]
-    crown: tuple[Color, Color]
-    crown_light: Color
-    roof_cover: Color | None
-    window: Color
-
-
-PALETTES: dict[str, Palette] = {
-    "summer": Palette(
-        sky=((30, 102, 188), (130, 194, 230)),
-        warm=(250, 200, 150),
-        sun=(255, 224, 130),
-        ridge=((84, 118, 160), (46, 74, 98)),
-        ridge_light=((110, 142, 178), (78, 106, 120)),
-        hill=((88, 138, 64), (52, 116, 40)),
-        hill_light=(150, 180, 66),
-        water=((38, 98, 150), (84, 150, 186)),
-        path=(178, 140, 88),
-        fir=((24, 70, 52), (12, 48, 40)),
-        crown=((34, 92, 30), (122, 148, 34)),
-        crown_light=(170, 190, 70),
-        roof_cover=None,
-        window=(40, 52, 70),
-    ),
-    "winter": Palette(
-        sky=((168, 194, 226), (236, 238, 244)),
-        warm=(255, 222, 204),
-        sun=(255, 246, 224),
-        ridge=((206, 216, 232), (168, 184, 210)),
-        ridge_light=((240, 243, 250), (236, 241, 250)),
-        hill=((228, 234, 244), (214, 224, 240)),
-        hill_light=(255, 255, 255),
-        water=((150, 186, 214), (196, 218, 234)),
-        path=(214, 200, 186),
-        fir=((150, 178, 182), (116, 148, 158)),
-        crown=((188, 206, 218), (232, 224, 210)),
-        crown_light=(250, 250, 252),
-        roof_cover=(248, 250, 255),
-        window=(250, 196, 96),
-    ),
+# Colors in summer and in winter; pairs are gradients: top to bottom, far to near, or dark to light.
+COLORS: dict[str, tuple[Any, Any]] = {
+    "sky": (((30, 102, 188), (130, 194, 230)), ((168, 194, 226), (236, 238, 244))),
+    "warm": ((250, 200, 150), (255, 222, 204)),  # at the horizon, late in the day
+    "sun": ((255, 224, 130), (255, 246, 224)),
+    "ridge": (((84, 118, 160), (46, 74, 98)), ((206, 216, 232), (168, 184, 210))),
+    "ridge_light": (((110, 142, 178), (78, 106, 120)), ((240, 243, 250), (236, 241, 250))),
+    "hill": (((88, 138, 64), (52, 116, 40)), ((228, 234, 244), (214, 224, 240))),
+    "hill_light": ((150, 180, 66), (255, 255, 255)),
+    "water": (((38, 98, 150), (84, 150, 186)), ((150, 186, 214), (196, 218, 234))),
+    "path": ((178, 140, 88), (214, 200, 186)),
+    "fir": (((24, 70, 52), (12, 48, 40)), ((150, 178, 182), (116, 148, 158))),
+    "crown": (((34, 92, 30), (122, 148, 34)), ((188, 206, 218), (232, 224, 210))),
+    "crown_light": ((170, 190, 70), (250, 250, 252)),
+    "roof_cover": (None, (248, 250, 255)),
+    "window": ((40, 52, 70), (250, 196, 96)),
 }
 WALLS: tuple[Color, ...] = ((232, 214, 184), (196, 108, 78), (150, 104, 72), (222, 188, 116))
 ROOFS: tuple[Color, ...] = ((166, 60, 46), (108, 66, 52), (70, 78, 104))
@@ -148,8 +110,9 @@ def height_at(line: Points, x: float) -> float:
 class Landscape:
     """One scene, drawn from back to front. Random choices are made in the same order in both seasons."""
 
-    def __init__(self, choose: random.Random, palette: Palette, canvas: Canvas):
-        self.choose, self.palette, self.canvas = choose, palette, canvas
+    def __init__(self, choose: random.Random, season: Season, canvas: Canvas):
+        self.choose, self.canvas = choose, canvas
+        self.palette = SimpleNamespace(**{name: colors[season == "winter"] for name, colors in COLORS.items()})
         self.late = choose.uniform(0, 1)  # how late in the day, 0 to 1
         self.horizon = choose.uniform(0.42, 0.54)
 
@@ -171,7 +134,7 @@ class Landscape:
             near = number / max(1, count - 1)
             height = self.horizon - 0.12 + 0.12 * near
             line = outline(c, height, 0.055 * (1.1 - 0.5 * near), 4, sharp=True)
-            dark, light = mix(*p.ridge, near), mix(*p.ridge_light, near)
+            dark, light = mix(p.ridge[0], p.ridge[1], near), mix(p.ridge_light[0], p.ridge_light[1], near)
             haze = mix(p.sky[1], p.warm, 0.5 * self.late)
             self.canvas.shaded([(0, 1), *line, (1, 1)], mix(dark, haze, 0.1), mix(dark, haze, 0.75))
             self.facets(line, mix(light, haze, 0.15 + 0.2 * (1 - near)))
@@ -197,7 +160,7 @@ class Landscape:
         for number in range(3):
             near = number / 2
             line = outline(c, self.horizon + 0.06 + 0.17 * number, 0.018 + 0.012 * near, 2, sharp=False)
-            ground_color = mix(*p.hill, near)
+            ground_color = mix(p.hill[0], p.hill[1], near)
             self.canvas.shaded([(0, 1), *line, (1, 1)], mix(ground_color, p.hill_light, 0.55), ground_color)
             if number == 1 and extra == "lake":
                 self.lake(line)
@@ -255,7 +218,7 @@ class Landscape:
     def leafy(self, x: float, y: float, scale: float) -> None:
         """A trunk and a crown of a few discs, lit from the upper left; in winter frost keeps its shade."""
         p, c = self.palette, self.choose
-        color = mix(*p.crown, c.uniform(0, 1))
+        color = mix(p.crown[0], p.crown[1], c.uniform(0, 1))
         self.canvas.polygon(_box(x, y, 0.014 * scale, 0.07 * scale), (92, 64, 46))
         discs = [(c.uniform(-0.035, 0.035), c.uniform(-0.03, 0.02), c.uniform(0.028, 0.042)) for _ in range(5)]
         for dark in (True, False):
@@ -287,7 +250,7 @@ def _box(x: float, bottom: float, half: float, height: float) -> Points:
 
 def draw_scene(seed: int, season: Season, size: int = 64) -> Image.Image:
     """Draw the scene of a seed in a season, size x size pixels in RGB; the same scene at every size."""
-    scene = Landscape(random.Random(seed), PALETTES[season], Canvas(size))
+    scene = Landscape(random.Random(seed), season, Canvas(size))
     scene.sky()
     scene.mountains()
     scene.hills()

@@ -30,7 +30,7 @@ class Recipe:
     @property
     def changes(self) -> bool:
         """Whether images must be decoded."""
-        return self.size is not None or self.crops is not None or self.suffix is not None
+        return (self.size, self.crops, self.suffix) != (None, None, None)
 
 
 def read(source: Source, suffix: str) -> Pixels:

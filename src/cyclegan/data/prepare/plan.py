@@ -6,17 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cyclegan.data.layouts import (
-    DataFiles,
-    SplitFiles,
-    find_domains,
-    find_images,
-    find_pairs,
-    find_single_images,
-    paired_by_name,
-    relative_name,
-    without_partner,
-)
+from cyclegan.data import layouts
+from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.errors import UsageError
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 from cyclegan.imaging.source import Half, Source, path_of
@@ -58,18 +49,18 @@ def plan(
     """
     notes: list[str] = []
     if layout == "edges":
-        return _tasks(find_single_images(data), None, ("A", "B"), test, f"pairs {seed}"), notes
+        return _tasks(layouts.find_single_images(data), None, ("A", "B"), test, f"pairs {seed}"), notes
     if layout == "halve":
-        found = find_pairs(data)
+        found = layouts.find_pairs(data)
         if not all(isinstance(source, Half) for source in found.train.a):
             raise UsageError(f"{data} contains two folders, not images side by side; leave out --halve.")
     elif layout == "join":
-        found = find_pairs(data, a, b)
+        found = layouts.find_pairs(data, a, b)
     else:
         found = _find_two_domains(data, a, b, notes)
     splits = [split for split in (found.train, found.test) if split.a or split.b]
     has_videos = any(is_video(source) for split in splits for source in (*split.a, *split.b))
-    if not has_videos and all(map(paired_by_name, splits)):  # names pair all images in every split
+    if not has_videos and all(map(layouts.paired_by_name, splits)):  # names pair all images in every split
         notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
         return _tasks(found, None, ("",) if layout == "join" else ("A", "B"), test, f"pairs {seed}"), notes
     if layout == "join":
@@ -87,7 +78,7 @@ def is_video(source: Source) -> bool:
 
 def _explain_missing_partner(train: SplitFiles) -> list[str]:
     """A message if most images have a partner: a single stray file makes them unpaired."""
-    alone = without_partner(train)
+    alone = layouts.without_partner(train)
     if not any(alone) or any(2 * len(a) >= len(b) for a, b in zip(alone, (train.a, train.b), strict=True)):
         return []
     first = path_of((*alone[0], *alone[1])[0])
@@ -103,7 +94,7 @@ def _find_two_domains(data: Path | None, a: Path | None, b: Path | None, notes: 
             (a, b), data = folders, None
             notes.append(f"A is {a.name}, B is {b.name}.")
     if data is not None or a is None or b is None or (a.is_dir() and b.is_dir()):
-        return find_domains(data, a, b, SUFFIXES)
+        return layouts.find_domains(data, a, b, SUFFIXES)
     root_a, root_b = (each if each.is_dir() else each.parent for each in (a, b))
     train = SplitFiles(_files_of(a), _files_of(b), (root_a, root_b))
     return DataFiles(train, SplitFiles(), (a.stem, b.stem))
@@ -116,7 +107,7 @@ def _files_of(path: Path) -> tuple[Path, ...]:
     if not path.is_dir():
         reason = f"is neither a folder nor a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
         raise UsageError(f"{path} {reason if path.exists() else 'does not exist'}.")
-    if found := find_images(path, SUFFIXES):
+    if found := layouts.find_images(path, SUFFIXES):
         return found
     raise UsageError(f"{path} contains no images or videos.")
 
@@ -130,9 +121,9 @@ def _tasks(found: DataFiles, side: int | None, domains: tuple[str, ...], test: f
     for files, split in ((found.train, "train"), (found.test, "test")):
         rows: list[tuple[Source, ...]] = [(source,) for source in (files.a, files.b)[side or 0]]
         if side is None:
-            rows = [(a,) if a == b else (a, b) for a, b in paired_by_name(files)]
+            rows = [(a,) if a == b else (a, b) for a, b in layouts.paired_by_name(files)]
         root = files.roots[side or 0]
-        tasks += [Task(row, domains, relative_name(path_of(row[0]), root), split) for row in rows]
+        tasks += [Task(row, domains, layouts.relative_name(path_of(row[0]), root), split) for row in rows]
     images = [number for number, task in enumerate(tasks) if not task.is_video]
     if any(task.split == "test" for task in tasks) or not images:
         return tasks
