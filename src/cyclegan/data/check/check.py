@@ -1,18 +1,19 @@
 """The data check: inspect every file, then report findings. And its fast part, which `train` runs first."""
 
+import re
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config.schema import Config
 from cyclegan.data.check.duplicate_checks import check_duplicates
 from cyclegan.data.check.file_checks import check_headers, check_pixels, check_skipped_files
-from cyclegan.data.check.findings import Finding, Level, Part, Split, worst_first
+from cyclegan.data.check.findings import Finding, Level, Part, worst_first
 from cyclegan.data.check.forecast import forecast, recommended_command, size_findings, steps_per_epoch
 from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
 from cyclegan.data.layouts import DataFiles
@@ -71,13 +72,10 @@ def check_data(
     elif not args:
         args = [word for n in ("a", "b") if (path := getattr(folders, n)) for word in (f"--{n}", str(path))]
     plan, specs = _plan(files), decode_specs(resolve_percentile_ranges(config.data, files.train)[0])
-    sources = [source for _, _, images in plan for source in images]
-    source_specs = [specs[domain] for _, domain, images in plan for _ in images]
-    stats = list(track(inspect_images(sources, workers, source_specs), len(sources)))
-    parts: list[Part] = []
-    for split, domain, images in plan:
-        start = sum(part.total for part in parts)
-        parts.append(_part(files, split, domain, images, stats[start : start + len(images)]))
+    sources = [source for _, images in plan for source in images]
+    source_specs = [specs["AB".index(part.domain)] for part, images in plan for _ in images]
+    stats = iter(list(track(inspect_images(sources, workers, source_specs), len(sources))))
+    parts = [replace(part, stats=tuple(islice(stats, part.total))) for part, _ in plan]
     roots = [root for split in (files.train, files.test) for root in split.roots if root is not None]
     roots = roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
     of_images = chain(check_headers(parts), check_pixels(parts), check_duplicates(parts))
@@ -88,18 +86,14 @@ def check_data(
     return Check(tuple(parts), findings, forecast(parts, config), recommended_command(args, findings, all_gray))
 
 
-def _plan(files: DataFiles) -> list[tuple[Split, int, Sequence[Source]]]:
-    """Split, number of the domain, and images of each part; with a single domain, A alone."""
-    plan: list[tuple[Split, int, Sequence[Source]]] = []
-    splits: list[Split] = ["train", "test"]
-    for split, images in zip(splits, (files.train, files.test), strict=True):
-        domains = (images.a,) if images.a == images.b else (images.a, images.b)
-        plan += [(split, number, domain) for number, domain in enumerate(domains) if domain]
-    return plan
-
-
-def _part(files: DataFiles, split: Split, domain: int, images: Sequence[Source], stats: Iterable[ImageStats]) -> Part:
-    return Part(split, "B" if domain else "A", f"{split} {files.names[domain]}", len(images), tuple(stats))
+def _plan(files: DataFiles) -> list[tuple[Part, Sequence[Source]]]:
+    """The parts, without statistics, and their images; with a single domain, A alone."""
+    return [
+        (Part(split, domain, f"{split} {name}", len(sources), ()), sources)
+        for split, images in (("train", files.train), ("test", files.test))
+        for domain, name, sources in zip("AB", files.names, (images.a, images.b), strict=True)
+        if sources and (domain == "A" or images.a != images.b)
+    ]
 
 
 def summarize(part: Part) -> dict[str, Any]:
@@ -122,8 +116,8 @@ def summarize(part: Part) -> dict[str, Any]:
 def fast_check(config: Config, files: DataFiles) -> list[str]:
     """At most three lines about the data, printed before training; from headers only, within about a second."""
     plan = _plan(files)
-    train = [_part(files, *part, _inspect_sample(part[2])) for part in plan if part[0] == "train"]
-    test = [_part(files, *part, ()) for part in plan if part[0] == "test"]
+    train = [replace(part, stats=_inspect_sample(images)) for part, images in plan if part.split == "train"]
+    test = [part for part, _ in plan if part.split == "test"]
     found = worst_first([*check_headers(train), *size_findings([*train, *test], config, files.train.paired)])
     grave = [finding for finding in found if finding.level != "note"]
     counts = " and ".join(f"{p.total} images of {p.name}" + f" ({size_range(p)})" * bool(p.readable) for p in train)
@@ -136,14 +130,14 @@ def fast_check(config: Config, files: DataFiles) -> list[str]:
     return [escape_unprintable(line) for line in lines]
 
 
-def _inspect_sample(files: Sequence[Source]) -> list[ImageStats]:
+def _inspect_sample(files: Sequence[Source]) -> tuple[ImageStats, ...]:
     """Headers of evenly spaced files, at least one, until the time is up."""
     stats, until = [], time.monotonic() + SECONDS / 2
     for source in files[:: -(-len(files) // SAMPLE)]:
         stats.append(inspect_image(source, pixels=False))
         if time.monotonic() > until:
             break
-    return stats
+    return tuple(stats)
 
 
 def size_range(part: Part) -> str:
@@ -155,11 +149,6 @@ def size_range(part: Part) -> str:
 
 def escape_unprintable(text: str) -> str:
     """The text with control characters and bytes that are not UTF-8 escaped."""
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # Python's surrogate for a byte of a file name that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape", "surrogatepass").decode()
+    # Python decodes a byte of a file name that is not UTF-8 to a surrogate.
+    text = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

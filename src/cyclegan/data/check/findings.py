@@ -9,15 +9,14 @@ from cyclegan.data.check.inspect import ImageStats
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")  # worst first
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class Part:
     """The images of one domain in one split."""
 
-    split: Split
-    domain: Literal["A", "B"]
+    split: str  # "train" or "test"
+    domain: str  # "A" or "B"
     name: str  # for people, such as "train A"
     total: int
     stats: tuple[ImageStats, ...]  # fewer than `total` if only a sample was inspected
