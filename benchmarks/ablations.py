@@ -23,7 +23,7 @@ from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Direction
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains, paired_by_name
-from cyclegan.evaluation.ground_truth import measure_pairs
+from cyclegan.evaluation.measure import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.methods.registry import method_spec

@@ -21,7 +21,7 @@ from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import SplitFiles, find_domains, paired_by_name
-from cyclegan.evaluation.ground_truth import measure_pairs
+from cyclegan.evaluation.measure import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.methods.method import build_method

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.ground_truth import measure_pairs
+from cyclegan.evaluation.measure import measure_pairs
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics.similarity import psnr, ssim

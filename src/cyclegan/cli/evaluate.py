@@ -97,7 +97,7 @@ def compare(
     from rich.table import Table
 
     from cyclegan.evaluation import compare as comparison
-    from cyclegan.evaluation.report.compare_page import write_comparison
+    from cyclegan.evaluation.report.report import write_comparison
     from cyclegan.runs.results import write_json
 
     comparisons = comparison.compare(

@@ -67,9 +67,21 @@ def evenly_spaced(count: int, limit: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, limit))}) if count else []
 
 
-def strided(rows: Sequence[tuple[Source, ...]], count: int) -> Sequence[tuple[Source, ...]]:
-    """At least `count` rows from the whole list, with spare ones in case some are unreadable."""
-    return rows[:: max(1, len(rows) // count)]
+def load_fixed_domains(
+    files: SplitFiles, pairs: Sequence[tuple[Source, ...]], count: int, size: int, specs: Sequence[DecodeSpec]
+) -> list[Tensor]:
+    """Equally many images of A and B, at most `count` (N, C, size, size), as `pairs` if there are any.
+
+    The list is empty if no image of a domain is readable.
+    """
+    single = [([(path,) for path in paths], [spec]) for paths, spec in zip((files.a, files.b), specs, strict=True)]
+    tables = [(pairs, specs)] if pairs else single
+    columns: list[Tensor] = []
+    for rows, of_rows in tables:
+        strided = rows[:: max(1, len(rows) // count)]  # at least `count` rows, spare ones in case some are unreadable
+        columns += load_fixed_images(strided, count, size, of_rows)
+    shortest = min(map(len, columns)) if len(columns) == 2 else 0
+    return [column[:shortest] for column in columns] if shortest else []
 
 
 def load_fixed_images(

@@ -1,6 +1,5 @@
 """Diagnosing a run, or a method during training: collecting the evidence, running all checks, and summarizing them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cyclegan.diagnosis.evidence import (
     HELD_OUT,
     HELD_OUT_IN_TRAINING,
     Evidence,
+    Metrics,
     collect_evidence,
     initial_weight_rms,
     read_samples,
@@ -47,19 +47,11 @@ class Diagnostics:
         self.reported: set[str] = set()
 
     def collect(
-        self,
-        method: Method,
-        generators: nn.ModuleDict,
-        metrics: Mapping[str, list[float]],
-        *,
-        step: int,
-        progress: float,
-        thorough: bool = True,
+        self, method: Method, generators: nn.ModuleDict, metrics: Metrics, *, step: int, progress: float, thorough: bool
     ) -> Evidence | None:
         """The evidence for the checks; None when none of the images can be read.
 
-        `metrics` are the columns of metrics.csv, `progress` is the completed fraction of the schedule; other arguments
-        as for `collect_evidence`.
+        Arguments as for `collect_evidence` and `Evidence`.
         """
         if self.samples is None:
             return None
@@ -124,7 +116,7 @@ def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
     metrics, (step, _) = read_metrics(run / "metrics.csv"), saved_progress(run) or (0, 0.0)
     progress = metrics.get("progress", [1.0])[-1]  # a run without a row of metrics is complete
     diagnostics = Diagnostics(config, domains, HELD_OUT)
-    evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress)
+    evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress, thorough=True)
     if evidence is None:
         raise CycleGANError(f"None of the training images of {run} can be read.")
     found, issues = run_checks(evidence), []

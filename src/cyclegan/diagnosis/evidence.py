@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import load_fixed_images, strided
-from cyclegan.imaging.source import Source
+from cyclegan.data.select import load_fixed_domains
 from cyclegan.methods.method import Batch, Method, build_method
 from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
@@ -22,6 +21,7 @@ TRAIN, HELD_OUT = 64, 16  # images per domain; only held-out ones are translated
 HELD_OUT_IN_TRAINING = 8  # during training, to save time
 GRADIENT_IMAGES = 4  # the gradient of a single image may be atypical
 CLEAN = "clean"
+Metrics = Mapping[str, list[float]]  # columns of metrics.csv
 PERTURBATIONS = {CLEAN: lambda images: images, "blur": cycle.blur, "noise": cycle.add_noise}
 
 
@@ -56,7 +56,7 @@ class Evidence:
     """Everything the checks use."""
 
     config: Config
-    metrics: Mapping[str, list[float]]  # columns of metrics.csv
+    metrics: Metrics
     directions: tuple[DirectionEvidence, ...]
     image_counts: tuple[int, int]  # training images of A and B
     names: tuple[str, str]  # of the domains
@@ -87,19 +87,8 @@ def read_samples(config: Config, domains: DataFiles, held_out: int) -> Samples |
 
 
 def _batch(config: Config, files: SplitFiles, count: int) -> Batch:
-    """Equally many images of both domains, as pairs if there are any; empty without images."""
-    specs, size = decode_specs(config.data), config.data.crop_size
-    pairs: list[tuple[Source, ...]] = [*paired_by_name(files)]
-    if pairs:
-        columns = load_fixed_images(strided(pairs, count), count, size, [*specs])
-    else:
-        columns = []
-        for paths, spec in zip((files.a, files.b), specs, strict=True):
-            columns += load_fixed_images(strided([(path,) for path in paths], count), count, size, [spec])
-    if len(columns) < 2:
-        return {}
-    shortest = min(map(len, columns))
-    return {name: images[:shortest] for name, images in zip("AB", columns, strict=True)}
+    specs, pairs = decode_specs(config.data), paired_by_name(files)
+    return dict(zip("AB", load_fixed_domains(files, pairs, count, config.data.crop_size, specs), strict=False))
 
 
 def collect_evidence(

@@ -1,6 +1,5 @@
 """Statistics of batches of images (N, C, H, W) in [-1, 1], from which the checks decide."""
 
-from collections.abc import Callable
 from itertools import permutations
 
 import torch
@@ -24,27 +23,20 @@ def gap(images: Tensor, others: Tensor) -> float:
     """
     if images.shape[1] != others.shape[1]:
         images, others = luminance(images), luminance(others)
-    return sum(_wasserstein(a, b) for a, b in zip(_values(images), _values(others), strict=True))
+    return sum(float((a - b).abs().mean()) for a, b in zip(_quantiles(images), _quantiles(others), strict=True))
 
 
-def _values(images: Tensor) -> list[Tensor]:
+def _quantiles(images: Tensor) -> list[Tensor]:
+    """257 quantiles of the values of each channel and of two frequency bands."""
     gray = luminance(images)
     fine, coarse = _blur(gray, 2), _blur(gray, 4)
-    return [*images.unbind(1), gray - fine, fine - coarse]
+    flat = (each.flatten() for each in (*images.unbind(1), gray - fine, fine - coarse))
+    subsampled = (each[:: len(each) // VALUES | 1] for each in flat)  # an odd stride skips no image column
+    return [torch.quantile(each, torch.linspace(0, 1, 257)) for each in subsampled]
 
 
 def _blur(images: Tensor, factor: int) -> Tensor:
     return interpolate(avg_pool2d(images, factor, ceil_mode=True), images.shape[-2:], mode="bilinear")
-
-
-def _wasserstein(a: Tensor, b: Tensor) -> float:
-    levels = torch.linspace(0, 1, 257)
-    return float((torch.quantile(_subsample(a), levels) - torch.quantile(_subsample(b), levels)).abs().mean())
-
-
-def _subsample(values: Tensor) -> Tensor:
-    flat = values.flatten()
-    return flat[:: len(flat) // VALUES | 1]  # an odd stride, so that no image column is skipped
 
 
 def variety(images: Tensor) -> float:
@@ -60,14 +52,9 @@ def agreement(inputs: Tensor, fakes: Tensor) -> float:
 
 def color_agreement(inputs: Tensor, fakes: Tensor) -> Tensor:
     """Median correlation (C, C) of each input channel with each channel of the translation, both minus their gray."""
-    a, b = (_chroma(each) for each in (inputs, fakes))
-    rows = [torch.stack([_correlation(x, y).median() for y in b.unbind(1)]) for x in a.unbind(1)]
-    return torch.stack(rows)
-
-
-def _chroma(images: Tensor) -> Tensor:
-    coarse = adaptive_avg_pool2d(images, COARSE)
-    return (coarse - coarse.mean(1, keepdim=True)).flatten(2)
+    coarse = (adaptive_avg_pool2d(each, COARSE) for each in (inputs, fakes))
+    a, b = ((each - each.mean(1, keepdim=True)).flatten(2).unbind(1) for each in coarse)
+    return torch.stack([torch.stack([_correlation(x, y).median() for y in b]) for x in a])
 
 
 def channel_order(agreements: Tensor) -> tuple[tuple[int, ...], float]:
@@ -76,9 +63,9 @@ def channel_order(agreements: Tensor) -> tuple[tuple[int, ...], float]:
     `agreements` are those of `color_agreement`; the gain is a mean over the channels.
     """
     channels = range(len(agreements))
-    means: Callable[[tuple[int, ...]], float] = lambda order: float(agreements[channels, order].mean())  # noqa: E731
-    best = max(permutations(channels), key=means)
-    return best, means(best) - means(tuple(channels))
+    means = {order: float(agreements[channels, order].mean()) for order in permutations(channels)}
+    best = max(means, key=means.__getitem__)
+    return best, means[best] - means[tuple(channels)]
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

@@ -1,19 +1,26 @@
-"""All metrics of one direction: against ground truth, between image sets, of the cycle and of the content."""
+"""All metrics of one direction, and quality against ground truth of image files at their own aspect ratio."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.set_distances import FeatureNetworks, ImageSet, distances_of_all, set_distances
 from cyclegan.evaluation.test_set import TestSet, thumbnail
+from cyclegan.imaging.decode import read_pixels
+from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, to_tensor
 from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.metrics import content, cycle
 from cyclegan.metrics.intervals import MetricValue, jackknife_values, mean_value
 from cyclegan.metrics.similarity import compare_with_ground_truth
 from cyclegan.translation.translator import Translator
 
 BATCH = 16  # images per forward pass
+Pair = tuple[Source, Source]  # an input and its ground truth
 
 
 @dataclass(frozen=True)
@@ -94,3 +101,46 @@ def _measure_content(fakes: Tensor, untranslated: Tensor, images: TestSet) -> di
         metrics["train_similarity"] = mean_value(*(each.tolist() for each in similarities))
         metrics["train_duplicates"] = mean_value(*((each >= DUPLICATE).astype(float).tolist() for each in similarities))
     return metrics
+
+
+def measure_pairs(
+    translator: Translator, pairs: Sequence[Pair], size: int | None = None
+) -> tuple[dict[str, MetricValue], list[Pair]]:
+    """PSNR and SSIM of the translated inputs against ground truth, and the pairs that could be read.
+
+    With `size`, inputs with a longer shorter side are scaled down to it; ground truth is resized to the translation.
+    Raises `CycleGANError` when no pair can be read.
+    """
+    readable: list[Pair] = []
+
+    def images() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for pair in pairs:
+            try:
+                image, truth = read_pixels(pair[0], translator.input_spec), read_pixels(pair[1], translator.output_spec)
+            except UnreadableImage:
+                continue
+            before, after = before_and_after(translator, image, size)
+            readable.append(pair)
+            untranslated = _match_channels(before.values, translator.out_channels)
+            yield tuple(map(to_tensor, (after.values, untranslated, truth.resize(after.size).values)))  # type: ignore[misc]
+
+    metrics = compare_with_ground_truth(images())
+    if not readable:
+        raise CycleGANError(f"None of the {len(pairs)} test pairs can be read.")
+    return metrics, readable
+
+
+def _match_channels(values: Array, channels: int) -> Array:
+    """Values (H, W, C) with another number of channels: gray to color and back, otherwise the mean in every channel."""
+    if values.shape[2] == channels:
+        return values
+    unit = values / np.float32(255) if values.dtype == np.uint8 else values
+    if {values.shape[2], channels} == {1, 3}:
+        return convert_channels(unit, False, DecodeSpec(channels))[0]
+    return np.repeat(unit.mean(2, keepdims=True), channels, 2)
+
+
+def before_and_after(translator: Translator, image: Pixels, size: int | None) -> tuple[Pixels, Pixels]:
+    """The generator's input and its translation, both with a shorter side of at most `size` pixels."""
+    after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
+    return translator.visible_input(image.resize(after.size)), after

@@ -9,8 +9,7 @@ from cyclegan.metrics.intervals import Interval
 from cyclegan.runs.results import TRUTH, Evaluation, metric_info, sort_metrics
 from cyclegan.system.text import counted
 
-Row = tuple[str, str, str, str, str]
-HEADINGS: Row = ("", "value", "95 % interval", "untranslated", "real")
+HEADINGS = ("", "value", "95 % interval", "untranslated", "real")
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 LEGEND = (
     "↑ higher is better, ↓ lower is better; otherwise closer to real images is better. Untranslated: the same metric "
@@ -18,17 +17,15 @@ LEGEND = (
 )
 
 
-def metric_groups(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
-    """The groups of `METRICS` with a row of text for each metric."""
-    groups: dict[str, list[Row]] = {}
+def metric_groups(evaluation: Evaluation) -> list[tuple[str, list[list[str]]]]:
+    """The groups of `METRICS` with a row of text for each metric, in the columns of `HEADINGS`."""
+    groups: dict[str, list[list[str]]] = {}
     for key in sort_metrics(evaluation.metrics):
         info, value = metric_info(key), evaluation.metrics[key]
         fewer = "" if value.images == len(evaluation.names) else f" ({value.images} images)"
-        mean, untranslated, real = (
-            format_number(each, info.digits) for each in (value.value, value.untranslated, value.real)
-        )
-        interval = format_interval(value.interval, info.digits)
-        groups.setdefault(info.group, []).append((f"{heading(key)}{fewer}", mean, interval, untranslated, real))
+        row = [format_number(each, info.digits) for each in (value.value, value.untranslated, value.real)]
+        row.insert(1, format_interval(value.interval, info.digits))
+        groups.setdefault(info.group, []).append([f"{heading(key)}{fewer}", *row])
     return list(groups.items())
 
 

@@ -75,8 +75,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: int = DIRECTIONS, seed:
     """
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"two sets (N, D) of equal size required, got {tuple(a.shape)} and {tuple(b.shape)}")
-    rng = torch.Generator().manual_seed(seed)
-    onto = torch.randn(a.shape[1], directions, generator=rng, dtype=a.dtype)
+    onto = torch.randn(a.shape[1], directions, generator=torch.Generator().manual_seed(seed), dtype=a.dtype)
     onto = onto / onto.norm(dim=0)
     projected_a, projected_b = ((each @ onto).T.contiguous().sort(dim=1).values for each in (a, b))
     return float((projected_a - projected_b).abs().mean())

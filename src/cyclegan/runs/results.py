@@ -124,18 +124,17 @@ def _to_json(value: Any) -> Any:
 def read_evaluations(file: Path) -> list[Evaluation]:
     """The evaluations in a file of `write_evaluations`; empty if it is missing, damaged or of another version."""
     try:
-        return [_evaluation(table) for table in json.loads(file.read_text(encoding="utf-8"))]
+        found = []
+        for table in json.loads(file.read_text(encoding="utf-8")):
+            metrics = {key: _metric_value(**value) for key, value in table.pop("metrics").items() if metric_info(key)}
+            names, notes = tuple(table.pop("names")), tuple(table.pop("notes"))
+            found.append(Evaluation(**table, metrics=metrics, names=names, notes=notes))
+        return found
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
 
 
-def _evaluation(table: dict[str, Any]) -> Evaluation:
-    metrics = {key: _metric_value(value) for key, value in table["metrics"].items() if metric_info(key)}
-    return Evaluation(**table | {"metrics": metrics, "names": tuple(table["names"]), "notes": tuple(table["notes"])})
-
-
-def _metric_value(table: dict[str, Any]) -> MetricValue:
-    interval = table["interval"] and (float(table["interval"][0]), float(table["interval"][1]))
-    untranslated, real = (None if table[name] is None else float(table[name]) for name in ("untranslated", "real"))
-    per_image = tuple(map(float, table["per_image"]))
-    return MetricValue(float(table["value"]), int(table["images"]), interval, untranslated, real, per_image)
+def _metric_value(value: Any, images: int, interval: Any, untranslated: Any, real: Any, per_image: Any) -> MetricValue:
+    interval = interval and (float(interval[0]), float(interval[1]))
+    untranslated, real = (None if each is None else float(each) for each in (untranslated, real))
+    return MetricValue(float(value), images, interval, untranslated, real, tuple(map(float, per_image)))

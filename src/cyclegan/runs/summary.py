@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimizerConfig
+from cyclegan.config.schema import Config, Direction, NetworkConfig, OptimizerConfig
 from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
@@ -20,13 +20,13 @@ from cyclegan.runs.results import EVALUATION_FILE, REPORT_FILE, quality_sentence
 from cyclegan.system.text import counted
 
 _PREPROCESS = {
-    "resize_and_crop": "resized to {load}×{load}, random {crop}×{crop} crops",
-    "crop": "random {crop}×{crop} crops",
-    "scale_width": "scaled to a width of {load}",
-    "scale_width_and_crop": "scaled to a width of {load}, random {crop}×{crop} crops",
-    "scale_shortside": "scaled to a shorter side of {load}",
-    "scale_shortside_and_crop": "scaled to a shorter side of {load}, random {crop}×{crop} crops",
-    "none": "original size",
+    "resize_and_crop": "Resized to {load}×{load}, random {crop}×{crop} crops",
+    "crop": "Random {crop}×{crop} crops",
+    "scale_width": "Scaled to a width of {load}",
+    "scale_width_and_crop": "Scaled to a width of {load}, random {crop}×{crop} crops",
+    "scale_shortside": "Scaled to a shorter side of {load}",
+    "scale_shortside_and_crop": "Scaled to a shorter side of {load}, random {crop}×{crop} crops",
+    "none": "Original size",
 }
 
 
@@ -34,18 +34,24 @@ def run_facts(
     run: Path, config: Config, domains: DataFiles | None, metrics: dict[str, list[float]], parameters: Sequence[int]
 ) -> list[tuple[str, str]]:
     """A run's facts as (heading, text); `parameters` are the parameter counts of the generators, 0 if unknown."""
-    plural = "s" if len(parameters) > 1 else ""
-    facts = [
-        ("Data", _data_text(config, domains)),
-        ("Preprocessing", _preprocessing_text(config.data)),
-        ("Trained", training_text(run, metrics)),
-        ("Speed", _speed_text(metrics)),
-        (f"Generator{plural}", _generator_text(config.networks, parameters)),
-        (f"Discriminator{plural}", _discriminator_text(config.networks)),
-        ("Losses", method_spec(config.loss.method).describe_losses(config.loss)),
-        ("Optimizer", _optimizer_text(config.optimizer, config.data.batch_size)),
-    ]
-    return [(heading, text) for heading, text in facts if text]
+    data, networks, plural = config.data, config.networks, "s" if len(parameters) > 1 else ""
+    preprocessing = _PREPROCESS[data.preprocess].format(load=data.load_size, crop=data.crop_size)
+    speed = ""
+    if metrics.get("images_per_second"):
+        speed = f"{statistics.median(metrics['images_per_second']):.3g} images per second"
+        speed += f", peak memory {max(metrics['memory']):.1f} GiB" if metrics.get("memory") else ""
+    discriminator = DISCRIMINATORS[networks.discriminator].describe(networks)
+    facts = {
+        "Data": _data_text(config, domains),
+        "Preprocessing": preprocessing + (", random horizontal flips" if data.flip else ""),
+        "Trained": _training_text(run, metrics),
+        "Speed": speed,
+        f"Generator{plural}": _generator_text(networks, parameters),
+        f"Discriminator{plural}": f"{discriminator}, width {networks.discriminator_width}",
+        "Losses": method_spec(config.loss.method).describe_losses(config.loss),
+        "Optimizer": _optimizer_text(config.optimizer, data.batch_size),
+    }
+    return [(heading, text) for heading, text in facts.items() if text]
 
 
 def format_duration(minutes: float) -> str:
@@ -68,7 +74,7 @@ def saved_progress(path: Path) -> tuple[int, float] | None:
         return None
 
 
-def training_text(run: Path, metrics: dict[str, list[float]]) -> str:
+def _training_text(run: Path, metrics: dict[str, list[float]]) -> str:
     """Steps and duration of the training, from the latest checkpoint, or from the metrics without one."""
     progress = saved_progress(run)
     if progress is None and metrics:
@@ -93,18 +99,6 @@ def _counts(domain: SplitFiles, limit: int | None = None) -> Counts:
     return len(domain.a[:limit]), len(domain.b[:limit])
 
 
-def _preprocessing_text(data: DataConfig) -> str:
-    text = _PREPROCESS[data.preprocess].format(load=data.load_size, crop=data.crop_size)
-    return text[0].upper() + text[1:] + (", random horizontal flips" if data.flip else "")
-
-
-def _speed_text(metrics: dict[str, list[float]]) -> str:
-    if not metrics.get("images_per_second"):
-        return ""
-    text = f"{statistics.median(metrics['images_per_second']):.3g} images per second"
-    return text + (f", peak memory {max(metrics['memory']):.1f} GiB" if metrics.get("memory") else "")
-
-
 def _generator_text(networks: NetworkConfig, parameters: Sequence[int]) -> str:
     text = f"{GENERATORS[networks.generator].describe(networks)}, width {networks.generator_width}"
     sizes = {
@@ -113,10 +107,6 @@ def _generator_text(networks: NetworkConfig, parameters: Sequence[int]) -> str:
         if count
     }
     return text + (f", {sizes.pop()} parameters{' each' if len(parameters) > 1 else ''}" if len(sizes) == 1 else "")
-
-
-def _discriminator_text(networks: NetworkConfig) -> str:
-    return f"{DISCRIMINATORS[networks.discriminator].describe(networks)}, width {networks.discriminator_width}"
 
 
 def _optimizer_text(optimizer: OptimizerConfig, batch_size: int) -> str:

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.layouts import DataFiles, paired_by_name
+from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import load_fixed_images, strided
+from cyclegan.data.select import load_fixed_domains
 from cyclegan.errors import UsageError
-from cyclegan.imaging.source import Source
 from cyclegan.metrics import patches
 from cyclegan.metrics.similarity import compare_with_ground_truth
 from cyclegan.training.step import TrainState
@@ -77,15 +76,6 @@ def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Su
     domains = domains.oriented(direction)
     test, train = domains.test, domains.train
     size, specs = config.data.crop_size, decode_specs(config.data, direction)
-    pairs: list[tuple[Source, ...]] = [*paired_by_name(test)]
-    if pairs:
-        columns = load_fixed_images(strided(pairs, NUM_IMAGES), NUM_IMAGES, size, specs)
-        return Subset(columns[0], columns[1], paired=True) if columns else None
-    rows = ([(path,) for path in test.a or train.a], [(path,) for path in test.b or train.b])
-    inputs, targets = (
-        load_fixed_images(strided(r, NUM_IMAGES), NUM_IMAGES, size, [spec]) for r, spec in zip(rows, specs, strict=True)
-    )
-    if not inputs or not targets:
-        return None
-    count = min(len(inputs[0]), len(targets[0]))
-    return Subset(inputs[0][:count], targets[0][:count], paired=False)
+    pairs, files = paired_by_name(test), SplitFiles(test.a or train.a, test.b or train.b)
+    columns = load_fixed_domains(files, pairs, NUM_IMAGES, size, specs)
+    return Subset(columns[0], columns[1], paired=bool(pairs)) if columns else None

@@ -275,15 +275,10 @@ class Trainer:
     def run_diagnostics(self, status: TrainStatus) -> list[str]:
         """A sentence for each new issue, on the first process."""
         assert self.diagnostics is not None, "the first process has diagnostics wherever quality is measured"
-        metrics = read_metrics(self.run_folder / "metrics.csv")
+        state, metrics = self.state, read_metrics(self.run_folder / "metrics.csv")
         with self.fabric.autocast():
             evidence = self.diagnostics.collect(
-                self.state.method,
-                self.state.generators,
-                metrics,
-                step=status.step,
-                progress=status.progress,
-                thorough=False,
+                state.method, state.generators, metrics, step=status.step, progress=status.progress, thorough=False
             )
             return self.diagnostics.check(evidence)
 

@@ -10,7 +10,7 @@ from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.select import evenly_spaced
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.ground_truth import before_and_after, measure_pairs
+from cyclegan.evaluation.measure import before_and_after, measure_pairs
 from cyclegan.evaluation.report.strips import Strip, read_strips
 from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels

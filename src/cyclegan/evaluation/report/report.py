@@ -1,9 +1,10 @@
-"""``report.html``: a run on one self-contained page, without scripts or network access."""
+"""Self-contained pages without scripts or network access: the report of a run, and the comparison of several."""
 
 import base64
 import io
 import re
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,24 @@ from cyclegan._version import __version__
 from cyclegan.data.select import find_data_if_present
 from cyclegan.diagnosis.diagnose import diagnose
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation import table
+from cyclegan.evaluation import compare, table
+from cyclegan.evaluation.evaluate import evaluation_config
 from cyclegan.evaluation.report.curves import QUALITY_GROUPS, build_panels
 from cyclegan.evaluation.report.gallery import build_view
+from cyclegan.evaluation.test_set import read_test_set
+from cyclegan.imaging.image import to_image
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.results import REPORT_FILE, quality_sentence, write_evaluations
 from cyclegan.runs.summary import headline, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
+from cyclegan.translation.translator import Translator
 
 NAME = "report.html"
 MAX_BYTES = 3_000_000
 SIDES = (256, 192, 128, 96)  # longer side of images in pixels; the first with which the page is small enough
+COMPARISON_EXAMPLES, COMPARISON_SIDE = 12, 192  # inputs per direction, pixels
 
 
 @dataclass(frozen=True)
@@ -79,14 +85,34 @@ def write_report(run: str | Path) -> WrittenReport:
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
     for side in SIDES:
-        page = page_environment(side).get_template(NAME).render(contents)
+        page = _page_environment(side).get_template(NAME).render(contents)
         if len(page) < MAX_BYTES:
             break
     write_text(run / NAME, page)
     return WrittenReport(run / NAME, tuple(map(quality_sentence, quality)))
 
 
-def page_environment(side: int) -> Environment:
+def write_comparison(
+    comparisons: Sequence[compare.Comparison], runs: Sequence[Path], data: Path | None, file: Path, device: str = "auto"
+) -> None:
+    """Write an HTML page with the tables and example translations of every run. Raises `CycleGANError`."""
+    config, names, views = evaluation_config(runs[0], data), compare.run_labels(runs), []
+    for comparison in comparisons:
+        direction = comparison.direction
+        images = read_test_set(config, direction, config.data.crop_size, COMPARISON_EXAMPLES)
+        columns = {"input": images.inputs}
+        columns |= {
+            n: Translator.load(r, direction, device).translate(images.inputs) for n, r in zip(names, runs, strict=True)
+        }
+        if images.truth is not None:
+            columns["ground truth"] = images.truth
+        examples = [[(n, to_image(batch[i])) for n, batch in columns.items()] for i in range(len(images.inputs))]
+        views.append((" → ".join(images.domains), compare.table_rows(comparison), examples))
+    template = _page_environment(COMPARISON_SIDE).get_template("compare.html")
+    write_text(file, template.render(names=names, views=views, legend=compare.LEGEND))
+
+
+def _page_environment(side: int) -> Environment:
     """Jinja's environment for the pages, which embed images with a longer side of at most `side` pixels."""
 
     def data_uri(image: Image.Image) -> str:
