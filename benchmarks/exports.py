@@ -16,7 +16,7 @@ from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export.export import export
-from cyclegan.translation.export_formats import get_format
+from cyclegan.translation.export_formats import FORMATS
 from cyclegan.translation.exported import Precision
 
 EXPORTS: tuple[tuple[str, Precision], ...] = (
@@ -68,7 +68,7 @@ def main() -> None:
         for name, precision in EXPORTS:
             if options.formats and name not in options.formats:
                 continue
-            out = folder / f"{name}-{precision}{get_format(name).suffix}"
+            out = folder / f"{name}-{precision}{FORMATS[name].suffix}"
             report = export(source, name, out, precision=precision, images=images, min_psnr=0)
             print(
                 f"| {name}, {precision} | {report.bytes / 2**20:.1f} | {report.relative_time:.2f} "

@@ -20,7 +20,7 @@ from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
-from cyclegan.translation.export_formats import format_names
+from cyclegan.translation.export_formats import FORMATS
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -168,7 +168,7 @@ def test_impossible_requests_are_refused(model: Path, pictures: Path, tmp_path: 
         ("onnx", "g.pb", {}, "must end in .onnx"),
         ("onnx", "there.onnx", {}, "exists; choose another -o"),
         ("onnx", "gone/g.onnx", {}, "does not exist; create it first"),
-        ("cobol", "g.cbl", {}, "Unknown export format 'cobol'; choose from onnx, openvino"),
+        ("cobol", "g.cbl", {}, "--format is 'cobol'; it must be one of onnx, openvino"),
     ]
     for name, out, settings, message in requests:
         with pytest.raises(UsageError, match=message):
@@ -250,7 +250,7 @@ def test_another_package_adds_a_format_by_an_entry_point(
     (package / "entry_points.txt").write_text("[cyclegan.exporters]\npickle = pickle_format\n")
     (tmp_path / "site" / "pickle_format.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert "pickle" in format_names()
+    assert "pickle" in FORMATS.names()
     report = export(model, "pickle", tmp_path / "g.pickle", fixed_size=FIXED, images=pictures)
     assert report.path.is_file()
     assert report.max_difference == 0

@@ -57,7 +57,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     size = _size(options.fixed_size)
 
     from cyclegan.translation.export.export import export as export_generator
-    from cyclegan.translation.export_formats import get_format
+    from cyclegan.translation.export_formats import FORMATS
 
     report = export_generator(
         options.run,
@@ -72,7 +72,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         overwrite=options.overwrite,
     )
     print(report)
-    print(f"Wrote {report.path}. {get_format(options.format).usage.format(path=report.path)}")
+    print(f"Wrote {report.path}. {FORMATS[options.format].usage.format(path=report.path)}")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

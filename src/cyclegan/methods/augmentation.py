@@ -47,11 +47,11 @@ def translation(images: Tensor) -> Tensor:
     down, right = (
         torch.randint(-reach, reach + 1, (len(images),)).tolist() for reach in _fraction_of_sides(images, MAX_SHIFT)
     )
-    return torch.cat([shifted(images[i : i + 1], y, x) for i, (y, x) in enumerate(zip(down, right, strict=True))])
+    return torch.stack([shifted(image, y, x) for image, y, x in zip(images, down, right, strict=True)])
 
 
 def shifted(images: Tensor, down: int, right: int) -> Tensor:
-    """(N, C, H, W) shifted by these numbers of pixels, 0 where uncovered."""
+    """(..., H, W) shifted by these numbers of pixels, 0 where uncovered."""
     return pad(images, (right, -right, down, -down))
 
 
@@ -89,13 +89,10 @@ class Augmentation(nn.Module):
         for name in self.changes if self.training else ():
             chosen = torch.rand(len(images)) < self.p.cpu()
             if bool(chosen.any()):
-                images = torch.where(_per_image(chosen, images), self._change(name, images), images)
+                parts = torch.split(images, self.stacked, 1) if name == "color" and self.stacked else (images,)
+                changed = torch.cat([CHANGES[name](part) for part in parts], 1)
+                images = torch.where(_per_image(chosen, images), changed, images)
         return images
-
-    def _change(self, name: str, images: Tensor) -> Tensor:
-        if name != "color" or not self.stacked:
-            return CHANGES[name](images)
-        return torch.cat([color(each) for each in torch.split(images, self.stacked, 1)], 1)
 
     def adapt(self, real_logits: Tensor, *, middle: float, target: float, images: int) -> None:
         """Raise p if the discriminator is more confident on real images than `target`, else lower it.

@@ -165,15 +165,6 @@ CYCLEGAN = MethodSpec(
 )
 
 
-def _unet_for_crop(size: int) -> str:
-    """The paper's U-Net for 256x256 images, or one with fewer levels for smaller crops."""
-    return "unet_64" if size <= 64 else "unet_128" if size <= 128 else "unet_256"
-
-
-def _describe_conditional_losses(loss: LossConfig) -> str:
-    return f"Adversarial ({OBJECTIVES[loss.objective]}, of input and output together), L1 × {loss.lambda_l1:g}"
-
-
 def _is_colorization(found: ReferenceNetworks) -> bool:
     return (found.in_channels, found.out_channels) == (1, 2) and found.discriminator_channels in (None, 3)
 
@@ -209,10 +200,13 @@ PIX2PIX = MethodSpec(
         "lambda_identity": 0.0,
         "pool_size": 0,
     },
-    generator_for_crop=_unet_for_crop,
+    # The paper's U-Net for 256x256 images, or one with fewer levels for smaller crops.
+    generator_for_crop=lambda size: "unet_64" if size <= 64 else "unet_128" if size <= 128 else "unet_256",
     # In short runs dropout only costs.
     short_run_settings=lambda settings: {"generator_width": 32, "dropout": False, "dropout_at_test": False},
-    describe_losses=_describe_conditional_losses,
+    describe_losses=lambda loss: (
+        f"Adversarial ({OBJECTIVES[loss.objective]}, of input and output together), L1 × {loss.lambda_l1:g}"
+    ),
     curves="The L1 loss should fall.",
     term_groups=GAN_GROUPS | {"L1": (("G_L1", ""),)},
     citation="""\

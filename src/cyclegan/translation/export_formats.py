@@ -7,7 +7,6 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -18,17 +17,8 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import Dropout
 from cyclegan.runs.model import Model
-from cyclegan.system.plugins import load_plugin, plugin_names
+from cyclegan.system.plugins import Registry
 from cyclegan.translation.exported import ExportedGenerator, ExportMetadata, Precision, quiet
-
-GROUP = "cyclegan.exporters"
-BUILTIN = {  # name -> the module whose import registers it
-    "onnx": "cyclegan.translation.export.onnx",
-    "openvino": "cyclegan.translation.export.openvino",
-    "torch-export": "cyclegan.translation.export.torch_formats",
-    "safetensors": "cyclegan.translation.export.torch_formats",
-    "web": "cyclegan.translation.export.web",
-}
 
 
 class HalfPrecision(Generator):
@@ -104,33 +94,26 @@ class Format:
         return [file for suffix in (*self.companions, path.suffix) if (file := path.with_suffix(suffix)).exists()]
 
 
-_formats: dict[str, Format] = {}
+FORMATS: Registry[Format] = Registry(
+    "format",
+    "cyclegan.exporters",
+    {
+        "onnx": "cyclegan.translation.export.onnx",
+        "openvino": "cyclegan.translation.export.openvino",
+        **dict.fromkeys(("torch-export", "safetensors"), "cyclegan.translation.export.torch_formats"),
+        "web": "cyclegan.translation.export.web",
+    },
+)
 
 
 def register_format(name: str, format: Format) -> None:
     """Make a format available as ``--format <name>``."""
-    _formats[name] = format
-
-
-def format_names() -> list[str]:
-    """The names of all export formats, this package's first. Imports none of them."""
-    return list(dict.fromkeys([*BUILTIN, *_formats, *plugin_names(GROUP)]))
-
-
-def get_format(name: str) -> Format:
-    """An export format, imported when first needed. Raises `UsageError` for an unknown name."""
-    if name not in _formats and name in BUILTIN:
-        import_module(BUILTIN[name])
-    elif name not in _formats:
-        load_plugin(GROUP, name)
-    if name not in _formats:
-        raise UsageError(f"Unknown export format {name!r}; choose from {', '.join(format_names())}.")
-    return _formats[name]
+    FORMATS.values[name] = format
 
 
 def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
     """Open an export in any format. Raises `UsageError` for other files, `CycleGANError` for damaged ones."""
-    openers = {format.suffix: format.open for format in map(get_format, format_names()) if format.open}
+    openers = {format.suffix: format.open for format in map(FORMATS.__getitem__, FORMATS.names()) if format.open}
     if path.suffix not in openers:
         raise UsageError(f"{path} is not an export; exports are files that end in {', '.join(openers)}.")
     return openers[path.suffix](path, device)

@@ -24,7 +24,7 @@ from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.model import load_generator, read_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.system.optional import optional_import
-from cyclegan.translation.export_formats import ExportJob, Format, get_format, prepare_for_export
+from cyclegan.translation.export_formats import FORMATS, ExportJob, Format, prepare_for_export
 from cyclegan.translation.exported import ExportMetadata, Precision
 
 MIN_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB
@@ -79,7 +79,7 @@ def export(
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
     otherwise downloaded. Raises `UsageError` for impossible requests, `CycleGANError` for failures.
     """
-    source, writer = Path(source), get_format(format)
+    source, writer = Path(source), FORMATS[format]
     model = read_model(source, generators_only=True)
     generator, channels, direction = load_generator(model, direction, source)
     suffix = {"float32": "", "float16": "-half", "int8": "-int8"}[precision] + (writer.suffix or f"-{format}")
