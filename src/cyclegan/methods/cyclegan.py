@@ -61,11 +61,8 @@ class CycleGAN(Method):
         """The discriminators' side of L_GAN [C eq. 1, 4], on fakes from the history. Term D_A is of D_Y [R]."""
         losses = {}
         for term, name, domain in (("D_A", "D_Y", "B"), ("D_B", "D_X", "A")):
-            D, real, fake = (
-                self.discriminators[name],
-                batch[domain],
-                self.histories[domain].query(images[domain].detach()),
-            )
+            D, real = self.discriminators[name], batch[domain]
+            fake = self.histories[domain].query(images[domain].detach())
             real_logits, fake_logits = forward_batched(D, real, fake, augment=partial(self.augment, name))
             self.adapt_augmentation(name, real_logits)
             terms = {"real": self.gan.real(real_logits), "fake": self.gan.fake(fake_logits)}

@@ -49,7 +49,6 @@ class ResNetGenerator(Generator):
     ):
         super().__init__()
         make_norm, bias = NORMS[norm], needs_bias(norm)
-        down, up = (_down_blurred, _up_blurred) if antialias else (_down, _up)
         deep = 4 * width
         self.stem = nn.Sequential(
             nn.ReflectionPad2d(3),
@@ -57,9 +56,9 @@ class ResNetGenerator(Generator):
             make_norm(width),
             nn.ReLU(inplace=True),
         )
-        self.down = nn.Sequential(*(down(c, make_norm, bias) for c in (width, 2 * width)))
+        self.down = nn.Sequential(*(_down(c, make_norm, bias, antialias) for c in (width, 2 * width)))
         self.blocks = nn.Sequential(*(_block(deep, make_norm, bias, dropout, separable) for _ in range(blocks)))
-        self.up = nn.Sequential(*(up(c, make_norm, bias) for c in (deep, 2 * width)))
+        self.up = nn.Sequential(*(_up(c, make_norm, bias, antialias) for c in (deep, 2 * width)))
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
 
     @classmethod
@@ -101,22 +100,16 @@ def _block(channels: int, norm: MakeNorm, bias: bool, dropout: bool, separable: 
     return Residual(nn.ReflectionPad2d(1), *conv(), *middle, nn.ReflectionPad2d(1), *conv(), norm(channels))
 
 
-def _down(channels: int, norm: MakeNorm, bias: bool) -> nn.Module:
-    conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias)
-    return nn.Sequential(conv, norm(2 * channels), nn.ReLU(inplace=True))
+def _down(channels: int, norm: MakeNorm, bias: bool, antialias: bool) -> nn.Module:
+    conv = nn.Conv2d(channels, 2 * channels, 3, stride=1 if antialias else 2, padding=1, bias=bias)
+    blur = [BlurDown(2 * channels)] if antialias else []
+    return nn.Sequential(conv, norm(2 * channels), nn.ReLU(inplace=True), *blur)
 
 
-def _up(channels: int, norm: MakeNorm, bias: bool) -> nn.Module:
+def _up(channels: int, norm: MakeNorm, bias: bool, antialias: bool) -> nn.Module:
     half = channels // 2
-    conv = nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)
-    return nn.Sequential(conv, norm(half), nn.ReLU(inplace=True))
-
-
-def _down_blurred(channels: int, norm: MakeNorm, bias: bool) -> nn.Module:
-    conv = nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=bias)
-    return nn.Sequential(conv, norm(2 * channels), nn.ReLU(inplace=True), BlurDown(2 * channels))
-
-
-def _up_blurred(channels: int, norm: MakeNorm, bias: bool) -> nn.Module:
-    conv = nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias)
-    return nn.Sequential(BlurUp(channels), conv, norm(channels // 2), nn.ReLU(inplace=True))
+    if antialias:
+        layers = [BlurUp(channels), nn.Conv2d(channels, half, 3, padding=1, bias=bias)]
+    else:
+        layers = [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
+    return nn.Sequential(*layers, norm(half), nn.ReLU(inplace=True))

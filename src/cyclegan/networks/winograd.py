@@ -68,10 +68,14 @@ class Conv3x3(nn.Conv2d):
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
     """Whether Winograd's algorithm is faster: on CPUs, in single precision, with many channels."""
+    return min(weight.shape[:2]) >= MIN_CHANNELS and computes_on_cpu(x, weight)
+
+
+def computes_on_cpu(x: Tensor, weight: Tensor) -> bool:
+    """Whether a CPU is about to compute in single precision, and not only to compile or trace a network."""
     return (
-        x.device.type == "cpu"
+        x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and min(weight.shape[:2]) >= MIN_CHANNELS
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]

@@ -24,7 +24,7 @@ from cyclegan.networks.cpu.layers import DirectConv, EagerLayer, FewOutputsConv,
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import BatchNorm, ChannelScale, Dropout, Residual, UNetLevel, pad_to_multiple
-from cyclegan.networks.winograd import scratch
+from cyclegan.networks.winograd import computes_on_cpu, scratch
 
 MIN_CHANNELS = 64  # with fewer, the transforms cost more than the products save
 MAX_SCRATCH = 2**27  # bytes of each scratch buffer kept for the next call: enough for images of 512x512
@@ -46,7 +46,8 @@ class CpuGenerator(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate a batch, one image after the other."""
-        if not _can_run(x, self.generator):
+        trains = self.generator.training or torch.is_grad_enabled()
+        if trains or not computes_on_cpu(x, next(self.generator.parameters())):
             y: Tensor = self.generator(x)
             return y
         self.layers = self.layers or rewrite(self.generator.stages() or ())
@@ -77,19 +78,6 @@ def rewrite_for_cpu(generator: Generator) -> Generator:
     return generator.map_network(change)
 
 
-def _can_run(x: Tensor, generator: nn.Module) -> bool:
-    weight = next(generator.parameters())
-    return (
-        x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and not generator.training
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    )
-
-
 @torch.no_grad()
 def rewrite(stages: Sequence[nn.Module]) -> list[Layer]:
     """The layers to apply to one image after the other, with weights of their own."""
@@ -116,16 +104,11 @@ def _replace_all(layers: list[nn.Module]) -> Iterator[Layer]:
         if isinstance(layer, nn.ReflectionPad2d) and layers:
             border, (layer, *layers) = layer.padding[0], layers
         if isinstance(layer, nn.Conv2d) and layers and isinstance(following := layers[0], ChannelScale):
-            _fold(following.scale, layer)
+            layer.weight.mul_(following.scale[:, None, None, None])
+            if layer.bias is not None:
+                layer.bias.mul_(following.scale)
             layers = layers[1:]
         yield _replace(layer, border, normed=bool(layers) and isinstance(layers[0], nn.InstanceNorm2d | BatchNorm))
-
-
-def _fold(scale: Tensor, conv: nn.Conv2d) -> None:
-    """Multiply the outputs of a convolution, by its weights."""
-    conv.weight.mul_(scale[:, None, None, None])
-    if conv.bias is not None:
-        conv.bias.mul_(scale)
 
 
 def _replace(layer: nn.Module, border: int, normed: bool) -> Layer:
