@@ -10,6 +10,7 @@ from cyclegan.system.text import counted
 
 if TYPE_CHECKING:
     from cyclegan.config.schema import Config, Direction, LossConfig
+    from cyclegan.networks.reference_weights import Network
 
 Layout = Literal["unpaired", "paired", "single domain"]
 Counts = tuple[int, int]  # images of A and of B
@@ -26,22 +27,13 @@ OBJECTIVES = {
 
 
 @dataclass(frozen=True)
-class ReferenceNetworks:
-    """The networks found in files of the authors' repositories, from which `ReferenceFiles.matches` decides."""
-
-    in_channels: int
-    out_channels: int
-    discriminator_channels: int | None  # None without a discriminator
-    settings: Mapping[str, Any]  # of the generator, as in `NetworkConfig`
-
-
-@dataclass(frozen=True)
 class ReferenceFiles:
     """How the authors' repositories name a method's networks, ``latest_net_<name>.pth``, and its options."""
 
     networks: Mapping[str, str]  # their name -> the network's place in the method's state dict
     model: str  # value of their --model
-    matches: Callable[[ReferenceNetworks], bool] = lambda found: False  # whether this method makes such networks
+    # Whether this method makes such a generator, and such a discriminator if one was found.
+    matches: Callable[[Network, Network | None], bool] = lambda generator, discriminator: False
     repository: Literal["pytorch-CycleGAN-and-pix2pix", "contrastive-unpaired-translation"] = (
         "pytorch-CycleGAN-and-pix2pix"
     )
@@ -157,27 +149,23 @@ CYCLEGAN = MethodSpec(
             "D_B": "discriminators.D_X",
         },
         model="cycle_gan",
-        matches=lambda found: (
-            found.discriminator_channels is None
-            and not (_is_colorization(found) or _like_pix2pix(found) or _like_cut(found))
-        ),
+        matches=lambda G, D: D is None and not (_is_colorization(G, D) or _like_pix2pix(G, D) or _like_cut(G, D)),
     ),
 )
 
 
-def _is_colorization(found: ReferenceNetworks) -> bool:
-    return (found.in_channels, found.out_channels) == (1, 2) and found.discriminator_channels in (None, 3)
+def _is_colorization(G: Network, D: Network | None) -> bool:
+    return (G.in_channels, G.out_channels) == (1, 2) and (D is None or D.in_channels == 3)
 
 
-def _like_pix2pix(found: ReferenceNetworks) -> bool:
+def _like_pix2pix(G: Network, D: Network | None) -> bool:
     """A discriminator of input and output, or, in a generator's file alone, a U-Net or dropout."""
-    if _is_colorization(found):
+    if _is_colorization(G, D):
         return False
-    if found.discriminator_channels is not None:
-        return found.discriminator_channels == found.in_channels + found.out_channels
-    settings = found.settings  # CycleGAN's ResNets have no dropout there
-    unet = bool(settings["generator"].startswith("unet"))
-    return (unet or bool(settings.get("dropout"))) and not settings.get("antialias")
+    if D is not None:
+        return D.in_channels == G.in_channels + G.out_channels
+    unet = G.settings["generator"].startswith("unet")  # CycleGAN's ResNets have no dropout there
+    return bool(unet or G.settings.get("dropout")) and not G.settings.get("antialias")
 
 
 GAN_GROUPS = {
@@ -264,11 +252,11 @@ def _cut_contradictions(config: Config) -> Iterable[str]:
         )
 
 
-def _like_cut(found: ReferenceNetworks) -> bool:
+def _like_cut(G: Network, D: Network | None) -> bool:
     """A discriminator of the output alone, or blurs, which only that repository has."""
-    if _is_colorization(found) or _like_pix2pix(found):
+    if _is_colorization(G, D) or _like_pix2pix(G, D):
         return False
-    return found.discriminator_channels == found.out_channels or bool(found.settings.get("antialias"))
+    return (D is not None and D.in_channels == G.out_channels) or bool(G.settings.get("antialias"))
 
 
 CUT = MethodSpec(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.registry import method_spec
-from cyclegan.methods.specs import BUILTIN, MethodSpec, ReferenceFiles, ReferenceNetworks
+from cyclegan.methods.specs import BUILTIN, MethodSpec, ReferenceFiles
 from cyclegan.networks.reference_weights import (
     RESNETS,
     Network,
@@ -135,15 +135,11 @@ def _load_file(path: Path) -> dict[str, Tensor]:
 def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles]:
     """The method that has such networks, and the authors' names of them."""
     generator, discriminator = networks.get("G"), networks.get("D")
-    found = generator and ReferenceNetworks(
-        generator.in_channels,
-        generator.out_channels,
-        discriminator.in_channels if discriminator else None,
-        generator.settings,
-    )
     for spec in BUILTIN.values():
         reference = spec.reference
-        if reference and (reference.matches(found) if found else networks.keys() <= reference.networks.keys()):
+        if reference is None:
+            continue
+        if reference.matches(generator, discriminator) if generator else networks.keys() <= reference.networks.keys():
             return spec, reference
     assert discriminator is not None
     raise UsageError(
