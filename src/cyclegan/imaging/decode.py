@@ -120,8 +120,7 @@ def read_header(source: Source) -> Header:
         left, top, right, bottom = source.box(header.size)
         return replace(header, size=(right - left, bottom - top))
     with open_image(source) as file:
-        start = _peek(file)
-        if is_array(start):
+        if is_array(start := _peek(file)):
             return read_array_header(file)
         header, orientation = (read_tiff_header if is_tiff(start) else _read_pillow_header)(file)
         return replace(header, size=header.size[::-1]) if orientation in (5, 6, 7, 8) else header
@@ -175,8 +174,7 @@ def _peek(file: IO[bytes]) -> bytes:
 
 def _decode(file: IO[bytes], channels: int, min_side: int | None) -> tuple[Image.Image | Stored, bytes | None]:
     """The upright pixels and the color profile."""
-    start = _peek(file)
-    if is_array(start):
+    if is_array(start := _peek(file)):
         values, channels_first = decode_array(file, channels)
         return Stored(values, 8 * values.dtype.itemsize, is_image=False, channels_first=channels_first), None
     return decode_tiff(file, channels) if is_tiff(start) else _decode_pillow(file, min_side)

@@ -40,14 +40,10 @@ def check_duplicates(parts: Sequence[Part]) -> Iterator[Finding]:
 
 
 def _within_parts(parts: Sequence[HashedPart]) -> Iterator[Finding]:
+    near = "show the same as others at another size, compression or brightness."
     for find_groups, kind, sign, text in (
         (_exact_groups, "duplicates", " = ", "are exact copies of others."),
-        (
-            _near_groups,
-            "near duplicates",
-            " ~ ",
-            "show the same as others at another size, compression or brightness.",
-        ),
+        (_near_groups, "near duplicates", " ~ ", near),
     ):
         found = [(each.part, find_groups(each)) for each in parts]
         surplus = [(part, sum(len(group) - 1 for group in groups)) for part, groups in found]

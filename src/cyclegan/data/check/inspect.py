@@ -74,7 +74,7 @@ def inspect_images(
     workers = cpu_count() if workers is None else workers
     if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be at least 0.")
-    each_spec = specs if specs is not None else repeat(COLOR)
+    each_spec = specs or repeat(COLOR)
     if workers == 0 or len(sources) < MIN_FILES:
         yield from map(inspect_image, sources, repeat(True), each_spec)
         return
@@ -83,9 +83,8 @@ def inspect_images(
     try:
         yield from pool.map(inspect_image, sources, repeat(True), each_spec, chunksize=16)
     except BrokenProcessPool:
-        raise CycleGANError(
-            "A process that inspected images died, possibly out of memory; try again with --workers 1."
-        ) from None
+        message = "A process that inspected images died, possibly out of memory; try again with --workers 1."
+        raise CycleGANError(message) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -23,6 +23,7 @@ from cyclegan.errors import CycleGANError
 MAX_FILES = 1_000_000
 MAX_GROWTH = 20  # unpacked bytes per byte of the archive; images hardly shrink, bombs reach a thousand and more
 ALWAYS_ALLOWED = 100_000_000  # unpacked bytes of even the smallest archive
+SYSTEM_FILES = (".DS_Store", "Thumbs.db")
 MAX_DEPTH = 32  # nested folders
 CHUNK = 1 << 20
 
@@ -70,9 +71,7 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
     with _explain_damage(archive):
         for name, kind, open_member in members:
             parts = safe_parts(name)
-            if not parts or parts[0] == "__MACOSX" or parts[-1].startswith("._"):
-                continue
-            if parts[-1] in (".DS_Store", "Thumbs.db"):
+            if not parts or parts[0] == "__MACOSX" or parts[-1].startswith("._") or parts[-1] in SYSTEM_FILES:
                 continue
             if kind == "link or device":
                 raise BadArchive(f"contains {name!r}, a link or device")

@@ -57,12 +57,8 @@ def detect_edges(image: Pixels) -> Pixels:
 
 def apply_recipe(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
     """For one image, or each of a pair: the results with their name endings. Raises `UnsupportedImage`."""
-    if isinstance(recipe.size, tuple):
-        images = [image.resize(recipe.size) for image in images]
-    elif recipe.size is not None:
-        scales = [recipe.size / min(image.size) for image in images]
-        sizes = [(round(i.size[0] * scale), round(i.size[1] * scale)) for i, scale in zip(images, scales, strict=True)]
-        images = [image.resize((max(1, w), max(1, h))) for image, (w, h) in zip(images, sizes, strict=True)]
+    if recipe.size is not None:
+        images = [_resize(image, recipe.size) for image in images]
     if recipe.crops is None:
         return [[("", image)] for image in images]
     if len({image.size for image in images}) > 1:
@@ -83,3 +79,11 @@ def _crops(image: Pixels, side: int, overlap: int) -> Iterator[tuple[str, Pixels
 def crop_starts(length: int, side: int, overlap: int) -> list[int]:
     """Start positions of crops that cover everything; the last one is moved inward."""
     return [*range(0, length - side, side - overlap), length - side]
+
+
+def _resize(image: Pixels, size: int | tuple[int, int]) -> Pixels:
+    if isinstance(size, tuple):
+        return image.resize(size)
+    scale = size / min(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height))
