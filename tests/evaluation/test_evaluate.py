@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,15 @@ def test_a_model_needs_data(run: Path, data: Path, tmp_path: Path) -> None:
         evaluate(tmp_path / "model")
     model, trained = evaluate(tmp_path / "model", data, size=32)[0], evaluate(run)[0]
     assert model.metrics == trained.metrics
+
+
+def test_a_model_of_one_direction(run: Path, data: Path, tmp_path: Path) -> None:
+    model = read_model(run)
+    forward = {name: value for name, value in model.weights.items() if name.startswith("generators.G.")}
+    write_model(replace(model, weights=forward), tmp_path / "model")
+    (only,) = evaluate(tmp_path / "model", data, size=32)
+    assert only.direction == "AtoB"
+    assert "cycle_error" not in only.metrics
 
 
 def test_one_direction_without_test_images(data: Path, tmp_path: Path) -> None:

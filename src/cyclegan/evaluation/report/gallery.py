@@ -1,5 +1,6 @@
-"""The example images and quality of one direction, as a report shows them."""
+"""What a report shows of one direction: examples, quality, and how translations changed during training."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +12,17 @@ from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.select import evenly_spaced
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.measure import before_and_after, measure_pairs
-from cyclegan.evaluation.report.strips import Strip, read_strips
 from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels
 from cyclegan.imaging.image import to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.runs.results import EVALUATION_FILE, Evaluation, metric_info, read_evaluations
+from cyclegan.runs.sample_grids import GAP, HEADING
 from cyclegan.runs.summary import saved_progress
 from cyclegan.translation.translator import Translator
 
 EXAMPLES = 8  # per direction
+MAX_STEPS, MAX_STRIPS = 8, 2
 
 Rows = Sequence[tuple[Source, ...]]  # inputs, each with its ground truth if known
 
@@ -35,6 +37,14 @@ class Example:
     before: Image.Image
     after: Image.Image
     truth: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A test image and its translations at several steps."""
+
+    before: Image.Image
+    steps: tuple[tuple[int, Image.Image], ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ def _measure_quality(
     run: Path, translator: Translator, test: SplitFiles, view: View, size: int
 ) -> tuple[Evaluation | None, Rows, list[str]]:
     """Quality against ground truth, the test pairs it was measured on, and notes; None without pairs."""
-    pairs = paired_by_name(test)
+    pairs, notes = paired_by_name(test), []
     chosen = [pairs[i] for i in evenly_spaced(len(pairs), MAX_IMAGES)]
     if not chosen:
         return None, [], []
@@ -111,24 +121,14 @@ def _measure_quality(
         metrics, readable = measure_pairs(translator, chosen, size)
     except CycleGANError as error:
         return None, [], [str(error)]
-    notes = []
     if len(chosen) < len(pairs):
         notes.append(f"Quality was measured on {len(chosen)} of {len(pairs)} test pairs, evenly spaced.")
     if len(readable) < len(chosen):
         notes.append(f"{len(chosen) - len(readable)} of {len(chosen)} test pairs could not be read and were skipped.")
-    progress = saved_progress(run)
-    quality = Evaluation(
-        run=str(run),
-        checkpoint="latest",
-        step=progress[0] if progress else None,
-        direction=view.direction,
-        source=view.source,
-        target=view.target,
-        size=size,
-        names=tuple(pair[0].stem for pair in readable),
-        metrics=metrics,
-    )
-    return quality, readable, notes
+    names, progress = tuple(pair[0].stem for pair in readable), saved_progress(run)
+    step = progress[0] if progress else None
+    domains = (view.source, view.target)
+    return Evaluation(str(run), "latest", step, view.direction, *domains, size, names, metrics), readable, notes
 
 
 def _read_examples(
@@ -152,3 +152,42 @@ def _read_examples(
         images = [to_uint8_image(each) for each in (before, after, *([truth.resize(after.size)] if truth else []))]
         examples.append(Example(path.stem, ranks.get(i, ""), captions.get(i, ""), *images))
     return tuple(examples)
+
+
+def read_strips(samples: Path, direction: str, size: int) -> list[Strip]:
+    """Strips of the first images in the grids ``step-NNNNNNN-DIRECTION.png``; empty without intact grids.
+
+    `size` is the width of the images in pixels before the grid enlarged them.
+    """
+    pattern = re.compile(rf"step-(\d+)-{re.escape(direction)}\.png")
+    found = sorted((int(m[1]), p) for p in samples.glob("step-*.png") if (m := pattern.fullmatch(p.name)))
+    grids = [(step, _read_grid(path, size)) for step, path in (found[i] for i in evenly_spaced(len(found), MAX_STEPS))]
+    grids = [(step, rows) for step, rows in grids if rows]
+    if not grids:
+        return []
+    count = min(MAX_STRIPS, *(len(rows) for _, rows in grids))
+    return [Strip(grids[-1][1][row][0], tuple((step, rows[row][1]) for step, rows in grids)) for row in range(count)]
+
+
+def _read_grid(path: Path, size: int) -> list[tuple[Image.Image, Image.Image]]:
+    """Input and translation of each row of a grid at their original size; empty if the file is not a grid."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            sheet = image.convert("RGB")
+    except Exception:  # decoders raise almost any exception on damaged files
+        return []
+    for columns in (4, 3, 2):
+        pitch, rest = divmod(sheet.width + GAP, columns)
+        rows, rest_below = divmod(sheet.height - HEADING + GAP, pitch)
+        side = pitch - GAP  # a multiple of `size`
+        if not rest and not rest_below and rows > 0 and side > 0 and side % size == 0:
+            break
+    else:
+        return []
+
+    def cell(column: int, row: int) -> Image.Image:
+        left, top = column * pitch, HEADING + row * pitch
+        box = (left, top, left + side, top + side)
+        return sheet.resize((size, size), Image.Resampling.NEAREST, box)  # exactly inverts the grid's enlargement
+
+    return [(cell(0, row), cell(1, row)) for row in range(rows)]
