@@ -230,9 +230,8 @@ def discriminator_overfits(evidence: Evidence, direction: DirectionEvidence) -> 
     """The discriminator recognizes its training images, but not other real images."""
     if direction.test_logits is None:
         return None
-    train, test, fake = (
-        logits.flatten(1).mean(1) for logits in (direction.train_logits, direction.test_logits, direction.fake_logits)
-    )
+    logits = (direction.train_logits, direction.test_logits, direction.fake_logits)
+    train, test, fake = (each.flatten(1).mean(1) for each in logits)
     margin, loss = float(train.mean() - fake.mean()), float(train.mean() - test.mean())
     noise = math.sqrt(float(train.var()) / len(train) + float(test.var()) / len(test)) if len(train) > 1 else 0.0
     if margin <= 0 or loss <= 3 * noise:

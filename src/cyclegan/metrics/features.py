@@ -85,15 +85,12 @@ def load_inception(weights: Path | None) -> Features:
 
 def _download_weights(url: str) -> dict[str, Tensor]:
     try:
-        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+        return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CycleGANError(
-            f"The Inception weights could not be downloaded from {url} ({first_line(error)}); "
-            "pass the file with --inception FILE."
-        ) from None
-    return state
+        reason = f"could not be downloaded from {url} ({first_line(error)})"
+        raise CycleGANError(f"The Inception weights {reason}; pass the file with --inception FILE.") from None
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

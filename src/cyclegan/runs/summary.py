@@ -154,7 +154,7 @@ def summarize(run: Path) -> RunSummary:
     names = domains.names if domains is not None else ("A", "B")
     spec, model = method_spec(config.loss.method), read_model(run)
     directions = spec.learned(config.loss)
-    networks = [model.network(f"generators.{spec.directions[direction]}") for direction in directions]
+    networks = (model.network(f"generators.{spec.directions[direction]}") for direction in directions)
     parameters = [sum(weight.numel() for weight in network.values()) for network in networks]
     grids = {direction: sorted((run / "samples").glob(f"step-*-{direction}.png")) for direction in directions}
     return RunSummary(
