@@ -320,7 +320,7 @@ def test_folders_are_translated_in_order(translator: Translator, tmp_path: Path)
     jobs = files.plan([tmp_path / "in"], tmp_path / "out")
     done = list(files.translate(translator, jobs))
     assert [each.job for each in done] == jobs
-    assert [bool(each.problem) for each in done] == [False, False, True, False, False, False]
+    assert [bool(each) for each in done] == [False, False, True, False, False, False]
     assert len(list((tmp_path / "out").iterdir())) == 5
 
 

@@ -88,14 +88,14 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     )
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
-    results = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
+    problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
         translator.any_size.progress = _bar_of_bands(progress)
-        for done in progress.track(results, len(jobs), description="Translating"):
-            if done.problem:
+        for problem in progress.track(problems, len(jobs), description="Translating"):
+            if problem:
                 failed += 1
-                print(done.problem, file=sys.stderr)
+                print(problem, file=sys.stderr)
     print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
         print(f"Results have {channels} channels, which not every kind of file can hold; those are .tif.")

@@ -7,7 +7,7 @@ A model folder, as model hubs expect it, holds ``model.safetensors`` (``generato
 
 import dataclasses
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cyclegan._version import __version__
-from cyclegan.config.schema import Config, DataConfig, Direction
+from cyclegan.config.schema import Config, Direction
 from cyclegan.config.toml import from_tables
 from cyclegan.data.layouts import domain_names
 from cyclegan.errors import CycleGANError, UsageError
@@ -70,11 +70,6 @@ class Model:
             if any(name.startswith(f"{GENERATORS}{spec.directions[direction]}.") for name in self.weights)
         )
 
-    @property
-    def generators_only(self) -> "Model":
-        """The same without discriminators and other networks that only training needs."""
-        return replace(self, weights={k: v for k, v in self.weights.items() if k.startswith(GENERATORS)})
-
     def network(self, name: str) -> dict[str, Tensor]:
         """The state dict of one network, such as ``generators.G``; empty if it is not here."""
         return {k.removeprefix(f"{name}."): v for k, v in self.weights.items() if k.startswith(f"{name}.")}
@@ -112,13 +107,9 @@ def _read_checkpoint(folder: Path, prefix: str) -> Model:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
     weights = {k: v for k, v in weights.items() if not k.startswith("augmentations.")}  # only for training
     source = f"trained with cyclegan {__version__}, {step} steps"
-    return Model(model_settings(config), weights, source, _domain_names(config.data), config.data.crop_size)
-
-
-def _domain_names(data: DataConfig) -> tuple[str, str]:
-    if data.data is not None:
-        return domain_names(data.data)
-    return (data.a.name, data.b.name) if data.a and data.b else ("A", "B")
+    data = config.data
+    domains = domain_names(data.data) if data.data else (data.a.name, data.b.name) if data.a and data.b else ("A", "B")
+    return Model(model_settings(config), weights, source, domains, data.crop_size)
 
 
 def model_settings(config: Config) -> Settings:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.runs.card import SAMPLES, model_card
 from cyclegan.runs.checkpoint import save_tensors
@@ -62,7 +61,9 @@ def publish(
             raise UsageError(f"{source} is a model folder, which is uploaded unchanged; edit its README.md.")
         return upload(source, name, private=private)
     model, summary = read_model(source, generators_only=not discriminators), summarize(source)
-    config = _without_local_paths(read_run(source))
+    config = read_run(source)  # the card names no folders of this machine
+    paths = {n: Path(v.name) for n, v in (vars(config.data) | vars(config.networks)).items() if isinstance(v, Path)}
+    config = config.with_settings(**paths, runs=Path("runs"), name=None)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         card = model_card(model, name, on_hub=True, license=license, summary=summary, config=config)
@@ -70,9 +71,3 @@ def publish(
         for direction, samples in summary.samples.items():
             (folder / SAMPLES.format(direction)).write_bytes(samples.read_bytes())
         return upload(folder, name, private=private)
-
-
-def _without_local_paths(config: Config) -> Config:
-    paths = {n: Path(v.name) for n, v in vars(config.data).items() if isinstance(v, Path)}
-    start = config.networks.init_from
-    return config.with_settings(**paths, runs=Path("runs"), init_from=Path(start.name) if start else None, name=None)

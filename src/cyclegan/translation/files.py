@@ -32,14 +32,6 @@ class Job:
     target: Path
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """What became of a job; `problem` is a sentence, or None when the target was written."""
-
-    job: Job
-    problem: str | None = None
-
-
 def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels: int = 3) -> list[Job]:
     """A job for each image of `inputs` (files, folders, patterns such as ``photos/*.jpg``), with results below `out`.
 
@@ -102,51 +94,45 @@ def translate(
     size: Size = "keep",
     side_by_side: bool = False,
     alpha: str = "keep",
-) -> Iterator[JobResult]:
-    """Run the jobs in order; images that cannot be read or are too large do not end the rest.
+) -> Iterator[str | None]:
+    """Run the jobs in order. Yields None for each written target, or a sentence about the image that has none.
 
-    `side_by_side` writes input and result next to each other, in 8 bits. `alpha` is "keep" to restore it where the
-    format can hold it, or the color behind transparent parts. Raises `CycleGANError` when a result cannot be written.
+    Images that cannot be read or are too large do not end the rest. `side_by_side` writes input and result next to
+    each other, in 8 bits. `alpha` is "keep" to restore it where the format can hold it, or the color behind transparent
+    parts. Raises `CycleGANError` when a result cannot be written.
     """
     spec = translator.input_spec if alpha == "keep" else translator.input_spec._replace(background=alpha)
 
-    def read(job: Job) -> Pixels | JobResult:
+    def read(job: Job) -> Pixels | str:
         try:
             return read_pixels(job.source, spec)
         except UnreadableImage as error:
-            return JobResult(job, str(error))
+            return str(error)
 
-    def convert(job: Job, image: Pixels) -> Pixels | JobResult:
-        try:
-            return translator.translate(image, size)
-        except OutOfMemory as error:
-            return JobResult(job, f"{job.source}: {error}")
-
-    def write(job: Job, before: Pixels | JobResult, after: Pixels | JobResult) -> JobResult:
-        for image in (before, after):
-            if isinstance(image, JobResult):
-                return image
-        assert isinstance(before, Pixels) and isinstance(after, Pixels)
+    def write(job: Job, before: Pixels | str, after: Pixels | str) -> str | None:
+        if not (isinstance(before, Pixels) and isinstance(after, Pixels)):
+            return str(after)
         if side_by_side:
             write_image(pair(to_uint8_image(before), to_uint8_image(after)), job.target)
         else:
             write_pixels(after if alpha == "keep" else replace(after, alpha=None), job.target)
-        return JobResult(job)
+        return None
 
     # While one image is translated, the next is decoded and the previous encoded; no others are in memory.
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        reading = reader.submit(read, jobs[0]) if jobs else None
-        writing: Future[JobResult] | None = None
-        for job, following in zip(jobs, [*jobs[1:], None], strict=True):
-            assert reading is not None
-            before = reading.result()
-            reading = reader.submit(read, following) if following else None
-            after = convert(job, before) if isinstance(before, Pixels) else before
-            if writing is not None:
-                yield writing.result()
-            writing = writer.submit(write, job, before, after)
-        if writing is not None:
-            yield writing.result()
+        reading = [reader.submit(read, job) for job in jobs[:1]]
+        writing: list[Future[str | None]] = []
+        for number, job in enumerate(jobs, 1):
+            before = reading.pop().result()
+            reading += [reader.submit(read, following) for following in jobs[number : number + 1]]
+            try:
+                after = translator.translate(before, size) if isinstance(before, Pixels) else before
+            except OutOfMemory as error:
+                after = f"{job.source}: {error}"
+            if writing:
+                yield writing.pop().result()
+            writing.append(writer.submit(write, job, before, after))
+        yield from (future.result() for future in writing)
 
 
 def pair(before: Image.Image, after: Image.Image) -> Image.Image:

@@ -136,7 +136,9 @@ class _Transcoder:
 
     def run(self, requests: StopRequests, progress: VideoProgress) -> int:
         """Translate until the end or a request to stop, and return the number of frames."""
-        count, total = 0, self._total()
+        count, total = 0, self.frames.frames or None
+        if not total and self.source.duration and self.frames.average_rate:
+            total = round(self.source.duration / self.av.time_base * self.frames.average_rate)
         pending: list[Any] = []  # sound before the first frame: nothing is written before all streams are known
         for packet in self.source.demux(self.frames, *self.source.streams.audio):
             if packet.stream.index in self.sounds:
@@ -159,13 +161,6 @@ class _Transcoder:
         if self.encoder is not None:
             self.output.mux(self.encoder.encode())
         return count
-
-    def _total(self) -> int | None:
-        if self.frames.frames:
-            return int(self.frames.frames)
-        if self.source.duration and self.frames.average_rate:
-            return round(self.source.duration / self.av.time_base * self.frames.average_rate)
-        return None
 
     def _write(self, frame: Any) -> None:
         result = self.translator.translate(frame_to_rgb(frame), self.size)

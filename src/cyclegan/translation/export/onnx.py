@@ -1,6 +1,6 @@
 """ONNX files, run by ONNX Runtime; in float32, float16 or with convolutions in 8-bit integers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,11 @@ def _quantize(path: Path, images: Sequence[Tensor]) -> None:
     graph = optional_import("onnx", "export").load(path)
     last = [node.name for node in graph.graph.node if node.op_type == "Conv"][-1]
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            self.images: Iterator[Tensor] = iter(images)
+    feeds = iter([{INPUT: image.numpy()} for image in images])
 
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def get_next(self) -> dict[str, Any] | None:
-            image = next(self.images, None)
-            return None if image is None else {INPUT: image.numpy()}
+            return next(feeds, None)
 
     quantized = path.with_suffix(".int8")
     with quiet(None):  # it gives advice on the root logger
