@@ -1,4 +1,4 @@
-"""Writing model folders, and publishing them on the Hugging Face hub with a card of training, quality and samples."""
+"""Model folders and their cards (``README.md``, with the Hugging Face hub's front matter): written and published."""
 
 import json
 import tempfile
@@ -6,14 +6,82 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from cyclegan.config.schema import Config
+from cyclegan.config.toml import to_toml
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.runs.card import SAMPLES, model_card
 from cyclegan.runs.checkpoint import save_tensors
 from cyclegan.runs.folder import identify, is_model_folder, read_run
 from cyclegan.runs.hub import upload
 from cyclegan.runs.model import FORMAT, VERSION, Model, read_model
-from cyclegan.runs.summary import summarize
+from cyclegan.runs.summary import RunSummary, summarize
 from cyclegan.system.atomic import replace_folder
+
+SAMPLES = "samples-{}.png"  # by direction
+CHANNELS = {1: "gray images", 2: "gray images with alpha", 3: "color images", 4: "color images with alpha"}
+LIMITATIONS = """\
+Use translations as images: as a style, a sketch or a starting point. The model invents detail that it cannot know. A
+translation is neither a measurement nor evidence and must not be used as one, least of all in medicine or law. Results
+for images unlike the training images are unpredictable. The license of the training data may restrict use."""
+
+
+def model_card(
+    model: Model,
+    name: str,
+    *,
+    on_hub: bool = False,
+    license: str | None = None,
+    summary: RunSummary | None = None,
+    config: Config | None = None,
+) -> str:
+    """The card of a model that is loaded by `name`: a folder, or with `on_hub` user/name on the Hugging Face hub.
+
+    `summary` adds samples, facts of training and quality; `config` all settings, so it must not name private paths.
+    """
+    data, direction = model.config.data, model.directions[0]
+    channels = {
+        domain: CHANNELS.get(count, f"images of {count} channels")
+        for domain, count in (("A", data.channels_a), ("B", data.channels_b))
+    }
+    contents = {domain: f"{model.domains['AB'.index(domain)]}, {images}" for domain, images in channels.items()}
+    networks = sorted({".".join(key.split(".")[:2]) for key in model.weights})
+    license_line = f"license: {license}\n" if license else ""
+    parts = [
+        f"---\nlibrary_name: cyclegan\n{license_line}pipeline_tag: image-to-image\n"
+        f"tags:\n- image-to-image\n- {model.method}\n---",
+        f"# {name.rpartition('/')[2]}",
+        summary.headline
+        if summary
+        else f"Image-to-image translation with {model.config.networks.generator}, width "
+        f"{model.config.networks.generator_width}; method `{model.method}`, {model.source}.",
+        *(f"![{each}]({SAMPLES.format(each)})" for each in (summary.samples if summary else ())),
+        "## Use",
+        "| direction | input | output |\n| --- | --- | --- |\n"
+        + "\n".join(f"| `{each}` | {contents[each[0]]} | {contents[each[-1]]} |" for each in model.directions),
+        f"```\npip install cyclegan\ncyclegan translate {'hf:' if on_hub else ''}{name} photos/ -o translated/ "
+        f"--direction {direction}\n```",
+        f"""\
+```python
+from PIL import Image
+from cyclegan import Translator
+
+translator = Translator.{"from_pretrained" if on_hub else "load"}("{name}", direction="{direction}")
+translator(Image.open("photo.jpg")).save("translated.png")
+```""",
+        "Images of any size are accepted. The networks take and return tensors in [-1, 1]. `model.safetensors` holds "
+        f"{', '.join(f'`{network}`' for network in networks)}; `config.json` holds the settings they were built with.",
+        f"## Intended use and limitations\n\n{LIMITATIONS}",
+    ]
+    if summary:
+        facts = "\n".join(f"| {heading} | {text} |" for heading, text in summary.facts)
+        quality = "\n".join(f"- {sentence}" for sentence in summary.quality)
+        parts += [
+            f"## Training\n\n| | |\n| --- | --- |\n{facts}",
+            f"## Quality\n\n{quality or 'Not measured: there is no ground truth, or `cyclegan evaluate` was not run.'}",
+        ]
+    if config:
+        toml = to_toml(config).strip()
+        parts.append(f"## Settings\n\n<details><summary>config.toml</summary>\n\n```toml\n{toml}\n```\n\n</details>")
+    return "\n\n".join(parts) + "\n"
 
 
 def write_model(model: Model, folder: Path, *, overwrite: bool = False, card: str | None = None) -> None:

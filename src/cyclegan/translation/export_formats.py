@@ -98,8 +98,7 @@ FORMATS: Registry[Format] = Registry(
     "format",
     "cyclegan.exporters",
     {
-        "onnx": "cyclegan.translation.export.onnx",
-        "openvino": "cyclegan.translation.export.openvino",
+        **dict.fromkeys(("onnx", "openvino"), "cyclegan.translation.export.onnx"),
         **dict.fromkeys(("torch-export", "safetensors"), "cyclegan.translation.export.torch_formats"),
         "web": "cyclegan.translation.export.web",
     },

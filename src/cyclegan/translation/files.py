@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,12 +41,9 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels
     would replace a file (unless `overwrite`) or its own source, or when two results have the same path.
     """
     jobs = []
-    for given in inputs:
-        for source, name in _find_inputs(given):
-            target = out / name
-            jobs.append(
-                Job(source, target if supports_channels(target.suffix, channels) else target.with_suffix(".tif"))
-            )
+    for source, name in chain.from_iterable(map(_find_inputs, inputs)):
+        target = out / name
+        jobs.append(Job(source, target if supports_channels(target.suffix, channels) else target.with_suffix(".tif")))
     if not jobs:
         raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
@@ -113,7 +111,11 @@ def translate(
         if not (isinstance(before, Pixels) and isinstance(after, Pixels)):
             return str(after)
         if side_by_side:
-            write_image(pair(to_uint8_image(before), to_uint8_image(after)), job.target)
+            right = to_uint8_image(after).convert("RGB")
+            both = Image.new("RGB", (2 * right.width, right.height))
+            both.paste(to_uint8_image(before).convert("RGB").resize(right.size, Image.Resampling.BICUBIC))
+            both.paste(right, (right.width, 0))
+            write_image(both, job.target)
         else:
             write_pixels(after if alpha == "keep" else replace(after, alpha=None), job.target)
         return None
@@ -133,14 +135,6 @@ def translate(
                 yield writing.pop().result()
             writing.append(writer.submit(write, job, before, after))
         yield from (future.result() for future in writing)
-
-
-def pair(before: Image.Image, after: Image.Image) -> Image.Image:
-    """Both images side by side in RGB, at the size of the second."""
-    both = Image.new("RGB", (2 * after.width, after.height))
-    both.paste(before.convert("RGB").resize(after.size, Image.Resampling.BICUBIC), (0, 0))
-    both.paste(after.convert("RGB"), (after.width, 0))
-    return both
 
 
 def is_animation(source: Path) -> bool:

