@@ -66,8 +66,8 @@ def export_weights(
     from cyclegan.runs.model import read_model
     from cyclegan.runs.reference_files import export_model, write_files
 
-    export = export_model(read_model(run), epoch)
-    write_files(export.files, output, overwrite=overwrite)
-    print(f"{output}: {', '.join(export.files)}")
+    state_dicts, options = export_model(read_model(run), epoch)
+    write_files(state_dicts, output, overwrite=overwrite)
+    print(f"{output}: {', '.join(state_dicts)}")
     target = f"--checkpoints_dir {output.resolve().parent} --name {output.resolve().name} --epoch {epoch}"
-    print(f"Test there with: python test.py --dataroot DATA {target} {' '.join(export.options)}")
+    print(f"Test there with: python test.py --dataroot DATA {target} {' '.join(options)}")

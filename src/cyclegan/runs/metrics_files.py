@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from contextlib import suppress
 from pathlib import Path
 
 from cyclegan.system.atomic import write_text
@@ -11,20 +12,17 @@ from cyclegan.system.atomic import write_text
 def read_metrics(path: Path) -> dict[str, list[float]]:
     """The columns of a metrics file by name, without damaged rows and rows that are not finite; empty if unreadable."""
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace").replace("\0", ""))))
-    except (OSError, csv.Error):
-        return {}
-    if not rows or "step" not in rows[0]:
+        text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+        names, *rows = csv.reader(io.StringIO(text))
+    except (OSError, ValueError, csv.Error):  # ValueError: an empty file
         return {}
     valid: list[list[float]] = []
-    for row in rows[1:]:
-        try:
-            values = [float(cell) for cell in row]
-        except ValueError:
-            continue
-        if len(values) == len(rows[0]) and all(map(math.isfinite, values)):
-            valid.append(values)
-    return {name: [row[i] for row in valid] for i, name in enumerate(rows[0])} if valid else {}
+    for row in rows:
+        with suppress(ValueError):
+            values = list(map(float, row))
+            if len(values) == len(names) and all(map(math.isfinite, values)):
+                valid.append(values)
+    return {name: [row[i] for row in valid] for i, name in enumerate(names)} if valid and "step" in names else {}
 
 
 def drop_rows_after(path: Path, step: int) -> list[str]:

@@ -4,10 +4,10 @@ import io
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -152,19 +152,13 @@ def _shared_settings(
     networks: Mapping[str, Network], paths: Mapping[str, Path], spec: MethodSpec
 ) -> dict[str, dict[str, Any]]:
     """The settings of a model by section, on which all networks must agree."""
-
-    def settings_of(name: str, network: Network) -> Iterator[tuple[str, str, Any]]:
-        for setting, value in network.settings.items():
-            yield "networks", setting, value
-        if spec.layout != "single domain":
-            channels = (network.in_channels, network.out_channels)
-            for domain, count in zip(DOMAINS.get(name, ""), channels, strict=False):
-                yield "data", f"channels_{domain}", count
-
     sections: dict[str, dict[str, Any]] = {"networks": {}, "data": {}, "loss": {"method": spec.name}}
     origin: dict[str, str] = {}
     for name, network in networks.items():
-        for section, setting, value in settings_of(name, network):
+        channels = zip(DOMAINS.get(name, ""), (network.in_channels, network.out_channels), strict=False)
+        found = [("networks", setting, value) for setting, value in network.settings.items()]
+        found += [("data", f"channels_{domain}", count) for domain, count in channels if spec.layout != "single domain"]
+        for section, setting, value in found:
             other = origin.setdefault(setting, paths[name].name)
             if sections[section].setdefault(setting, value) != value:
                 raise UsageError(
@@ -174,15 +168,11 @@ def _shared_settings(
     return sections
 
 
-class ReferenceExport(NamedTuple):
-    """State dicts of the authors' code by file name, and the options with which its `test.py` loads them."""
+def export_model(model: Model, epoch: str = LATEST) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
+    """The model as state dicts of the authors' code by file name, and the options with which its `test.py` loads them.
 
-    files: dict[str, dict[str, Tensor]]
-    options: list[str]
-
-
-def export_model(model: Model, epoch: str = LATEST) -> ReferenceExport:
-    """The model as files of the authors' code. Raises `UsageError` for networks that it does not have."""
+    Raises `UsageError` for networks that the authors' code does not have.
+    """
     reference = method_spec(model.method).reference
     if reference is None:
         raise UsageError(f"The authors' code has no method {model.method}; these weights cannot be exported.")
@@ -194,7 +184,7 @@ def export_model(model: Model, epoch: str = LATEST) -> ReferenceExport:
         elif ours:
             networks[name] = describe(ours, "generator" if name[0] == "G" else "discriminator", model.config.networks)
             files[f"{epoch}_net_{name}.pth"] = to_reference(ours, networks[name])
-    return ReferenceExport(files, _test_options(model.method, reference, networks))
+    return files, _test_options(model.method, reference, networks)
 
 
 def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
