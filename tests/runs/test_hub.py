@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from safetensors.torch import load
 
 from conftest import TINY
-from cyclegan import CycleGANError, Translator, UsageError, configure, train
+from cyclegan import CycleGANError, Translator, UsageError, configure, evaluate, export, train
 from cyclegan.cli.main import run as run_command
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.runs.model import read_model
@@ -142,6 +142,21 @@ def test_a_run_published_on_the_hub_translates_as_before(trained: Path, hub: Hub
     assert torch.equal(after.translate(image), before.translate(image))
     revised = Translator.from_pretrained(f"me/red2blue@{COMMIT}", direction="BtoA")
     assert torch.equal(revised.translate(image), before.translate(image))
+
+
+@pytest.mark.network
+def test_models_of_the_hub_are_exported_and_evaluated(
+    trained: Path, hub: Hub, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(trained, "me/red2blue")
+    monkeypatch.chdir(tmp_path)
+    report = export("hf:me/red2blue", "safetensors", images=data / "testA")
+    assert (str(report.path), report.max_difference) == ("red2blue-AtoB-safetensors", 0)
+    evaluations = evaluate("hf:me/red2blue", data, max_images=2)
+    assert [(each.run, each.direction) for each in evaluations] == [
+        ("hf:me/red2blue", "AtoB"),
+        ("hf:me/red2blue", "BtoA"),
+    ]
 
 
 @pytest.mark.network

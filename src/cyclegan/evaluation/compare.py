@@ -11,6 +11,7 @@ from cyclegan.evaluation.evaluate import evaluate, evaluation_config
 from cyclegan.evaluation.table import format_interval, format_number, heading
 from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.metrics.intervals import Interval, MetricValue, paired_difference
+from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
 
 SIGNIFICANCE = 0.05  # p-value
@@ -71,7 +72,7 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("Give two or more runs to compare.")
-    config = evaluation_config(runs[0], data)
+    config = evaluation_config(resolve_source(runs[0]), data)
     folder = data or config.data.data
     if folder is None:
         raise UsageError(f"The data of {runs[0]} is in two folders; name one folder with --data.")

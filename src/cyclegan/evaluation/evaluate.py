@@ -10,6 +10,7 @@ from cyclegan.evaluation.set_distances import load_networks
 from cyclegan.evaluation.test_set import MAX_IMAGES, read_test_set
 from cyclegan.runs.checkpoint import find_checkpoint, latest_checkpoint
 from cyclegan.runs.folder import is_model_folder, read_run
+from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import Evaluation
 from cyclegan.runs.summary import saved_progress
@@ -28,14 +29,14 @@ def evaluate(
     device: str = "auto",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> list[Evaluation]:
-    """Evaluate all directions of a run, a checkpoint or a model on the test images of its data, or of `data`.
+    """Evaluate all directions of a run, checkpoint, model or ``hf:user/name`` on its test images or those of `data`.
 
     `checkpoint` selects a checkpoint of the run by name, `all_checkpoints` its numbered ones and the latest. Images are
     resized to `size` (default: the training size), at most `max_images` of each kind. `inception` is the weights file
     for FID and KID, or "download". `on_progress` receives a message before each measurement. Raises `UsageError` and
     `CycleGANError` when the model, the data or a network cannot be loaded.
     """
-    run = Path(run)
+    name, run = str(run), resolve_source(run)
     config = evaluation_config(run, None if data is None else Path(data))
     folders = _checkpoint_folders(run, checkpoint, all_checkpoints)
     directions = read_model(folders[0], generators_only=True).directions
@@ -52,7 +53,7 @@ def evaluate(
             progress = saved_progress(folder)
             evaluations.append(
                 Evaluation(
-                    run=str(run),
+                    run=name,
                     checkpoint=folder.name,
                     step=progress[0] if progress else None,
                     direction=direction,

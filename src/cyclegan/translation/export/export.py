@@ -21,6 +21,7 @@ from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.networks import winograd
 from cyclegan.runs.folder import identify, read_run
+from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import load_generator, read_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.system.optional import optional_import
@@ -71,7 +72,7 @@ def export(
     web_runtime: Path | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
-    """Export the generator of a run, a checkpoint or a model folder, verified on images before it is kept.
+    """Export the generator of a run, a checkpoint, a model folder or ``hf:user/name``, verified before it is kept.
 
     `out` defaults to a name after the source. `fixed_size` (height, width) is for devices that take one size.
     `direction` defaults to the first one learned. `images` to compare and calibrate on, a folder or files, default to
@@ -79,11 +80,11 @@ def export(
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
     otherwise downloaded. Raises `UsageError` for impossible requests, `CycleGANError` for failures.
     """
-    source, writer = Path(source), FORMATS[format]
+    name, source, writer = Path(source).resolve().name, resolve_source(source), FORMATS[format]
     model = read_model(source, generators_only=True)
     generator, channels, direction = load_generator(model, direction, source)
     suffix = {"float32": "", "float16": "-half", "int8": "-int8"}[precision] + (writer.suffix or f"-{format}")
-    out = Path(out or f"{source.resolve().name}-{direction}{suffix}")
+    out = Path(out or f"{name}-{direction}{suffix}")
     data, order = model.config.data, 1 if direction == "AtoB" else -1
     (domain_in, domain_out), (range_in, range_out) = model.domains[::order], (data.range_a, data.range_b)[::order]
     metadata = ExportMetadata(
