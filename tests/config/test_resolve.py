@@ -75,6 +75,27 @@ def test_a_budget_of_the_user_replaces_the_minutes_of_auto(budget: dict[str, int
     assert resolved("auto", max_minutes=3).run.max_minutes == 3
 
 
+def test_a_short_run_of_cyclegan_on_a_cpu_has_a_generator_and_a_schedule_of_its_own() -> None:
+    config = resolved("auto")
+    assert config.networks.generator == "space_to_depth"
+    assert (config.optimizer.learning_rate, config.optimizer.discriminator_learning_rate) == (2e-3, 4e-4)
+    for other in (resolved("auto", "cut"), resolved("auto", generator="resnet"), resolved("auto", "pix2pix")):
+        assert (other.optimizer.learning_rate, other.optimizer.discriminator_learning_rate) == (4e-4, None)
+    assert resolved("auto", environment=GPU).networks.generator == "resnet_9blocks"
+
+
+@pytest.mark.parametrize(("image_size", "sizes"), [(17, (32, 32)), (64, (64, 64)), (100, (100, 96)), (256, (143, 128))])
+def test_a_short_run_of_cyclegan_on_a_cpu_does_not_enlarge_images(image_size: int, sizes: tuple[int, int]) -> None:
+    data = resolved("auto", environment=Environment(image_size, None)).data
+    assert (data.load_size, data.crop_size) == sizes
+
+
+def test_schedules_of_auto_yield_to_those_of_the_user() -> None:
+    assert resolved("auto", ema_decay=0.99).optimizer.ema_horizon is None
+    assert resolved("auto", epochs=10, epochs_decay=10).optimizer.decay_from is None
+    assert resolved("auto", max_steps=10).optimizer.decay_from == 0.2
+
+
 def test_configure_is_auto_and_needs_images(tmp_path: Path) -> None:
     for domain in ("trainA", "trainB"):
         draw_images(tmp_path / "d" / domain, 2, 0, size=64)

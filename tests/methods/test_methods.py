@@ -138,6 +138,19 @@ def test_gradient_penalty_by_finite_differences() -> None:
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_the_identity_loss_falls_linearly_to_zero_and_is_then_not_computed() -> None:
+    ours, constant = method(identity_until=0.4), method()
+    constant.load_state_dict(ours.state_dict())
+    expected = constant.generators_loss(batch(), constant.generate(batch()))
+    for ours.progress, share in ((0.0, 1.0), (0.1, 0.75), (0.4, 0.0), (0.9, 0.0)):
+        images = ours.generate(batch())
+        terms = ours.generators_loss(batch(), images)
+        assert ("same_B" in images) == (share > 0)
+        assert terms.keys() == expected.keys()
+        for name in ("idt_A", "idt_B"):
+            torch.testing.assert_close(terms[name], share * expected[name])
+
+
 def test_a_perfect_pair_has_no_loss() -> None:
     """Generators that copy, on equal domains, have no cycle and identity loss."""
     ours = method()

@@ -2,12 +2,13 @@
 
 import dataclasses
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
 from cyclegan.config.schema import OptimizerConfig, RunConfig
-from cyclegan.training.schedule import budget_progress, lr_factor, schedule_epoch
+from cyclegan.training.schedule import budget_progress, lr_factor, schedule_epoch, scheduled_factor
 
 PAPER = OptimizerConfig()
 
@@ -80,3 +81,16 @@ def test_the_whole_schedule_is_fitted_into_a_budget() -> None:
 def test_without_a_budget_the_rate_changes_between_epochs_only() -> None:
     epochs = [schedule_epoch(0.0, step / 4, optimizer=PAPER, run=RunConfig()) for step in (0, 3, 4, 7, 8)]
     assert epochs == [1, 1, 2, 2, 3]
+
+
+def test_warmup_and_decay_are_fractions_of_the_run() -> None:
+    config = OptimizerConfig(warmup=0.1, decay_from=0.2)
+
+    def factor(progress: float, **settings: Any) -> float:
+        optimizer = dataclasses.replace(config, **settings)
+        return scheduled_factor(progress, 3.0, optimizer=optimizer, run=RunConfig(max_steps=100))
+
+    at = (0.0, 0.05, 0.1, 0.2, 0.6, 1.0)
+    assert [factor(progress) for progress in at] == pytest.approx([0.01, 0.5, 1, 1, 0.5, 0])
+    assert [factor(progress, schedule="constant") for progress in at] == pytest.approx([0.01, 0.5, 1, 1, 1, 1])
+    assert factor(0.4, warmup=None, decay_from=None) == lr_factor(1 + 0.4 * 200, config)

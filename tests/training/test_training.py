@@ -53,8 +53,12 @@ def test_numbered_checkpoints_are_kept_to_the_chosen_number(tiny: Callable[..., 
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["latest", "step-0000021", "step-0000028"]
 
 
-def test_ema_follows_its_formula(tiny: Callable[..., Config]) -> None:
-    config = tiny(ema_decay=0.5)
+@pytest.mark.parametrize(
+    ("settings", "largest"),
+    [({"ema_decay": 0.3}, 0.3), ({"ema_horizon": 0.1, "max_steps": 15}, 1 / 3)],  # the average of 1.5 steps
+)
+def test_ema_follows_its_formula(tiny: Callable[..., Config], settings: dict[str, float], largest: float) -> None:
+    config = tiny(**settings)
     training = TrainState(config, Fabric(accelerator="cpu", devices=1))
     batch = {"A": torch.rand(1, 3, 32, 32), "B": torch.rand(1, 3, 32, 32)}
     name = "G.stem.1.weight"
@@ -62,10 +66,19 @@ def test_ema_follows_its_formula(tiny: Callable[..., Config]) -> None:
     for n in range(6):
         training.train_step([batch])
         now = training.method.generators.state_dict()[name]
-        decay = min(0.5, (1 + n) / (10 + n))
+        decay = min(largest, (1 + n) / (10 + n))
         # The average of the first update is the weights themselves: there is nothing before them.
         expected = now.clone() if n == 0 else decay * expected + (1 - decay) * now
     torch.testing.assert_close(training.generators.state_dict()[name], expected)
+
+
+def test_the_discriminators_may_have_a_learning_rate_of_their_own(tiny: Callable[..., Config]) -> None:
+    config = tiny(learning_rate=4e-3, discriminator_learning_rate=1e-3, max_steps=10, decay_from=0.5)
+    training = TrainState(config, Fabric(accelerator="cpu", devices=1))
+    training.step = 8
+    assert training.set_learning_rate() == pytest.approx(4e-3 * 0.4)
+    rates = [group["lr"] for optimizer in training.optimizers for group in optimizer.param_groups]
+    assert rates == pytest.approx([4e-3 * 0.4, 1e-3 * 0.4])
 
 
 def test_accumulated_batches_are_one_larger_batch(tiny: Callable[..., Config]) -> None:

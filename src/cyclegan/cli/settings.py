@@ -24,7 +24,11 @@ Device = Annotated[str, tyro.conf.arg(help="Device to run on: auto, cpu, cuda, m
 HINTS = {n: h for cls in SECTIONS.values() for n, h in get_type_hints(cls).items() if n != "data"}
 OPTIONS = tuple(HINTS)  # DATA is positional
 DEFAULTS = Config().flat()
-CHOSEN_BY_AUTO = auto_settings(Environment(64, None)).keys() | auto_settings(Environment(64, 1.0)).keys()
+CHOSEN_BY_AUTO = {
+    name
+    for memory, generator in ((None, "resnet"), (None, "space_to_depth"), (1.0, ""))
+    for name in auto_settings(Environment(64, memory), generator)
+}
 COMMON = {  # what `cyclegan train --help` shows, by task
     "data": ("a", "b", "preprocess", "crop_size", "batch_size"),
     "model": ("method", "generator", "init_from"),

@@ -29,6 +29,18 @@ FAST: dict[str, Any] = {
     "ema_decay": 0.999,
 }
 
+SHORT_RUN: dict[str, Any] = {  # of "space_to_depth" on a CPU; docs/recipes.md has the measurements
+    "generator_width": 32,
+    "blocks": 4,
+    "learning_rate": 2e-3,
+    "discriminator_learning_rate": 4e-4,
+    "warmup": 0.02,
+    "decay_from": 0.2,
+    "clip_norm": 1.0,
+    "ema_horizon": 0.04,
+    "identity_until": 0.5,
+}
+
 PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "small": SMALL, "fast": FAST}
 
 
@@ -44,8 +56,11 @@ class Environment:
         return f"{device}, images of {self.image_size} pixels"
 
 
-def auto_settings(environment: Environment) -> dict[str, Any]:
-    """The settings of the preset `auto`: the paper's networks on a GPU, light ones and an hour on a CPU."""
+def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
+    """The settings of the preset `auto`: the paper's networks on a GPU, light ones and an hour on a CPU.
+
+    `generator` is the architecture on a CPU; the learning rate and its schedule depend on it.
+    """
     size, memory = environment.image_size, environment.gpu_memory
     if memory is not None:
         crop = 256 if size >= 200 else _multiple_of_32(size)
@@ -53,22 +68,23 @@ def auto_settings(environment: Environment) -> dict[str, Any]:
         chosen = {"draft": True, "generator": generator, "ema_decay": 0.999, **sizes(crop)}
         # A step at 256x256 takes 2.7 GiB on a CPU, and GPUs need additional workspace.
         return chosen | ({"precision": "16-mixed"} if memory < 4 else {})
-    tiny = size < 96
-    return {
+    tiny, resized = size < 96, sizes(_multiple_of_32(min(size, 128)))
+    common: dict[str, Any] = {
         "draft": True,
-        "generator": "resnet",
-        "generator_width": 16,
-        "blocks": 4 if tiny else 6,
+        "generator": generator,
         "discriminator_width": 32,
-        "learning_rate": 4e-4,
-        "ema_decay": 0.995,
         "workers": 0,  # the cores are busy with training
         "max_minutes": 60.0,
         "sample_every": 50 if tiny else 100,
         "measure_every": 250,
         "log_every": 10,
-        **sizes(_multiple_of_32(min(size, 128))),
+        **resized,
     }
+    if generator == "space_to_depth":
+        not_enlarged = min(resized["load_size"], max(resized["crop_size"], size))
+        return common | SHORT_RUN | {"load_size": not_enlarged}
+    own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
+    return common | own
 
 
 def sizes(crop: int) -> dict[str, int]:

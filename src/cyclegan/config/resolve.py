@@ -9,6 +9,13 @@ from cyclegan.errors import UsageError
 
 Settings = dict[str, Any]
 
+# Settings of `auto` that say the same as others which the user may give.
+SUPERSEDED_BY = {
+    "max_minutes": {"max_steps", "epochs", "epochs_decay"},
+    "decay_from": {"epochs", "epochs_decay"},
+    "ema_horizon": {"ema_decay"},
+}
+
 
 class MethodSettings(Protocol):
     """What `resolve` needs to know of a method; see `cyclegan.methods.specs.MethodSpec`."""
@@ -24,6 +31,10 @@ class MethodSettings(Protocol):
     @property
     def generator_for_crop(self) -> Callable[[int], str] | None:
         """Architecture by crop size, if the method asks for one."""
+
+    @property
+    def short_run_generator(self) -> str:
+        """Architecture for a short run on a CPU."""
 
     @property
     def short_run_settings(self) -> Callable[[Settings], Settings]:
@@ -42,9 +53,9 @@ def resolve(
     """The configuration, with the source of each value in `Config.sources`; it is not validated.
 
     `environment` is needed for the preset `auto`. `initial_model` holds the architecture of the model at `init_from`.
-    `file` holds the settings of a configuration file, which then stand in place of the preset's. Three settings
-    follow from others where only those were given: the U-Net from the crop size, the load size from the user's crop
-    size, and no time limit of `auto` from another budget. Raises `UsageError` for an unknown preset or setting.
+    `file` holds the settings of a configuration file, which then stand in place of the preset's. Some
+    settings follow from others where only those were given: the U-Net from the crop size, the load size from the user's
+    crop size, and those of `SUPERSEDED_BY`. Raises `UsageError` for an unknown preset or setting.
     """
     if preset not in ("auto", *PRESETS):
         raise UsageError(f"Unknown preset {preset!r}; choose from auto, {', '.join(PRESETS)}.")
@@ -55,9 +66,9 @@ def resolve(
     elif preset == "auto":
         if environment is None:
             raise UsageError("The preset 'auto' needs data to choose by; give data, or choose another preset.")
-        settings, name = auto_settings(environment), f"preset auto ({environment})"
-        if user.keys() & {"max_steps", "epochs", "epochs_decay"}:
-            settings.pop("max_minutes", None)
+        generator = given.get("generator", method.short_run_generator)
+        settings, name = auto_settings(environment, generator), f"preset auto ({environment})"
+        settings = {n: v for n, v in settings.items() if not user.keys() & SUPERSEDED_BY.get(n, set())}
         if environment.gpu_memory is None:
             settings |= method.short_run_settings(method.defaults | settings | given)
 

@@ -39,6 +39,7 @@ CountOrZero = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Weight = Annotated[float, Ge(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
 Side = Annotated[int, Ge(8)]
 
 
@@ -111,6 +112,10 @@ class LossConfig:
     lambda_a: Annotated[Weight, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
     lambda_b: Annotated[Weight, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
     lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2].")] = 0.5
+    identity_until: Annotated[
+        Optional[Fraction],
+        Doc("Fraction of the run in which the identity loss falls to zero; from there on it is not computed."),
+    ] = None
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (
@@ -149,11 +154,21 @@ class OptimizerConfig:
     """Optimizer and learning rate schedule."""
 
     learning_rate: Annotated[Positive, Doc("Initial learning rate of Adam [C].")] = 2e-4
+    discriminator_learning_rate: Annotated[
+        Optional[Positive], Doc("That of the discriminators, if it differs from the generators'.")
+    ] = None
     beta1: Annotated[Decay, Doc("Adam's beta1 [C].")] = 0.5
     beta2: Annotated[Decay, Doc("Adam's beta2 [R].")] = 0.999
     schedule: Annotated[Schedule, Doc("How the learning rate falls; 'linear' is constant at first [C].")] = "linear"
     epochs: Annotated[CountOrZero, Doc("Epochs at the initial learning rate [C].")] = 100
     epochs_decay: Annotated[CountOrZero, Doc("Epochs over which the rate then falls to zero [C].")] = 100
+    warmup: Annotated[
+        Optional[Fraction], Doc("Fraction of the run in which the rate rises to its initial value; not of 'plateau'.")
+    ] = None
+    decay_from: Annotated[
+        Optional[Fraction],
+        Doc("Fraction of the run after which 'linear' falls to zero, instead of the ratio of the epochs."),
+    ] = None
     step_epochs: Annotated[Count, Doc("'step' multiplies the rate by 0.1 every this many epochs [R].")] = 50
     schedule_steps: Annotated[
         Literal["epoch_end", "epoch_start"],
@@ -162,6 +177,9 @@ class OptimizerConfig:
     accumulate: Annotated[Count, Doc("Batches over which gradients are accumulated for one step.")] = 1
     clip_norm: Annotated[Optional[Positive], Doc("Maximum norm of each optimizer's gradients.")] = None
     ema_decay: Annotated[Decay, Doc("Decay per step of the generators' averaged weights (EMA); 0 turns it off.")] = 0.0
+    ema_horizon: Annotated[
+        Optional[Fraction], Doc("Fraction of the run over which EMA averages, instead of a fixed --ema-decay.")
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,8 @@ def _gradient_norms(method: Method, batch: Batch) -> dict[Direction, dict[str, f
         image = {name: each[n : n + 1].to(device) for name, each in batch.items()}
         with torch.enable_grad():
             for name, term in method.generators_loss(image, method.generate(image)).items():
+                if not term.requires_grad:  # an identity loss that has ended
+                    continue
                 inputs = [*chain(*weights.values())]
                 found = iter(torch.autograd.grad(term, inputs, retain_graph=True, materialize_grads=True))
                 for d in directions:

@@ -31,11 +31,16 @@ class CycleGAN(Method):
         )
         self.histories = {domain: ImageHistory(loss.pool_size, self.rng) for domain in ("B", "A")}
 
+    def lambda_identity(self) -> float:
+        """The current weight of the identity loss, relative to the cycle's."""
+        until = self.settings.identity_until
+        return self.settings.lambda_identity * (1.0 if until is None else max(0.0, 1 - self.progress / until))
+
     def generate(self, batch: Batch) -> Images:
         """G(x) and F(y); with the identity loss also G(y) and F(x), in the same passes."""
         G, F = self.generators["G"], self.generators["F"]
         x, y = batch["A"], batch["B"]
-        if self.settings.lambda_identity == 0:
+        if self.lambda_identity() == 0:
             return {"B": G(x), "A": F(y)}
         fake_y, same_y = forward_batched(G, x, y)
         fake_x, same_x = forward_batched(F, y, x)
@@ -52,9 +57,9 @@ class CycleGAN(Method):
             "cycle_A": weight.lambda_a * l1(F(fake_y), x),
             "cycle_B": weight.lambda_b * l1(G(fake_x), y),
         }
-        if weight.lambda_identity > 0:
-            terms["idt_A"] = weight.lambda_identity * weight.lambda_b * l1(images["same_B"], y)
-            terms["idt_B"] = weight.lambda_identity * weight.lambda_a * l1(images["same_A"], x)
+        if weight.lambda_identity > 0:  # at the end of its schedule too, since metrics keep their columns
+            terms["idt_A"] = self.lambda_identity() * weight.lambda_b * l1(images.get("same_B", y), y)
+            terms["idt_B"] = self.lambda_identity() * weight.lambda_a * l1(images.get("same_A", x), x)
         return terms
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:

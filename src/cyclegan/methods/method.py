@@ -34,6 +34,7 @@ class Method(nn.Module):
     """
 
     discriminators_first: ClassVar[bool] = False  # whether the discriminators' step comes first in a training step
+    progress: float = 0.0  # completed fraction of the run, set before each step, for weights that change with it
     generators: nn.ModuleDict  # of `Generator`s, by the names in the spec's directions
     discriminators: nn.ModuleDict
 

@@ -54,6 +54,7 @@ class MethodSpec:
     loss_settings: tuple[str, ...] = ()  # fields of `LossConfig` that this method reads, besides the adversarial ones
     defaults: Settings = field(default_factory=dict)  # settings in which its paper differs from CycleGAN's
     generator_for_crop: Callable[[int], str] | None = None  # architecture by crop size in pixels; None: any
+    short_run_generator: str = "resnet"  # architecture for a short run on a CPU
     short_run_settings: Callable[[Settings], Settings] = lambda settings: {}  # changes for a short run on a CPU
     contradictions: Callable[[Config], Iterable[str]] = lambda config: ()  # a sentence for each
 
@@ -112,7 +113,8 @@ def _describe_cycle_losses(loss: LossConfig) -> str:
     if not loss.lambda_identity:
         return words + ", no identity loss"
     weights = sorted({loss.lambda_identity * each for each in (loss.lambda_a, loss.lambda_b)})
-    return words + f", identity × {' and '.join(f'{w:g}' for w in weights)}"
+    words += f", identity × {' and '.join(f'{w:g}' for w in weights)}"
+    return words + (f" falling to 0 at {loss.identity_until:.0%} of the run" if loss.identity_until else "")
 
 
 CYCLEGAN = MethodSpec(
@@ -120,7 +122,8 @@ CYCLEGAN = MethodSpec(
     title="CycleGAN",
     module="cyclegan.methods.cyclegan",
     directions={"AtoB": "G", "BtoA": "F"},
-    loss_settings=("lambda_a", "lambda_b", "lambda_identity", "pool_size"),
+    loss_settings=("lambda_a", "lambda_b", "lambda_identity", "identity_until", "pool_size"),
+    short_run_generator="space_to_depth",
     subject="a CycleGAN",
     describe_losses=_describe_cycle_losses,
     curves="Cycle and identity losses should fall.",

@@ -117,7 +117,13 @@ def _optimizer_text(optimizer: OptimizerConfig, batch_size: int) -> str:
         "cosine": "cosine decay",
         "constant": "constant",
     }
-    text = f"Adam, learning rate {optimizer.learning_rate:g} ({schedules[optimizer.schedule]}), batch size {batch_size}"
+    rate = f"{optimizer.learning_rate:g}"
+    if optimizer.discriminator_learning_rate is not None:
+        rate += f" and {optimizer.discriminator_learning_rate:g} for the discriminators"
+    warmup = "warmup, " if optimizer.warmup else ""
+    text = f"Adam, learning rate {rate} ({warmup}{schedules[optimizer.schedule]}), batch size {batch_size}"
+    if optimizer.ema_horizon is not None:
+        return text + f", EMA of the generators (over {optimizer.ema_horizon:.0%} of the run)"
     return text + (f", EMA of the generators (decay {optimizer.ema_decay:g})" if optimizer.ema_decay else "")
 
 

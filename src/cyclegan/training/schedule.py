@@ -29,6 +29,17 @@ def schedule_epoch(progress: float, epochs: float, *, optimizer: OptimizerConfig
     return 1.0 + progress * (optimizer.epochs + optimizer.epochs_decay)
 
 
+def scheduled_factor(progress: float, epochs: float, *, optimizer: OptimizerConfig, run: RunConfig) -> float:
+    """Factor of the initial learning rate after this fraction of the run: warmup times decay.
+
+    `warmup` starts at a hundredth. With `decay_from`, "linear" falls from that fraction of the run on.
+    """
+    warmup = min(1.0, max(0.01, progress / optimizer.warmup)) if optimizer.warmup else 1.0
+    if optimizer.schedule == "linear" and optimizer.decay_from is not None:
+        return warmup * min(1.0, (1 - progress) / (1 - optimizer.decay_from))
+    return warmup * lr_factor(schedule_epoch(progress, epochs, optimizer=optimizer, run=run), optimizer)
+
+
 def lr_factor(epoch: float, config: OptimizerConfig) -> float:
     """Factor of the initial learning rate in an epoch, from 1; always 1 for "constant" and "plateau".
 

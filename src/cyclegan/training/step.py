@@ -19,7 +19,7 @@ from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
 from cyclegan.training.distributed import gather_on_rank_zero
-from cyclegan.training.schedule import budget_progress, lr_factor, schedule_epoch
+from cyclegan.training.schedule import budget_progress, scheduled_factor
 
 
 class TrainState:
@@ -33,8 +33,8 @@ class TrainState:
         self.module: Any = fabric.setup_module(self.method)
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
-        decay = config.optimizer.ema_decay
-        self.ema = EMA(self.method.generators, decay) if decay else None
+        averages = config.optimizer.ema_decay or config.optimizer.ema_horizon
+        self.ema = EMA(self.method.generators) if averages else None
         self.optimizers: list[Any] = [
             fabric.setup_optimizers(self._adam(self.method.generator_parameters())),
             fabric.setup_optimizers(self._adam(self.method.discriminators.parameters())),
@@ -66,6 +66,7 @@ class TrainState:
 
         With several batches, gradients are accumulated, and averaged over the processes with the last batch only.
         """
+        self.method.progress = self.progress()
         if self.method.discriminators_first:
             images = [self.module.generate(batch) for batch in batches]
             d_terms = self._step_discriminators(batches, images)
@@ -98,8 +99,15 @@ class TrainState:
         self._optimizer_step(self.optimizers[0])
         self.method.discriminators.requires_grad_(True)
         if self.ema is not None:
-            self.ema.update(self.method.generators)
+            self.ema.update(self.method.generators, self.ema_decay())
         return all_terms, all_images
+
+    def ema_decay(self) -> float:
+        """The decay of the generators' average in this step; with `ema_horizon`, 1 - 1/(steps of that fraction)."""
+        horizon = self.config.optimizer.ema_horizon
+        if horizon is None:
+            return self.config.optimizer.ema_decay
+        return max(0.0, 1 - self.progress() / (horizon * max(1, self.step)))
 
     def _step_discriminators(self, batches: Sequence[Batch], images: Sequence[Images]) -> list[Terms]:
         """Loss, backward, step on these generated images; returns the loss terms, detached."""
@@ -176,15 +184,17 @@ class TrainState:
             self.plateau.step(loss / steps)
 
     def set_learning_rate(self) -> float:
-        """Set and return both optimizers' learning rate for the next step."""
+        """Set both optimizers' learning rate for the next step, and return that of the generators."""
         optimizer = self.config.optimizer
         if optimizer.schedule == "plateau":
             rate = self.optimizers[0].param_groups[0]["lr"]
         else:
-            epoch = schedule_epoch(self.progress(), self.epochs(), optimizer=optimizer, run=self.config.run)
-            rate = optimizer.learning_rate * lr_factor(epoch, optimizer)
-        for group in (group for each in self.optimizers for group in each.param_groups):
-            group["lr"] = rate
+            factor = scheduled_factor(self.progress(), self.epochs(), optimizer=optimizer, run=self.config.run)
+            rate = optimizer.learning_rate * factor
+        ratio = (optimizer.discriminator_learning_rate or optimizer.learning_rate) / optimizer.learning_rate
+        for each, own in zip(self.optimizers, (rate, rate * ratio), strict=True):
+            for group in each.param_groups:
+                group["lr"] = own
         return float(rate)
 
     def set_minutes(self, minutes: float) -> None:
@@ -326,16 +336,15 @@ class EMA:
     The decay of the n-th update is at most (1 + n) / (10 + n), so that short runs benefit too.
     """
 
-    def __init__(self, generators: nn.ModuleDict, decay: float):
+    def __init__(self, generators: nn.ModuleDict):
         self.generators = copy.deepcopy(generators).requires_grad_(False)
-        self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, generators: nn.ModuleDict) -> None:
+    def update(self, generators: nn.ModuleDict, decay: float) -> None:
         """Move the average towards `generators`; the first update copies them."""
         n, self.updates = self.updates, self.updates + 1
-        weight = 1.0 if n == 0 else 1 - min(self.decay, (1 + n) / (10 + n))
+        weight = 1.0 if n == 0 else 1 - min(decay, (1 + n) / (10 + n))
         torch._foreach_lerp_(list(self.generators.parameters()), list(generators.parameters()), weight)
         for average, buffer in zip(self.generators.buffers(), generators.buffers(), strict=True):
             average.copy_(buffer)
