@@ -1,8 +1,8 @@
 """Ablation of CycleGAN's objective on the built-in data set: each variant leaves out one part.
 
-``python benchmarks/ablations.py`` trains every variant with the settings of the preset `auto` for a CPU, the same seeds
-and the same number of steps, and evaluates it on the 32 test scenes, for which ground truth exists. It writes the table
-and the figure of ``docs/from-gan-to-cyclegan.md``. It can be stopped at any time; the next start continues.
+``python benchmarks/ablations.py`` trains every variant with the settings of the preset `auto` for a ResNet on a CPU, the same
+seeds and the same number of steps, and evaluates it on the 32 test scenes, for which ground truth exists. It writes the
+table and the figure of ``docs/from-gan-to-cyclegan.md``. It can be stopped at any time; the next start continues.
 """
 
 import argparse
@@ -90,6 +90,7 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
         return resume(run, monitors=[TerminalDisplay()])
     settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
+    settings["generator"] = "resnet"  # the paper's architecture
     settings |= VARIANTS[variant].settings
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
     return train(config, monitors=[TerminalDisplay()])

@@ -59,7 +59,7 @@ class Result:
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     """Train and evaluate a variant."""
     settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
-    settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu"}
+    settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu", "generator": "resnet"}
     settings |= VARIANTS[variant][1]
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
     run = train(config, monitors=[TerminalDisplay()])

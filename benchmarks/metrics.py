@@ -48,7 +48,7 @@ def trained(name: str, data: Path, folder: Path) -> Path:
 
 def _config(name: str, data: Path, run: Path, steps: int) -> Config:
     settings = {"max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
-    settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "log": ()}
+    settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "log": (), "generator": "resnet"}
     return resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
 
 

@@ -1,0 +1,125 @@
+"""Compare training recipes for equal minutes on several data sets, with seeds and the scores of doing nothing.
+
+    python benchmarks/recipes.py                                          # the built-in set, 5 minutes, three seeds
+    python benchmarks/recipes.py horse2zebra facades --minutes 30         # and data folders of yours
+    python benchmarks/recipes.py --quick                                  # one seed, two recipes, two minutes
+
+Each run is trained and measured once and its result stored, so a stopped benchmark continues. The table is written
+into docs/recipes.md. Let nothing else run meanwhile: slower steps are fewer steps.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclegan import configure, evaluate, train
+from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.data.get import seasons
+from cyclegan.data.layouts import find_domains
+from cyclegan.imaging.decode import image_size
+from results import read_results, run_program, spread
+
+DOCS = Path(__file__).parents[1] / "docs" / "recipes.md"
+BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
+RECIPES: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "auto, ResNet": {"generator": "resnet"},  # what auto chose before
+    "paper": {"preset": "paper"},  # at the size of the images
+}
+METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 3), "kd_efficientnet": ("KD", 3), "swd": ("SWD", 0)}
+MAX_SIZE = 128  # of training images with the preset paper, as with auto
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained recipe: metrics by direction, of its translations, of untranslated and of real images."""
+
+    data: str
+    recipe: str
+    seed: int
+    minutes: float
+    steps: int
+    translated: dict[str, dict[str, float]]
+    untranslated: dict[str, dict[str, float]]
+    real: dict[str, dict[str, float]]
+
+
+def measure(folder: Path, data: Path, recipe: str, seed: int, minutes: float) -> Result:
+    """Train a recipe in a new run folder and evaluate both directions on the test images."""
+    settings: dict[str, Any] = {"data": data, "runs": folder / "runs", "seed": seed, "max_minutes": minutes}
+    settings |= {"name": f"{data.name}-{recipe.replace(', ', '-')}-{minutes:g}min-seed{seed}"} | RECIPES[recipe]
+    if recipe == "paper":
+        settings["crop_size"] = min(MAX_SIZE, *image_size(find_domains(data).train.a[0]))
+    run = train(configure(**settings, device="cpu", log=(), sample_every=10**6), monitors=[TerminalDisplay()])
+    evaluations = {each.direction: each for each in evaluate(run, device="cpu")}
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for kind in ("value", "untranslated", "real"):
+        values[kind] = {
+            str(direction): {n: getattr(each.metrics[n], kind) for n in METRICS if n in each.metrics}
+            for direction, each in evaluations.items()
+        }
+    steps = next(iter(evaluations.values())).step or 0
+    return Result(data.name, recipe, seed, minutes, steps, values["value"], values["untranslated"], values["real"])
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results as Markdown: a row for each data set and recipe, A → B / B → A in each cell, means over the seeds."""
+    rows = [["data", "recipe", "minutes", "steps", *(title for title, _ in METRICS.values()), "seeds"], ["---"] * 9]
+    for data in dict.fromkeys(r.data for r in results):
+        mine = [r for r in results if r.data == data]
+        rows.append([data, "untranslated", "", "", *_cells([r.untranslated for r in mine[:1]]), ""])
+        rows.append([data, "real images", "", "", *_cells([r.real for r in mine[:1]]), ""])
+        for recipe in dict.fromkeys(r.recipe for r in mine):
+            runs = [r for r in mine if r.recipe == recipe]
+            steps = f"{sum(r.steps for r in runs) / len(runs):,.0f}"
+            rows.append(
+                [data, recipe, f"{runs[0].minutes:g}", steps, *_cells([r.translated for r in runs]), f"{len(runs)}"]
+            )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cells(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
+    cells = []
+    for name, (_, digits) in METRICS.items():
+        found = [[r[d][name] for r in runs if r[d].get(name) is not None] for d in ("AtoB", "BtoA")]
+        cells.append(" / ".join(spread(values, digits) for values in found if values))
+    return cells
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what has no result yet, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="*", help="data folders, besides the built-in set")
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds for each recipe")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--quick", action="store_true", help="auto before and now, one seed, two minutes")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/recipes"), help="built-in data, runs and results")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.minutes, options.seeds, options.recipes = 2.0, [0], ["auto", "auto, ResNet"]
+    hush()
+    if not (options.folder / "seasons").exists():
+        seasons.write_seasons(options.folder / "seasons")
+    file, chosen = options.folder / "results.jsonl", []
+    for data in (options.folder / "seasons", *options.data):
+        for seed in options.seeds:
+            for recipe in options.recipes:
+                key = (data.name, recipe, seed, options.minutes)
+                done = [r for r in read_results(file, Result) if (r.data, r.recipe, r.seed, r.minutes) == key]
+                if not done:
+                    done = [measure(options.folder, data, recipe, seed, options.minutes)]
+                    with file.open("a", encoding="utf-8") as lines:
+                        lines.write(json.dumps(asdict(done[0])) + "\n")
+                chosen += done
+    text, rows = DOCS.read_text("utf-8"), table(chosen)
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    DOCS.write_text(f"{before}{BEGIN}\n{rows}\n{END}{after}", encoding="utf-8")
+    print(f"{rows}\nWritten to {DOCS}")
+
+
+if __name__ == "__main__":
+    run_program(main)
