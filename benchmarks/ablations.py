@@ -1,8 +1,9 @@
 """Ablation of CycleGAN's objective on the built-in data set: each variant leaves out one part.
 
-``python benchmarks/ablations.py`` trains every variant with the settings of the preset `auto` for a ResNet on a CPU, the same
-seeds and the same number of steps, and evaluates it on the 32 test scenes, for which ground truth exists. It writes the
-table and the figure of ``docs/from-gan-to-cyclegan.md``. It can be stopped at any time; the next start continues.
+``python benchmarks/ablations.py`` trains every variant with the settings of the preset `auto` for a ResNet on a CPU,
+the same seeds and the same number of steps, and evaluates it on the 32 test scenes, for which ground truth exists. It
+writes the table and the figure of ``docs/from-gan-to-cyclegan.md``. It can be stopped at any time; the next start
+continues.
 """
 
 import argparse
