@@ -1,5 +1,6 @@
 """The loop: what it writes, what it says, what stops it and what does not."""
 
+import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +204,7 @@ def test_unreadable_images_are_named_once_left_out_and_counted(
         with pytest.raises(UnreadableImage, match=r"00.png|half.png") as error:
             train(tiny(data=copy, max_steps=20, strict=True, workers=workers))
         assert "\n" not in str(error.value)
+        assert not multiprocessing.active_children()  # although `error` keeps the traceback with all its frames
 
 
 def test_a_domain_without_a_readable_image_is_an_error(tiny: Callable[..., Config], tmp_path: Path) -> None:

@@ -67,6 +67,10 @@ class TrainLoader:
             raise CycleGANError(
                 "A loader process ended unexpectedly; if it printed no error, memory may have run out: lower --workers."
             ) from None
+        finally:
+            # Without its last reference the iterator ends its processes, which ignore signals. The traceback of an
+            # error in a batch would keep it, and the interpreter would wait for the processes at its exit forever.
+            del batches
 
     def start_at(self, batch: int) -> None:
         """Begin with this batch number. To be called before the first batch is taken."""
