@@ -92,7 +92,7 @@ def _cells(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what has no result yet, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="*", help="data folders, besides the built-in set")
+    parser.add_argument("data", type=Path, nargs="*", help="data folders, in addition to the built-in set")
     parser.add_argument("--minutes", type=float, default=5.0, help="minutes of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds for each recipe")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))

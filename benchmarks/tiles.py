@@ -54,17 +54,17 @@ def landscape(side: int) -> Image.Image:
     return seasons.draw_scene(0, "summer", min(side, 1024)).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def measure(run: Path, picture: Path, *words: str) -> str:
+def measure(run: Path, image: Path, *words: str) -> str:
     """Wall time, CPU time and peak memory of the whole command as table cells; or its error."""
-    words = ("translate", str(run), str(picture), "-o", str(picture.with_name("out.png")), "--overwrite", *words)
+    words = ("translate", str(run), str(image), "-o", str(image.with_name("out.png")), "--overwrite", *words)
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    *said, last = done.stderr.strip().splitlines()
+    *message, last = done.stderr.strip().splitlines()
     if done.returncode:
-        return f"| {said[-1]} | | |"
-    peak, processor = last.split()
-    return f"| {seconds:.0f} | {float(processor):.0f} | {int(peak) / 2**20:.2f} |"
+        return f"| {message[-1]} | | |"
+    peak, cpu_seconds = last.split()
+    return f"| {seconds:.0f} | {float(cpu_seconds):.0f} | {int(peak) / 2**20:.2f} |"
 
 
 def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -> None:
@@ -75,12 +75,12 @@ def by_size(names: list[str], sides: list[int], memory: str, whole_up_to: int) -
         for generator in names:
             run = model(generator, Path(name))
             for side in sides:
-                landscape(side).save(picture := Path(name) / "in.png", compress_level=1)
+                landscape(side).save(image := Path(name) / "in.png", compress_level=1)
                 modes = {f"--memory {memory}": ("--memory", memory)}
                 if side <= whole_up_to:
                     modes |= {"whole": ("--memory", "100GiB")}
                 for mode, arguments in modes.items():
-                    print(f"| {generator} | {side} × {side} | {mode} {measure(run, picture, *arguments)}", flush=True)
+                    print(f"| {generator} | {side} × {side} | {mode} {measure(run, image, *arguments)}", flush=True)
 
 
 def main() -> None:

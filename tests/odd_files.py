@@ -14,11 +14,11 @@ from PIL import Image, ImageCms
 
 SIZE = (48, 40)
 NOISE = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8)
-PICTURE = Image.fromarray(NOISE)
+IMAGE = Image.fromarray(NOISE)
 OTHER = Image.fromarray(255 - NOISE)
 
 
-def encoded(kind: str, image: Image.Image = PICTURE, **settings: Any) -> bytes:
+def encoded(kind: str, image: Image.Image = IMAGE, **settings: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **settings)
     return buffer.getvalue()
@@ -52,7 +52,7 @@ FORMATS: dict[str, bytes] = {
 
 
 def damaged() -> Iterator[tuple[str, bytes]]:
-    """Files that no decoder can make a whole picture of."""
+    """Files that no decoder can decode completely."""
     for name, content in FORMATS.items():
         stem, suffix = name.split(".")
         for share in (0.02, 0.1, 0.5, 0.9):
@@ -93,20 +93,20 @@ def odd() -> Iterator[tuple[str, bytes]]:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     yield "profile.jpg", encoded("JPEG", icc_profile=profile)
     yield "broken-profile.png", encoded("PNG", icc_profile=b"no profile")
-    yield "print.jpg", encoded("JPEG", PICTURE.convert("CMYK"))  # Pillow writes it inverted, as Adobe does
-    yield "print.tif", encoded("TIFF", PICTURE.convert("CMYK"))
+    yield "print.jpg", encoded("JPEG", IMAGE.convert("CMYK"))  # Pillow writes it inverted, as Adobe does
+    yield "print.tif", encoded("TIFF", IMAGE.convert("CMYK"))
     deep = NOISE[..., 0].astype(np.uint16) * 257
     yield "deep.png", encoded("PNG", Image.fromarray(deep))
     yield "deep.tif", tiff(np.stack([deep] * 3, -1), photometric="rgb")
     yield "floats-in-range.tif", tiff((NOISE[..., 0] / 255).astype(np.float32))
-    palette = PICTURE.quantize(16)
+    palette = IMAGE.quantize(16)
     yield "palette.png", encoded("PNG", palette)
     yield "clear-palette.png", encoded("PNG", palette, transparency=bytes(range(0, 256, 16)))
-    yield "one-bit.png", encoded("PNG", PICTURE.convert("1"))
-    yield "one-bit.tif", encoded("TIFF", PICTURE.convert("1"))
+    yield "one-bit.png", encoded("PNG", IMAGE.convert("1"))
+    yield "one-bit.tif", encoded("TIFF", IMAGE.convert("1"))
     alpha = Image.fromarray(NOISE[..., 0])
-    yield "alpha.png", encoded("PNG", Image.merge("RGBA", [*PICTURE.split(), alpha]))
-    yield "alpha.webp", encoded("WEBP", Image.merge("RGBA", [*PICTURE.split(), alpha]))
+    yield "alpha.png", encoded("PNG", Image.merge("RGBA", [*IMAGE.split(), alpha]))
+    yield "alpha.webp", encoded("WEBP", Image.merge("RGBA", [*IMAGE.split(), alpha]))
     yield "gray-alpha.png", encoded("PNG", Image.merge("LA", [alpha, alpha]))
     yield "gray.jpg", encoded("JPEG", alpha)
     turned = Image.Exif()
@@ -115,7 +115,7 @@ def odd() -> Iterator[tuple[str, bytes]]:
     yield "broken-exif.jpg", encoded("JPEG", exif=b"Exif\0\0broken")
     yield "trailing.png", FORMATS["plain.png"] + bytes(100)
     yield "dot.png", png(1, 1, b"\0\0")
-    yield "line.png", encoded("PNG", PICTURE.resize((300, 1)))
+    yield "line.png", encoded("PNG", IMAGE.resize((300, 1)))
     yield "\U0001f984 unicorn.png", FORMATS["plain.png"]
     yield "two\nlines.png", FORMATS["plain.png"]
     yield "[brackets] *?.png", FORMATS["plain.png"]

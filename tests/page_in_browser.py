@@ -23,16 +23,16 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def translated_by_page(folder: Path, picture: Path, screenshot: Path | None = None) -> Image.Image:
-    """What the page makes of a picture that its user chooses."""
+def translated_by_page(folder: Path, image: Path, screenshot: Path | None = None) -> Image.Image:
+    """The translation that the page makes of an image chosen by its user."""
     with _tab((folder / "index.html").resolve().as_uri(), screenshot) as tab:
         tab.until("!document.getElementById('file').disabled")
         document = tab.call("DOM.getDocument")["root"]["nodeId"]
         chooser = tab.call("DOM.querySelector", nodeId=document, selector="#file")["nodeId"]
-        tab.call("DOM.setFileInputFiles", nodeId=chooser, files=[str(picture.resolve())])
+        tab.call("DOM.setFileInputFiles", nodeId=chooser, files=[str(image.resolve())])
         tab.until("!document.getElementById('save').hidden || document.getElementById('status').className")
-        said = tab.evaluate("document.getElementById('status').textContent")
-        assert said.startswith("Done: "), said
+        message = tab.evaluate("document.getElementById('status').textContent")
+        assert message.startswith("Done: "), message
         uri = tab.evaluate("document.getElementById('after').toDataURL('image/png')")
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")
 
@@ -46,10 +46,10 @@ class Tab:
     def call(self, method: str, **values: Any) -> dict[str, Any]:
         self.number += 1
         self.socket.send(json.dumps({"id": self.number, "method": method, "params": values}))
-        while (said := json.loads(self.socket.recv())).get("id") != self.number:
+        while (message := json.loads(self.socket.recv())).get("id") != self.number:
             pass
-        assert "result" in said, said
-        return dict(said["result"])
+        assert "result" in message, message
+        return dict(message["result"])
 
     def evaluate(self, expression: str) -> Any:
         return self.call("Runtime.evaluate", expression=expression)["result"].get("value")

@@ -31,21 +31,21 @@ def test_the_gan_draws_its_progress_and_counts_digits(load, tmp_path: Path, caps
     assert len(counts) == 10 and sum(counts) == 1000
     distance = {name: float(d) for name, d in re.findall(r"^  (\S.*?)\s+([\d.]+)$", out, re.MULTILINE)}
     assert distance["real, held out"] < distance["made"] < distance["noise"]
-    with Image.open(tmp_path / "gan.png") as picture:
-        assert picture.size == (4 * 100 - 4, 24 + 8 * 100 - 4)  # steps 0, 100, 120 and the nearest real digit
+    with Image.open(tmp_path / "gan.png") as image:
+        assert image.size == (4 * 100 - 4, 24 + 8 * 100 - 4)  # steps 0, 100, 120 and the nearest real digit
 
 
 def test_the_conditional_gan_draws_every_digit_reproducibly(load, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     program = load("conditional_gan")
-    said = []
+    message = []
     for name in ("one.png", "two.png"):
         program.main(["--steps", "5", "--seed", "3", "--out", str(tmp_path / name)])
-        said.append(capsys.readouterr().out.replace(name, ""))
-    assert said[0] == said[1]
+        message.append(capsys.readouterr().out.replace(name, ""))
+    assert message[0] == message[1]
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert "requested digit in" in said[0]
-    with Image.open(tmp_path / "one.png") as picture:
-        assert picture.size == (10 * 100 - 4, 24 + 6 * 100 - 4)
+    assert "requested digit in" in message[0]
+    with Image.open(tmp_path / "one.png") as image:
+        assert image.size == (10 * 100 - 4, 24 + 6 * 100 - 4)
 
 
 def test_the_label_reaches_both_sides(load) -> None:  # type: ignore[no-untyped-def]

@@ -174,3 +174,10 @@ def test_help_pages_do_not_change_how_later_lines_are_parsed(data: Path, capsys:
     with pytest.raises(UsageError):
         run(["train", str(data), "--lr", "3"])
     assert options.page == "parse"
+
+
+def test_the_overview_shows_optional_and_repeated_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["help"])
+    overview = capsys.readouterr().out
+    for usage in ("translate RUN INPUT ...", "evaluate RUN [DATA]", "compare RUN RUN ..."):
+        assert f"  {usage} " in overview

@@ -70,7 +70,7 @@ def test_version() -> None:
 
 
 def sentence(result: subprocess.CompletedProcess[str], code: int) -> str:
-    """What was said, after the checks that hold for every mistake."""
+    """The error message, after the checks that hold for every mistake."""
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("cyclegan: ")]
@@ -98,8 +98,8 @@ def test_one_domain_missing(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_channel_counts_that_do_not_fit(data: Path) -> None:
-    said = sentence(train(data, "--channels-a", 1, "--method", "cut"), 2)
-    assert "set --channels-a and --channels-b to the same number" in said
+    message = sentence(train(data, "--channels-a", 1, "--method", "cut"), 2)
+    assert "set --channels-a and --channels-b to the same number" in message
 
 
 @pytest.mark.processes
@@ -136,8 +136,8 @@ def test_a_wrong_run_folder(tmp_path: Path) -> None:
 
 @pytest.mark.processes
 def test_sizes_the_network_cannot_take(data: Path, tmp_path: Path) -> None:
-    said = sentence(train(data, "--runs", tmp_path, "--load-size", 16, "--crop-size", 16), 2)
-    assert "at least 24x24 pixels" in said
+    message = sentence(train(data, "--runs", tmp_path, "--load-size", 16, "--crop-size", 16), 2)
+    assert "at least 24x24 pixels" in message
 
 
 @pytest.mark.processes

@@ -84,7 +84,7 @@ def test_cached_arrays_are_returned_unchanged(array: Array, by_columns: bool) ->
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_with_and_without_a_cache_is_equal(tiny: Callable[..., Config], tmp_path: Path, workers: int) -> None:
-    """Over two epochs; a cache on disk is warm from the first of its two trainings."""
+    """Over two epochs; a cache on disk is warm from the first of its two runs."""
     runs = [
         train(tiny(name=name, cache=cache, workers=workers, max_steps=15, preload=name == "preloaded"))
         for name, cache in (("off", "off"), ("memory", "memory"), ("preloaded", "memory"), ("1", "disk"), ("2", "disk"))

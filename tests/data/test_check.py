@@ -140,11 +140,11 @@ def test_training_and_translation_skip_unreadable_files(
     count = len(broken) + len(fine)
     settings = TINY | {"batch_size": 8, "max_steps": -(-count // 8), "runs": tmp_path}
     run_command(["train", str(root), "--preset", "paper", *flags(**settings)])
-    said = capfd.readouterr().err
-    assert said.startswith(f"Data: {count} images of train A (1x1 to 48x40) and 4 images of train B (40x40)")
+    message = capfd.readouterr().err
+    assert message.startswith(f"Data: {count} images of A (train) (1x1 to 48x40) and 4 images of B (train) (40x40)")
     for path in broken:
-        assert path.name.encode(errors="replace").decode() in said
-    assert f"{len(broken)} unreadable images were left out." in said
+        assert path.name.encode(errors="replace").decode() in message
+    assert f"{len(broken)} unreadable images were left out." in message
     jobs = files.plan([root / "trainA"], tmp_path / "out")
     done = list(files.translate(Translator.load(tmp_path / "data"), jobs))
     assert {each.job.source for each in done if each.problem} == broken
@@ -175,14 +175,14 @@ def test_reduced_jpeg_decoding_reports_the_same_damage_as_full_decoding(tmp_path
     verdicts = []
     for end in range(2, len(content) + 1, len(content) // 40):
         (tmp_path / name).write_bytes(content[:end])
-        said = []
+        message = []
         for at_least in (None, 64):
             try:
-                said.append(str(read_image(tmp_path / name, min_side=at_least).mode))
+                message.append(str(read_image(tmp_path / name, min_side=at_least).mode))
             except UnreadableImage as error:
-                said.append(str(error))
-        assert said[0] == said[1]
-        verdicts.append(said[0])
+                message.append(str(error))
+        assert message[0] == message[1]
+        verdicts.append(message[0])
     assert len(set(verdicts)) > 1
 
 
@@ -219,7 +219,7 @@ def test_test_images_among_training_images_are_found(copy: Path) -> None:
     assert files_of(leaks) == {("leak.png", "0000007.png"), ("other.jpg", "0000201.png")}
     assert leaks is not None and leaks.level == "warning"
     assert leaks.text.startswith(
-        "1 of 11 images of test summer and 1 of 11 images of test winter are also training images"
+        "1 of 11 images of summer (test) and 1 of 11 images of winter (test) are also training images"
     )
 
 
@@ -246,18 +246,18 @@ def test_domains_that_are_copies_are_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda image: image.convert("L"), "in gray in train B"),
+        (lambda image: image.convert("L"), "in gray in B (train)"),
         (lambda image: Image.merge("RGB", image.split()[::-1]), "in other colors"),
     ],
 )
 def test_domains_of_the_same_scenes_are_pairs(
-    tmp_path: Path, change: Callable[[Image.Image], Image.Image], said: str
+    tmp_path: Path, change: Callable[[Image.Image], Image.Image], message: str
 ) -> None:
     checked = check(copied(tmp_path / "d", change))
     pairs = found(checked, "recolored domains")
-    assert pairs is not None and said in pairs.text and len(pairs.items) >= 20
+    assert pairs is not None and message in pairs.text and len(pairs.items) >= 20
     assert "pix2pix" in pairs.advice
     assert checked.level == "warning"  # for being few
 
@@ -284,11 +284,11 @@ def test_bars_at_the_edges_are_found(copy: Path, border: tuple[int, int], qualit
 
 
 def test_bars_are_measured() -> None:
-    picture = np.full((100, 80), 20.0, np.float32)
-    picture[10:95, :] = np.random.default_rng(0).uniform(60, 255, (85, 80))
-    assert find_bars(picture) == (0, 10, 0, 5)
-    assert find_bars(picture.T) == (10, 0, 5, 0)
-    framed = np.pad(picture[10:95], ((7, 7), (4, 6)), constant_values=255.0)
+    photo = np.full((100, 80), 20.0, np.float32)
+    photo[10:95, :] = np.random.default_rng(0).uniform(60, 255, (85, 80))
+    assert find_bars(photo) == (0, 10, 0, 5)
+    assert find_bars(photo.T) == (10, 0, 5, 0)
+    framed = np.pad(photo[10:95], ((7, 7), (4, 6)), constant_values=255.0)
     assert find_bars(framed) == (4, 7, 6, 7)
     assert find_bars(np.full((9, 9), 3.0, np.float32)) == (0, 0, 0, 0)
     assert find_bars(np.zeros((1, 1), np.float32)) == (0, 0, 0, 0)
@@ -324,12 +324,12 @@ def test_small_uneven_and_oblong_data_is_reported(tmp_path: Path) -> None:
         Image.open(path).crop((0, 0, 700, 400)).save(path)
     checked = check(tmp_path)
     texts = {finding.kind: f"{finding.level}: {finding.text} {finding.advice}" for finding in checked.findings}
-    assert texts["few images"].startswith("warning: There are few images, 44 in train A and 4 in train B")
-    assert texts["imbalance"].startswith("warning: train A has 11 times as many images as train B")
-    assert texts["small"].startswith("warning: 44 of 44 images of train A are smaller than the crop of 64 pixels")
+    assert texts["few images"].startswith("warning: There are few images, 44 in A (train) and 4 in B (train)")
+    assert texts["imbalance"].startswith("warning: A (train) has 11 times as many images as B (train)")
+    assert texts["small"].startswith("warning: 44 of 44 images of A (train) are smaller than the crop of 64 pixels")
     assert "--crop-size 32" in texts["small"]
-    assert texts["large"].startswith("note: Images of train B have 400 pixels")
-    assert texts["squeezed"].startswith("note: Most images of train B are not square")
+    assert texts["large"].startswith("note: Images of B (train) have 400 pixels")
+    assert texts["squeezed"].startswith("note: Most images of B (train) are not square")
     assert "no test" in texts
     assert checked.command.endswith("--preprocess scale_shortside_and_crop")
     assert [finding.level for finding in checked.findings] == sorted(
@@ -388,8 +388,8 @@ def test_side_by_side_pairs_are_checked_by_half(tmp_path: Path) -> None:
     config = configure("paper", data=tmp_path, method="pix2pix", load_size=72, crop_size=64)
     checked = check_data(config, workers=0)
     assert [(part.name, part.total, part.stats[0].size) for part in checked.parts] == [
-        ("train A", 3, (64, 64)),
-        ("train B", 3, (64, 64)),
+        ("A (train)", 3, (64, 64)),
+        ("B (train)", 3, (64, 64)),
     ]
     assert {finding.kind for finding in checked.findings} == {"few images", "no test"}
     assert (
@@ -465,8 +465,8 @@ def test_training_starts_with_at_most_three_lines_about_the_data(
     (tmp_path / "trainA" / "text.jpg").write_text("hello")
     config = configure("paper", data=tmp_path, **{"load_size": 36, "crop_size": 32})
     lines = fast_check(config, find_domains(tmp_path))
-    assert lines[0] == "Data: 4 images of train A (40x40) and 40 images of train B (40x40); an epoch has 40 steps."
-    assert lines[1].startswith("Warning: 1 of 4 images of train A cannot be read.")
+    assert lines[0] == "Data: 4 images of A (train) (40x40) and 40 images of B (train) (40x40); an epoch has 40 steps."
+    assert lines[1].startswith("Warning: 1 of 4 images of A (train) cannot be read.")
     assert lines[2].startswith("Warning: ") and lines[2].endswith("(1 more: see `cyclegan data check`.)")
     assert len(lines) == 3
 
@@ -478,5 +478,5 @@ def test_the_fast_check_reads_only_a_sample(tmp_path: Path) -> None:
             os.link(tmp_path / f"train{domain}" / "00.png", tmp_path / f"train{domain}" / f"x{number}.png")
     domains = find_domains(tmp_path)
     lines = fast_check(configure("paper", data=tmp_path), domains)
-    assert lines[0].startswith("Data: 6001 images of train A")
-    assert " inspected images of train A" in lines[1]
+    assert lines[0].startswith("Data: 6001 images of A (train)")
+    assert " inspected images of A (train)" in lines[1]

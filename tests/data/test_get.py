@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class RecordingListener:
-    """Records what it is told, and can interrupt the download."""
+    """Records its progress, and can interrupt the download."""
 
     messages: list[str] = field(default_factory=list)
     counts: list[tuple[int, int | None]] = field(default_factory=list)
@@ -277,7 +277,7 @@ def test_transient_errors_are_retried(site: Site, tmp_path: Path, trouble: str) 
 
 @pytest.mark.network
 @pytest.mark.parametrize(
-    ("trouble", "tries", "said"),
+    ("trouble", "tries", "wording"),
     [
         ("late", 3, "did not respond in time (3 times in a row)"),
         ("gone", 3, "(3 times in a row)"),
@@ -293,12 +293,12 @@ def test_transient_errors_are_retried(site: Site, tmp_path: Path, trouble: str) 
     ],
 )
 def test_permanent_errors_are_explained_in_one_sentence(
-    site: Site, tmp_path: Path, trouble: str, tries: int, said: str
+    site: Site, tmp_path: Path, trouble: str, tries: int, wording: str
 ) -> None:
     sentence = refused(tmp_path / "data", site.at(trouble))
-    assert said in sentence and sentence.startswith("red2blue could not be downloaded: ")
+    assert wording in sentence and sentence.startswith("red2blue could not be downloaded: ")
     assert "--from-file" in sentence
-    if said.startswith("redirects in"):
+    if wording.startswith("redirects in"):
         assert len(site.requests) >= 2
     else:
         assert len(site.requests) == tries
@@ -348,8 +348,8 @@ def test_retry_delays_double_with_jitter_up_to_a_limit() -> None:
 @pytest.mark.network
 def test_disk_space_is_checked_before_the_download(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=5000))
-    said = refused(tmp_path / "data", site.at("good"))
-    assert f"needs {decimal(2 * len(site.content))} in {tmp_path}" in said and "only 5.0 kB are free" in said
+    wording = refused(tmp_path / "data", site.at("good"))
+    assert f"needs {decimal(2 * len(site.content))} in {tmp_path}" in wording and "only 5.0 kB are free" in wording
 
 
 @pytest.mark.network
@@ -549,7 +549,7 @@ def test_malicious_archives_are_refused(tmp_path: Path, kind: str) -> None:
     archive = as_archive(tmp_path / "evil.zip", EVIL[kind])
     with pytest.raises(CycleGANError) as raised:
         from_file(archive, tmp_path / "below" / "data")
-    said = {
+    wording = {
         "bomb": "unpacks to more than",
         "deep": "40 deep",
         "twice": "contains a twice",
@@ -557,8 +557,8 @@ def test_malicious_archives_are_refused(tmp_path: Path, kind: str) -> None:
         "file and folder": "contains a as a file and as a folder",
     }
     for word, sentence in (("link", "a link or device"), ("case", "which are the same name on many systems")):
-        said |= {word: sentence}
-    expected = said.get(kind) or (
+        wording |= {word: sentence}
+    expected = wording.get(kind) or (
         "a path outside its folder"
         if "up" in kind or "absolute" in kind
         else "which are the same name on many systems"
@@ -681,7 +681,7 @@ def test_an_interrupted_data_get_says_how_to_resume(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "wording"),
     [
         (["get", "zebra"], 2, "Unknown data set 'zebra'; see `cyclegan data list`."),
         (
@@ -702,11 +702,11 @@ def test_an_interrupted_data_get_says_how_to_resume(
     ],
 )
 def test_wrong_arguments_are_explained(
-    command: Callable[..., tuple[int, str, str]], words: list[str], code: int, said: str
+    command: Callable[..., tuple[int, str, str]], words: list[str], code: int, wording: str
 ) -> None:
     ended, out, err = command(*words)
     assert (ended, out) == (code, "")
-    assert said in err and err.count("\n") == 1
+    assert wording in err and err.count("\n") == 1
 
 
 @pytest.mark.network
@@ -820,7 +820,7 @@ def test_hub_files_are_written_unchanged(library: Callable[..., None], tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("configurations", "choice", "said"),
+    ("configurations", "choice", "wording"),
     [
         ({"a": {}, "b": {}, "c": {}}, "", "has the configurations a, b, c; choose two of them as A and B"),
         (
@@ -841,14 +841,14 @@ def test_hub_files_are_written_unchanged(library: Callable[..., None], tmp_path:
 def test_ambiguous_or_broken_hub_data_is_explained(
     configurations: dict[str, dict[str, FakeSplit]],
     choice: str,
-    said: str,
+    wording: str,
     library: Callable[..., None],
     tmp_path: Path,
 ) -> None:
     library(configurations)
     with pytest.raises(CycleGANError) as raised:
         hub.write_hub_dataset(f"hf:user/name{choice}", tmp_path / "data")
-    assert said in str(raised.value)
+    assert wording in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 

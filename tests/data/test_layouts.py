@@ -1,4 +1,4 @@
-"""Layouts of data sets, and what is said of folders that are none."""
+"""Layouts of data sets, and the errors for other folders."""
 
 from pathlib import Path
 

@@ -155,15 +155,15 @@ def test_joined_pairs_can_be_halved_again(prepare: Command, tmp_path: Path) -> N
 
 def test_photos_become_pairs_with_their_edges(prepare: Command, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    picture = np.full((40, 60, 3), 40, np.uint8)
-    picture[:, 30:] = 220
+    photo = np.full((40, 60, 3), 40, np.uint8)
+    photo[:, 30:] = 220
     for name in ("one", "two"):
-        Image.fromarray(picture).save(tmp_path / "photos" / f"{name}.png")
+        Image.fromarray(photo).save(tmp_path / "photos" / f"{name}.png")
     assert prepare("photos", "-o", "edges", "--edges", "--test", "0")[0] == 0
     drawn = np.asarray(Image.open(tmp_path / "edges" / "trainA" / "one.png"))
     assert (drawn[10] == 0).sum() == 1 and set(np.unique(drawn)) == {0, 255}
     assert abs(int(drawn[10].argmin()) - 30) <= 1
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "edges" / "trainB" / "one.png")), picture)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "edges" / "trainB" / "one.png")), photo)
 
 
 def test_videos_become_frames_with_the_end_as_test_images(prepare: Command, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_equal_names_with_different_suffixes_are_all_kept(prepare: Command, tmp_
 def test_unreadable_files_are_reported_and_skipped(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 3, "AB".index(side))
-    (tmp_path / "src" / "A" / "00.png").write_bytes(b"no picture")
+    (tmp_path / "src" / "A" / "00.png").write_bytes(b"not an image")
     (tmp_path / "src" / "B" / "clip.mp4").write_bytes(b"no video")
     code, out, err = prepare("--a", "src/A", "--b", "src/B", "-o", "data", "--size", "16", "--test", "0")
     assert code == 0
@@ -295,14 +295,14 @@ def test_unreadable_files_are_reported_and_skipped(prepare: Command, tmp_path: P
 def test_nothing_is_left_behind_when_no_file_is_readable(prepare: Command, tmp_path: Path) -> None:
     for side in "AB":
         (tmp_path / "src" / side).mkdir(parents=True)
-        (tmp_path / "src" / side / f"{side}.png").write_bytes(b"no picture")
+        (tmp_path / "src" / side / f"{side}.png").write_bytes(b"not an image")
     code, _, err = prepare("src", "-o", "data", "--size", "16")
     assert code == 1 and "so data was not written" in err
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["src", "-o", "full"], 1, "full exists and is not empty"),
         (["src", "-o", "d", "--join", "--halve"], 2, "--join and --halve cannot be combined"),
@@ -317,14 +317,14 @@ def test_nothing_is_left_behind_when_no_file_is_readable(prepare: Command, tmp_p
     ],
 )
 def test_wrong_arguments_are_explained(
-    prepare: Command, tmp_path: Path, words: list[str], code: int, said: str
+    prepare: Command, tmp_path: Path, words: list[str], code: int, message: str
 ) -> None:
     for side in "AB":
         draw_images(tmp_path / "src" / side, 2, "AB".index(side))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     ended, _, err = prepare(*words)
-    assert (ended, said in err) == (code, True), err
+    assert (ended, message in err) == (code, True), err
     assert (tmp_path / "full" / "mine.txt").exists() and not (tmp_path / "d").exists()
 
 

@@ -303,13 +303,13 @@ def test_evidence_equals_the_networks_outputs(tiny: Callable[..., Config]) -> No
 def test_training_warns_once_of_issues_found_twice(tiny: Callable[..., Config]) -> None:
     heard = RecordingMonitor()
     train(tiny(max_steps=5, measure_every=1, pool_size=2000), monitors=[heard])
-    said = [
+    message = [
         (step, text)
         for step, text in zip(heard.message_steps, heard.messages, strict=True)
         if text.startswith("History too large (likely): ")
     ]
-    assert [step for step, _ in said] == [2]
-    assert "--pool-size to 50" in said[0][1]
+    assert [step for step, _ in message] == [2]
+    assert "--pool-size to 50" in message[0][1]
     quiet = RecordingMonitor()
     train(tiny(max_steps=5, measure_every=0, pool_size=2000), monitors=[quiet])
     assert not any("History" in text for text in quiet.messages)

@@ -57,7 +57,7 @@ def page_of(run: Path) -> str:
     return write_report(run).path.read_text(encoding="utf-8")
 
 
-def pictures(page: str) -> list[Image.Image]:
+def images_of(page: str) -> list[Image.Image]:
     found = re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page)
     return [Image.open(io.BytesIO(base64.b64decode(each))) for each in found]
 
@@ -122,7 +122,7 @@ def test_strips_are_the_cells_of_the_sample_grids(run: Path, data: Path) -> None
     strip = re.search(r'<div class="strip">(.*?)</div>', page, flags=re.S)
     assert strip is not None
     assert re.findall(r"<figcaption>(.*?)</figcaption>", strip[1]) == ["input", "step 1", "step 2", "step 3", "step 4"]
-    first, *_, last = pictures(strip[1])
+    first, *_, last = images_of(strip[1])
     before = read_image(data / "testA" / "00.png").resize((32, 32), Image.Resampling.BICUBIC)
     assert np.array_equal(np.asarray(first.convert("RGB")), np.asarray(before))
     after = np.asarray(Translator.load(run).translate(before), dtype=int)

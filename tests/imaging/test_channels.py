@@ -111,7 +111,7 @@ def test_pages_and_planes_are_channels_if_their_number_matches(tmp_path: Path) -
 def test_arrays_are_read_by_channels_and_never_unpickled(tmp_path: Path) -> None:
     last = np.random.default_rng(0).random((6, 8, 5)).astype(np.float32)
     np.save(tmp_path / "first.npy", np.moveaxis(last, 2, 0))
-    np.savez(tmp_path / "one.npz", picture=last)
+    np.savez(tmp_path / "one.npz", image=last)
     for name in ("first.npy", "one.npz"):
         assert np.array_equal(read_pixels(tmp_path / name, DecodeSpec(5)).values, last)
     assert read_header(tmp_path / "first.npy").size == (8, 6)
@@ -154,11 +154,11 @@ def test_deep_images_are_resized_exactly() -> None:
 
 
 def test_8_bit_images_are_processed_like_in_pillow(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
-    picture.save(tmp_path / "x.png")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    image.save(tmp_path / "x.png")
     config = configure("paper", **(TINY | {"data": "x", "flip": False}))
     for channels, mode in ((3, "RGB"), (1, "L")):
-        expected = picture.convert(mode).resize((36, 36), Image.Resampling.BICUBIC)
+        expected = image.convert(mode).resize((36, 36), Image.Resampling.BICUBIC)
         values = load_resized(tmp_path / "x.png", DecodeSpec(channels), config.data)
         assert values.dtype == np.uint8
         assert np.array_equal(values, np.atleast_3d(np.asarray(expected)))

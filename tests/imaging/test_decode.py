@@ -1,4 +1,4 @@
-"""Decoding and encoding: every mode and depth that files come in, and what is said of damaged ones."""
+"""Decoding and encoding: every mode and depth that files come in, and the errors for damaged ones."""
 
 import io
 import os
@@ -313,7 +313,7 @@ GOOD_HEADERS = {"half.png", "half.jpg", "half-gray.tif"}
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Files that are no images, and a part of the sentence that should be said of each."""
+    """Files that are not images, and a part of the error message for each."""
     png, jpg, tif = io.BytesIO(), io.BytesIO(), io.BytesIO()
     big = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     big.save(png, "PNG")
@@ -379,7 +379,7 @@ def test_files_without_read_permission_are_reported(tmp_path: Path, monkeypatch:
 def test_large_images_are_read_without_changing_global_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("x.png", "x.jpg", "x.tif"):
         write_image(Image.fromarray(COLORS), tmp_path / name)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for a picture beyond Pillow's limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # stands for an image beyond Pillow's limit
     monkeypatch.setattr(sources, "SUSPECT_PIXELS", 10)
     for name in ("x.png", "x.jpg", "x.tif"):
         assert read_image(tmp_path / name).size == image_size(tmp_path / name) == (9, 6)
@@ -436,7 +436,7 @@ def test_images_are_written_atomically(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(self: Image.Image, file: Path, **_: object) -> None:
-        file.write_bytes(b"half a picture")
+        file.write_bytes(b"half an image")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fill)

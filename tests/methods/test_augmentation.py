@@ -140,11 +140,11 @@ def test_every_method_trains_with_ada_and_logs_its_probability(
 
 
 def test_errors_name_the_setting(tiny: Callable[..., Config]) -> None:
-    for settings, said in (
+    for settings, message in (
         ({"augment_policy": ("hue",)}, "--augment-policy is ..hue.,.; it must be 'color', 'translation' or 'cutout'"),
         ({"augment_policy": ("color", "color")}, "--augment-policy needs one or more different changes"),
         ({"ada_target": 1.0}, "--ada-target is 1.0"),
         ({"augment": "ada", "objective": "wgangp"}, "--augment ada needs a discriminator"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             tiny(**settings)

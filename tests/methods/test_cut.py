@@ -1,4 +1,4 @@
-"""CUT against plain float64 versions, its blurred networks, and a training from end to end."""
+"""CUT against plain float64 versions, its blurred networks, and a run from end to end."""
 
 import math
 from collections.abc import Callable

@@ -385,27 +385,27 @@ def save(folder: Path, **states: State) -> Path:
 
 
 def test_an_imported_cyclegan_translates_in_both_directions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    there, back, judge = made_resnet(6, channels=(3, 1)), made_resnet(6, channels=(1, 3)), made_patchgan()
+    there, back, discriminator = made_resnet(6, channels=(3, 1)), made_resnet(6, channels=(1, 3)), made_patchgan()
     source = save(
         tmp_path / "maps",
         latest_G_A=there,
         latest_G_B=back,
         latest_D_A=made_patchgan(1),
-        latest_D_B=judge,
+        latest_D_B=discriminator,
         latest_G=there,
     )
     run_command(["import-weights", str(source), "-o", str(tmp_path / "model")])
-    said = capsys.readouterr().out
-    assert "latest_net_G_B.pth: resnet_6blocks, width 4, channels 1 to 3, norm instance." in said
-    assert "latest_net_G.pth is left out" in said
-    assert "a model of the method cyclegan, AtoB and BtoA" in said
+    message = capsys.readouterr().out
+    assert "latest_net_G_B.pth: resnet_6blocks, width 4, channels 1 to 3, norm instance." in message
+    assert "latest_net_G.pth is left out" in message
+    assert "a model of the method cyclegan, AtoB and BtoA" in message
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
     for direction, state, channels in (("AtoB", there, 3), ("BtoA", back, 1)):
         x = torch.rand(1, channels, 24, 20) * 2 - 1
         result = Translator.load(tmp_path / "model", direction, "cpu", winograd=False).translate(x)  # type: ignore[arg-type]
         assert (result - by_resnet(state, x)).abs().max() <= 1e-6
     weights = load_file(tmp_path / "model" / "model.safetensors")
-    assert torch.equal(weights["discriminators.D_X.body.0.weight"], judge["model.0.weight"])
+    assert torch.equal(weights["discriminators.D_X.body.0.weight"], discriminator["model.0.weight"])
 
 
 def test_a_single_generator_translates_in_one_direction(tmp_path: Path) -> None:
@@ -441,16 +441,16 @@ def test_the_method_is_guessed_from_the_networks(tmp_path: Path) -> None:
     ):
         for state in states.values():
             unify(state, "instance" if method in ("cyclegan", "cut") else "batch")
-        model, said = import_model(save(tmp_path / str(number), **states))
+        model, message = import_model(save(tmp_path / str(number), **states))
         assert model.method == method
-        dropout_unseen = any("Dropout in a U-Net cannot be recognized" in sentence for sentence in said)
+        dropout_unseen = any("Dropout in a U-Net cannot be recognized" in sentence for sentence in message)
         assert dropout_unseen == model.settings["networks"]["generator"].startswith("unet")
 
 
 def test_an_imported_pix2pix_normalizes_each_image_and_is_exported_unchanged(tmp_path: Path) -> None:
-    theirs, judge = made_unet(7), made_patchgan(6)
-    unify(judge, "batch")
-    source = save(tmp_path / "facades", latest_G=theirs, latest_D=judge)
+    theirs, discriminator = made_unet(7), made_patchgan(6)
+    unify(discriminator, "batch")
+    source = save(tmp_path / "facades", latest_G=theirs, latest_D=discriminator)
     model = import_model(source)[0]
     assert model.settings["networks"]["dropout_at_test"]
     model.settings["networks"]["dropout_at_test"] = False  # for a comparison without chance
@@ -461,7 +461,7 @@ def test_an_imported_pix2pix_normalizes_each_image_and_is_exported_unchanged(tmp
     files, found = export_model(read_model(tmp_path / "model"))
     options = "--model pix2pix --netG unet_128 --ngf 2 --norm batch --input_nc 3 --output_nc 3 --netD basic --ndf 4"
     assert " ".join(found) == options
-    for file, state in (("latest_net_G.pth", theirs), ("latest_net_D.pth", judge)):
+    for file, state in (("latest_net_G.pth", theirs), ("latest_net_D.pth", discriminator)):
         assert files[file].keys() == state.keys()
         assert all(torch.equal(files[file][name], state[name]) for name in state)
 
@@ -498,10 +498,10 @@ def test_a_cut_is_imported_with_its_projections_and_exported_unchanged(tmp_path:
 
 
 def test_projections_of_other_layers_are_left_out(tmp_path: Path) -> None:
-    model, said = import_model(save(tmp_path, latest_G=made_blurred_resnet(), latest_F=made_projections(8)))
+    model, message = import_model(save(tmp_path, latest_G=made_blurred_resnet(), latest_F=made_projections(8)))
     assert model.method == "cut"
     assert not model.network("projections")
-    assert "latest_net_F.pth is left out. They do not project the layers 0, 4, 8, 12 and 16" in said[-1]
+    assert "latest_net_F.pth is left out. They do not project the layers 0, 4, 8, 12 and 16" in message[-1]
     with pytest.raises(UsageError, match="give a generator's file"):
         import_model(tmp_path / "latest_net_F.pth")
 
@@ -657,9 +657,9 @@ def test_exported_weights_compute_what_the_run_computes(
     out = tmp_path / "checkpoints" / "red2blue"
     run_command(["export-weights", str(trained), "-o", str(out), "--epoch", "7"])
     assert sorted(p.name for p in out.iterdir()) == [f"7_net_{part}.pth" for part in ("D_A", "D_B", "G_A", "G_B")]
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     options = "--model cycle_gan --netG resnet_6blocks --ngf 4 --norm instance --no_dropout --input_nc 3 --output_nc 3"
-    assert f"--name red2blue --epoch 7 {options} --netD basic --ndf 4" in said
+    assert f"--name red2blue --epoch 7 {options} --netD basic --ndf 4" in message
     theirs = torch.load(out / "7_net_G_A.pth", weights_only=True)
     x = torch.rand(1, 3, 16, 16)
     averaged = Translator.load(trained, device="cpu", winograd=False).translate(x)
@@ -700,8 +700,8 @@ def test_networks_that_the_authors_code_lacks_are_not_exported(tiny: Callable[..
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_training_starts_from_a_model_with_or_without_discriminators(data: Path, tmp_path: Path, whole: bool) -> None:
-    judge = {"latest_D_A": made_patchgan(width=2), "latest_D_B": made_patchgan(width=2)} if whole else {}
-    source = save(tmp_path / "theirs", latest_G_A=made_resnet(6), latest_G_B=made_resnet(6), **judge)
+    discriminator = {"latest_D_A": made_patchgan(width=2), "latest_D_B": made_patchgan(width=2)} if whole else {}
+    source = save(tmp_path / "theirs", latest_G_A=made_resnet(6), latest_G_B=made_resnet(6), **discriminator)
     model = import_model(source)[0]
     write_model(model, tmp_path / "model")
     settings: dict[str, Any] = TINY | {

@@ -1,4 +1,4 @@
-"""Monitors that show a training elsewhere: a real Visdom server that dies, Weights & Biases without a network."""
+"""Monitors that log a run elsewhere: a real Visdom server that dies, Weights & Biases without a network."""
 
 import importlib.util
 import json

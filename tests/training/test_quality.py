@@ -1,4 +1,4 @@
-"""Quality measured during a training: the best checkpoint, stopping early, and resuming as if nothing had been."""
+"""Quality measured during a run: the best checkpoint, stopping early, and resuming as if uninterrupted."""
 
 import csv
 import json

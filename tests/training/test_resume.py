@@ -177,9 +177,9 @@ def test_resuming_a_complete_run_reports_it_and_changes_nothing(tiny: Callable[.
     run, listener = train(tiny(max_steps=2)), RecordingMonitor()
     before = (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns
     resume(run, monitors=[listener])
-    (said,) = listener.messages
-    assert "is complete: 2 steps" in said
-    assert "--max-minutes" in said
+    (text,) = listener.messages
+    assert "is complete: 2 steps" in text
+    assert "--max-minutes" in text
     assert (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns == before
 
 

@@ -1,4 +1,4 @@
-"""Signals and failures as they reach real trainings: whole groups of processes, repeated, and of one process alone."""
+"""Signals and failures as they reach real runs: whole groups of processes, repeated, and of one process alone."""
 
 import os
 import shutil

@@ -40,8 +40,8 @@ def make_model(folder: Path, method: str = "cyclegan", **networks: object) -> Pa
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures") / "in"
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "in"
     draw_images(folder, 3, tint=1, size=26)
     return folder
 
@@ -52,10 +52,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def onnx(model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def onnx(model: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX file for any size."""
     out = tmp_path_factory.mktemp("onnx") / "g.onnx"
-    export(model, "onnx", out, images=pictures)
+    export(model, "onnx", out, images=photos)
     return out
 
 
@@ -91,27 +91,27 @@ def test_an_export_keeps_the_value_ranges_of_its_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
 
 
-def test_an_export_translates_images_as_its_model_does(model: Path, onnx: Path, pictures: Path) -> None:
-    image = Image.open(next(pictures.iterdir())).resize((31, 19))
+def test_an_export_translates_images_as_its_model_does(model: Path, onnx: Path, photos: Path) -> None:
+    image = Image.open(next(photos.iterdir())).resize((31, 19))
     by_model, by_export = (np.asarray(Translator.load(path).translate(image)) for path in (model, onnx))
     assert np.abs(by_model.astype(int) - by_export).max() <= 1
 
 
 @pytest.mark.parametrize(("name", "suffix"), [("openvino", ".xml"), ("torch-export", ".pt2")])
 def test_exports_of_one_size_in_other_formats(
-    name: str, suffix: str, model: Path, pictures: Path, tmp_path: Path
+    name: str, suffix: str, model: Path, photos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / f"g{suffix}"
-    report = export(model, name, out, fixed_size=FIXED, images=pictures)
+    report = export(model, name, out, fixed_size=FIXED, images=photos)
     assert report.images == 3
     assert report.max_difference < 1e-3
     names = {"g.xml", "g.bin"} if name == "openvino" else {"g.pt2"}
     assert {file.name for file in tmp_path.iterdir()} == names
     assert report.bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
     if name == "torch-export":
-        said = {"cyclegan": ""}
-        torch.export.load(out, extra_files=said)
-        assert json.loads(said["cyclegan"])["direction"] == "AtoB"
+        printed = {"cyclegan": ""}
+        torch.export.load(out, extra_files=printed)
+        assert json.loads(printed["cyclegan"])["direction"] == "AtoB"
         with pytest.raises(UsageError, match="may run any code"):
             Translator.load(out)
         return
@@ -123,9 +123,9 @@ def test_exports_of_one_size_in_other_formats(
         Translator.load(out).translate(torch.rand(3, 20, 20))
 
 
-def test_int8_quantizes_convolutions_and_reports_the_difference(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_int8_quantizes_convolutions_and_reports_the_difference(model: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "g.onnx"
-    report = export(model, "onnx", out, precision="int8", fixed_size=FIXED, images=pictures, min_psnr=5)
+    report = export(model, "onnx", out, precision="int8", fixed_size=FIXED, images=photos, min_psnr=5)
     import onnx as library
 
     operations = {node.op_type for node in library.load(tmp_path / "g.onnx").graph.node}
@@ -134,9 +134,9 @@ def test_int8_quantizes_convolutions_and_reports_the_difference(model: Path, pic
     assert Translator.load(tmp_path / "g.onnx").translate(torch.rand(3, *FIXED)).shape == (3, *FIXED)
 
 
-def test_a_model_folder_in_half_precision(model: Path, pictures: Path, tmp_path: Path) -> None:
-    whole = export(model, "safetensors", tmp_path / "whole", images=pictures)
-    half = export(model, "safetensors", tmp_path / "half", precision="float16", images=pictures)
+def test_a_model_folder_in_half_precision(model: Path, photos: Path, tmp_path: Path) -> None:
+    whole = export(model, "safetensors", tmp_path / "whole", images=photos)
+    half = export(model, "safetensors", tmp_path / "half", precision="float16", images=photos)
     assert whole.max_difference == 0
     assert 0 < half.mean_difference < 1e-2
     assert half.bytes < 0.7 * whole.bytes
@@ -144,7 +144,7 @@ def test_a_model_folder_in_half_precision(model: Path, pictures: Path, tmp_path:
     assert Translator.load(tmp_path / "half").translate(torch.rand(3, 8, 8)).shape == (3, 8, 8)
 
 
-def test_an_export_that_deviates_is_not_written(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_an_export_that_deviates_is_not_written(model: Path, photos: Path, tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(CycleGANError, match=r"PSNR is .* dB, below 300 dB") as raised:
             export(
@@ -152,7 +152,7 @@ def test_an_export_that_deviates_is_not_written(model: Path, pictures: Path, tmp
                 "safetensors",
                 tmp_path / "g",
                 precision="float16",
-                images=pictures,
+                images=photos,
                 min_psnr=300,
                 overwrite=overwrite,
             )
@@ -160,7 +160,7 @@ def test_an_export_that_deviates_is_not_written(model: Path, pictures: Path, tmp
         assert list(tmp_path.iterdir()) == []
 
 
-def test_impossible_requests_are_refused(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_impossible_requests_are_refused(model: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "there.onnx").write_text("something of the user's")
     requests: list[tuple[str, str, dict[str, Any], str]] = [
         ("torch-export", "g.pt2", {"precision": "int8"}, "has no int8; it has float32 and float16"),
@@ -172,13 +172,13 @@ def test_impossible_requests_are_refused(model: Path, pictures: Path, tmp_path: 
     ]
     for name, out, settings, message in requests:
         with pytest.raises(UsageError, match=message):
-            export(model, name, tmp_path / out, images=pictures, **settings)
+            export(model, name, tmp_path / out, images=photos, **settings)
     (tmp_path / "g.bin").write_text("something of the user's")
     with pytest.raises(UsageError, match=r"g\.bin exists; .* replace it with --overwrite"):
-        export(model, "openvino", tmp_path / "g.xml", images=pictures)
+        export(model, "openvino", tmp_path / "g.xml", images=photos)
     for name in ("safetensors", "web"):
         with pytest.raises(UsageError, match=f"is not an export to {name}, and is not replaced"):
-            export(model, name, pictures, images=pictures, overwrite=True)
+            export(model, name, photos, images=photos, overwrite=True)
     with pytest.raises(UsageError, match=r"cannot be opened|was not written by"):
         Translator.load(_strange_onnx(tmp_path / "strange.onnx"))
     with pytest.raises(CycleGANError, match=r"there\.onnx cannot be opened"):
@@ -209,14 +209,14 @@ def test_a_missing_library_is_named(onnx: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_command_prints_the_comparison(
-    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "half"
-    run_command(["export", str(model), "--format", "safetensors", "--half", "--images", str(pictures), "-o", str(out)])
-    said = capsys.readouterr().out
-    assert "Compared with PyTorch on 3 images: max difference" in said
-    assert "of PyTorch's time" in said
-    assert f"Translate with: cyclegan translate {out} INPUT" in said
+    run_command(["export", str(model), "--format", "safetensors", "--half", "--images", str(photos), "-o", str(out)])
+    printed = capsys.readouterr().out
+    assert "Compared with PyTorch on 3 images: max difference" in printed
+    assert "of PyTorch's time" in printed
+    assert f"Translate with: cyclegan translate {out} INPUT" in printed
 
 
 def test_a_changed_runtime_of_the_web_page_is_refused(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ register_format("pickle", Format(write, reopen, suffix=".pickle"))
 
 
 def test_another_package_adds_a_format_by_an_entry_point(
-    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "site" / "pickle_format-1.0.dist-info"
     package.mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_another_package_adds_a_format_by_an_entry_point(
     (tmp_path / "site" / "pickle_format.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert "pickle" in FORMATS.names()
-    report = export(model, "pickle", tmp_path / "g.pickle", fixed_size=FIXED, images=pictures)
+    report = export(model, "pickle", tmp_path / "g.pickle", fixed_size=FIXED, images=photos)
     assert report.path.is_file()
     assert report.max_difference == 0
 
@@ -271,10 +271,10 @@ GENERATORS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_every_generator_is_exported_to_every_runtime(generator: str, pictures: Path, tmp_path: Path) -> None:
+def test_every_generator_is_exported_to_every_runtime(generator: str, photos: Path, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model", **({"generator_width": 4} | GENERATORS[generator]))  # type: ignore[arg-type]
     for name, out in (("onnx", "g.onnx"), ("openvino", "g.xml"), ("torch-export", "g.pt2")):
-        assert export(folder, name, tmp_path / out, images=pictures).max_difference < 1e-3
+        assert export(folder, name, tmp_path / out, images=photos).max_difference < 1e-3
     for shape in ((2, 3, 64, 129), (1, 3, 7, 300)):
         images = torch.rand(shape) * 2 - 1
         by_onnx, by_openvino = (Translator.load(tmp_path / out).translate(images) for out in ("g.onnx", "g.xml"))
@@ -282,7 +282,7 @@ def test_every_generator_is_exported_to_every_runtime(generator: str, pictures: 
 
 
 @pytest.mark.slow
-def test_the_web_page_translates_in_a_browser(model: Path, pictures: Path, tmp_path: Path) -> None:
+def test_the_web_page_translates_in_a_browser(model: Path, photos: Path, tmp_path: Path) -> None:
     from page_in_browser import chromium, translated_by_page
 
     if chromium() is None:
@@ -291,8 +291,8 @@ def test_the_web_page_translates_in_a_browser(model: Path, pictures: Path, tmp_p
         archive = export_web.runtime_archive()
     except CycleGANError:
         pytest.skip("the browser's runtime cannot be fetched here")
-    export(model, "web", tmp_path / "page", web_runtime=archive, images=pictures)
-    picture = sorted(pictures.iterdir())[0]
-    found = np.asarray(translated_by_page(tmp_path / "page", picture, tmp_path / "page.png")).astype(int)
-    expected = np.asarray(Translator.load(model).translate(Image.open(picture).convert("RGB")))
+    export(model, "web", tmp_path / "page", web_runtime=archive, images=photos)
+    image = sorted(photos.iterdir())[0]
+    found = np.asarray(translated_by_page(tmp_path / "page", image, tmp_path / "page.png")).astype(int)
+    expected = np.asarray(Translator.load(model).translate(Image.open(image).convert("RGB")))
     assert np.abs(found - expected).max() <= 1

@@ -26,14 +26,14 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config.with_settings(ema_decay=0.9, init_gain=0.3))
 
 
-def picture(width: int = 37, height: int = 21, mode: str = "RGB") -> Image.Image:
+def make_image(width: int = 37, height: int = 21, mode: str = "RGB") -> Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values).convert(mode)
 
 
 def test_the_result_has_the_type_of_the_input(trained: Path) -> None:
     translator = Translator.load(trained)
-    image = picture()
+    image = make_image()
     by_picture = translator.translate(image)
     assert by_picture.size == image.size
     by_array = translator.translate(np.asarray(image))
@@ -50,19 +50,19 @@ def test_the_result_has_the_type_of_the_input(trained: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "I;16"])
 def test_images_of_any_mode_are_translated(trained: Path, mode: str) -> None:
-    image = picture().convert("I").convert("I;16") if mode == "I;16" else picture(mode=mode)
+    image = make_image().convert("I").convert("I;16") if mode == "I;16" else make_image(mode=mode)
     assert Translator.load(trained).translate(image).mode == ("RGBA" if mode == "RGBA" else "RGB")
 
 
 def test_size_scales_the_shorter_side(trained: Path) -> None:
     translator = Translator.load(trained)
-    assert translator.translate(picture(60, 40), size=20).size == (30, 20)
+    assert translator.translate(make_image(60, 40), size=20).size == (30, 20)
     assert translator.translate(torch.rand(3, 40, 60), size=20).shape == (3, 20, 30)
 
 
 def test_each_direction_uses_its_averaged_weights(trained: Path) -> None:
     config = configure("paper", **(TINY | {"data": "x"}))
-    x = to_tensor(picture())
+    x = to_tensor(make_image())
     for direction, name in (("AtoB", "G"), ("BtoA", "F")):
         averaged = load_file(trained / "checkpoints" / "latest" / "ema.safetensors")
         generator = build_generator(config.networks, 3, 3)
@@ -120,7 +120,7 @@ def test_damaged_weights_are_reported(trained: Path, tmp_path: Path) -> None:
 def test_subfolders_are_kept_and_files_and_patterns_accepted(tmp_path: Path) -> None:
     for name in ("in/a.png", "in/deep/b.jpg", "c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        picture().save(tmp_path / name)
+        make_image().save(tmp_path / name)
     out = tmp_path / "out"
     targets = [job.target for job in files.plan([tmp_path / "in", tmp_path / "c.png"], out)]
     assert targets == [out / "a.png", out / "deep" / "b.jpg", out / "c.png"]
@@ -131,7 +131,7 @@ def test_subfolders_are_kept_and_files_and_patterns_accepted(tmp_path: Path) -> 
 def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> None:
     for name in ("in/a.png", "two/a.png", "out/a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        picture().save(tmp_path / name)
+        make_image().save(tmp_path / name)
     for inputs, out, sentence in (
         (["in"], "out", "out/a.png exists; choose another -o, or replace with --overwrite"),
         (["in", "two"], "new", "would both be written to"),
@@ -149,7 +149,7 @@ def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> Non
 @pytest.mark.processes
 def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    picture().save(tmp_path / "in" / "good.png")
+    make_image().save(tmp_path / "in" / "good.png")
     (tmp_path / "in" / "bad.jpg").write_text("this is a text")
     result = run("translate", trained, tmp_path / "in", "-o", tmp_path / "out", "--side-by-side")
     assert result.returncode == 1
@@ -158,7 +158,7 @@ def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: 
     assert "Traceback" not in result.stderr
     pair = read_image(tmp_path / "out" / "good.png")
     assert pair.size == (74, 21)
-    assert np.array_equal(np.asarray(pair)[:, :37], np.asarray(picture()))
+    assert np.array_equal(np.asarray(pair)[:, :37], np.asarray(make_image()))
     again = run("translate", trained, tmp_path / "in", "-o", tmp_path / "out")
     assert again.returncode == 2
     assert "exists" in again.stderr
@@ -166,11 +166,11 @@ def test_the_command_translates_a_folder_and_reports_unreadable_images(trained: 
 
 @pytest.mark.processes
 def test_the_command_takes_direction_and_size(trained: Path, tmp_path: Path, tiny: Callable[..., Config]) -> None:
-    picture(48, 32).save(tmp_path / "x.png")
+    make_image(48, 32).save(tmp_path / "x.png")
     out = tmp_path / "y.png"
     result = run("translate", trained, tmp_path / "x.png", "-o", out, "--direction", "BtoA", "--size", 16)
     assert result.returncode == 0, result.stderr
-    expected = Translator.load(trained, "BtoA").translate(picture(48, 32), size=16)
+    expected = Translator.load(trained, "BtoA").translate(make_image(48, 32), size=16)
     assert np.abs(np.asarray(read_image(out)).astype(int) - np.asarray(expected)).max() <= 1
     assert run("translate", trained, tmp_path / "x.png", "-o", out, "--size", "big").returncode == 2
 

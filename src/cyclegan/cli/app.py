@@ -74,7 +74,9 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
         close = suggestion(token.replace("_", "-"), option_names(COMMANDS[name]))
         raise UsageError(reference_option(token) or f"`cyclegan {name}` has no option {token}{close}")
     if isinstance(event, parse_errors.MissingArgs):
-        missing = [each.arg.get_invocation_text()[1].as_str_no_ansi() for each in event.missing_arguments]
+        missing = [
+            each.arg.get_invocation_text()[1].as_str_no_ansi().split(", ")[0] for each in event.missing_arguments
+        ]
         raise UsageError(f"`cyclegan {name}` needs {' and '.join(missing)}; {help_hint}.")
     if isinstance(event, parse_errors.InvalidChoice):
         close = suggestion(event.value, event.choices)
@@ -86,12 +88,18 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
         raise UsageError(f"{flag} must be {kind}, not {event.message.rpartition(': ')[2]}.")
 
 
-def parameters(function: Command) -> dict[str, bool]:
-    """The parameters of a command, and whether each is positional."""
+def parameters(function: Command) -> dict[str, str | None]:
+    """The parameters of a command: how the usage shows each positional one, None for options."""
     hints = get_type_hints(function, include_extras=True)
     if "options" in hints:
         hints = get_type_hints(hints["options"].__origin__, include_extras=True)
-    return {n: tyro.conf.Positional in getattr(h, "__metadata__", ()) for n, h in hints.items() if n != "return"}
+    metadata = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items() if name != "return"}
+    return {
+        name: next((m.metavar for m in values if getattr(m, "metavar", None)), name.upper())
+        if tyro.conf.Positional in values
+        else None
+        for name, values in metadata.items()
+    }
 
 
 def option_names(function: Command) -> Iterator[str]:

@@ -86,5 +86,5 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
 
 def _duration(seconds: float) -> str:
     if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
+        return "less than a minute" if seconds < 60 else f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

@@ -20,7 +20,12 @@ Inception = Annotated[
 @command("evaluate")
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, checkpoint, model folder, or hf:user/name.")],
-    data: Annotated[OptionalPath, tyro.conf.Positional, Doc("Other data than the run was trained on.")] = None,
+    data: Annotated[
+        OptionalPath,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[DATA]"),
+        Doc("Other data than the run was trained on."),
+    ] = None,
     *,
     checkpoint: Annotated[OptionalText, Doc("A checkpoint of the run, such as step-0001000 or best.")] = None,
     all: Annotated[Switch, Doc("Measure all numbered checkpoints and the last.")] = False,
@@ -75,7 +80,7 @@ def compare(
     runs: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="RUN RUN ...", help_behavior_hint="(required)"),
         Doc("Run folders, checkpoints, model folders, or hf:user/name."),
     ],
     *,

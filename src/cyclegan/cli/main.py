@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> None:
 def _overview(title: str) -> str:
     lines = [f"\n{title}"]
     for name in GROUPS[title]:
-        positional = [n.upper() for n, positional in parameters(COMMANDS[name]).items() if positional]
+        positional = filter(None, parameters(COMMANDS[name]).values())
         summary = (COMMANDS[name].__doc__ or "").splitlines()[0]
         lines.append(f"  {' '.join([name, *positional]):<23} {summary}")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What a person sees of a training in the terminal: a live display, or plain lines in a log."""
+"""Progress of a run in the terminal: a live display, or plain lines in a log."""
 
 import logging
 import time
@@ -30,12 +30,12 @@ class TerminalDisplay(Monitor):
         self.smoothed: dict[str, float] = {}
         self.live: Live | None = None
         self.progress_at_start: float | None = None
-        self.said_at = 0.0
+        self.last_line_at = 0.0
 
     def on_start(self, run: Path, step: int) -> None:
         """Say where the run is, and open the live display."""
         self.console.print(
-            f"Run folder: {run}" + (f", going on at step {step}" if step else ""), soft_wrap=True, markup=False
+            f"Run folder: {run}" + (f", resuming at step {step}" if step else ""), soft_wrap=True, markup=False
         )
         self.started = time.monotonic()
         if self.console.is_terminal:
@@ -50,8 +50,8 @@ class TerminalDisplay(Monitor):
         """Move the bar, once before the training; or write a line if the last one is long enough ago."""
         if self.live is not None:
             self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
-        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
-            self.said_at = time.monotonic()
+        elif time.monotonic() - self.last_line_at >= PLAIN_SECONDS:
+            self.last_line_at = time.monotonic()
             self.on_message(f"decoding images: {done} of {total}")
 
     def on_step(self, status: TrainStatus) -> None:
@@ -68,8 +68,8 @@ class TerminalDisplay(Monitor):
             self.smoothed[name] = 0.8 * self.smoothed.get(name, value) + 0.2 * value
         if self.live is not None:
             self.live.update(Group(self.bar, self._losses(), self._figures(status)))
-        elif time.monotonic() - self.said_at >= PLAIN_SECONDS:
-            self.said_at = time.monotonic()
+        elif time.monotonic() - self.last_line_at >= PLAIN_SECONDS:
+            self.last_line_at = time.monotonic()
             smoothed = " ".join(f"{name} {value:.3f}" for name, value in self.smoothed.items())
             self.console.print(
                 f"epoch {status.epoch} step {status.step} ({status.progress:.0%}) {smoothed} | "
@@ -81,8 +81,8 @@ class TerminalDisplay(Monitor):
 
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
         """Print what was measured above the display."""
-        said = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.on_message(f"Quality at step {status.step}: {said}")
+        message = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.on_message(f"Quality at step {status.step}: {message}")
 
     def on_message(self, text: str) -> None:
         """Print above the display."""

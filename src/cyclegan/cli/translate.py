@@ -34,7 +34,7 @@ class Options:
     input: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="INPUT ...", help_behavior_hint="(required)"),
         Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
     ]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
@@ -98,7 +98,7 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
                 print(problem, file=sys.stderr)
     print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
-        print(f"Results have {channels} channels, which not every kind of file can hold; those are .tif.")
+        print(f"Results have {channels} channels, which not every file format can hold; those are .tif.")
     if failed:
         raise SystemExit(1)
 
@@ -148,12 +148,12 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     if len(options.input) > 1:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
     if options.side_by_side or options.alpha != "keep":
-        raise UsageError("--side-by-side and --alpha are for files of images.")
+        raise UsageError("--side-by-side and --alpha are for image files.")
     source = options.input[0]
     if options.smooth and not is_video(source) and options.raw is None:
-        raise UsageError(f"--smooth is for videos, and {source} is none.")
+        raise UsageError(f"--smooth is for videos; {source} is not a video.")
     if is_video(source) and options.raw is None and str(options.output) == "-":
-        raise UsageError("Videos do not go to standard output; give a file, or of a camera --raw 640x480.")
+        raise UsageError("Videos cannot be written to standard output; give a file, or --raw 640x480 for a camera.")
     target = Path("-") if str(options.output) == "-" else _target(options, is_video(source))
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
@@ -202,7 +202,7 @@ def _raw(translator: "Translator", options: Options) -> None:
             filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
             count, stopped = filmed.frames, filmed.stopped
     except BrokenPipeError:
-        raise CycleGANError("The program that takes the frames has ended, and so does the translation.") from None
+        raise CycleGANError("The program that reads the frames has ended; translation stopped.") from None
     print(f"{count} frames translated", file=sys.stderr)
     if stopped:
         raise SystemExit(128 + stopped)
@@ -217,9 +217,9 @@ def _picture(translator: "Translator", source: Path, target: Path, size: int | L
         translate_image_stream(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
     except UnreadableImage:
         name = "The standard input" if str(source) == "-" else source
-        raise UsageError(f"{name} holds no image of a known kind, or a damaged one.") from None
+        raise UsageError(f"{name} is not an image in a supported format, or is damaged.") from None
     if str(target) != "-":
-        print(f"{target} is written.")
+        print(f"{target} was written.")
 
 
 def _video(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
@@ -237,7 +237,7 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
             size=size,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    print(f"{target}: {filmed.frames} frames{', as far as it went: it was stopped' if filmed.stopped else ''}.")
+    print(f"{target}: {filmed.frames} frames{'; stopped before the end' if filmed.stopped else ''}.")
     for note in filmed.notes:
         print(note)
     if filmed.stopped:

@@ -26,7 +26,7 @@ UINT8 = np.dtype(np.uint8)
 
 
 class DecodeSpec(NamedTuple):
-    """How the images of a domain are decoded: everything their pixels depend on besides the file."""
+    """How the images of a domain are decoded: everything their pixels depend on except the file."""
 
     channels: int = 3
     value_range: ValueRange | None = None  # stored values of black and white; None for the full range of the type

@@ -51,7 +51,7 @@ class MethodSpec:
     module: str
     directions: Mapping[Direction, str]  # direction -> its generator's name in `Method.generators`
     layout: Layout = "unpaired"
-    loss_settings: tuple[str, ...] = ()  # fields of `LossConfig` that this method reads, besides the adversarial ones
+    loss_settings: tuple[str, ...] = ()  # fields of `LossConfig` read, in addition to the adversarial ones
     defaults: Settings = field(default_factory=dict)  # settings in which its paper differs from CycleGAN's
     generator_for_crop: Callable[[int], str] | None = None  # architecture by crop size in pixels; None: any
     short_run_generator: str = "resnet"  # architecture for a short run on a CPU

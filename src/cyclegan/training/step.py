@@ -172,7 +172,7 @@ class TrainState:
         return changed
 
     def at_epoch_end(self, every: int = 1) -> bool:
-        """Whether the last step completed an epoch, or with `every` the last of so many epochs; never for 0."""
+        """Whether the last step completed an epoch whose number is a multiple of `every`; never for 0."""
         return every > 0 and (self.step - self.epoch_origin[1]) % (every * self.steps_per_epoch) == 0
 
     def end_epoch(self) -> None:

@@ -89,7 +89,7 @@ def check_data(
 def _plan(files: DataFiles) -> list[tuple[Part, Sequence[Source]]]:
     """The parts, without statistics, and their images; with a single domain, A alone."""
     return [
-        (Part(split, domain, f"{split} {name}", len(sources), ()), sources)
+        (Part(split, domain, f"{name} ({split})", len(sources), ()), sources)
         for split, images in (("train", files.train), ("test", files.test))
         for domain, name, sources in zip("AB", files.names, (images.a, images.b), strict=True)
         if sources and (domain == "A" or images.a != images.b)

@@ -17,7 +17,7 @@ class Part:
 
     split: str  # "train" or "test"
     domain: str  # "A" or "B"
-    name: str  # for people, such as "train A"
+    name: str  # for people, such as "A (train)"
     total: int
     stats: tuple[ImageStats, ...]  # fewer than `total` if only a sample was inspected
 
@@ -32,7 +32,7 @@ class Part:
         return self.total - len(self.stats) + len(self.readable)
 
     def describe(self, count: int) -> str:
-        """Such as "3 of 7 images of train A"."""
+        """Such as "3 of 7 images of A (train)"."""
         inspected = " inspected" if len(self.stats) < self.total else ""
         return f"{count} of {len(self.stats)}{inspected} images of {self.name}"
 
@@ -73,7 +73,7 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def finding(
     found: Sequence[tuple[Part, Sequence[Item]]], kind: str, text: str, advice: str = "", *, level: Level | float
 ) -> Iterator[Finding]:
-    """One finding about the items of each part, or none without items; `text` continues "3 of 7 images of train A".
+    """One finding about the items of each part, or none without items; `text` continues "3 of 7 images of A (train)".
 
     A number as level is the fraction of the most affected part above which the finding is a warning, else a note.
     """
