@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from cyclegan import Translator, resume, train
-from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Direction
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="data, runs and results")
     options = parser.parse_args(arguments)
-    hush()
+    silence_banners()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from cyclegan import Translator, train
-from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/augmentation"), help="data, runs and results")
     options = parser.parse_args()
-    hush()
+    silence_banners()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons", train=IMAGES)

@@ -15,7 +15,7 @@ from pathlib import Path
 from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
-from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", nargs="*", help="data sets as NAME=FOLDER")
     parser.add_argument("--folder", type=Path, default=Path("outputs/metrics"), help="folder for data and runs")
     options = parser.parse_args(arguments)
-    hush()
+    silence_banners()
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
     folders = {"seasons": options.folder / "seasons"} | {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan import configure, evaluate, train
-from cyclegan.cli.progress import TerminalDisplay, hush
+from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains
 from cyclegan.imaging.decode import image_size
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.minutes, options.seeds, options.recipes = 2.0, [0], ["auto", "auto, ResNet"]
-    hush()
+    silence_banners()
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
     file, chosen = options.folder / "results.jsonl", []

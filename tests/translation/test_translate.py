@@ -133,15 +133,15 @@ def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> Non
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         make_image().save(tmp_path / name)
     for inputs, out, sentence in (
-        (["in"], "out", "out/a.png exists; choose another -o, or replace with --overwrite"),
+        (["in"], "out", "out/a.png exists; choose another -o, or add --overwrite"),
         (["in", "two"], "new", "would both be written to"),
-        (["in"], "in", "replaced by its own translation"),
+        (["in"], "in", "would overwrite the input"),
         (["gone*"], "new", "no file matches"),
         (["in/deep"], "new", "does not exist"),
     ):
         with pytest.raises(UsageError, match=sentence):
             files.plan([tmp_path / i for i in inputs], tmp_path / out)
-    with pytest.raises(UsageError, match="replaced by its own"):
+    with pytest.raises(UsageError, match="would overwrite the input"):
         files.plan([tmp_path / "in"], tmp_path / "in", overwrite=True)
     assert len(files.plan([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 1
 

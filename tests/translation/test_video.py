@@ -56,11 +56,11 @@ def film(
     """A moving gradient with a tone of 440 Hz; `times` are those of frames, in steps of 1 / RATE seconds."""
     times = times or list(range(30))
     with av.open(str(path), "w") as container:
-        video_stream = container.add_stream(codec, rate=RATE)
-        video_stream.width, video_stream.height, video_stream.pix_fmt = *size, "yuv420p"
-        video_stream.codec_context.time_base = Fraction(1, RATE)
+        pictures = container.add_stream(codec, rate=RATE)
+        pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
+        pictures.codec_context.time_base = Fraction(1, RATE)
         for tag, value in TAGS.items():
-            setattr(video_stream.codec_context, tag, value)
+            setattr(pictures.codec_context, tag, value)
         audio = container.add_stream(sound, rate=48_000, layout="mono")
         tone = np.sin(np.arange(48_000 * (times[-1] + 1) // RATE) * 2 * np.pi * 440 / 48_000).astype(np.float32)
         for number, at in enumerate(times):
@@ -68,8 +68,8 @@ def film(
             rgb = np.repeat(np.tile(x, (size[1], 1))[..., None], 3, 2).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
             frame.pts, frame.time_base = at, Fraction(1, RATE)
-            container.mux(video_stream.encode(frame))
-        container.mux(video_stream.encode())
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode())
         for first in range(0, len(tone), 960):
             chunk = av.AudioFrame.from_ndarray(tone[None, first : first + 960], format="flt", layout="mono")
             chunk.sample_rate, chunk.pts = 48_000, first
@@ -98,15 +98,15 @@ def test_times_of_frames_sound_and_color_tags_are_kept(
     translator: Translator, tmp_path: Path, codec: str, sound: str, suffix: str
 ) -> None:
     film(tmp_path / f"in{suffix}", codec, sound)
-    reported: list[tuple[int, int | None]] = []
+    told: list[tuple[int, int | None]] = []
     filmed = translate_video(
-        translator, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", progress=lambda *now: reported.append(now)
+        translator, tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", progress=lambda *now: told.append(now)
     )
     before, after = seen(tmp_path / f"in{suffix}"), seen(tmp_path / f"out{suffix}")
     assert filmed.frames == len(after["times"]) == 30
     assert after == before
     assert before["sound"] and before["tags"] == TAGS
-    assert reported[-1][0] == 30 and reported[-1][1] in (30, None)
+    assert told[-1][0] == 30 and told[-1][1] in (30, None)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"in{suffix}", f"out{suffix}"]
 
 
@@ -224,7 +224,7 @@ def test_an_interrupted_video_can_be_played(model: Path, tmp_path: Path) -> None
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert "frames; stopped before the end." in out
+    assert "frames until it was stopped." in out
     frames = seen(tmp_path / "out.mp4")["times"]
     assert 0 < len(frames) < 4000 and f": {len(frames)} frames" in out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
@@ -257,9 +257,9 @@ def test_smoothing_reduces_flicker(translator: Translator) -> None:
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
 def test_animations_keep_durations_and_repetitions(translator: Translator, tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(4).integers(0, 255, (4, 5, 6, 3)).astype(np.uint8)
-    images = [Image.fromarray(each).resize((24, 20), Image.Resampling.BICUBIC) for each in noise]
+    pictures = [Image.fromarray(each).resize((24, 20), Image.Resampling.BICUBIC) for each in noise]
     times, path = [100, 50, 200, 80], tmp_path / f"in{suffix}"
-    images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=3, lossless=True)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, loop=3, lossless=True)
     assert translate_animation(translator, path, tmp_path / f"out{suffix}") == 4
     with Image.open(path) as given, Image.open(tmp_path / f"out{suffix}") as made:
         assert made.info.get("loop") == 3
@@ -273,10 +273,10 @@ def test_animations_keep_durations_and_repetitions(translator: Translator, tmp_p
 
 
 def test_an_image_is_translated_through_pipes(translator: Translator) -> None:
-    image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 24, 3)).astype(np.uint8))
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (20, 24, 3)).astype(np.uint8))
     for kind in ("PNG", "JPEG", "WEBP"):
         given, made = io.BytesIO(), io.BytesIO()
-        image.save(given, kind)
+        picture.save(given, kind)
         given.seek(0)
         translate_image_stream(translator, given, made)
         assert Image.open(made).format == kind and Image.open(made).size == (24, 20)
@@ -303,12 +303,14 @@ def test_the_command_refuses_impossible_pipes(model: Path, tmp_path: Path, monke
         translate(tmp_path / "in.mp4", "-o", "-")
     with pytest.raises(UsageError, match="from standard input or a camera"):
         translate(tmp_path / "in.mp4", "-o", "-", "--raw", "64x48")
+    with pytest.raises(UsageError, match="--size does not apply to --raw"):
+        translate("-", "-o", "-", "--raw", "64x48", "--size", "32")
     readable, writable = os.pipe()
     os.close(readable)  # the program behind the pipe has gone
     with os.fdopen(writable, "wb", buffering=0) as closed:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bytes(16 * 16 * 3))))
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=closed))
-        with pytest.raises(CycleGANError, match="The program that reads the frames has ended"):
+        with pytest.raises(CycleGANError, match="The program that reads the frames has exited"):
             translate("-", "-o", "-", "--raw", "16x16")
     with pytest.raises(UsageError, match="--smooth needs a generator"):
         with_temporal_smoothing(Translator(torch.nn.Identity(), (3, 3), "cpu"), 0.9)
@@ -316,7 +318,7 @@ def test_the_command_refuses_impossible_pipes(model: Path, tmp_path: Path, monke
 
 def test_folders_are_translated_in_order(translator: Translator, tmp_path: Path) -> None:
     draw_images(tmp_path / "in", 6, 0)
-    (tmp_path / "in" / "02.png").write_bytes(b"not an image")
+    (tmp_path / "in" / "02.png").write_bytes(b"no picture")
     jobs = files.plan([tmp_path / "in"], tmp_path / "out")
     problems = list(files.translate(translator, jobs))
     assert problems == [None, None, problems[2], None, None, None]
@@ -327,14 +329,14 @@ def test_folders_are_translated_in_order(translator: Translator, tmp_path: Path)
 def test_notes_name_what_a_translated_video_loses(translator: Translator, tmp_path: Path) -> None:
     (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nGood morning.\n")
     with av.open(str(tmp_path / "in.mkv"), "w") as container, av.open(str(tmp_path / "words.srt")) as words:
-        video_stream = container.add_stream("libx264", rate=RATE)
-        video_stream.width, video_stream.height, video_stream.pix_fmt = 64, 48, "yuv420p10le"
+        pictures = container.add_stream("libx264", rate=RATE)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p10le"
         subtitles = container.add_stream_from_template(words.streams[0])
         for number in range(3):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * number, np.uint8), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, RATE)
-            container.mux(video_stream.encode(frame.reformat(format="yuv420p10le")))
-        container.mux(video_stream.encode())
+            container.mux(pictures.encode(frame.reformat(format="yuv420p10le")))
+        container.mux(pictures.encode())
         for packet in words.demux():
             if packet.dts is not None:
                 packet.stream = subtitles

@@ -59,11 +59,11 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
     import torch
     from lightning_fabric import Fabric
 
-    from cyclegan.cli.progress import hush
+    from cyclegan.cli.progress import silence_banners
     from cyclegan.system.machine import peak_memory
     from cyclegan.training.step import TrainState
 
-    hush()
+    silence_banners()
     data = config.data
     shape = (data.batch_size, data.crop_size, data.crop_size)
     batch = {

@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: a live display, or plain lines in a log."""
+"""The progress of a run: a live display in a terminal, plain lines in a log."""
 
 import logging
 import time
@@ -17,8 +17,8 @@ from cyclegan.training.monitor import Monitor, TrainStatus
 PLAIN_SECONDS = 10.0  # between two lines in a log
 
 
-def hush() -> None:
-    """Keep the banners of the engine, one for each process, off the terminal; its warnings still come."""
+def silence_banners() -> None:
+    """Hide the informational messages that Lightning prints once per process; its warnings stay visible."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
@@ -33,7 +33,7 @@ class TerminalDisplay(Monitor):
         self.last_line_at = 0.0
 
     def on_start(self, run: Path, step: int) -> None:
-        """Say where the run is, and open the live display."""
+        """Print the run folder, and open the live display."""
         self.console.print(
             f"Run folder: {run}" + (f", resuming at step {step}" if step else ""), soft_wrap=True, markup=False
         )
@@ -47,7 +47,7 @@ class TerminalDisplay(Monitor):
             self.live.start()
 
     def on_preload(self, done: int, total: int) -> None:
-        """Move the bar, once before the training; or write a line if the last one is long enough ago."""
+        """Update the bar; in a log, print at most one line per `PLAIN_SECONDS`."""
         if self.live is not None:
             self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
         elif time.monotonic() - self.last_line_at >= PLAIN_SECONDS:
@@ -55,7 +55,7 @@ class TerminalDisplay(Monitor):
             self.on_message(f"decoding images: {done} of {total}")
 
     def on_step(self, status: TrainStatus) -> None:
-        """Move the bar."""
+        """Update the bar."""
         if self.progress_at_start is None:
             self.progress_at_start, self.started = status.progress, time.monotonic()
         if self.live is not None:
@@ -63,7 +63,7 @@ class TerminalDisplay(Monitor):
             self.bar.update(self.task, completed=status.progress, description=head, left=self._left(status))
 
     def on_losses(self, status: TrainStatus, losses: Mapping[str, float]) -> None:
-        """Renew the losses, or write a line if the last one is long enough ago."""
+        """Update the losses; in a log, print at most one line per `PLAIN_SECONDS`."""
         for name, value in losses.items():
             self.smoothed[name] = 0.8 * self.smoothed.get(name, value) + 0.2 * value
         if self.live is not None:
@@ -80,16 +80,16 @@ class TerminalDisplay(Monitor):
             )
 
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
-        """Print what was measured above the display."""
-        message = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.on_message(f"Quality at step {status.step}: {message}")
+        """Print the metrics above the display."""
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        self.on_message(f"Quality at step {status.step}: {metrics}")
 
     def on_message(self, text: str) -> None:
         """Print above the display."""
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def on_end(self) -> None:
-        """Leave the display as it is."""
+        """Close the display, leaving its last state on screen."""
         if self.live is not None:
             self.live.stop()
 

@@ -66,7 +66,7 @@ def train(
         print_forecast(resolved)
         return
 
-    from cyclegan.cli.progress import TerminalDisplay, hush
+    from cyclegan.cli.progress import TerminalDisplay, silence_banners
     from cyclegan.data.check.check import fast_check
     from cyclegan.data.select import find_data
     from cyclegan.training import trainer
@@ -74,7 +74,7 @@ def train(
     if is_first_process():
         for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
             print(line, file=sys.stderr)
-    hush()
+    silence_banners()
     _finish(trainer.train(resolved, monitors=[TerminalDisplay()]))
 
 
@@ -110,10 +110,10 @@ def resume(
     if data is not None:
         settings["data"] = data
 
-    from cyclegan.cli.progress import TerminalDisplay, hush
+    from cyclegan.cli.progress import TerminalDisplay, silence_banners
     from cyclegan.training import trainer
 
-    hush()
+    silence_banners()
     _finish(trainer.resume(run, checkpoint=checkpoint, monitors=[TerminalDisplay()], **settings))
 
 

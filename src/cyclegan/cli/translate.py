@@ -34,7 +34,7 @@ class Options:
     input: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(metavar="INPUT ...", help_behavior_hint="(required)"),
+        tyro.conf.arg(help_behavior_hint="(required)"),
         Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
     ]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
@@ -91,30 +91,30 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
-        translator.any_size.progress = _bar_of_bands(progress)
+        translator.any_size.progress = _band_progress(progress)
         for problem in progress.track(problems, len(jobs), description="Translating"):
             if problem:
                 failed += 1
                 print(problem, file=sys.stderr)
     print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
-        print(f"Results have {channels} channels, which not every file format can hold; those are .tif.")
+        print(f"Images with {channels} channels were written as .tif where the format of the input cannot hold them.")
     if failed:
         raise SystemExit(1)
 
 
 def _is_stream(options: Options) -> bool:
-    """Whether there is one input, and that a pipe, a video, a camera or an animation."""
+    """Whether the input is a pipe, a video, a camera or an animation."""
     from cyclegan.translation.files import is_animation
     from cyclegan.translation.video import is_video
 
     if options.raw is not None or options.smooth or str(options.output) == "-":
         return True
-    one = options.input[0]
-    return len(options.input) == 1 and (str(one) == "-" or is_video(one) or is_animation(one))
+    first = options.input[0]
+    return len(options.input) == 1 and (str(first) == "-" or is_video(first) or is_animation(first))
 
 
-def _bar_of_bands(progress: "Progress") -> Callable[[int, int], None]:
+def _band_progress(progress: "Progress") -> Callable[[int, int], None]:
     """A second bar while an image is translated in bands."""
     bar = progress.add_task("  bands", visible=False)
 
@@ -140,7 +140,7 @@ def _size(text: str) -> int | Literal["keep"]:
 
 
 def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
-    """Translate the one input of `options`. Raises `UsageError` for inputs and options that do not go together."""
+    """Translate a single stream. Raises `UsageError` for options that do not apply to it."""
     from cyclegan.translation.temporal import with_temporal_smoothing
     from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import is_video
@@ -148,12 +148,16 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     if len(options.input) > 1:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
     if options.side_by_side or options.alpha != "keep":
-        raise UsageError("--side-by-side and --alpha are for image files.")
+        raise UsageError("--side-by-side and --alpha apply to image files only.")
     source = options.input[0]
+    if options.raw is not None and size != "keep":
+        raise UsageError("--size does not apply to --raw, whose frames keep their size.")
     if options.smooth and not is_video(source) and options.raw is None:
-        raise UsageError(f"--smooth is for videos; {source} is not a video.")
+        raise UsageError(f"--smooth applies to videos only; {source} is not a video.")
     if is_video(source) and options.raw is None and str(options.output) == "-":
-        raise UsageError("Videos cannot be written to standard output; give a file, or --raw 640x480 for a camera.")
+        raise UsageError(
+            "Videos cannot be written to standard output; name a file with -o, or use --raw 640x480 for a camera."
+        )
     target = Path("-") if str(options.output) == "-" else _target(options, is_video(source))
     translator = Translator.load(
         options.run, options.direction, options.device, options.memory, winograd=options.winograd
@@ -163,7 +167,7 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     if options.raw is not None:
         _raw(translator, options)
     elif str(source) == "-" or str(target) == "-":
-        _picture(translator, source, target, size)
+        _image(translator, source, target, size)
     elif is_video(source):
         _video(translator, source, target, size)
     else:
@@ -171,15 +175,15 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
 
 
 def _target(options: Options, moving: bool) -> Path:
-    """The file to write. Raises `UsageError` if it is there, or is the source."""
+    """The file to write. Raises `UsageError` if it is the source, or exists without --overwrite."""
     source, out = options.input[0], options.output
     if out.is_dir() or not out.suffix:
         name = "camera.mp4" if str(source).startswith("camera:") else "image.png" if str(source) == "-" else source.name
         out = out / name
     if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"{source} would be replaced by its own translation; choose another -o.")
+        raise UsageError(f"-o would overwrite the input {source}; choose another file.")
     if out.exists() and not options.overwrite:
-        raise UsageError(f"{out} exists; choose another -o, or replace with --overwrite.")
+        raise UsageError(f"{out} exists; choose another -o, or add --overwrite.")
     return out
 
 
@@ -191,35 +195,35 @@ def _raw(translator: "Translator", options: Options) -> None:
         raise UsageError(f"--raw is {options.raw!r}; it must be width and height, such as 640x480.")
     source = str(options.input[0])
     if not (source == "-" or source.startswith(CAMERA)) or str(options.output) != "-":
-        raise UsageError("--raw takes frames from standard input or a camera to standard output; write - -o -.")
+        raise UsageError("--raw reads from standard input or a camera and writes to standard output; use `- -o -`.")
     if (translator.in_channels, translator.out_channels) != (3, 3):
-        raise UsageError("--raw is for generators of color images.")
+        raise UsageError("--raw needs a generator for color images (3 channels in and out).")
     width, height, stopped = int(found[1]), int(found[2]), 0
     try:
         if source == "-":
             count = translate_raw_frames(translator, sys.stdin.buffer, sys.stdout.buffer, width, height)
         else:
-            filmed = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
-            count, stopped = filmed.frames, filmed.stopped
+            result = translate_camera_raw(translator, source, sys.stdout.buffer, width, height)
+            count, stopped = result.frames, result.stopped
     except BrokenPipeError:
-        raise CycleGANError("The program that reads the frames has ended; translation stopped.") from None
+        raise CycleGANError("The program that reads the frames has exited; translation stopped.") from None
     print(f"{count} frames translated", file=sys.stderr)
     if stopped:
         raise SystemExit(128 + stopped)
 
 
-def _picture(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
+def _image(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
     from cyclegan.imaging.source import UnreadableImage
     from cyclegan.translation.files import translate_image_stream
 
-    given = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
+    stream = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
     try:
-        translate_image_stream(translator, given, sys.stdout.buffer if str(target) == "-" else target, size=size)
+        translate_image_stream(translator, stream, sys.stdout.buffer if str(target) == "-" else target, size=size)
     except UnreadableImage:
-        name = "The standard input" if str(source) == "-" else source
-        raise UsageError(f"{name} is not an image in a supported format, or is damaged.") from None
+        name = "Standard input" if str(source) == "-" else source
+        raise UsageError(f"{name} is not a supported image, or is damaged.") from None
     if str(target) != "-":
-        print(f"{target} was written.")
+        print(f"Translated to {target}")
 
 
 def _video(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
@@ -230,18 +234,18 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("Translating", total=None)
-        filmed = translate_video(
+        result = translate_video(
             translator,
             str(source),
             target,
             size=size,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    print(f"{target}: {filmed.frames} frames{'; stopped before the end' if filmed.stopped else ''}.")
-    for note in filmed.notes:
+    print(f"{target}: {result.frames} frames{' until it was stopped' if result.stopped else ''}.")
+    for note in result.notes:
         print(note)
-    if filmed.stopped:
-        raise SystemExit(128 + filmed.stopped)
+    if result.stopped:
+        raise SystemExit(128 + result.stopped)
 
 
 def _animation(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:

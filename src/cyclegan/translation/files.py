@@ -58,12 +58,12 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels
                 "translate them into different folders."
             )
         if job.target.exists() and job.target.samefile(job.source):
-            raise UsageError(f"{job.source} would be replaced by its own translation; choose another -o.")
+            raise UsageError(f"-o would overwrite the input {job.source}; choose another folder.")
         sources[job.target] = job.source
     existing = [job.target for job in jobs if job.target.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more results exist" if len(existing) > 1 else " exists"
-        raise UsageError(f"{existing[0]}{more}; choose another -o, or replace with --overwrite.")
+        raise UsageError(f"{existing[0]}{more}; choose another -o, or add --overwrite.")
     return jobs
 
 
