@@ -146,11 +146,11 @@ def test_training_and_translation_skip_unreadable_files(
         assert path.name.encode(errors="replace").decode() in message
     assert f"{len(broken)} unreadable images were left out." in message
     jobs = files.plan([root / "trainA"], tmp_path / "out")
-    done = list(files.translate(Translator.load(tmp_path / "data"), jobs))
-    assert {each.job.source for each in done if each.problem} == broken
-    for each in done:
-        if each.problem is None:
-            assert read_header(each.job.target).size == read_header(each.job.source).size
+    problems = list(files.translate(Translator.load(tmp_path / "data"), jobs))
+    assert {job.source for job, problem in zip(jobs, problems, strict=True) if problem} == broken
+    for job, problem in zip(jobs, problems, strict=True):
+        if problem is None:
+            assert read_header(job.target).size == read_header(job.source).size
 
 
 def test_unreadable_files_and_folders_are_reported(copy: Path) -> None:
