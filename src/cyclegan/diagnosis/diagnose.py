@@ -114,7 +114,7 @@ def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
         reason = str(error).splitlines()[-1].strip()
         raise CycleGANError(f"The weights in {run} do not match its config.toml ({reason}).") from None
     metrics, (step, _) = read_metrics(run / "metrics.csv"), saved_progress(run) or (0, 0.0)
-    progress = metrics.get("progress", [1.0])[-1]  # a run without a row of metrics is complete
+    progress = method.progress = metrics.get("progress", [1.0])[-1]  # a run without a row of metrics is complete
     diagnostics = Diagnostics(config, domains, HELD_OUT)
     evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress, thorough=True)
     if evidence is None:
