@@ -34,7 +34,7 @@ class Options:
     input: Annotated[
         tuple[Path, ...],
         tyro.conf.Positional,
-        tyro.conf.arg(help_behavior_hint="(required)"),
+        tyro.conf.arg(metavar="INPUT ...", help_behavior_hint="(required)"),
         Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
     ]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
