@@ -33,12 +33,11 @@ def print_forecast(config: Config) -> None:
 
 
 def _forecast(config: Config) -> list[str]:
+    from cyclegan.data.check.forecast import steps_per_epoch
     from cyclegan.data.select import find_data
 
     train = find_data(config).train
-    images = max(len(train.a), len(train.b))
-    batches = -(-min(images, config.data.max_images or images) // (config.data.batch_size * config.run.devices))
-    steps = -(-batches // config.optimizer.accumulate)
+    steps = steps_per_epoch(max(len(train.a), len(train.b)), config, config.run.devices)
     sentences = ["", f"An epoch has {steps:,} steps."]
     seconds, memory = _measure_steps(config)
     if seconds is None:

@@ -50,8 +50,7 @@ class TerminalDisplay(Monitor):
         """Update the bar; in a log, print at most one line per `PLAIN_SECONDS`."""
         if self.live is not None:
             self.bar.update(self.task, completed=done / total, description=f"decoding images  {done} of {total}")
-        elif time.monotonic() - self.last_line_at >= PLAIN_SECONDS:
-            self.last_line_at = time.monotonic()
+        elif self._line_due():
             self.on_message(f"decoding images: {done} of {total}")
 
     def on_step(self, status: TrainStatus) -> None:
@@ -68,8 +67,7 @@ class TerminalDisplay(Monitor):
             self.smoothed[name] = 0.8 * self.smoothed.get(name, value) + 0.2 * value
         if self.live is not None:
             self.live.update(Group(self.bar, self._losses(), self._figures(status)))
-        elif time.monotonic() - self.last_line_at >= PLAIN_SECONDS:
-            self.last_line_at = time.monotonic()
+        elif self._line_due():
             smoothed = " ".join(f"{name} {value:.3f}" for name, value in self.smoothed.items())
             self.console.print(
                 f"epoch {status.epoch} step {status.step} ({status.progress:.0%}) {smoothed} | "
@@ -92,6 +90,13 @@ class TerminalDisplay(Monitor):
         """Close the display, leaving its last state on screen."""
         if self.live is not None:
             self.live.stop()
+
+    def _line_due(self) -> bool:
+        """Whether a log may get its next line; if so, the time of the last one is now."""
+        due = time.monotonic() - self.last_line_at >= PLAIN_SECONDS
+        if due:
+            self.last_line_at = time.monotonic()
+        return due
 
     def _left(self, status: TrainStatus) -> str:
         done = status.progress - (self.progress_at_start or 0.0)

@@ -81,11 +81,8 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     from rich.progress import Progress
 
     from cyclegan.translation import files
-    from cyclegan.translation.translator import Translator
 
-    translator = Translator.load(
-        options.run, options.direction, options.device, options.memory, winograd=options.winograd
-    )
+    translator = _load(options)
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
     problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
@@ -101,6 +98,12 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         print(f"Images with {channels} channels were written as .tif where the format of the input cannot hold them.")
     if failed:
         raise SystemExit(1)
+
+
+def _load(options: Options) -> "Translator":
+    from cyclegan.translation.translator import Translator
+
+    return Translator.load(options.run, options.direction, options.device, options.memory, winograd=options.winograd)
 
 
 def _is_stream(options: Options) -> bool:
@@ -126,7 +129,8 @@ def _band_progress(progress: "Progress") -> Callable[[int, int], None]:
 
 def _require_alpha(text: str) -> None:
     try:
-        _ = text == "keep" or parse_color(text)
+        if text != "keep":
+            parse_color(text)
     except ValueError:
         raise UsageError(f"--alpha is {text!r}; it must be keep, {COLOR_FORM}.") from None
 
@@ -142,7 +146,6 @@ def _size(text: str) -> int | Literal["keep"]:
 def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
     """Translate a single stream. Raises `UsageError` for options that do not apply to it."""
     from cyclegan.translation.temporal import with_temporal_smoothing
-    from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import is_video
 
     if len(options.input) > 1:
@@ -159,9 +162,7 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
             "Videos cannot be written to standard output; name a file with -o, or use --raw 640x480 for a camera."
         )
     target = Path("-") if str(options.output) == "-" else _target(options, is_video(source))
-    translator = Translator.load(
-        options.run, options.direction, options.device, options.memory, winograd=options.winograd
-    )
+    translator = _load(options)
     if options.smooth:
         translator = with_temporal_smoothing(translator, options.smooth)
     if options.raw is not None:

@@ -17,7 +17,7 @@ def plugin_names(group: str) -> tuple[str, ...]:
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """Import the module or object of an entry point; None if there is no such entry point.
+    """Import the module or object of an entry point; None if the group has no entry point of that name.
 
     Raises `CycleGANError` when the import fails.
     """

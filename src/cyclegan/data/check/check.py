@@ -122,7 +122,7 @@ def fast_check(config: Config, files: DataFiles) -> list[str]:
     grave = [finding for finding in found if finding.level != "note"]
     counts = " and ".join(f"{p.total} images of {p.name}" + f" ({size_range(p)})" * bool(p.readable) for p in train)
     tests = f", {' and '.join(str(part.total) for part in test)} test images" if test else ""
-    steps = steps_per_epoch(train, config)
+    steps = steps_per_epoch(max(part.total for part in train), config)
     lines = [f"Data: {counts}{tests}; an epoch has {counted(steps, 'step')}."]
     lines += [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in grave[:2]]
     if len(grave) > 2:

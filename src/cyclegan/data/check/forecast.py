@@ -82,10 +82,9 @@ def _median(values: Iterable[float]) -> float:
     return statistics.median(list(values) or [0.0])
 
 
-def steps_per_epoch(parts: Sequence[Part], config: Config) -> int:
-    """Optimizer steps for all images of the larger domain [R], on one process."""
-    images = max(part.total for part in parts if part.split == "train")
-    batches = -(-min(images, config.data.max_images or images) // config.data.batch_size)
+def steps_per_epoch(images: int, config: Config, processes: int = 1) -> int:
+    """Optimizer steps for all `images` of the larger domain [R]."""
+    batches = -(-min(images, config.data.max_images or images) // (config.data.batch_size * processes))
     return -(-batches // config.optimizer.accumulate)
 
 
@@ -93,7 +92,8 @@ def forecast(parts: Sequence[Part], config: Config) -> tuple[str, str]:
     """What training does with these images, in two sentences."""
     data, run, optimizer = config.data, config.run, config.optimizer
     preprocessing = POLICIES[data.preprocess].format(load=data.load_size, crop=data.crop_size)
-    steps, epochs = steps_per_epoch(parts, config), optimizer.epochs + optimizer.epochs_decay
+    steps = steps_per_epoch(max(part.total for part in parts if part.split == "train"), config)
+    epochs = optimizer.epochs + optimizer.epochs_decay
     budget = f"{epochs} epochs are {epochs * steps:,}"
     if run.max_minutes is not None:
         budget = f"training takes {run.max_minutes:g} minutes unless you set a budget"
