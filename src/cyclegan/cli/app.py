@@ -20,7 +20,7 @@ GROUPS = {  # the overview of `cyclegan help`
     "Training": ("train", "resume"),
     "Results": ("translate", "evaluate", "compare", "diagnose", "report"),
     "Sharing": ("export", "publish", "import-weights", "export-weights"),
-    "Shell": ("completion",),
+    "System": ("env", "completion"),
 }
 MARKERS = (
     tyro.conf.OmitArgPrefixes,

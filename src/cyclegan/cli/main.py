@@ -11,6 +11,7 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     data_check,
     data_get,
     data_prepare,
+    env,
     evaluate,
     export,
     models,

@@ -19,6 +19,7 @@ from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
 from cyclegan.training.distributed import independent_failures, launch, on_rank_zero
@@ -132,6 +133,7 @@ def _run(
         on_rank_zero(fabric, lock)
         stack.callback(listeners.call, "on_end")
         on_rank_zero(fabric, lambda: write_config(state.config, run))
+        on_rank_zero(fabric, lambda: record_environment(run))
         listeners.call("on_start", run, state.step)
         for note in notes:
             listeners.message(note)
