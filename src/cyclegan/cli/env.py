@@ -13,8 +13,7 @@ from cyclegan.cli.settings import Switch
 def env(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     """Show versions, devices, extras and caches.
 
-    Paste the output into bug reports. It names neither you nor your
-    machine, except in the paths of the caches.
+    For bug reports: it names you or your machine in the caches' paths only.
     """
     from cyclegan.system import environment
 
