@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint benchmark examples ablations figures clean
+.PHONY: demo test test-all lint docs benchmark examples ablations figures constraints clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -28,6 +28,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py
 
@@ -43,9 +46,18 @@ figures: $(READY)
 	$(BIN)/python examples/gan.py --out docs/gan.png
 	$(BIN)/python examples/conditional_gan.py --out docs/conditional-gan.png
 
+# One file for Linux, macOS and Windows. UPGRADE=--upgrade takes the newest versions. torch pins its CUDA packages itself.
+constraints: $(READY)
+	$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --no-header --no-annotate \
+		$(UPGRADE) -o constraints.txt
+	(echo "# The versions that this project is developed and tested with, written by \`make constraints\`."; \
+		grep -vE '^(cuda|nvidia|triton)' constraints.txt) > constraints.new
+	mv constraints.new constraints.txt
+
 # torch is installed first and alone, so that no later package replaces it with another build. Visdom needs the setuptools
 # that it was written for. On Linux without a GPU, a smaller torch suffices:
-# make demo TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
+# make demo TORCH_INDEX="--extra-index-url https://download.pytorch.org/whl/cpu"
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_INDEX) torch
@@ -55,5 +67,5 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) outputs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) outputs site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
