@@ -12,9 +12,10 @@ from lightning_fabric import Fabric
 
 from conftest import TINY, assert_equal_runs, draw_images, flags, has_steps, metrics, run, start, tensors, wait_until
 from cyclegan.config.schema import Config
+from cyclegan.data.select import find_data
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.runs import checkpoint
-from cyclegan.runs.folder import lock_run
+from cyclegan.runs.folder import lock_run, read_run
 from cyclegan.training.step import TrainState
 from cyclegan.training.trainer import Interrupted, resume, train
 from fakes import RecordingMonitor, StopAt
@@ -232,3 +233,14 @@ def test_a_run_folder_is_trained_by_one_process_at_a_time(tiny: Callable[..., Co
         resume(run, max_steps=2)
     held.release()
     resume(run, max_steps=2)
+
+
+def test_checkpoints_find_their_data_from_any_working_directory(
+    tiny: Callable[..., Config], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    folder = train(tiny(data=Path(data.name), max_steps=1))
+    monkeypatch.chdir(tmp_path)
+    for written in (folder, checkpoint.latest_checkpoint(folder)):
+        assert written is not None
+        assert find_data(read_run(written)).train.a[0] == data / "trainA" / "00.png"

@@ -58,10 +58,14 @@ def create_run_folder(config: Config) -> Path:
     return run
 
 
-def write_config(config: Config, run: Path) -> None:
-    """Write ``config.toml`` with absolute paths, so that the run resumes from any working directory."""
+def absolute_paths(config: Config) -> Config:
+    """The configuration with absolute paths, so that runs and checkpoints work from any working directory."""
     paths = vars(config.data) | vars(config.networks)
-    config = config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
+    return config.with_settings(**{n: v.resolve() for n, v in paths.items() if isinstance(v, Path)})
+
+
+def write_config(config: Config, run: Path) -> None:
+    """Write ``config.toml``."""
     write_text(run / "config.toml", to_toml(config))
 
 

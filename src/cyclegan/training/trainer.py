@@ -17,7 +17,7 @@ from cyclegan.diagnosis.diagnose import Diagnostics
 from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
-from cyclegan.runs.folder import create_run_folder, lock_run, read_run, write_config
+from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
@@ -64,6 +64,7 @@ def train(config: Config, *, monitors: Sequence[Monitor] = ()) -> Path:
     domains = find_training_data(config)
     config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
+    config = absolute_paths(config)
     state = TrainState(config, launch(config))
     state.init_from(weights)
     on_rank_zero(state.fabric, state.require_crop_size)
