@@ -15,8 +15,7 @@ import cyclegan
 from conftest import TINY, draw_images, flags
 from cyclegan.cli.main import run as run_command
 from cyclegan.data.check import inspect
-from cyclegan.data.check.check import Check, check_data, escape_unprintable, fast_check
-from cyclegan.data.check.contact_sheet import contact_sheet
+from cyclegan.data.check.check import Check, check_data, contact_sheet, escape_unprintable, fast_check
 from cyclegan.data.check.findings import Finding
 from cyclegan.data.check.inspect import find_bars, inspect_image, inspect_images
 from cyclegan.data.get import seasons

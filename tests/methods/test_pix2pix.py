@@ -23,13 +23,12 @@ from cyclegan.errors import UsageError
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.imaging.decode import image_size, read_image, read_pixels
 from cyclegan.imaging.image import to_tensor, to_uint8_image
-from cyclegan.imaging.lab import lab_to_rgb, rgb_to_lab
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.colorization import Colorization
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.pix2pix import Pix2Pix
 from cyclegan.networks.generator import build_generator
-from cyclegan.networks.lab import LabGenerator, split_lab
+from cyclegan.networks.lab import LabGenerator, lab_to_rgb, rgb_to_lab, split_lab
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import Interrupted, resume, train
 from cyclegan.translation.translator import Translator

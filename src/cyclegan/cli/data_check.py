@@ -51,8 +51,7 @@ def check(
         config = configure("paper", **settings)  # no image can be read, which the check reports
 
     from cyclegan.cli.check_console import print_check, track_inspection
-    from cyclegan.data.check.check import check_data
-    from cyclegan.data.check.contact_sheet import contact_sheet
+    from cyclegan.data.check.check import check_data, contact_sheet
     from cyclegan.imaging.encode import write_image
 
     words = [str(data)] if data is not None else []

@@ -93,7 +93,9 @@ class UnpairedImages(Dataset[LoadedBatch]):
         for domain, each in zip("AB", values, strict=True):
             rng = random.Random(f"{self.crop_seeds[domain]} {self.seed} {index.epoch} {index.position}")
             images[domain] = to_tensor(random_crop(each, self.config, rng))
-        return LoadedBatch(images, unreadable, self.cache_problem())
+        problem = self.cache.problem if self.cache is not None else None
+        message = problem and f"The cache of decoded images {problem}; the other images are decoded every time."
+        return LoadedBatch(images, unreadable, message)
 
     def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> list[Array]:
         """The images of A and B. Raises `CycleGANError`."""
@@ -160,11 +162,6 @@ class UnpairedImages(Dataset[LoadedBatch]):
             pool.shutdown(cancel_futures=True)
         decoded, where = sum(size > 0 for size in sizes), "on disk" if self.config.cache == "disk" else "in memory"
         return f"Preloaded {decoded:,} of {len(images):,} images, {sum(sizes) / 2**30:.2g} GiB {where}."
-
-    def cache_problem(self) -> str | None:
-        """A message if images can no longer be cached."""
-        problem = self.cache.problem if self.cache is not None else None
-        return problem and f"The cache of decoded images {problem}; the other images are decoded every time."
 
 
 class PairedImages(UnpairedImages):

@@ -57,21 +57,9 @@ def nearest(hashes: Floats, others: Floats | None = None) -> tuple[Integers, Flo
 
 def connected_groups(links: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Connected components: sorted groups of linked numbers, ordered by their first."""
-    leader: dict[int, int] = {}
+    import networkx  # slow to import
 
-    def find(number: int) -> int:
-        while leader.setdefault(number, number) != number:
-            leader[number] = leader[leader[number]]
-            number = leader[number]
-        return number
-
-    for a, b in links:
-        a, b = find(a), find(b)
-        leader[max(a, b)] = min(a, b)
-    found: dict[int, list[int]] = {}
-    for number in sorted(leader):
-        found.setdefault(find(number), []).append(number)
-    return list(found.values())
+    return sorted(map(sorted, networkx.connected_components(networkx.Graph(links))))
 
 
 def recolored(a: Thumbnail, b: Thumbnail) -> bool:

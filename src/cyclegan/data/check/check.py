@@ -1,14 +1,17 @@
-"""The data check: inspect every file, then report findings. And its fast part, which `train` runs first."""
+"""The data check: inspect every file, then report findings; its fast part, before training; a contact sheet."""
 
 import re
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cyclegan.config.schema import Config
 from cyclegan.data.check.duplicate_checks import check_duplicates
@@ -18,11 +21,15 @@ from cyclegan.data.check.forecast import forecast, recommended_command, size_fin
 from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
-from cyclegan.data.select import find_data
-from cyclegan.imaging.source import Source
+from cyclegan.data.select import evenly_spaced, find_data
+from cyclegan.imaging.decode import read_preview
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.system.text import counted
 
 SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
+COLUMNS, ROWS = 4, 5  # of each domain in the contact sheet
+CELL, GAP, MARGIN, HEADING = 144, 6, 24, 60  # pixels
+BACKGROUND, TEXT, FAINT, RULE = (250, 250, 248), (32, 32, 36), (128, 128, 132), (222, 222, 218)
 Tracker = Callable[[Iterator[ImageStats], int], Iterable[ImageStats]]
 
 
@@ -152,3 +159,32 @@ def escape_unprintable(text: str) -> str:
     # Python decodes a byte of a file name that is not UTF-8 to a surrogate.
     text = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def contact_sheet(parts: Sequence[Part]) -> Image.Image:
+    """Draw evenly spaced training images of each domain, in their own aspect ratios, under headings."""
+    train = [part for part in parts if part.split == "train"]
+    rows = min(ROWS, max(1, *(-(-len(part.readable) // COLUMNS) for part in train)))
+    width = COLUMNS * (CELL + GAP) - GAP + 2 * MARGIN
+    sheet = Image.new("RGB", (len(train) * width, HEADING + rows * (CELL + GAP) - GAP + MARGIN), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    for number, part in enumerate(train):
+        left = number * width + MARGIN
+        name, font = escape_unprintable(part.name), ImageFont.load_default(size=20)
+        pen.text((left, 40), name, TEXT, font, anchor="ls")
+        caption = f"{part.total} images, {size_range(part)}"
+        right = left + pen.textlength(name, font) + 14
+        pen.text((right, 40), caption, FAINT, ImageFont.load_default(size=14), anchor="ls")
+        thumbnails = []
+        for index in evenly_spaced(len(part.readable), rows * COLUMNS):
+            stats = part.readable[index]
+            with suppress(UnreadableImage):  # deleted since it was inspected
+                image = read_preview(stats.source, stats.spec, min_side=CELL)
+                thumbnails.append(ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS))
+        for position, image in enumerate(thumbnails):
+            row, column = divmod(position, COLUMNS)
+            x, y = left + column * (CELL + GAP), HEADING + row * (CELL + GAP)
+            sheet.paste(image, (x + (CELL - image.width) // 2, y + (CELL - image.height) // 2))
+        if number:
+            pen.line([(left - MARGIN, MARGIN), (left - MARGIN, sheet.height - MARGIN)], RULE)
+    return sheet

@@ -28,11 +28,8 @@ MAX_DEPTH = 32  # nested folders
 CHUNK = 1 << 20
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # zip, empty zip, gzip, bzip2, xz
-OPENERS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZ": bz2.open,
-    b"\xfd7": lzma.open,
-}  # of compressed tars
+# Of compressed tars, by their first bytes.
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 START_BYTES = 512  # the signature of a tar file is at byte 257
 
 DAMAGED = (  # NotImplementedError: a compression that zipfile does not support

@@ -4,7 +4,6 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,7 @@ SPLITS = {"train": "train", "test": "test", "validation": "val", "valid": "val",
 # Not all formats of Pillow: some of its decoders start external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
 DOMAIN_SPLITS = ("trainA", "trainB", "testA", "testB")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One image column of one split, and the folder it is written to, such as trainA."""
-
-    folder: str
-    split: Any
-    column: str
+Part = tuple[str, Any, str]  # the folder to write, such as trainA, a split, and its column of images
 
 
 def parse_specification(text: str) -> tuple[str, tuple[str, str] | None]:
@@ -52,14 +43,15 @@ def write_hub_dataset(specification: str, to: Path) -> str:
     datasets = optional_import("datasets", "hub")
     with _explain_errors(name):
         parts = _find_parts(datasets, name, chosen)
-    if not {"trainA", "trainB"} <= {part.folder for part in parts}:
+    if not {"trainA", "trainB"} <= {folder for folder, _, _ in parts}:
         raise CycleGANError(f"hf:{name} has no training split for both A and B.")
     counts: dict[str, int] = {}
-    with new_folder(to) as folder:
-        for part in parts:
+    with new_folder(to) as root:
+        for folder, split, column in parts:
             with _explain_errors(name):
-                counts[part.folder] = _write_images(datasets, part, folder / part.folder)
-        mark(folder, specification)
+                rows = split.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+                counts[folder] = _write_images((row[column] for row in rows), root / folder)
+        mark(root, specification)
     return ", ".join(f"{count:,} images in {where}" for where, count in counts.items())
 
 
@@ -81,13 +73,13 @@ def _find_parts(library: Any, name: str, chosen: tuple[str, str] | None) -> list
     if not named:
         listed = ", ".join(columns) or "none"
         raise UsageError(ambiguous.format(f"the splits {', '.join(splits)} and the image columns {listed}"))
-    return [Part(folder, split, _image_column(library, name, split)) for folder, split in named.items()]
+    return [(folder, split, _image_column(library, name, split)) for folder, split in named.items()]
 
 
 def _domain_parts(library: Any, name: str, domains: list[tuple[Any, str | None]]) -> list[Part]:
     """Training and test splits of A and B, each given by splits and image column; a single split is for training."""
     return [
-        Part(f"{SPLITS.get(split, 'train')}{side}", content, column or _image_column(library, name, content))
+        (f"{SPLITS.get(split, 'train')}{side}", content, column or _image_column(library, name, content))
         for side, (splits, column) in zip("AB", domains, strict=True)
         for split, content in splits.items()
         if split in SPLITS or len(splits) == 1
@@ -112,13 +104,11 @@ def _image_column(library: Any, name: str, split: Any) -> str:
     return columns[0]
 
 
-def _write_images(library: Any, part: Part, folder: Path) -> int:
+def _write_images(cells: Iterator[Any], folder: Path) -> int:
     """Write image files unchanged if their format is supported, otherwise as PNG."""
     folder.mkdir()
     count = 0
-    rows = part.split.select_columns([part.column]).cast_column(part.column, library.Image(decode=False))
-    for number, row in enumerate(rows):
-        cell = row[part.column]
+    for number, cell in enumerate(cells):
         if cell is None:  # two columns of different lengths
             continue
         content = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()

@@ -72,16 +72,11 @@ class PermanentError(Exception):
     """A failure that will not pass at this URL."""
 
 
-@dataclass(frozen=True)
 class PartialFile:
     """An unfinished download, and a JSON file next to it with its URL and the server's version of the file."""
 
-    path: Path
-
-    @property
-    def metadata(self) -> Path:
-        """The JSON file."""
-        return self.path.with_name(self.path.name + ".json")
+    def __init__(self, path: Path):
+        self.path, self.metadata = path, path.with_name(path.name + ".json")
 
     def size(self) -> int:
         """Number of bytes downloaded."""
@@ -132,15 +127,16 @@ def fetch(
     to.parent.mkdir(parents=True, exist_ok=True)
     with _lock(to, name):
         for url in urls:
+            host = urlsplit(url).netloc
             listener.begin("Downloading")
             try:
                 _download_with_retries(url, partial, listener, policy or RetryPolicy())
                 result = use(to)
             except PermanentError as error:
-                reasons.append(f"{_host(url)} {error}")
+                reasons.append(f"{host} {error}")
             except BadArchive as error:
                 partial.discard()
-                reasons.append(f"the file from {_host(url)} {error}")
+                reasons.append(f"the file from {host} {error}")
             else:
                 partial.discard()
                 return result
@@ -178,7 +174,7 @@ def _download_with_retries(url: str, partial: PartialFile, listener: ProgressLis
             if failures >= policy.max_attempts:
                 raise PermanentError(f"{error} ({failures} times in a row)") from None
             delay = policy.delay(failures, error.retry_after)
-            listener.message(f"{_host(url)} {error}; retrying in {delay:.0f} s.")
+            listener.message(f"{urlsplit(url).netloc} {error}; retrying in {delay:.0f} s.")
             time.sleep(delay)
 
 
@@ -214,9 +210,9 @@ def _save(response: HTTPResponse, url: str, partial: PartialFile, listener: Prog
     with _classify_errors():
         chunk = response.read(START_BYTES)
     if start == 0 and not is_archive(chunk):  # often an error page with status 200
-        content_type = response.headers.get_content_type()
-        is_page = "html" in content_type or chunk.lstrip()[:1] == b"<"
-        raise PermanentError(f"returned {'a web page' if is_page else content_type} instead of an archive")
+        kind = response.headers.get_content_type()
+        is_page = "html" in kind or chunk.lstrip().startswith(b"<")
+        raise PermanentError(f"returned {'a web page' if is_page else kind} instead of an archive")
     needed = 2 * total - start if total is not None else 0  # the unpacked images take about the same again
     if (free := shutil.disk_usage(partial.path.parent).free) < needed:
         raise CycleGANError(
@@ -281,7 +277,3 @@ class _Redirects(HTTPRedirectHandler):
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
             raise PermanentError(f"redirects to {newurl}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc

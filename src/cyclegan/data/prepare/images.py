@@ -57,8 +57,12 @@ def detect_edges(image: Pixels) -> Pixels:
 
 def apply_recipe(images: Sequence[Pixels], recipe: Recipe) -> list[list[tuple[str, Pixels]]]:
     """For one image, or each of a pair: the results with their name endings. Raises `UnsupportedImage`."""
-    if recipe.size is not None:
-        images = [_resize(image, recipe.size) for image in images]
+    if isinstance(size := recipe.size, int):
+        scales = [size / min(image.size) for image in images]
+        sizes = [[max(1, round(side * s)) for side in image.size] for image, s in zip(images, scales, strict=True)]
+        images = [image.resize((w, h)) for image, (w, h) in zip(images, sizes, strict=True)]
+    elif size is not None:
+        images = [image.resize(size) for image in images]
     if recipe.crops is None:
         return [[("", image)] for image in images]
     if len({image.size for image in images}) > 1:
@@ -79,11 +83,3 @@ def _crops(image: Pixels, side: int, overlap: int) -> Iterator[tuple[str, Pixels
 def crop_starts(length: int, side: int, overlap: int) -> list[int]:
     """Start positions of crops that cover everything; the last one is moved inward."""
     return [*range(0, length - side, side - overlap), length - side]
-
-
-def _resize(image: Pixels, size: int | tuple[int, int]) -> Pixels:
-    if isinstance(size, tuple):
-        return image.resize(size)
-    scale = size / min(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height))

@@ -34,11 +34,6 @@ class Task:
         """The first file, which messages name."""
         return path_of(self.sources[0])
 
-    @property
-    def is_video(self) -> bool:
-        """Whether the source is a video, from which frames are extracted."""
-        return is_video(self.path)
-
 
 def plan(
     layout: Layout, data: Path | None, a: Path | None, b: Path | None, *, test: float, seed: int
@@ -65,8 +60,11 @@ def plan(
         return _tasks(found, None, ("",) if layout == "join" else ("A", "B"), test, f"pairs {seed}"), notes
     if layout == "join":
         raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
-    if not has_videos and len(splits) == 1:
-        notes += _explain_missing_partner(found.train)
+    alone = layouts.without_partner(found.train) if len(splits) == 1 and not has_videos else ([], [])
+    # A single stray file makes all images unpaired.
+    if any(alone) and all(2 * len(a) < len(b) for a, b in zip(alone, (found.train.a, found.train.b), strict=True)):
+        first, advice = path_of((*alone[0], *alone[1])[0]), "if they are pairs, remove such files first"
+        notes.append(f"Most names are equal in A and B, but {first} has no partner; {advice}.")
     sides = ((0, "A"), (1, "B"))
     return [task for side, name in sides for task in _tasks(found, side, (name,), test, f"{name} {seed}")], notes
 
@@ -74,15 +72,6 @@ def plan(
 def is_video(source: Source) -> bool:
     """Whether a file is a video, by its suffix."""
     return path_of(source).suffix.lower() in VIDEO_SUFFIXES
-
-
-def _explain_missing_partner(train: SplitFiles) -> list[str]:
-    """A message if most images have a partner: a single stray file makes them unpaired."""
-    alone = layouts.without_partner(train)
-    if not any(alone) or any(2 * len(a) >= len(b) for a, b in zip(alone, (train.a, train.b), strict=True)):
-        return []
-    first = path_of((*alone[0], *alone[1])[0])
-    return [f"Most names are equal in A and B, but {first} has no partner; if they are pairs, remove such files first."]
 
 
 def _find_two_domains(data: Path | None, a: Path | None, b: Path | None, notes: list[str]) -> DataFiles:
@@ -124,7 +113,7 @@ def _tasks(found: DataFiles, side: int | None, domains: tuple[str, ...], test: f
             rows = [(a,) if a == b else (a, b) for a, b in layouts.paired_by_name(files)]
         root = files.roots[side or 0]
         tasks += [Task(row, domains, layouts.relative_name(path_of(row[0]), root), split) for row in rows]
-    images = [number for number, task in enumerate(tasks) if not task.is_video]
+    images = [number for number, task in enumerate(tasks) if not is_video(task.path)]
     if any(task.split == "test" for task in tasks) or not images:
         return tasks
     count = min(round(test * len(images)), len(images) - 1)  # keep at least one for training
@@ -134,13 +123,11 @@ def _tasks(found: DataFiles, side: int | None, domains: tuple[str, ...], test: f
 
 def make_names_unique(tasks: Iterable[Task]) -> list[Task]:
     """The same tasks with names that are unique in each folder: repeated ones get a number."""
-    taken: set[tuple[str, tuple[str, ...], Path]] = set()
-    renamed = []
+    unique: dict[tuple[str, tuple[str, ...], Path], Task] = {}
     for task in tasks:
         name, number = task.name, 1
-        while (task.split, task.domains, name) in taken:
+        while (task.split, task.domains, name) in unique:
             number += 1
             name = task.name.with_name(f"{task.name.name}-{number}")
-        taken.add((task.split, task.domains, name))
-        renamed.append(replace(task, name=name))
-    return renamed
+        unique[task.split, task.domains, name] = replace(task, name=name)
+    return list(unique.values())

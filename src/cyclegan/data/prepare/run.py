@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from cyclegan.data.prepare.images import Recipe, apply_recipe, detect_edges, read, side_by_side
-from cyclegan.data.prepare.plan import Layout, Task, make_names_unique
+from cyclegan.data.prepare.plan import Layout, Task, is_video, make_names_unique
 from cyclegan.imaging.encode import write_pixels
 from cyclegan.imaging.image import Pixels
 from cyclegan.imaging.source import UnreadableImage, UnsupportedImage, open_image, path_of
@@ -49,7 +49,7 @@ def _run_task(
     task: Task, folder: Path, layout: Layout, recipe: Recipe, every: int, test: float, stop: threading.Event
 ) -> TaskResult:
     try:
-        if task.is_video:
+        if is_video(task.path):
             return _extract_frames(task, folder, recipe, every, test, stop)
         if layout == "folders" and not recipe.changes:
             for source in task.sources:
