@@ -15,9 +15,8 @@ from PIL import Image
 from conftest import draw_images
 from cyclegan.cli import main as cli
 from cyclegan.data.layouts import find_domains, find_pairs
-from cyclegan.data.prepare.images import Recipe, crop_starts
 from cyclegan.data.prepare.plan import Task
-from cyclegan.data.prepare.run import TaskResult, run
+from cyclegan.data.prepare.run import Recipe, TaskResult, crop_starts, run
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import Pixels
 from cyclegan.imaging.source import Half, UnreadableImage

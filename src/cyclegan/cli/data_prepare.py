@@ -17,8 +17,8 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.registry import names_by_layout
 
 if TYPE_CHECKING:
-    from cyclegan.data.prepare.images import Recipe
     from cyclegan.data.prepare.plan import Layout
+    from cyclegan.data.prepare.run import Recipe
 
 
 @dataclass
@@ -104,7 +104,7 @@ def _layout(options: Options) -> "Layout":
 
 def _recipe(options: Options) -> "Recipe":
     """The recipe for each image. Raises `UsageError` for invalid options."""
-    from cyclegan.data.prepare.images import Recipe
+    from cyclegan.data.prepare.run import Recipe
 
     if not 0 <= options.test < 1:
         raise UsageError(f"--test is {options.test}; it must be a fraction, at least 0 and less than 1.")

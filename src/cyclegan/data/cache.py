@@ -104,7 +104,7 @@ class ArrayCache:
                     return
                 with staged_file(file) as temporary:
                     np.save(temporary, array, allow_pickle=False)
-                self._note_held(held + size)
+                (self.folder / "held").write_text(str(held + size))
         except (OSError, NotImplementedError) as error:
             self._stop_writing(error)
 
@@ -118,7 +118,7 @@ class ArrayCache:
             with suppress(OSError):  # some systems do not delete files that are open
                 file.unlink()
                 held -= size
-        self._note_held(held)
+        (self.folder / "held").write_text(str(held))
         return held
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
@@ -127,9 +127,6 @@ class ArrayCache:
             with suppress(FileNotFoundError):
                 state = file.stat()
                 yield state.st_mtime, state.st_size, file
-
-    def _note_held(self, held: int) -> None:
-        (self.folder / "held").write_text(str(held))
 
     def _lock(self) -> FileLock:
         return FileLock(self.folder / "lock", timeout=LOCK_TIMEOUT, poll_interval=0.001)

@@ -85,8 +85,8 @@ def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
     found = match_images(parts, lambda stats: stats.contrast < ONE_COLOR)
     yield from finding(found, "one color", "consist of a single color.", "Remove them.", level="warning")
     found = match_images(parts, lambda stats: ONE_COLOR <= stats.contrast < LOW_CONTRAST)
-    text = "have very low contrast."
-    yield from finding(found, "low contrast", text, "Check whether this is intended.", level="note")
+    advice = "Check whether this is intended."
+    yield from finding(found, "low contrast", "have very low contrast.", advice, level="note")
     colored = [part for part in parts if sum(stats.gray for stats in part.readable) < MOSTLY * len(part.readable)]
     found = match_images(colored, lambda stats: stats.gray)
     advice = "Keep one kind, or networks will mix the two."
@@ -95,13 +95,10 @@ def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
 
 def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
     """Files and folders below `folders` that are not used for training."""
-    others: list[Path] = []
-    links: list[Path] = []
     denied: list[Path] = []
-    for folder in folders:
-        for files, visited in walk(folder, lambda error: denied.append(Path(error.filename))):
-            links += visited
-            others += [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    walked = [each for folder in folders for each in walk(folder, lambda error: denied.append(Path(error.filename)))]
+    links = [path for _, visited in walked for path in visited]
+    others = [path for files, _ in walked for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     counts = Counter(path.suffix.lower() or "without suffix" for path in others)
     unsupported = sorted(counts.keys() & UNSUPPORTED_IMAGES)
     listed = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
