@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint docs benchmark examples ablations figures constraints clean
+.PHONY: demo test test-all lint docs docker-check benchmark examples ablations figures constraints clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -30,6 +30,9 @@ lint: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docker-check: $(READY)
+	$(BIN)/python -m pytest -m "" tests/test_dockerfile.py
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py

@@ -49,6 +49,21 @@ def test_addresses_of_the_project_are_everywhere_the_same() -> None:
                 assert address.startswith((HOME, SITE.rstrip("/"), raw)), (file, address)
 
 
+def test_links_of_the_readme_are_absolute_and_lead_to_files_and_pages() -> None:
+    """A package index shows the README without the repository around it."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    links = re.findall(r"(?:\]\(|<)([^)\s>]+)[)>]", text)
+    assert links and all(link.startswith("https://") for link in links)
+    raw = HOME.replace("github.com", "raw.githubusercontent.com")
+    colab = HOME.replace("https://", "https://colab.research.google.com/").replace("github.com", "github")
+    for link in links:
+        for start in (f"{HOME}/blob/main/", f"{raw}/main/", f"{colab}/blob/main/"):
+            if link.startswith(start):
+                assert (ROOT / link.removeprefix(start)).is_file(), link
+        if link.startswith(SITE):
+            assert (ROOT / "docs" / f"{link.removeprefix(SITE).rstrip('/') or 'index'}.md").is_file(), link
+
+
 def test_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pinned = {re.split(r"==", line)[0].replace("_", "-").lower() for line in lines}
