@@ -107,14 +107,12 @@ def checksum_file() -> Path:
 
 def verify_checksum(entry: Entry, sha256: str) -> None:
     """Raise `BadArchive` if the SHA-256 differs from the published one, or from that of the first download."""
-    if entry.sha256 and sha256 != entry.sha256:
-        raise BadArchive(f"has SHA-256 {sha256[:12]}…, but {entry.sha256[:12]}… is published")
-    first = None if entry.sha256 else _remembered_checksums().get(entry.name)
-    if first and sha256 != first:
-        raise BadArchive(
-            f"has SHA-256 {sha256[:12]}…, but the first download had {first[:12]}… "
-            f"(if the file was updated on purpose, remove its line from {checksum_file()})"
-        )
+    expected = entry.sha256 or _remembered_checksums().get(entry.name)
+    if expected and sha256 != expected:
+        advice = f"if the file was updated on purpose, remove its line from {checksum_file()}"
+        first = f"the first download had {expected[:12]}… ({advice})"
+        known = f"{expected[:12]}… is published" if entry.sha256 else first
+        raise BadArchive(f"has SHA-256 {sha256[:12]}…, but {known}")
 
 
 def remember_checksum(entry: Entry, sha256: str) -> str | None:

@@ -65,8 +65,7 @@ class Canvas:
 
     def disc(self, x: float, y: float, radius: float, color: Color) -> None:
         """Fill a circle."""
-        s = self.side
-        box = ((x - radius) * s, (y - radius) * s, (x + radius) * s, (y + radius) * s)
+        box = [each * self.side for each in (x - radius, y - radius, x + radius, y + radius)]
         self.pen.ellipse(box, fill=_bytes(color))
 
     def shaded(self, points: Sequence[tuple[float, float]], top: Color, bottom: Color) -> None:
