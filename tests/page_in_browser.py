@@ -1,4 +1,4 @@
-"""A real browser opens the exported page from its folder, over Chromium's own debugging protocol."""
+"""A real browser opens a page, over Chromium's own debugging protocol."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ def chromium() -> str | None:
 
 def translated_by_page(folder: Path, image: Path, screenshot: Path | None = None) -> Image.Image:
     """The translation that the page makes of an image chosen by its user."""
-    with _tab((folder / "index.html").resolve().as_uri(), screenshot) as tab:
+    with open_tab((folder / "index.html").resolve().as_uri(), screenshot) as tab:
         tab.until("!document.getElementById('file').disabled")
         document = tab.call("DOM.getDocument")["root"]["nodeId"]
         chooser = tab.call("DOM.querySelector", nodeId=document, selector="#file")["nodeId"]
@@ -62,7 +62,7 @@ class Tab:
 
 
 @contextmanager
-def _tab(address: str, screenshot: Path | None) -> Iterator[Tab]:
+def open_tab(address: str, screenshot: Path | None = None) -> Iterator[Tab]:
     browser = chromium()
     assert browser is not None
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", address]

@@ -20,7 +20,8 @@ from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
-from cyclegan.runs.sample_grids import GAP, HEADING, sample_grid
+from cyclegan.runs.grid_layout import GAP, HEADING
+from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.loggers import MetricsFile
 from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.step import TrainState

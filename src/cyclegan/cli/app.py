@@ -17,7 +17,7 @@ Command = Callable[..., None]
 COMMANDS: dict[str, Command] = {}  # "data get" -> function
 GROUPS = {  # the overview of `cyclegan help`
     "Data": ("data list", "data get", "data prepare", "data check"),
-    "Training": ("train", "resume"),
+    "Training": ("train", "resume", "watch"),
     "Results": ("translate", "evaluate", "compare", "diagnose", "report"),
     "Sharing": ("export", "publish", "import-weights", "export-weights"),
     "System": ("env", "completion"),

@@ -19,6 +19,7 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     settings,
     train,
     translate,
+    watch,
 )
 from cyclegan.cli.app import COMMANDS, GROUPS, command, is_first_process, parameters, parse_and_call, print_completion
 from cyclegan.errors import CycleGANError, describe_os_error

@@ -1,6 +1,7 @@
 """The progress of a run: a live display in a terminal, plain lines in a log."""
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,10 +34,12 @@ class TerminalDisplay(Monitor):
         self.last_line_at = 0.0
 
     def on_start(self, run: Path, step: int) -> None:
-        """Print the run folder, and open the live display."""
-        self.console.print(
-            f"Run folder: {run}" + (f", resuming at step {step}" if step else ""), soft_wrap=True, markup=False
-        )
+        """Print the run folder and where to look while it trains, and open the live display."""
+        self.on_message(f"Run folder: {run}" + (f", resuming at step {step}" if step else ""))
+        self.on_message(f"  Images: {run / 'samples'}; report: {run / 'report.html'}")
+        self.on_message(f"  Live in a browser: cyclegan watch {shlex.quote(str(run))}")
+        if (run / "tensorboard").is_dir():
+            self.on_message(f"  TensorBoard: tensorboard --logdir {shlex.quote(str(run / 'tensorboard'))}")
         self.started = time.monotonic()
         if self.console.is_terminal:
             self.bar = ProgressBar(

@@ -1,6 +1,8 @@
 """`cyclegan train` and `cyclegan resume`."""
 
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from cyclegan.cli.report import print_report
 from cyclegan.cli.settings import OptionalPath, OptionalText, Switch, settings
 from cyclegan.config.presets import PresetName
 from cyclegan.config.schema import Config
-from cyclegan.errors import UsageError
+from cyclegan.errors import CycleGANError, UsageError
 
 RESUMABLE = ("a", "b", "max_steps", "max_minutes", "epochs", "epochs_decay", "patience", "workers", "device", "devices")
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
@@ -75,7 +77,7 @@ def train(
         for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
             print(line, file=sys.stderr)
     silence_banners()
-    _finish(trainer.train(resolved, monitors=[TerminalDisplay()]))
+    _finish(lambda: trainer.train(resolved, monitors=[TerminalDisplay()]))
 
 
 def _choices(config: Config) -> list[str]:
@@ -114,10 +116,22 @@ def resume(
     from cyclegan.training import trainer
 
     silence_banners()
-    _finish(trainer.resume(run, checkpoint=checkpoint, monitors=[TerminalDisplay()], **settings))
+    _finish(lambda: trainer.resume(run, checkpoint=checkpoint, monitors=[TerminalDisplay()], **settings))
 
 
-def _finish(run: Path) -> None:
+def _finish(train: Callable[[], Path]) -> None:
+    """Train, and write the report; after a stop signal only what takes a second or two."""
+    from cyclegan.training.trainer import Interrupted
+
+    try:
+        run = train()
+    except Interrupted as stopped:
+        if is_first_process():
+            from cyclegan.evaluation.report.report import write_report
+
+            with suppress(CycleGANError):
+                print(f"Report: {write_report(stopped.run, live=True).path}")
+        raise
     if is_first_process():
         print_report(run)
         print(f"Translate with: cyclegan translate {run} INPUT -o OUTPUT")

@@ -1,5 +1,7 @@
 """Run folders: creating, reading and locking them; and telling runs, checkpoints, models and exports apart."""
 
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +11,8 @@ from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml, to_toml
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.atomic import write_text
+
+SILENT_SECONDS = 120.0  # after which a run that cannot be locked counts as ended
 
 
 def identify(path: Path) -> Literal["run", "checkpoint", "model", "export"]:
@@ -73,9 +77,25 @@ def lock_run(run: Path) -> FileLock:
     """Lock the run folder until `release` or the end of the process. Raises `UsageError` if another has it."""
     lock = FileLock(run / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.5)  # `is_training` may hold it for a moment
     except Timeout:
         raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
     except OSError:  # file systems without locks must not prevent training
         pass
     return lock
+
+
+def is_training(run: Path) -> bool:
+    """Whether a process has locked the run folder. Where locks are not supported, whether it wrote to it recently."""
+    file = run / ".lock"
+    if not file.exists():
+        return False
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        with suppress(OSError):
+            return time.time() - (run / "metrics.csv").stat().st_mtime < SILENT_SECONDS
+        return False

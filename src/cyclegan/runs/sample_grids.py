@@ -1,20 +1,19 @@
 """Sample grids: the same few test images and their translations during training, as one image with headings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cyclegan.imaging.image import to_image
-
-HEADING = 24  # pixels above the first row
-GAP = 4  # pixels between cells
+from cyclegan.runs.grid_layout import GAP, HEADING, grid_text
 
 
-def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
+def sample_grid(columns: Mapping[str, Tensor], domains: Sequence[str] = ()) -> Image.Image:
     """An image with a headed column for each (N, C, H, W) in [-1, 1] and a row for each image.
 
-    Cells are at least 96 pixels wide, so that headings fit and small images are visible.
+    Cells are at least 96 pixels wide, so that headings fit and small images are visible. Its `info` holds the headings,
+    and the names of the source and the target domain.
     """
     first = next(iter(columns.values()))
     scale = max(1, -(-96 // first.shape[-1]))
@@ -27,4 +26,5 @@ def sample_grid(columns: Mapping[str, Tensor]) -> Image.Image:
         for row, image in enumerate(images):
             cell = to_image(image).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(cell, (left, HEADING + row * (height + GAP)))
+    sheet.info.update(grid_text(list(columns), domains))
     return sheet

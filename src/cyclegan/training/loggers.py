@@ -1,4 +1,5 @@
-"""Loggers by name, and those that write to the run folder: CSV files, sample images, TensorBoard events.
+"""Loggers by name, and those that write to the run folder: CSV files, images, messages, the
+report, TensorBoard events.
 
 A logger is a `Monitor`. Another package adds one by an entry point in the group ``cyclegan.loggers``: its name is the
 logger's name, and its value the class, called with the option of ``--log NAME=OPTION`` if one is given.
@@ -6,6 +7,7 @@ logger's name, and its value the class, called with the option of ``--log NAME=O
 
 import csv
 import io
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.errors import UsageError
-from cyclegan.runs.metrics_files import drop_rows_after
+from cyclegan.runs.grid_layout import png_text
+from cyclegan.runs.metrics_files import append_message, drop_rows_after
 from cyclegan.system.plugins import load_plugin, plugin_names
 from cyclegan.training.monitor import Monitor, TrainStatus
 from cyclegan.training.online_loggers import Visdom, WeightsAndBiases
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GROUP = "cyclegan.loggers"
+REPORT_FRACTION = 0.02  # of the time may be spent on writing the report
+FIRST_REPORT_SECONDS = 2.0  # expected for the first report; later ones are expected to take as long as the last
 
 
 class MetricsFile(Monitor):
@@ -61,7 +66,53 @@ class SampleFiles(Monitor):
     def on_samples(self, status: TrainStatus, name: str, grid: "Image.Image") -> None:
         """Write the file."""
         self.folder.mkdir(exist_ok=True)
-        grid.save(self.folder / f"step-{status.step:07d}-{name}.png")
+        grid.save(self.folder / f"step-{status.step:07d}-{name}.png", pnginfo=png_text(grid))
+
+
+class MessagesFile(Monitor):
+    """``messages.jsonl`` in the run folder: the messages to the user, such as the warnings of the diagnostics."""
+
+    def on_start(self, run: Path, step: int) -> None:
+        """Set the file."""
+        self.path, self.step = run / "messages.jsonl", step
+
+    def on_step(self, status: TrainStatus) -> None:
+        """Note the step."""
+        self.step = status.step
+
+    def on_message(self, text: str) -> None:
+        """Append a line."""
+        append_message(self.path, self.step, text)
+
+
+class ReportFile(Monitor):
+    """``report.html`` in the run folder, written again after a measurement of quality.
+
+    All of this takes at most `REPORT_FRACTION` of a session's time: a page that would take more waits until then.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.clock, self.due = clock, False
+        self.spent, self.cost = 0.0, FIRST_REPORT_SECONDS
+
+    def on_start(self, run: Path, step: int) -> None:
+        """Set the folder."""
+        self.run, self.started = run, self.clock()
+
+    def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
+        """Note that the page is outdated; its writing follows the messages of the diagnostics."""
+        self.due = True
+
+    def on_step(self, status: TrainStatus) -> None:
+        """Write the page if it is outdated and there is time for it."""
+        now = self.clock()
+        if self.due and self.spent + self.cost <= REPORT_FRACTION * (now - self.started):
+            from cyclegan.evaluation.report.report import write_report  # imports matplotlib and jinja2
+
+            self.due = False
+            write_report(self.run, live=True)
+            self.cost = self.clock() - now
+            self.spent += self.cost
 
 
 class TensorBoard(Monitor):
@@ -106,7 +157,7 @@ def build_loggers(log: Sequence[str]) -> list[Monitor]:
 
     Raises `UsageError` for an unknown name, a missing package, or an option that the logger does not take.
     """
-    loggers: list[Monitor] = [MetricsFile(), SampleFiles()]
+    loggers: list[Monitor] = [MetricsFile(), SampleFiles(), MessagesFile(), ReportFile()]
     for text in log:
         name, _, option = text.partition("=")
         logger = LOGGERS[name] if name in LOGGERS else load_plugin(GROUP, name)

@@ -16,6 +16,7 @@ class SampleImages:
 
     def __init__(self, state: TrainState, domains: DataFiles):
         data, count = state.config.data, state.config.run.samples
+        self.names = domains.names
         self.images: dict[Direction, list[torch.Tensor]] = {}
         for direction in state.method.spec.learned(state.config.loss):
             specs = decode_specs(data, direction)
@@ -31,5 +32,6 @@ class SampleImages:
                 columns = state.method.sample_columns(generators, inputs, direction)
                 if target:
                     columns["truth"] = target[0]
-                grids[direction] = sample_grid({heading: images.float() for heading, images in columns.items()})
+                names = self.names if direction == "AtoB" else self.names[::-1]
+                grids[direction] = sample_grid({heading: each.float() for heading, each in columns.items()}, names)
         return grids

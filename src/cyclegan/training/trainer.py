@@ -46,8 +46,9 @@ class Interrupted(CycleGANError):
 
     shared = True
 
-    def __init__(self, message: str, signal_number: int):
+    def __init__(self, message: str, signal_number: int, run: Path):
         super().__init__(message)
+        self.run = run
         self.exit_code = 128 + signal_number
 
 
@@ -207,6 +208,7 @@ class Trainer:
                     raise Interrupted(
                         f"Stopped and saved at step {state.step}. Resume with: cyclegan resume {self.run_folder}",
                         stop_signal,
+                        self.run_folder,
                     )
             if state.step > self.saved_step:
                 self.finish(self.status(learning_rate=0.0))

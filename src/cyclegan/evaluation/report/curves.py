@@ -2,14 +2,14 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from markupsafe import escape
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NOT_LOSSES = ("step", "epoch", "progress", "minutes", "images_per_second", "memory", "learning_rate", "data_wait")
 MAX_POINTS = 600  # per curve
@@ -43,16 +43,26 @@ def build_panels(
     """
     if len(metrics.get("step", [])) < 2:
         return []
-    grouped = {column for curves in groups.values() for column, _ in curves}
-    others = {column: ((column, ""),) for column in metrics if column not in grouped and column not in NOT_LOSSES}
     panels: list[Panel] = []
-    for heading, columns in (dict(groups) | others).items():
-        curves = [metrics[column] for column, _ in columns if column in metrics]
-        labels = [label.format(a=names[0], b=names[1]) for column, label in columns if column in metrics]
-        if curves:
-            svg = _draw(metrics["step"], curves, f"{prefix}{len(panels)}-", heading)
-            panels.append(Panel(heading, tuple(zip(labels, ("ab", "ba"), strict=False)), svg))
+    for heading, columns in group_columns(metrics, names, groups).items():
+        svg = _draw(metrics["step"], [metrics[column] for column in columns], f"{prefix}{len(panels)}-", heading)
+        panels.append(Panel(heading, tuple(zip(columns.values(), ("ab", "ba"), strict=False)), svg))
     return panels
+
+
+def group_columns(metrics: Iterable[str], names: tuple[str, str], groups: Groups) -> dict[str, dict[str, str]]:
+    """Headings, each with its columns of the metrics and their labels; a column outside all groups is its own heading.
+
+    `names` are the domains' names.
+    """
+    grouped = {column for curves in groups.values() for column, _ in curves}
+    present = [column for column in metrics if column not in NOT_LOSSES]
+    panels = {
+        heading: {column: label.format(a=names[0], b=names[1]) for column, label in curves if column in present}
+        for heading, curves in groups.items()
+    }
+    panels |= {column: {column: ""} for column in present if column not in grouped}
+    return {heading: columns for heading, columns in panels.items() if columns}
 
 
 def smooth(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -66,6 +76,9 @@ def smooth(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float6
 
 
 def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str, heading: str) -> str:
+    from matplotlib.figure import Figure  # the live page needs this module, but not matplotlib
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(5.2, 2.5), layout="constrained")
     axes = figure.add_subplot()
     every = -(-len(steps) // MAX_POINTS)
@@ -90,8 +103,11 @@ def _draw(steps: Sequence[float], curves: Sequence[Sequence[float]], prefix: str
     return _inline(figure, prefix, heading)
 
 
-def _inline(figure: Figure, prefix: str, heading: str) -> str:
+def _inline(figure: "Figure", prefix: str, heading: str) -> str:
     """The figure as an <svg> element without prologue and metadata, with unique ids and the page's colors."""
+    import matplotlib as mpl
+    from markupsafe import escape
+
     text = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

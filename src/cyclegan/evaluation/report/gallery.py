@@ -16,8 +16,8 @@ from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels
 from cyclegan.imaging.image import to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage
+from cyclegan.runs.grid_layout import find_layout
 from cyclegan.runs.results import EVALUATION_FILE, Evaluation, metric_info, read_evaluations
-from cyclegan.runs.sample_grids import GAP, HEADING
 from cyclegan.runs.summary import saved_progress
 from cyclegan.translation.translator import Translator
 
@@ -61,15 +61,19 @@ class View:
     parameters: int = 0  # of the generator; 0 without a checkpoint
 
 
-def build_view(run: Path, config: Config, domains: DataFiles | None, direction: Direction) -> tuple[View, list[str]]:
+def build_view(
+    run: Path, config: Config, domains: DataFiles | None, direction: Direction, translate: bool = True
+) -> tuple[View, list[str]]:
     """The view of a direction, and notes on everything that is missing or was changed.
 
-    `domains` is None when the data is missing.
+    `domains` is None when the data is missing. Without `translate`, the view has only what is stored in the run folder.
     """
     size, data = config.data.crop_size, None if domains is None else domains.oriented(direction)
     source, target = data.names if data else (direction[0], direction[-1])
     stored = next((e for e in read_evaluations(run / EVALUATION_FILE) if e.direction == direction), None)
     view = View(direction, source, target, tuple(read_strips(run / "samples", direction, size)), stored)
+    if not translate:
+        return view, []
     try:
         translator = Translator.load(run, direction)
     except CycleGANError as error:
@@ -176,18 +180,12 @@ def _read_grid(path: Path, size: int) -> list[tuple[Image.Image, Image.Image]]:
             sheet = image.convert("RGB")
     except Exception:  # decoders raise almost any exception on damaged files
         return []
-    for columns in (4, 3, 2):
-        pitch, rest = divmod(sheet.width + GAP, columns)
-        rows, rest_below = divmod(sheet.height - HEADING + GAP, pitch)
-        side = pitch - GAP  # a multiple of `size`
-        if not rest and not rest_below and rows > 0 and side > 0 and side % size == 0:
-            break
-    else:
+    layout = find_layout(*sheet.size, multiple=size)
+    if layout is None:
         return []
 
     def cell(column: int, row: int) -> Image.Image:
-        left, top = column * pitch, HEADING + row * pitch
-        box = (left, top, left + side, top + side)
-        return sheet.resize((size, size), Image.Resampling.NEAREST, box)  # exactly inverts the grid's enlargement
+        # NEAREST exactly inverts the grid's enlargement
+        return sheet.resize((size, size), Image.Resampling.NEAREST, layout.box(column, row))
 
-    return [(cell(0, row), cell(1, row)) for row in range(rows)]
+    return [(cell(0, row), cell(1, row)) for row in range(layout.rows)]

@@ -25,13 +25,17 @@ from cyclegan.evaluation.test_set import read_test_set
 from cyclegan.imaging.image import to_image
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
-from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.metrics_files import read_messages, read_metrics
 from cyclegan.runs.results import REPORT_FILE, quality_sentence, write_evaluations
 from cyclegan.runs.summary import headline, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
 
 NAME = "report.html"
+LIVE_NOTE = (
+    "This page was written during training. For translations of test images, quality against ground truth and the "
+    "diagnosis, run: cyclegan report {}"
+)
 MAX_BYTES = 3_000_000
 SIDES = (256, 192, 128, 96)  # longer side of images in pixels; the first with which the page is small enough
 COMPARISON_EXAMPLES, COMPARISON_SIDE = 12, 192  # inputs per direction, pixels
@@ -45,26 +49,31 @@ class WrittenReport:
     sentences: tuple[str, ...]
 
 
-def write_report(run: str | Path) -> WrittenReport:
+def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
     """Write ``report.html`` in the run folder, and the measured quality as ``report.json``.
 
-    The page names everything that is missing. Raises `UsageError` for a folder that is not a run, and `CycleGANError`
-    when the page cannot be written.
+    With `live`, for a run that is being trained, nothing is translated, measured or diagnosed: the page has the curves,
+    the stored sample images and the run's messages, and takes a second or two. The page names everything that is
+    missing. Raises `UsageError` for a folder that is not a run, and `CycleGANError` when the page cannot be written.
     """
     run = Path(run)
     config = read_run(run)
     domains, notes = find_data_if_present(config)
     views = []
     for direction in method_spec(config.loss.method).learned(config.loss):
-        view, view_notes = build_view(run, config, domains, direction)
+        view, view_notes = build_view(run, config, domains, direction, translate=not live)
         views.append(view)
         notes += [note for note in view_notes if note not in notes]
     quality = [view.quality for view in views if view.quality is not None]
     if quality:
         write_evaluations(quality, run / REPORT_FILE)
     diagnosis = None
-    with suppress(CycleGANError, OSError):  # without a checkpoint or data, which the notes say
-        diagnosis = diagnose(run)
+    if live:
+        notes += [LIVE_NOTE.format(shlex.quote(str(run)))]
+        notes += [f"Step {step:,}: {text}" for step, text in reversed(read_messages(run / "messages.jsonl"))]
+    else:
+        with suppress(CycleGANError, OSError):  # without a checkpoint or data, which the notes say
+            diagnosis = diagnose(run)
     spec, metrics = method_spec(config.loss.method), read_metrics(run / "metrics.csv")
     names = domains.names if domains is not None else ("A", "B")
     contents = {
