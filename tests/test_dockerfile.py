@@ -46,8 +46,8 @@ def test_its_commands_install_a_package_that_trains_and_translates(tmp_path: Pat
     """TORCH_INDEX in the environment replaces the index of the Dockerfile, as --build-arg does."""
     home, work = tmp_path / "home", tmp_path / "work"
     home.mkdir()
-    kept = ("PIP_CONFIG_FILE", "SSL_CERT_FILE", "TMPDIR", "OMP_NUM_THREADS", "https_proxy", "HTTPS_PROXY")
-    environment = {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(home)}
+    kept = re.compile(r"PIP_\w+|SSL_CERT_FILE|TMPDIR|OMP_NUM_THREADS|https_proxy")
+    environment = {name: value for name, value in os.environ.items() if kept.fullmatch(name)} | {"HOME": str(home)}
     # The image's `python` is this one.
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
