@@ -72,9 +72,9 @@ SABOTAGES = {
     ),
     "identity": Sabotage("identity loss × 20", "Identity loss too strong", 300, settings={"lambda_identity": 20.0}),
     "checkerboard": Sabotage(
-        "initialization gain 0.1, no EMA, 120 steps",
+        "initialization gain 0.1, no EMA, 160 steps",
         "Checkerboard",
-        120,
+        160,
         settings={"init_gain": 0.1, "ema_decay": 0.0},
     ),
     "no-history": Sabotage("no history", "History too small", 300, settings={"pool_size": 0}),

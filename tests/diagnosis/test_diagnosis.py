@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from conftest import COMMAND, TINY, draw_images, tensors
 from cyclegan import diagnose
@@ -26,9 +27,11 @@ from cyclegan.diagnosis.checks import CHECKS, grade, run_checks
 from cyclegan.diagnosis.evidence import (
     CLEAN,
     DirectionEvidence,
+    Distance,
     Evidence,
     collect_evidence,
     initial_weight_rms,
+    measure_distance,
     read_samples,
 )
 from cyclegan.errors import CycleGANError, UsageError
@@ -71,6 +74,7 @@ def side(**changes: Any) -> DirectionEvidence:
         "fake_logits": logits(0.35),
         "gradient_norms": {"G_A": 12.0, "cycle_A": 5.0, "idt_A": 4.0},
     }
+    whole["distance"] = measure_distance(*((whole | changes)[name] for name in ("inputs", "fakes", "targets")))
     return DirectionEvidence(**(whole | changes))
 
 
@@ -100,6 +104,11 @@ def changed(**settings: Any) -> Config:
     return Config().with_settings(**settings)
 
 
+def blur(images: Tensor) -> Tensor:
+    """A quarter of the resolution, enlarged."""
+    return interpolate(avg_pool2d(images, 4), scale_factor=4, mode="bilinear")
+
+
 def issues() -> dict[str, Evidence]:
     """The evidence of one run for each issue."""
     summer, winter = scenes("summer"), scenes("winter")
@@ -124,6 +133,9 @@ def issues() -> dict[str, Evidence]:
         ),
         "Identity loss too strong": evidence({"gradient_norms": {"G_A": 2.0, "cycle_A": 5.0, "idt_A": 40.0}}),
         "Checkerboard": evidence({"fakes": winter + pattern(6)}),
+        "Blurred": evidence({"fakes": blur(winter)}),
+        "Too sharp": evidence({"fakes": 0.5 * winter + 0.3 * noise(SCENES, 1, 64, 64)}),
+        "Worse than untranslated": evidence({"distance": Distance("SWD", 2000.0, 1000.0)}),
         "History too small": evidence(config=changed(pool_size=0)),
         "History too large": evidence(config=changed(pool_size=2000)),
         "Ended too early": evidence(step=300, progress=0.3),
@@ -152,7 +164,7 @@ def test_findings_have_direction_observation_and_advice() -> None:
 
 def test_the_most_certain_come_first_and_causes_before_effects() -> None:
     sick = {"fakes": scenes("winter").sign(), "gradient_norms": {"G_A": 2.0, "idt_A": 9.0}}
-    found = run_checks(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, weight_growth=3.0, step=80))
+    found = run_checks(evidence(sick, metrics={"G_A": [1.0] * 20 + [60.0] + [1.0] * 20}, weight_growth=3, progress=0))
     assert [f.certainty for f in found] == sorted(
         (f.certainty for f in found), key=["certain", "likely", "perhaps"].index
     )
@@ -179,6 +191,34 @@ def test_a_run_in_progress_has_not_ended_too_early() -> None:
     early = issues()["Ended too early"]
     assert [f.issue for f in run_checks(early)] == ["Ended too early"]
     assert run_checks(early, in_progress=True) == []
+
+
+@pytest.mark.parametrize("steps", [20, 117])
+def test_a_short_run_ended_too_early_to_judge(steps: int) -> None:
+    (only,) = run_checks(evidence({"fakes": noise(SCENES, 3, 64, 64)}, step=steps))
+    assert (only.issue, only.certainty) == ("Ended too early", "certain")
+    assert f"ended after {steps} steps, too early to judge" in only.observation
+    framed = run_checks(evidence(step=steps, layout_agreement=-0.3))  # data and settings can be judged
+    assert [f.issue for f in framed] == ["Domains framed differently", "Ended too early"]
+
+
+def test_translations_that_are_worse_than_the_input_are_found() -> None:
+    static = side(fakes=0.3 * noise(SCENES, 3, 64, 64), inputs=0.9 * scenes("winter"))
+    worse = next(f for f in run_checks(evidence(directions=(static,))) if f.issue == "Worse than untranslated")
+    assert worse.certainty == "certain" and "doing nothing would be better" in worse.observation
+    assert "Train longer" in worse.advice and "--generator" in worse.advice and "--method" in worse.advice
+    for progress, said in ((0.1, False), (0.5, True)):  # at first, all translations are far from the target
+        found = run_checks(evidence(directions=(static,), progress=progress), in_progress=True)
+        assert any(f.issue == "Worse than untranslated" for f in found) == said
+
+
+def test_blur_dots_and_noise_are_told_apart() -> None:
+    winter = scenes("winter")
+    found = {
+        name: {f.issue for f in run_checks(evidence({"fakes": fakes}))}
+        for name, fakes in (("blur", blur(winter)), ("both", blur(winter) + pattern(4)), ("dots", winter + pattern(4)))
+    }
+    assert found == {"blur": {"Blurred"}, "both": {"Blurred", "Checkerboard"}, "dots": {"Checkerboard"}}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -30,7 +30,7 @@ from cyclegan.metrics.intervals import MetricValue
 from cyclegan.metrics.similarity import psnr
 from cyclegan.runs.model import read_model
 from cyclegan.runs.publish import write_model
-from cyclegan.runs.results import METRICS, read_evaluations
+from cyclegan.runs.results import METRICS, Evaluation, evaluation_headline, is_worse_than_input, read_evaluations
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation.translator import Translator
@@ -217,6 +217,10 @@ def test_differences_are_of_the_same_images() -> None:
         "worse",
         "more",
     ]
+    few = (MetricValue(0.0, 3, per_image=(1.0, 2.0, 3.0)), MetricValue(1.0, 3, per_image=(2.0, 3.0, 4.0)))
+    sets = (MetricValue(72.0, 3), MetricValue(6311.0, 3))
+    for key, values in (("psnr", few), ("swd", sets)):
+        assert compare_values(key, *values).verdict == "not significant (n too small)"
     near, far = MetricValue(1.0, 9, (0.5, 1.5)), MetricValue(2.0, 9, (1.6, 2.4))
     assert compare_values("swd", near, far).significant
     assert not compare_values("swd", near, MetricValue(1.2, 9, (0.7, 1.7))).significant
@@ -292,3 +296,35 @@ def test_most_images_must_make_a_set(monkeypatch: pytest.MonkeyPatch, capsys: py
         call(monkeypatch, capsys, "evaluate", "x", "--images", "1")
     with pytest.raises(UsageError, match="not both"):
         call(monkeypatch, capsys, "evaluate", "x", "--all", "--checkpoint", "best")
+
+
+class Noise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).sign()
+
+
+class Blurred(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(nn.functional.avg_pool2d(x, 8), scale_factor=8, mode="bilinear")
+
+
+class Dotted(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = (torch.arange(side) for side in x.shape[-2:])
+        return x + 0.1 * (2.0 * ((rows[:, None] + columns) % 2) - 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "worse", "defect"),
+    [(Noise(), "further from", "too sharp"), (Blurred(), "", "blurred"), (Dotted(), "", "dotted")],
+)
+def test_the_headline_compares_with_doing_nothing(data: Path, network: nn.Module, worse: str, defect: str) -> None:
+    images = read_test_set(Config().with_settings(data=data), "AtoB", 32, 10)
+    metrics = measure_all(Translator(network, (3, 3)), None, data)
+    found = Evaluation("run", "latest", 500, "AtoB", *images.domains, 32, images.names, metrics)
+    headline = evaluation_headline(found)
+    assert headline.startswith(f"{images.domains[0]} to {images.domains[1]}: translations are {worse}")
+    assert f"real {images.domains[1]} images than the untranslated inputs (SWD" in headline
+    assert [word for word in ("blurred", "dotted", "too sharp") if word in headline] == [defect]
+    assert ("Train longer" in headline) == (is_worse_than_input(found) is not False)
+    assert is_worse_than_input(found) or not worse

@@ -37,8 +37,9 @@ def state(run: Path, name: str) -> dict[str, Any]:
 
 def test_the_best_checkpoint_is_the_one_that_measured_best(tiny: Callable[..., Config], data: Path) -> None:
     run = train(tiny(max_steps=7, measure_every=2, log_every=3))
-    measured = rows(run)
+    untranslated, *measured = rows(run)
     assert [row["step"] for row in measured] == [2, 4, 6, 7]
+    assert untranslated["step"] == untranslated["minutes"] == 0
     best = max(measured, key=lambda row: row["ssim_AtoB"] + row["ssim_BtoA"])
     assert state(run, "best")["step"] == best["step"] == state(run, "latest")["best"][1]
     translator = Translator.load(run / "checkpoints" / "best", "AtoB")
@@ -80,8 +81,8 @@ def test_measuring_changes_nothing_else(tiny: Callable[..., Config]) -> None:
 
 
 def test_patience_ends_a_run_that_stops_improving(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([1.0, 3.0, 2.0, 3.0, 9.0])
-    monkeypatch.setattr(Quality, "score", lambda self, values: next(scores))
+    scores = iter([1.0, 3.0, 2.0, 3.0, 0.0, 9.0])  # 0.0: untranslated, at the end of the first session
+    monkeypatch.setattr(Quality, "score", lambda self, values: next(scores, 0.0))
     heard = RecordingMonitor()
     run = train(tiny(max_steps=50, measure_every=1, patience=2), monitors=[heard])
     assert state(run, "latest")["step"] == 4

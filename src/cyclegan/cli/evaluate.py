@@ -46,7 +46,7 @@ def evaluate(
 
     from cyclegan.evaluation import evaluate as evaluation
     from cyclegan.evaluation.table import LEGEND, evaluation_table, footnotes
-    from cyclegan.runs.results import EVALUATION_FILE, write_evaluations
+    from cyclegan.runs.results import EVALUATION_FILE, evaluation_headline, write_evaluations
 
     evaluations = evaluation.evaluate(
         run,
@@ -60,6 +60,8 @@ def evaluate(
         on_progress=_print_progress,
     )
     console = Console()
+    for each in {each.direction: each for each in evaluations}.values():  # with --all, of the last checkpoint
+        console.print(f"{evaluation_headline(each)}\n", highlight=False, markup=False)
     for each in evaluations:
         console.print(evaluation_table(each))
         console.print()
@@ -111,7 +113,13 @@ def compare(
     console = Console()
     for each in comparisons:
         first = each.evaluations[0]
-        table = Table(title=f"{first.source} → {first.target}", title_justify="left", title_style="bold", box=None)
+        table = Table(
+            title=f"{first.source} → {first.target}",
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            padding=(0, 2, 0, 0),
+        )
         for name in ("", *comparison.run_labels(runs)):
             table.add_column(name, overflow="fold")
         for row in comparison.table_rows(each):

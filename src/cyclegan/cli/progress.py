@@ -83,7 +83,7 @@ class TerminalDisplay(Monitor):
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
         """Print the metrics above the display."""
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.on_message(f"Quality at step {status.step}: {metrics}")
+        self.on_message(f"{f'Quality at step {status.step}' if status.step else 'Untranslated inputs'}: {metrics}")
 
     def on_message(self, text: str) -> None:
         """Print above the display."""

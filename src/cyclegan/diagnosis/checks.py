@@ -16,7 +16,9 @@ from cyclegan.diagnosis import statistics as stats
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.registry import method_spec, names_by_layout
-from cyclegan.metrics import cycle
+from cyclegan.metrics import cycle, detail
+from cyclegan.runs.results import IMPROVE
+from cyclegan.system.text import counted
 
 Certainty = Literal["perhaps", "likely", "certain"]
 CERTAINTIES: tuple[Certainty, ...] = ("perhaps", "likely", "certain")
@@ -26,8 +28,12 @@ PAPER = Config()  # the paper's settings, for advice
 MIN_IMAGES = 4  # for statements about a set of images
 MIN_LAYOUT_IMAGES = 16  # per domain, for a reliable mean layout
 IDENTITY = f"--lambda-identity {PAPER.loss.lambda_identity:g}"
+SATURATED = (0.1, 0.2, 0.4)  # fraction of black or white values beyond that of real images
 LAYOUT_BOUNDS = (0.25, 0.1, -0.2)  # agreement of layouts below which domains are framed differently
-ENDED_TOO_EARLY = "Ended too early"
+ENDED_TOO_EARLY, WORSE_THAN_INPUT = "Ended too early", "Worse than untranslated"
+MIN_STEPS = 150  # before that, networks say nothing about the settings
+FROM_DATA = ("Domains framed differently", "History too small", "History too large", ENDED_TOO_EARLY)  # need no steps
+UNTRANSLATED_FROM = 0.3  # in a run in progress; at first, all translations are far from the target
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def saturated(evidence: Evidence, direction: DirectionEvidence) -> Result:
     """Many values are at the end of their range, where the gradient of tanh vanishes."""
     fraction = stats.saturation(direction.fakes)
     return (
-        grade(fraction - stats.saturation(direction.targets), 0.1, 0.2, 0.4),
+        grade(fraction - stats.saturation(direction.targets), *SATURATED),
         f"{fraction:.0%} of the values of the translations are completely black or white, where the generator "
         "gets almost no gradient.",
         "Check that the data has the value range that it is read with (cyclegan data check). Then start again with "
@@ -169,12 +175,60 @@ def information_hidden(evidence: Evidence, direction: DirectionEvidence) -> Resu
 
 def checkerboard(evidence: Evidence, direction: DirectionEvidence) -> Result:
     """A pattern repeats every few pixels (Odena et al. 2016)."""
-    strength = stats.checkerboard(direction.fakes)
+    strength, usual = stats.checkerboard(direction.fakes), stats.checkerboard(direction.targets)
+    dots, real = (float(detail.nyquist_ratio(each).mean()) for each in (direction.fakes, direction.targets))
+    ratio = dots / max(real, detail.MIN_RATIO)
+    found = grade(strength - usual, 2.0, 3.0, 5.0), grade(ratio, detail.DOTTED, 5.0, 10.0)
     antialias = "" if evidence.config.networks.antialias else " If it stays, start again with --antialias."
     return (
-        grade(strength - stats.checkerboard(direction.targets), 2.0, 3.0, 5.0),
-        f"A pattern with a strength of {strength:.1f} of 255 levels repeats every four pixels.",
+        max(found, key=(None, *CERTAINTIES).index),
+        f"A pattern with a strength of {strength:.1f} of 255 levels repeats every four pixels; single-pixel dots have "
+        f"{ratio:.1f} times the energy that they have in real images.",
         f"Train longer; it often fades.{antialias}",
+    )
+
+
+def _relative_energy(direction: DirectionEvidence) -> float:
+    """Gradient energy of the translations relative to that of real images."""
+    fakes, real = (float(detail.gradient_energy(each).mean()) for each in (direction.fakes, direction.targets))
+    return fakes / max(real, 1e-6)
+
+
+def blurred(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Edges are much weaker than in real images."""
+    energy = _relative_energy(direction)
+    return (
+        grade(energy, detail.BLURRED, 0.35, 0.2),
+        f"Translations have {energy:.0%} of the gradient energy of real images: they are blurred.",
+        "Train longer: detail comes last. If it does not, lower the weights of the cycle (--lambda-a, --lambda-b), or "
+        "start again with another --generator that keeps the detail of its input, such as space_to_depth or unet_64.",
+    )
+
+
+def too_sharp(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Edges are much stronger than in real images: noise, halos or texture."""
+    if stats.saturation(direction.fakes) > stats.saturation(direction.targets) + SATURATED[0]:
+        return None  # hard edges follow from that
+    energy = _relative_energy(direction)
+    return (
+        grade(energy, detail.TOO_SHARP, 3.0, 5.0),
+        f"Translations have {energy:.1f} times the gradient energy of real images: they are too sharp or noisy.",
+        "Train longer; early in a run, noise is common. If it stays, average the generators (--ema-horizon 0.05), or "
+        "lower --learning-rate.",
+    )
+
+
+def worse_than_input(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Translations are further from the target domain than the inputs: doing nothing would be better."""
+    distance = direction.distance
+    if len(direction.fakes) < MIN_IMAGES:
+        return None
+    scatter = 0.1 if distance.name.startswith("KD") else 0.0  # of kernel distances of few images, around zero
+    return (
+        grade((distance.fakes - scatter) / max(distance.untranslated, 1e-9), 1.05, 1.2, 1.5),
+        f"By {distance.name}, translations are further from real target images ({distance.fakes:.3g}) than the "
+        f"untranslated inputs are ({distance.untranslated:.3g}); doing nothing would be better.",
+        IMPROVE,
     )
 
 
@@ -292,6 +346,10 @@ def history_too_large(evidence: Evidence) -> Result:
 def ended_too_early(evidence: Evidence) -> Result:
     """Few images were seen, or the schedule was not completed."""
     images, loss = evidence.images_seen, evidence.config.loss
+    advice = "Continue with cyclegan resume and a larger budget (--max-minutes, --max-steps or --epochs)."
+    if evidence.step < MIN_STEPS:
+        observation = f"The run ended after {counted(evidence.step, 'step')}, too early to judge its translations."
+        return "certain", observation, advice
     certainty = grade(images, 200, 150, 100)
     if all(each.reconstructions for each in evidence.directions) and min(loss.lambda_a, loss.lambda_b) > 0:
         # Cycles are learned last. At 1 a reconstruction is no better than that of another image.
@@ -303,7 +361,7 @@ def ended_too_early(evidence: Evidence) -> Result:
     return (
         certainty,
         f"The run saw {images:,} images per domain and completed {evidence.progress:.0%} of the schedule.",
-        "Continue with cyclegan resume and a larger budget (--max-minutes, --max-steps or --epochs).",
+        advice,
     )
 
 
@@ -325,23 +383,30 @@ CHECKS: tuple[tuple[str, Callable[..., Result], bool], ...] = (
     ("History too small", history_too_small, True),
     ("History too large", history_too_large, True),
     (ENDED_TOO_EARLY, ended_too_early, True),
+    ("Blurred", blurred, False),
+    ("Too sharp", too_sharp, False),
+    (WORSE_THAN_INPUT, worse_than_input, False),
 )
 
 
 def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding]:
     """All findings, the most certain first; of equally certain ones, causes before effects.
 
-    Having ended too early is not reported for a run in progress, nor next to a certain issue, since continuing would
-    not help.
+    Of a run of fewer than `MIN_STEPS` steps, only what the data and settings show. Having ended too early is not
+    reported for a run in progress, nor next to a certain issue, since continuing would not help.
     """
-    found = []
+    found, early = [], evidence.step < MIN_STEPS
     for issue, check, whole_run in CHECKS:
+        if early and issue not in FROM_DATA:
+            continue
         for scope in [()] if whole_run else [(direction,) for direction in evidence.directions]:
             certainty, observation, advice = check(evidence, *scope) or (None, "", "")
             if certainty:
                 names = (evidence.names if each.direction == "AtoB" else evidence.names[::-1] for each in scope)
                 found.append(Finding(issue, certainty, "".join(map(" to ".join, names)), observation, advice))
     others = [finding for finding in found if finding.issue != ENDED_TOO_EARLY]
-    if in_progress or any(finding.certainty == "certain" for finding in others):
+    if in_progress or (not early and any(finding.certainty == "certain" for finding in others)):
         found = others
+    if in_progress and evidence.progress < UNTRANSLATED_FROM:
+        found = [finding for finding in found if finding.issue != WORSE_THAN_INPUT]
     return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))

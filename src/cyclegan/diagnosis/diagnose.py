@@ -1,17 +1,20 @@
 """Diagnosing a run, or a method during training: collecting the evidence, running all checks, and summarizing them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
-from cyclegan.config.schema import Config
+from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.select import find_data
 from cyclegan.diagnosis.checks import CHECKS, Certainty, run_checks
 from cyclegan.diagnosis.evidence import (
     HELD_OUT,
     HELD_OUT_IN_TRAINING,
+    DirectionEvidence,
+    Distance,
     Evidence,
     Metrics,
     collect_evidence,
@@ -22,9 +25,11 @@ from cyclegan.diagnosis.evidence import (
 from cyclegan.diagnosis.statistics import layout_agreement
 from cyclegan.errors import CycleGANError
 from cyclegan.methods.method import Method, build_method
+from cyclegan.metrics.intervals import MetricValue
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
+from cyclegan.runs.results import EVALUATION_FILE, read_evaluations, target_distance
 from cyclegan.runs.summary import saved_progress
 from cyclegan.system.machine import find_device
 from cyclegan.system.text import counted
@@ -98,6 +103,16 @@ class Diagnosis:
     issues: tuple[Issue, ...]
 
 
+def _with_stored(
+    direction: DirectionEvidence, stored: Mapping[Direction, tuple[str, MetricValue] | None]
+) -> DirectionEvidence:
+    """The evidence with the distance that ``cyclegan evaluate`` measured from more images, if it did."""
+    name, value = stored.get(direction.direction) or ("", None)
+    if value is None:
+        return direction
+    return replace(direction, distance=Distance(name, value.value, value.untranslated or 0.0))
+
+
 def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
     """Diagnose a run from its latest checkpoint, its losses and its data.
 
@@ -119,6 +134,8 @@ def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
     evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress, thorough=True)
     if evidence is None:
         raise CycleGANError(f"None of the training images of {run} can be read.")
+    stored = {e.direction: target_distance(e) for e in read_evaluations(run / EVALUATION_FILE) if e.step == step}
+    evidence = replace(evidence, directions=tuple(_with_stored(each, stored) for each in evidence.directions))
     found, issues = run_checks(evidence), []
     for name in dict.fromkeys(finding.issue for finding in found):
         same = [finding for finding in found if finding.issue == name]

@@ -15,6 +15,10 @@ from cyclegan.data.select import load_fixed_domains
 from cyclegan.methods.method import Batch, Method, build_method
 from cyclegan.methods.registry import method_spec
 from cyclegan.metrics import cycle
+from cyclegan.metrics.content import with_channels
+from cyclegan.metrics.distributions import kernel_distance
+from cyclegan.metrics.features import Features, extract_features, load_efficientnet
+from cyclegan.metrics.patches import image_distance
 from cyclegan.networks.generator import Generator
 
 TRAIN, HELD_OUT = 64, 16  # images per domain; only held-out ones are translated
@@ -36,6 +40,24 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """A distance from the target domain, of translations and of their untranslated inputs."""
+
+    name: str
+    fakes: float
+    untranslated: float
+
+
+def measure_distance(inputs: Tensor, fakes: Tensor, targets: Tensor, network: Features | None = None) -> Distance:
+    """Kernel distance between the features of a network, or without one SWD, of images (N, C, H, W) in [-1, 1]."""
+    if network is not None and len(fakes) > 1:
+        a, b, real = (extract_features(network, each) for each in (inputs, fakes, targets))
+        return Distance("KD (EfficientNet-Lite0)", kernel_distance(b, real), kernel_distance(a, real))
+    inputs, count = with_channels(inputs, targets.shape[1]), min(len(fakes), len(targets))
+    return Distance("SWD", *(image_distance(each[:count], targets[:count]) for each in (fakes, inputs)))
+
+
+@dataclass(frozen=True)
 class DirectionEvidence:
     """The evidence of one direction. Images are (N, C, H, W) in [-1, 1]; logits are outputs of the discriminator."""
 
@@ -49,6 +71,7 @@ class DirectionEvidence:
     test_logits: Tensor | None  # of real test images
     fake_logits: Tensor
     gradient_norms: dict[str, float]  # of each loss term's mean gradient with respect to the generator
+    distance: Distance  # from the target domain
 
 
 @dataclass(frozen=True)
@@ -97,7 +120,7 @@ def collect_evidence(
     """Run the networks on the samples, for each learned direction, without changing the method's state.
 
     `generators` are those that translate (the averaged ones with EMA). Without `thorough`, reconstructions and
-    gradients are skipped, which take three quarters of the time.
+    gradients are skipped, which take three quarters of the time, and distances are SWD.
     """
     drawn, training, averaged = method.rng.getstate(), method.training, generators.training
     device = next(method.parameters()).device
@@ -132,13 +155,15 @@ def _directions(
     directions = method.spec.learned(method.settings)
     networks = {d: cast(Generator, generators[method.spec.directions[d]]) for d in directions}
     train, held_out = samples.train, samples.held_out
-    fakes = {d: _apply(network, held_out[d[0]]) for d, network in networks.items()}
+    fakes = {d: _apply(generator, held_out[d[0]]) for d, generator in networks.items()}
     images = {d[-1]: each for d, each in fakes.items()}
     test_inputs = method.discriminator_inputs(held_out, images)
     count = min(len(train["A"]), len(held_out["A"]))  # conditional discriminators need inputs and outputs in pairs
     train_inputs = method.discriminator_inputs(_first(train, count), _first(images, count))
+    network = load_efficientnet() if thorough else None
     gradient_norms = _gradient_norms(method, _first(train, GRADIENT_IMAGES)) if thorough else {}
-    for d, network in networks.items():
+    for d, generator in networks.items():
+        inputs, targets = generator.visible_input(held_out[d[0]]), held_out[d[-1]]
         inverse = networks.get("BtoA" if d == "AtoB" else "AtoB")
         reconstructions = {}
         if thorough and inverse is not None:
@@ -147,8 +172,8 @@ def _directions(
         D = method.discriminators[name]
         yield DirectionEvidence(
             direction=d,
-            inputs=network.visible_input(held_out[d[0]]),
-            targets=held_out[d[-1]],
+            inputs=inputs,
+            targets=targets,
             paired=samples.paired,
             fakes=fakes[d],
             reconstructions=reconstructions,
@@ -156,6 +181,7 @@ def _directions(
             test_logits=_apply(D, real) if samples.unseen else None,
             fake_logits=_apply(D, fake),
             gradient_norms=gradient_norms.get(d, {}),
+            distance=measure_distance(inputs, fakes[d], targets, network),
         )
 
 

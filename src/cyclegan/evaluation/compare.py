@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import hypot, isfinite
 from pathlib import Path
 
 from cyclegan.config.schema import Direction
@@ -15,37 +15,45 @@ from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.results import Evaluation, metric_info, sort_metrics
 
 SIGNIFICANCE = 0.05  # p-value
+MIN_PAIRS = 6  # images; with fewer, even a sign test cannot reach this p-value
 VERDICTS = {"higher": ("worse", "better"), "lower": ("better", "worse"), "neither": ("less", "more")}  # less, more
 LEGEND = (
-    "In parentheses: 95 % interval. Better, worse, more or less: significantly different from the first run (paired "
-    "bootstrap over the same images, p < 0.05; for metrics of whole sets, disjoint intervals). =: not significant."
+    "Each run is compared with the first; in parentheses, the 95 % interval of the difference. Significant: p < 0.05 "
+    "by the paired bootstrap over the same images; for metrics of whole sets, an interval without zero."
 )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run's value minus the first run's. `interval` and `p` are None where only the two intervals are compared."""
+    """A run's value minus the first run's. `interval` is None where it cannot be estimated, `p` without pairs."""
 
     value: float
     interval: Interval | None
     p: float | None
     significant: bool
-    verdict: str  # "better" or "worse"; "more" or "less" for metrics without a preferred direction
+    verdict: str  # better, worse, more, less, "not significant", or "not significant (n too small)"
 
 
 def compare_values(key: str, first: MetricValue, other: MetricValue) -> Difference:
     """Compare a metric of two runs measured on the same images.
 
-    Per-image metrics are compared by the paired bootstrap. Metrics of whole sets differ significantly when their
-    intervals are disjoint, which is stricter.
+    Per-image metrics are compared by the paired bootstrap. For metrics of whole sets, the errors of both values are
+    added as if they were independent, which is stricter.
     """
-    value, interval, p, significant = other.value - first.value, None, None, False
+    value, interval, p, testable = other.value - first.value, None, None, False
     if len(first.per_image) == len(other.per_image) > 1 and all(map(isfinite, (*first.per_image, *other.per_image))):
         value, interval, p = paired_difference(first.per_image, other.per_image)
-        significant = p < SIGNIFICANCE
+        testable = len(first.per_image) >= MIN_PAIRS
+        significant = testable and p < SIGNIFICANCE
     elif first.interval is not None and other.interval is not None:
-        significant = first.interval[1] < other.interval[0] or other.interval[1] < first.interval[0]
-    return Difference(value, interval, p, significant, VERDICTS[metric_info(key).better][value > 0])
+        error = hypot(first.interval[1] - first.value, other.interval[1] - other.value)
+        interval, testable, significant = (value - error, value + error), True, abs(value) > error
+    else:
+        significant = False
+    verdict = VERDICTS[metric_info(key).better][value > 0]
+    if not significant:
+        verdict = "not significant" if testable else "not significant (n too small)"
+    return Difference(value, interval, p, significant, verdict)
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,26 @@ def compare(
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """A row per metric: its name and each run's value with interval, the others' with their difference."""
+    """A row per metric: its name and each run's value, for the others with the difference on a second line."""
     rows = []
     for key, differences in comparison.differences.items():
-        row, verdicts = [heading(key)], ["", *(f" {each.verdict if each.significant else '='}" for each in differences)]
-        for evaluation, verdict in zip(comparison.evaluations, verdicts, strict=True):
-            value, digits = evaluation.metrics[key], metric_info(key).digits
-            interval = f" ({format_interval(value.interval, digits).replace(' ', '')})" if value.interval else ""
-            row.append(f"{format_number(value.value, digits)}{interval}{verdict}")
+        digits, row = metric_info(key).digits, [heading(key)]
+        for evaluation, difference in zip(comparison.evaluations, (None, *differences), strict=True):
+            text = format_number(evaluation.metrics[key].value, digits)
+            row.append(text if difference is None else f"{text}\n{_describe_difference(difference, digits)}")
         rows.append(row)
     return rows
+
+
+def _describe_difference(difference: Difference, digits: int) -> str:
+    """The verdict, the size of the difference, and its interval: "better by 0.22 (0.10 to 0.34)"."""
+    if difference.interval is None or "small" in difference.verdict:
+        return difference.verdict
+    ends, size = difference.interval, ""
+    if difference.significant:
+        ends = min(map(abs, ends)), max(map(abs, ends))
+        size = f" by {format_number(abs(difference.value), digits)}"
+    return f"{difference.verdict}{size} ({format_interval(ends, digits)})"
 
 
 def run_labels(runs: Sequence[Path]) -> list[str]:

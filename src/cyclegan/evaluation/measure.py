@@ -14,7 +14,7 @@ from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, to_tensor
 from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.metrics import content, cycle
+from cyclegan.metrics import content, cycle, detail
 from cyclegan.metrics.intervals import MetricValue, jackknife_values, mean_value
 from cyclegan.metrics.similarity import compare_with_ground_truth
 from cyclegan.translation.translator import Translator
@@ -35,9 +35,7 @@ class Reference:
 
 def measure_reference(images: TestSet, translator: Translator, networks: FeatureNetworks) -> Reference:
     """Measure everything that does not depend on the weights of the generator."""
-    untranslated, channels = translator.generator.visible_input(images.inputs), images.target.shape[1]
-    if untranslated.shape[1] != channels:
-        untranslated = untranslated.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    untranslated = content.with_channels(translator.generator.visible_input(images.inputs), images.target.shape[1])
     target = networks.image_set(images.target)
     if images.other is not None:
         real = distances_of_all(networks.image_set(images.other), target)
@@ -89,8 +87,9 @@ def _measure_cycle(inverse: Translator, inputs: Tensor, fakes: Tensor) -> dict[s
 
 
 def _measure_content(fakes: Tensor, untranslated: Tensor, images: TestSet) -> dict[str, MetricValue]:
-    """What is left of the input, and whether translations duplicate training images."""
-    metrics = {}
+    """Fine detail, what is left of the input, and whether translations duplicate training images."""
+    sets = [fakes, untranslated, images.target]
+    metrics = {f.__name__: mean_value(*(f(each).tolist() for each in sets)) for f in detail.MEASURES}
     for agreement in (content.edge_agreement, content.structure_agreement):
         real = None if images.truth is None else agreement(untranslated, images.truth).tolist()
         metrics[agreement.__name__] = mean_value(agreement(untranslated, fakes).tolist(), None, real)

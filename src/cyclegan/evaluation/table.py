@@ -36,7 +36,7 @@ def heading(key: str) -> str:
 
 def format_interval(interval: Interval | None, digits: int) -> str:
     """Both ends of an interval; empty for None."""
-    return "" if interval is None else " – ".join(format_number(end, digits) for end in interval)
+    return "" if interval is None else " to ".join(format_number(end, digits) for end in interval)
 
 
 def format_number(value: float | None, digits: int) -> str:
@@ -53,11 +53,11 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     title = f"{evaluation.source} → {evaluation.target}  ({details})"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1))
     for name in HEADINGS:
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+        table.add_column(name, justify="right" if name else "left", no_wrap=bool(name))  # figures are never cut
     for group, rows in metric_groups(evaluation):
         table.add_row(f"[dim]{group}[/dim]")
         for name, value, interval, *references in rows:
-            table.add_row(f"  {name}", f"[bold]{value}[/bold]", interval.replace(" ", ""), *references)
+            table.add_row(f"  {name}", f"[bold]{value}[/bold]", interval, *references)
     return table
 
 

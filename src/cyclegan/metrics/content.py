@@ -19,6 +19,11 @@ def luminance(images: Tensor) -> Tensor:
     return images.mean(1, keepdim=True)
 
 
+def with_channels(images: Tensor, channels: int) -> Tensor:
+    """Images (N, C, H, W) with another number of channels, each the mean of all; unchanged if they have as many."""
+    return images if images.shape[1] == channels else images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+
+
 def edges(images: Tensor) -> Tensor:
     """Sobel gradient magnitude of the luminance: (N, C, H, W) to (N, 1, H - 2, W - 2), at least 0."""
     across = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], dtype=images.dtype) / 8

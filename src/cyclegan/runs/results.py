@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config.schema import Direction
+from cyclegan.metrics.detail import Defect, find_defects
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.system.atomic import write_text
 
 EVALUATION_FILE = "evaluation.json"  # in the run folder: what `cyclegan evaluate` measured
 REPORT_FILE = "report.json"  # in the run folder: quality against ground truth, as in report.html
+
+
+IMPROVE = (
+    "Train longer (cyclegan resume with a larger --max-minutes); if that does not help, start again with another "
+    "--generator or another --method, such as cut."
+)
+DEFECTS: dict[Defect, str] = {
+    "dotted": "dotted (a pattern of single pixels)",
+    "blurred": "blurred (they have less than half the gradient energy of real images)",
+    "too sharp": "too sharp (they have more than twice the gradient energy of real images)",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class MetricInfo:
 
 
 TRUTH, SETS, CYCLE, CONTENT = "Against ground truth", "Against target images", "Cycle consistency", "Content"
+DETAIL = "Fine detail"
 
 METRICS: dict[str, MetricInfo] = {
     "psnr": MetricInfo("PSNR (dB)", TRUTH, "higher", 2),
@@ -39,6 +52,8 @@ METRICS: dict[str, MetricInfo] = {
     "kid": MetricInfo("KID × 1000", SETS, "lower", 2),
     "fid": MetricInfo("FID", SETS, "lower", 1),
     "color_distance": MetricInfo("color distance (of 255)", SETS, "lower", 1),
+    "gradient_energy": MetricInfo("gradient energy", DETAIL, "neither", 0),
+    "nyquist_ratio": MetricInfo("Nyquist ratio (dots)", DETAIL, "neither", 2),
     "cycle_error": MetricInfo("cycle error (L1)", CYCLE, "lower", 4),
     "kept_8bit": MetricInfo("kept after 8-bit", CYCLE, "higher", 2),
     "kept_blur": MetricInfo("kept after blur", CYCLE, "higher", 2),
@@ -101,6 +116,42 @@ def quality_sentence(evaluation: Evaluation) -> str:
         f"truth on {psnr.images:,} test image{'' if psnr.images == 1 else 's'} (untranslated input: "
         f"{psnr.untranslated:.1f} dB, {ssim.untranslated:.2f})."
     )
+
+
+def target_distance(evaluation: Evaluation) -> tuple[str, MetricValue] | None:
+    """The most meaningful measured distance from the target domain, as name and value; None without one."""
+    key = next((key for key in ("kid", "fid", "kd_efficientnet", "swd") if key in evaluation.metrics), None)
+    return None if key is None else (METRICS[key].name, evaluation.metrics[key])
+
+
+def is_worse_than_input(evaluation: Evaluation) -> bool | None:
+    """Whether translations are further from the target than their inputs; None if the interval leaves that open."""
+    _, value = target_distance(evaluation) or ("", MetricValue(0.0, 0))
+    if value.untranslated is None:
+        return None
+    low, high = value.interval or (value.value, value.value)
+    return True if low > value.untranslated else False if high < value.untranslated else None
+
+
+def evaluation_headline(evaluation: Evaluation) -> str:
+    """One sentence: whether translations are closer to the target domain than their inputs, and how their detail is.
+
+    If they are not closer, another sentence says what to do.
+    """
+    metrics, start, target = evaluation.metrics, f"{evaluation.source} to {evaluation.target}:", evaluation.target
+    found = target_distance(evaluation)
+    if found is None:
+        return f"{start} a single image is too few to measure the distance from real {target} images."
+    further = is_worse_than_input(evaluation)
+    state = {True: "further from", False: "closer to", None: "not clearly closer to"}[further]
+    compared = [found] + [(METRICS[key].name, metrics[key]) for key in ("ssim",) if key in metrics]
+    values = "; ".join(f"{name} {each.value:.3g}, untranslated {each.untranslated:.3g}" for name, each in compared)
+    text = f"{start} translations are {state} real {target} images than the untranslated inputs ({values})"
+    if "nyquist_ratio" in metrics:  # not in files of earlier versions
+        energy, dots = metrics["gradient_energy"], metrics["nyquist_ratio"]
+        defects = find_defects(energy.value, energy.real or 0.0, dots.value, dots.real or 0.0)
+        text += "".join(f" {'but' if further is False else 'and'} {DEFECTS[each]}" for each in defects)
+    return f"{text}. {'' if further is False else IMPROVE}".replace("-0.", "−0.").rstrip()
 
 
 def write_evaluations(evaluations: Sequence[Evaluation], file: Path) -> None:

@@ -178,7 +178,7 @@ def _quality_text(run: Path, direction: Direction, names: tuple[str, str]) -> st
     if sentences:
         return max(sentences, key=lambda each: each[0])[1]
     training = read_metrics(run / "quality.csv")
-    if f"psnr_{direction}" not in training:
+    if f"psnr_{direction}" not in training or not training["step"][-1]:  # step 0: untranslated
         return ""
     source, target = names if direction == "AtoB" else names[::-1]
     psnr, ssim = training[f"psnr_{direction}"][-1], training[f"ssim_{direction}"][-1]

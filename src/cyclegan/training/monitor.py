@@ -43,7 +43,10 @@ class Monitor:
         """Called every ``log_every`` steps with the mean of each loss term since the last call."""
 
     def on_quality(self, status: TrainStatus, values: Mapping[str, float]) -> None:
-        """Called every ``measure_every`` steps with the metrics on a few test images, such as "psnr_AtoB"."""
+        """Called every ``measure_every`` steps with the metrics on a few test images, such as "psnr_AtoB".
+
+        At step 0, with those of the untranslated inputs.
+        """
 
     def on_samples(self, status: TrainStatus, name: str, grid: "Image.Image") -> None:
         """Called every ``sample_every`` steps with a grid of sample translations for each direction, its `name`."""

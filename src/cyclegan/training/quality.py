@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from cyclegan.data.preprocessing import decode_specs
 from cyclegan.data.select import load_fixed_domains
 from cyclegan.errors import UsageError
 from cyclegan.metrics import patches
+from cyclegan.metrics.content import with_channels
 from cyclegan.metrics.similarity import compare_with_ground_truth
+from cyclegan.networks.generator import Generator
 from cyclegan.training.step import TrainState
 
 NUM_IMAGES = 32  # of each domain; translating them takes about as long as four training steps
@@ -52,23 +55,37 @@ class Quality:
 
     def measure(self, state: TrainState) -> dict[str, float]:
         """SWD of each direction, and PSNR and SSIM with ground truth, as "psnr_AtoB" and so on."""
-        values = {}
+        values: dict[str, float] = {}
         for direction, subset in self.subsets.items():
             with state.evaluating() as generators:
                 inputs = (image[None].to(state.fabric.device) for image in subset.inputs)
                 fakes = [state.method.translate(generators, image, direction)[0] for image in inputs]
             translations = torch.stack([fake.float().clamp(-1, 1).cpu() for fake in fakes])
-            if subset.paired:
-                images = ((fake, None, truth) for fake, truth in zip(translations, subset.targets, strict=True))
-                for name, value in compare_with_ground_truth(images).items():
-                    values[f"{name}_{direction}"] = sum(value.per_image) / value.images
-            values[f"swd_{direction}"] = patches.image_distance(translations, subset.targets)
+            values |= _measure(translations, subset, direction)
+        return values
+
+    def measure_untranslated(self, state: TrainState) -> dict[str, float]:
+        """The same metrics of the inputs, which translations should exceed."""
+        values: dict[str, float] = {}
+        for direction, subset in self.subsets.items():
+            generator = cast(Generator, state.method.generators[state.method.spec.directions[direction]])
+            visible = generator.visible_input(subset.inputs.to(state.fabric.device)).cpu()
+            values |= _measure(with_channels(visible, subset.targets.shape[1]), subset, direction)
         return values
 
     def score(self, values: dict[str, float]) -> float:
         """The mean of the metric `best_by` over the directions, negated if lower is better."""
         each = [value for name, value in values.items() if name.startswith(f"{self.best_by}_")]
         return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[self.best_by] else -1)
+
+
+def _measure(images: Tensor, subset: Subset, direction: Direction) -> dict[str, float]:
+    values = {}
+    if subset.paired:
+        pairs = ((image, None, truth) for image, truth in zip(images, subset.targets, strict=True))
+        for name, value in compare_with_ground_truth(pairs).items():
+            values[f"{name}_{direction}"] = sum(value.per_image) / value.images
+    return values | {f"swd_{direction}": patches.image_distance(images, subset.targets)}
 
 
 def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:

@@ -19,6 +19,7 @@ from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
@@ -183,6 +184,9 @@ class Trainer:
                 f"This run is complete: {state.step} steps in {state.minutes:.0f} minutes. To train further, raise its "
                 "budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
             )
+        if state.step == 0 and self.quality.subsets:  # the baseline is the first row of quality.csv
+            baseline = on_rank_zero(self.fabric, lambda: self.quality.measure_untranslated(state))
+            monitors.call("on_quality", self.status(learning_rate=0.0), baseline)
         with StopRequests(announce=self.fabric.is_global_zero) as stop, closing(self.loader):
             while state.progress() < 1 and not self.is_out_of_patience():
                 learning_rate = state.set_learning_rate()
@@ -330,6 +334,14 @@ class Trainer:
         self.save()
         if status.step % self.config.run.sample_every:
             self.log_samples(status)
+        if self.state.best is not None:
+            baseline = on_rank_zero(self.fabric, lambda: self.quality.measure_untranslated(self.state))
+            score, metric = self.quality.score(baseline), self.quality.best_by.upper()
+            if self.state.best <= score:
+                self.monitors.message(
+                    f"checkpoints/best (step {self.state.best_step}) is no better than the untranslated input: "
+                    f"{metric} {abs(self.state.best):.3g}, untranslated {abs(score):.3g}. {IMPROVE}"
+                )
 
     def report_unreadable_total(self) -> None:
         """Report how many images were left out. All processes must call it."""

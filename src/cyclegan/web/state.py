@@ -186,11 +186,17 @@ def _short(value: float) -> float:
 def _quality(quality: dict[str, list[float]]) -> dict[str, Any] | None:
     """The last and the best value of the metric that sums up a run, the mean of both directions."""
     for title, (prefix, best) in SCORES.items():
-        columns = [values for column, values in quality.items() if column.startswith(f"{prefix}_")]
-        if columns:
+        measured = sum(step > 0 for step in quality.get("step", []))  # step 0 is the untranslated input
+        columns = [values[-measured:] for column, values in quality.items() if column.startswith(f"{prefix}_")]
+        if columns and measured:
             means = [sum(row) / len(row) for row in zip(*columns, strict=True)]
             index = means.index(best(means))
-            return {"name": title, "last": means[-1], "best": means[index], "best_step": int(quality["step"][index])}
+            return {
+                "name": title,
+                "last": means[-1],
+                "best": means[index],
+                "best_step": int(quality["step"][-measured:][index]),
+            }
     return None
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cyclegan._version import __version__
 from cyclegan.data.select import find_data_if_present
+from cyclegan.diagnosis.checks import WORSE_THAN_INPUT
 from cyclegan.diagnosis.diagnose import diagnose
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation import compare, table
@@ -26,7 +27,13 @@ from cyclegan.imaging.image import to_image
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_messages, read_metrics
-from cyclegan.runs.results import REPORT_FILE, quality_sentence, write_evaluations
+from cyclegan.runs.results import (
+    REPORT_FILE,
+    evaluation_headline,
+    is_worse_than_input,
+    quality_sentence,
+    write_evaluations,
+)
 from cyclegan.runs.summary import headline, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
@@ -43,7 +50,7 @@ COMPARISON_EXAMPLES, COMPARISON_SIDE = 12, 192  # inputs per direction, pixels
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """Path of the page, and a sentence on quality against ground truth for each direction that has it."""
+    """Path of the page, and sentences: quality against ground truth, and whether inputs are closer to the target."""
 
     path: Path
     sentences: tuple[str, ...]
@@ -74,6 +81,13 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
     else:
         with suppress(CycleGANError, OSError):  # without a checkpoint or data, which the notes say
             diagnosis = diagnose(run)
+    stored = [view.evaluation for view in views if view.evaluation is not None]
+    progress = saved_progress(run)
+    current = [each for each in stored if progress is not None and each.step == progress[0]]
+    warnings = [evaluation_headline(each) for each in current if is_worse_than_input(each)]
+    if not warnings and diagnosis is not None:
+        worse = [issue for issue in diagnosis.issues if issue.name == WORSE_THAN_INPUT]
+        warnings = [" ".join((*map(": ".join, issue.observations), issue.advice)) for issue in worse]
     spec, metrics = method_spec(config.loss.method), read_metrics(run / "metrics.csv")
     names = domains.names if domains is not None else ("A", "B")
     contents = {
@@ -85,8 +99,9 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         "views": views,
         "headings": table.HEADINGS,
         "legend": table.LEGEND,
-        "footnotes": table.footnotes([view.evaluation for view in views if view.evaluation is not None]),
-        "headline": headline(config, domains, saved_progress(run)),
+        "footnotes": table.footnotes(stored),
+        "warnings": warnings,
+        "headline": headline(config, domains, progress),
         "facts": run_facts(run, config, domains, metrics, [view.parameters for view in views]),
         "diagnosis": diagnosis,
         "losses": build_panels(metrics, names, spec.term_groups),
@@ -98,7 +113,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         if len(page) < MAX_BYTES:
             break
     write_text(run / NAME, page)
-    return WrittenReport(run / NAME, tuple(map(quality_sentence, quality)))
+    return WrittenReport(run / NAME, (*map(quality_sentence, quality), *warnings))
 
 
 def write_comparison(
