@@ -11,7 +11,7 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.layers import initialize, pad_to_multiple
-from cyclegan.networks.patchgan import PatchGAN
+from cyclegan.networks.patchgan import DualPatchGAN, PatchGAN
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
 
@@ -62,6 +62,14 @@ def test_pixel_discriminator_sees_one_pixel() -> None:
     assert torch.nonzero(image.grad.abs().sum((0, 1))).tolist() == [[4, 4]]
 
 
+def test_dual_discriminator_has_the_logits_of_both_in_equal_shares() -> None:
+    network = DualPatchGAN(width=4)
+    image = torch.rand(2, 3, 64, 64)
+    coarse, fine = network(image).unbind(1)
+    assert torch.equal(fine, network.fine(image)[:, 0])
+    assert torch.allclose(coarse.mean((1, 2)), network.coarse(image).mean((1, 2, 3)), atol=1e-6)  # 6x6 in 30x30
+
+
 @pytest.mark.parametrize("name", GENERATORS.names())
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
 def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> None:
@@ -99,7 +107,7 @@ def test_repeated_reflection_equals_numpys(height: int, width: int, min_size: in
 def test_discriminators_return_logits(name: str) -> None:
     network = build_discriminator(NetworkConfig(discriminator=name, discriminator_width=4), 3)
     logits = network(torch.rand(2, 3, 64, 64))
-    assert logits.shape[:2] == (2, 1)
+    assert logits.shape[:2] == (2, 2 if name == "dual" else 1)
     assert not isinstance(list(network.modules())[-1], nn.Sigmoid)
 
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from cyclegan.config.schema import NetworkConfig
@@ -60,6 +61,31 @@ class PatchGAN(Discriminator):
         require_size(x, self.min_size, "The discriminator")
         y: Tensor = self.body(x)
         return y
+
+
+@register_discriminator("dual", "70×70 and 16×16 PatchGANs")
+class DualPatchGAN(Discriminator):
+    """Two PatchGANs of three layers and of one: 70x70 patches for composition, 16x16 for how edges and texture look.
+
+    (N, in_channels, H, W) to (N, 2, h, w) logits at the resolution of the finer one, so that both weigh the same in a
+    mean. Like the discriminators at several scales of pix2pixHD (Wang et al., CVPR 2018, section 3.2), but the coarse
+    one sees the full resolution.
+    """
+
+    def __init__(self, in_channels: int = 3, **settings: Any):
+        super().__init__()
+        self.coarse, self.fine = (PatchGAN(in_channels, layers=layers, **settings) for layers in (3, 1))
+        self.min_size = self.coarse.min_size
+
+    @classmethod
+    def from_config(cls, config: NetworkConfig, in_channels: int, **settings: Any) -> Self:
+        """Build the network."""
+        return super().from_config(config, in_channels, **({"antialias": config.antialias} | settings))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch; see the class for shapes."""
+        coarse, fine = self.coarse(x), self.fine(x)
+        return torch.cat([nn.functional.interpolate(coarse, fine.shape[-2:]), fine], 1)
 
 
 @register_discriminator("pixel", "PixelGAN")

@@ -40,7 +40,7 @@ GENERATORS: Registry[Architecture] = Registry(
     },
 )
 DISCRIMINATORS: Registry[Architecture] = Registry(
-    "discriminator", "cyclegan.discriminators", dict.fromkeys(("basic", "n_layers", "pixel"), _PATCHGAN)
+    "discriminator", "cyclegan.discriminators", dict.fromkeys(("basic", "n_layers", "dual", "pixel"), _PATCHGAN)
 )
 
 
