@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cyclegan.config.schema import SECTIONS, Config
 from cyclegan.errors import CycleGANError
+from cyclegan.system.text import format_duration
 
 MEASURED_STEPS = 3
 
@@ -50,7 +51,10 @@ def _forecast(config: Config) -> list[str]:
             f"{config.run.max_minutes:g} minutes are about {done:,.0f} steps or {done / steps:.1f} epochs.",
         ]
     total = config.run.max_steps or steps * (config.optimizer.epochs + config.optimizer.epochs_decay)
-    return [*sentences, f"{total:,} steps take about {_duration(total * seconds)}, without measurements and saving."]
+    return [
+        *sentences,
+        f"{total:,} steps take about {format_duration(total * seconds / 60)}, without measurements and saving.",
+    ]
 
 
 def _measure_steps(config: Config) -> tuple[float | None, float]:
@@ -58,8 +62,8 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
     import torch
     from lightning_fabric import Fabric
 
-    from cyclegan.cli.progress import silence_banners
     from cyclegan.system.machine import peak_memory
+    from cyclegan.training.distributed import silence_banners
     from cyclegan.training.step import TrainState
 
     silence_banners()
@@ -81,9 +85,3 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
             torch.cuda.synchronize()
         return (time.perf_counter() - start) / MEASURED_STEPS, peak_memory(fabric.device)
     return None, 0.0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5400:
-        return "less than a minute" if seconds < 60 else f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

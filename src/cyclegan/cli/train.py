@@ -1,6 +1,5 @@
 """`cyclegan train` and `cyclegan resume`."""
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -68,16 +67,17 @@ def train(
         print_forecast(resolved)
         return
 
-    from cyclegan.cli.progress import TerminalDisplay, silence_banners
+    from rich.console import Console
+
     from cyclegan.data.check.check import fast_check
     from cyclegan.data.select import find_data
     from cyclegan.training import trainer
 
     if is_first_process():
+        console = Console(stderr=True)
         for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
-            print(line, file=sys.stderr)
-    silence_banners()
-    _finish(lambda: trainer.train(resolved, monitors=[TerminalDisplay()]))
+            console.print(line, soft_wrap=not console.is_terminal, highlight=False, markup=False)
+    _finish(lambda: trainer.train(resolved))
 
 
 def _choices(config: Config) -> list[str]:
@@ -112,11 +112,9 @@ def resume(
     if data is not None:
         settings["data"] = data
 
-    from cyclegan.cli.progress import TerminalDisplay, silence_banners
     from cyclegan.training import trainer
 
-    silence_banners()
-    _finish(lambda: trainer.resume(run, checkpoint=checkpoint, monitors=[TerminalDisplay()], **settings))
+    _finish(lambda: trainer.resume(run, checkpoint=checkpoint, **settings))
 
 
 def _finish(train: Callable[[], Path]) -> None:

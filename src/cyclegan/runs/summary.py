@@ -17,7 +17,7 @@ from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import EVALUATION_FILE, REPORT_FILE, quality_sentence, read_evaluations
-from cyclegan.system.text import counted
+from cyclegan.system.text import counted, format_duration
 
 _PREPROCESS = {
     "resize_and_crop": "Resized to {load}×{load}, random {crop}×{crop} crops",
@@ -52,16 +52,6 @@ def run_facts(
         "Optimizer": _optimizer_text(config.optimizer, data.batch_size),
     }
     return [(heading, text) for heading, text in facts.items() if text]
-
-
-def format_duration(minutes: float) -> str:
-    """Minutes as text: "40 seconds", "5 minutes", "2 h 30 min"."""
-    if minutes < 1.5:
-        return counted(round(minutes * 60), "second")
-    if minutes < 100:
-        return counted(round(minutes), "minute")
-    hours, rest = divmod(round(minutes), 60)
-    return f"{hours:,} h {rest:02d} min"
 
 
 def saved_progress(path: Path) -> tuple[int, float] | None:

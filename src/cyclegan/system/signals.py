@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM as a stop request that a loop checks between two steps."""
 
-import os
 import signal
 import threading
 import time
@@ -10,24 +9,23 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_REQUEST = 1.0  # seconds within which a terminal or launcher may deliver its signal twice
-NOTICE = b"\nStopping after this step, and saving. Press Ctrl-C again to quit at once without saving.\n"
 
 
 class StopRequests:
     """Context manager that records the first signal in `received`; a second signal takes its default action.
 
-    With `announce`, the first signal prints a notice to stderr. Signals are handled in the main thread only.
+    The first signal calls `on_request` inside the signal handler. Signals are handled in the main thread only.
     """
 
     def __init__(
         self,
-        announce: bool = True,
+        on_request: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self.received = 0
-        self.announce = announce
+        self._on_request = on_request
         self._first_at = 0.0
         self._previous: dict[int, Any] = {}
 
@@ -44,8 +42,7 @@ class StopRequests:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.received:
             self.received, self._first_at = number, self._clock()
-            if self.announce:
-                os.write(2, NOTICE)  # unlike print, safe inside a signal handler
+            self._on_request()
         elif self._clock() - self._first_at > SAME_REQUEST:
             self._restore()
             signal.raise_signal(number)

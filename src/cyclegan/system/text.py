@@ -4,3 +4,15 @@
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural if needed: "1 image", "1,200 images"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def format_duration(minutes: float) -> str:
+    """Minutes as text: "40 seconds", "5 minutes", "2 h 30 min", "3.1 days"."""
+    if minutes < 1.5:
+        return counted(round(minutes * 60), "second")
+    if minutes < 100:
+        return counted(round(minutes), "minute")
+    if minutes >= 48 * 60:
+        return f"{minutes / 1440:.1f} days"
+    hours, rest = divmod(round(minutes), 60)
+    return f"{hours} h {rest:02d} min"

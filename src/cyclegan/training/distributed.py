@@ -1,6 +1,7 @@
 """Distributed training on several GPUs, processes and machines, by Lightning Fabric."""
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,17 @@ from cyclegan.errors import CycleGANError, UsageError, describe_os_error
 Result = TypeVar("Result")
 
 
+def silence_banners() -> None:
+    """Hide the informational messages that Lightning prints once per process; its warnings stay visible."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
 def launch(config: Config) -> Fabric:
     """Start the configured number of processes, or join those started by `torchrun` or `fabric run`.
 
     Raises `UsageError` when the device is not available.
     """
+    silence_banners()
     run = config.run
     devices: int | str = run.devices
     nodes, accelerator = run.nodes, run.device

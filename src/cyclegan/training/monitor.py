@@ -54,6 +54,12 @@ class Monitor:
     def on_message(self, text: str) -> None:
         """Called with warnings and notes for the user, each one sentence."""
 
+    def on_stop_requested(self) -> None:
+        """Called inside the signal handler of Ctrl-C or SIGTERM; training stops after the current step.
+
+        Locks, and so printing, are not safe there: set a flag.
+        """
+
     def on_end(self) -> None:
         """Called when training ends, after an error too."""
 

@@ -91,6 +91,13 @@ class Clock:
         yield
         self._waited += time.monotonic() - start
 
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """Context for work between steps, such as measuring, which does not count in the speed."""
+        start = time.monotonic()
+        yield
+        self._logged_at += time.monotonic() - start
+
     def mark_logged(self, step: int) -> None:
         """A row of metrics was written."""
         self._logged_at, self._logged_step, self._waited = time.monotonic(), step, 0.0

@@ -23,6 +23,7 @@ from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
+from cyclegan.training.display import displays
 from cyclegan.training.distributed import independent_failures, launch, on_rank_zero
 from cyclegan.training.loading import TrainLoader, refuse_loader_process
 from cyclegan.training.loggers import build_loggers
@@ -53,10 +54,11 @@ class Interrupted(CycleGANError):
         self.exit_code = 128 + signal_number
 
 
-def train(config: Config, *, monitors: Sequence[Monitor] = ()) -> Path:
+def train(config: Config, *, monitors: Sequence[Monitor] = (), progress: bool = True) -> Path:
     """Train in a new run folder and return the folder.
 
-    `monitors` receive losses, sample images and messages, in addition to the configured loggers. Raises `UsageError`
+    `monitors` receive losses, sample images and messages, in addition to the configured loggers and, with `progress`,
+    to a display in the terminal or notebook. Raises `UsageError`
     for invalid settings or data, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when the loss is no longer
     finite, memory runs out or the disk is full. Checkpoints saved before an error are kept.
     """
@@ -71,12 +73,17 @@ def train(config: Config, *, monitors: Sequence[Monitor] = ()) -> Path:
     state.init_from(weights)
     on_rank_zero(state.fabric, state.require_crop_size)
     run = on_rank_zero(state.fabric, lambda: create_run_folder(config))
-    _run(state, domains, run, [*loggers, *monitors], notes)
+    _run(state, domains, run, [*loggers, *monitors, *displays(progress)], notes)
     return run
 
 
 def resume(
-    run: str | Path, *, checkpoint: str | None = None, monitors: Sequence[Monitor] = (), **settings: Any
+    run: str | Path,
+    *,
+    checkpoint: str | None = None,
+    monitors: Sequence[Monitor] = (),
+    progress: bool = True,
+    **settings: Any,
 ) -> Path:
     """Resume a run from its latest checkpoint, bit for bit as if it had not stopped, and return its folder.
 
@@ -94,7 +101,7 @@ def resume(
         state.init_from(starting_weights(config))
     else:
         _restore(state, path)
-    _run(state, domains, run, [*loggers, *monitors])
+    _run(state, domains, run, [*loggers, *monitors, *displays(progress)])
     return run
 
 
@@ -187,7 +194,7 @@ class Trainer:
         if state.step == 0 and self.quality.subsets:  # the baseline is the first row of quality.csv
             baseline = on_rank_zero(self.fabric, lambda: self.quality.measure_untranslated(state))
             monitors.call("on_quality", self.status(learning_rate=0.0), baseline)
-        with StopRequests(announce=self.fabric.is_global_zero) as stop, closing(self.loader):
+        with StopRequests(lambda: monitors.call("on_stop_requested")) as stop, closing(self.loader):
             while state.progress() < 1 and not self.is_out_of_patience():
                 learning_rate = state.set_learning_rate()
                 with clock.waiting():
@@ -199,14 +206,15 @@ class Trainer:
                 monitors.call("on_step", status)
                 if state.step % settings.log_every == 0:
                     self.log_losses(status)
-                if state.step % settings.sample_every == 0 or state.step == 1:
-                    self.log_samples(status)
                 if state.at_epoch_end():
                     state.end_epoch()
-                if self.quality.due(state.step):
-                    self.measure_quality(status)
-                if save or stop_signal or self.numbered_checkpoint_due():
-                    self.save()
+                with clock.excluded():
+                    if state.step % settings.sample_every == 0 or state.step == 1:
+                        self.log_samples(status)
+                    if self.quality.due(state.step):
+                        self.measure_quality(status)
+                    if save or stop_signal or self.numbered_checkpoint_due():
+                        self.save()
                 if stop_signal:
                     self.report_unreadable_total()
                     raise Interrupted(

@@ -60,7 +60,7 @@ def translate_video(
         _explain_errors(av, source),
         staged_file(target) as temporary,
         _open(av, source) as container,
-        StopRequests(announce=False) as requests,
+        StopRequests() as requests,
     ):
         with av.open(str(temporary), "w") as output:
             notes = tuple(_losses(container))
@@ -80,7 +80,7 @@ def translate_camera_raw(
     """
     av = optional_import("av", "video")
     count = 0
-    with _explain_errors(av, source), _open(av, source) as container, StopRequests(announce=False) as requests:
+    with _explain_errors(av, source), _open(av, source) as container, StopRequests() as requests:
         for frame in container.decode(video=0):
             pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
             _write_raw_frame(translator.translate(pixels), target)
