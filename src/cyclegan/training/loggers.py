@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GROUP = "cyclegan.loggers"
 REPORT_FRACTION = 0.02  # of the time may be spent on writing the report
-FIRST_REPORT_SECONDS = 2.0  # expected for the first report; later ones are expected to take as long as the last
+FIRST_REPORT_SECONDS = 4.0  # expected for the first report; later ones are expected to take as long as the last
 
 
 class MetricsFile(Monitor):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.report.curves import MAX_POINTS, QUALITY_GROUPS, Groups, group_columns, smooth
+from cyclegan.evaluation.report.curves import MAX_POINTS, QUALITY_GROUPS, group_columns, smooth
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import is_training, read_run
 from cyclegan.runs.grid_layout import find_layout
@@ -26,17 +26,17 @@ _GRID = re.compile(r"step-(\d+)-([A-Za-z]+)\.png")
 T = TypeVar("T")
 
 
-def _read_once(read: Callable[[Path], T]) -> Callable[[Path], T]:
-    """Call `read` again only for a file that has changed."""
-    cached = lru_cache(maxsize=64)(lambda path, modified, size: read(path))
+def _read_once(read: Callable[..., T]) -> Callable[..., T]:
+    """Call `read`, whose first argument is a file, again only when the file has changed."""
+    cached = lru_cache(maxsize=64)(lambda changed, *arguments: read(*arguments))
 
     @wraps(read)
-    def reader(path: Path) -> T:
+    def reader(file: Path, *arguments: Any) -> T:
         try:
-            status = path.stat()
-            return cached(path, status.st_mtime_ns, status.st_size)
+            status = file.stat()
+            return cached((status.st_mtime_ns, status.st_size), file, *arguments)
         except OSError:
-            return cached(path, 0, 0)
+            return cached(None, file, *arguments)
 
     return reader
 
@@ -112,7 +112,7 @@ def summarize_run(name: str, run: Path) -> dict[str, Any]:
 
 def describe_run(name: str, run: Path) -> dict[str, Any]:
     """Everything that the page shows of a run. Raises `CycleGANError` if its settings cannot be read."""
-    spec = method_spec(_config(run / "config.toml").loss.method)
+    method = _config(run / "config.toml").loss.method
     samples = _samples(run)
     domains = samples["AtoB"]["domains"] if "AtoB" in samples else samples["BtoA"]["domains"][::-1] if samples else []
     names = (domains[0], domains[1]) if len(domains) == 2 else ("A", "B")
@@ -121,8 +121,8 @@ def describe_run(name: str, run: Path) -> dict[str, Any]:
     return summarize_run(name, run) | {
         "samples": samples,
         "panels": {
-            "quality": _panels(_metrics(run / "quality.csv"), names, QUALITY_GROUPS),
-            "losses": _panels(_metrics(run / "metrics.csv"), names, spec.term_groups),
+            "quality": _panels(run / "quality.csv", names, ""),
+            "losses": _panels(run / "metrics.csv", names, method),
         },
         "notes": [{"step": step, "text": text} for step, text in reversed(_messages(run / "messages.jsonl"))],
     }
@@ -163,8 +163,13 @@ def _samples(run: Path) -> dict[str, Any]:
     return dict(sorted(samples.items()))
 
 
-def _panels(metrics: dict[str, list[float]], names: tuple[str, str], groups: Groups) -> list[dict[str, Any]]:
-    """The curves of each group, of at most `MAX_POINTS` points: steps, minutes, values, and their moving average."""
+@_read_once
+def _panels(file: Path, names: tuple[str, str], method: str) -> list[dict[str, Any]]:
+    """The panels of a metrics file, for a method's losses or, without one, for quality.
+
+    A curve has at most about `MAX_POINTS` points: step, minutes, value, and the moving average.
+    """
+    metrics, groups = _metrics(file), method_spec(method).term_groups if method else QUALITY_GROUPS
     count = len(metrics.get("step", []))
     kept = sorted({*range(0, count, -(-count // MAX_POINTS) or 1), count - 1} - {-1})
     minutes, panels = metrics.get("minutes", [0.0] * count), []

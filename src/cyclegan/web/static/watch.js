@@ -46,6 +46,7 @@ const shown = () => page.selected.map((name) => page.details.get(name)).filter(B
 
 function duration(minutes) {
   if (minutes < 1.5) return `${Math.round(60 * minutes)} s`;
+  if (minutes < 10) return `${Number(minutes.toFixed(1))} min`;
   if (minutes < 100) return `${Math.round(minutes)} min`;
   const hours = Math.floor(Math.round(minutes) / 60);
   return `${hours} h ${String(Math.round(minutes) % 60).padStart(2, "0")} min`;
@@ -325,11 +326,11 @@ function drawChart(holder, panel, axis, fromZero) {
   const last = panel.curves.map((curve) => `${curve.label} ${figure(curve.points[curve.points.length - 1]?.[3] ?? 0)}`).join(", ");
   const label = `${panel.heading}; now ${last}`;
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  for (const tick of ticks(low, high, 4)) {
+  for (const tick of ticks(low, high, 5)) {
     svg.append(shape("line", { class: "rule", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     svg.append(shape("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, figure(tick)));
   }
-  for (const tick of ticks(start, end || 1, Math.floor(width / 110))) {
+  for (const tick of ticks(start, end || 1, Math.floor(width / 80))) {
     const anchor = x(tick) > width - right - 14 ? "end" : x(tick) < left + 6 ? "start" : "middle";
     const text = axis === "step" ? count(tick) : `${figure(tick)} min`;
     svg.append(shape("text", { x: anchor === "end" ? width - right : x(tick), y: height - 6, "text-anchor": anchor }, text));
