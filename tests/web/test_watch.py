@@ -60,8 +60,18 @@ def keep_rows(file: Path, rows: int) -> None:
 def test_a_finished_run_is_summed_up(run: Path) -> None:
     shown = summary(run)
     assert (shown["name"], shown["method"], shown["state"], shown["progress"]) == ("red", "CycleGAN", "complete", 1.0)
-    assert (shown["step"], shown["left"], shown["problem" if "problem" in shown else "report"]) == (24, None, False)
+    assert (shown["step"], shown["left"], shown["report"]) == (24, None, False)
     assert shown["quality"]["name"] == "SSIM" and shown["quality"]["best_step"] in (8, 16, 24)
+
+
+def test_the_best_quality_is_that_of_a_translation_next_to_the_untranslated_input(run: Path) -> None:
+    (run / "quality.csv").write_text(
+        "step,minutes,swd_AtoB,swd_BtoA\n0,0,50,70\n8,1,200,100\n16,2,90,80\n24,3,120,90\n"
+    )
+    expected = {"name": "SWD", "last": 105, "best": 85, "best_step": 16, "untranslated": 60}
+    assert summary(run)["quality"] == expected
+    (run / "quality.csv").write_text(baseline)
+    assert summary(run)["quality"] is None
 
 
 def test_a_locked_run_is_training_and_its_time_left_follows_from_its_speed(run: Path) -> None:

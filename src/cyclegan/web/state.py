@@ -189,18 +189,22 @@ def _short(value: float) -> float:
 
 
 def _quality(quality: dict[str, list[float]]) -> dict[str, Any] | None:
-    """The last and the best value of the metric that sums up a run, the mean of both directions."""
+    """The metric that sums up a run, the mean of both directions: last, best, and of the untranslated inputs."""
     for title, (prefix, best) in SCORES.items():
-        measured = sum(step > 0 for step in quality.get("step", []))  # step 0 is the untranslated input
-        columns = [values[-measured:] for column, values in quality.items() if column.startswith(f"{prefix}_")]
-        if columns and measured:
-            means = [sum(row) / len(row) for row in zip(*columns, strict=True)]
-            index = means.index(best(means))
+        columns = [values for column, values in quality.items() if column.startswith(f"{prefix}_")]
+        if not columns:
+            continue
+        means = [(sum(row) / len(row), step) for step, *row in zip(quality["step"], *columns, strict=True)]
+        measured = [each for each in means if each[1] > 0]  # step 0: the untranslated inputs
+        if measured:
+            value, step = best(measured)
+            untranslated = means[0][0] if means[0][1] == 0 else None
             return {
                 "name": title,
-                "last": means[-1],
-                "best": means[index],
-                "best_step": int(quality["step"][-measured:][index]),
+                "last": measured[-1][0],
+                "best": value,
+                "best_step": step,
+                "untranslated": untranslated,
             }
     return None
 

@@ -168,7 +168,10 @@ function facts(run, now) {
   if (run.state === "training") each.push(`${duration(run.minutes)} so far`);
   if (run.speed) each.push(`${figure(run.speed)} images/s`);
   const quality = run.quality;
-  if (quality) each.push(`${quality.name} ${figure(quality.last)}, best ${figure(quality.best)} at step ${count(quality.best_step)}`);
+  if (quality) {
+    const input = quality.untranslated === null ? "" : `, untranslated ${figure(quality.untranslated)}`;
+    each.push(`${quality.name} ${figure(quality.last)}, best ${figure(quality.best)} at step ${count(quality.best_step)}${input}`);
+  }
   const seconds = run.updated === null ? 0 : now - run.updated;
   if (run.state === "training" && seconds > 90) each.push(`no news for ${duration(seconds / 60)}`);
   if (run.report) each.push(element("a", { href: `runs/${encodeURIComponent(run.name)}/report.html` }, "report"));
