@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 from cyclegan import Translator, resume, train
-from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Direction
@@ -88,13 +87,13 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     """Train a variant, or resume it, and return its run folder."""
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
-        return resume(run, monitors=[TerminalDisplay()])
+        return resume(run)
     settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
     settings["generator"] = "resnet"  # the paper's architecture
     settings |= VARIANTS[variant].settings
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
-    return train(config, monitors=[TerminalDisplay()])
+    return train(config)
 
 
 def evaluate_variant(folder: Path, variant: str, seed: int, steps: int) -> Result:
@@ -155,7 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="data, runs and results")
     options = parser.parse_args(arguments)
-    silence_banners()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")

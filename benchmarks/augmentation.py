@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from cyclegan import Translator, train
-from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
@@ -62,7 +61,7 @@ def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu", "generator": "resnet"}
     settings |= VARIANTS[variant][1]
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
-    run = train(config, monitors=[TerminalDisplay()])
+    run = train(config)
     files = find_domains(folder / "seasons")
     pairs = paired_by_name(files.test)
     winter = measure_pairs(Translator.load(run, "AtoB", "cpu"), pairs)[0]["psnr"].value
@@ -104,7 +103,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds for each variant")
     parser.add_argument("--folder", type=Path, default=Path("outputs/augmentation"), help="data, runs and results")
     options = parser.parse_args()
-    silence_banners()
     file = options.folder / "results.jsonl"
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons", train=IMAGES)

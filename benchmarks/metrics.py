@@ -15,7 +15,6 @@ from pathlib import Path
 from scipy.stats import spearmanr  # comes with scikit-image
 
 from cyclegan import Config, resume, train
-from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.config.presets import Environment
 from cyclegan.config.resolve import resolve
 from cyclegan.data.get import seasons
@@ -39,9 +38,9 @@ def trained(name: str, data: Path, folder: Path) -> Path:
         if kept.exists():
             continue
         if run.exists():
-            resume(run, max_steps=steps, monitors=[TerminalDisplay()])
+            resume(run, max_steps=steps)
         else:
-            train(_config(name, data, run, steps), monitors=[TerminalDisplay()])
+            train(_config(name, data, run, steps))
         checkpoint.keep_numbered_copy(run / "checkpoints", steps, keep=0)
     return run
 
@@ -133,7 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", nargs="*", help="data sets as NAME=FOLDER")
     parser.add_argument("--folder", type=Path, default=Path("outputs/metrics"), help="folder for data and runs")
     options = parser.parse_args(arguments)
-    silence_banners()
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
     folders = {"seasons": options.folder / "seasons"} | {

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan import configure, evaluate, train
-from cyclegan.cli.progress import TerminalDisplay, silence_banners
 from cyclegan.data.get import seasons
 from cyclegan.data.layouts import find_domains
 from cyclegan.imaging.decode import image_size
@@ -53,7 +52,7 @@ def measure(folder: Path, data: Path, recipe: str, seed: int, minutes: float) ->
     settings |= {"name": f"{data.name}-{recipe.replace(', ', '-')}-{minutes:g}min-seed{seed}"} | RECIPES[recipe]
     if recipe == "paper":
         settings["crop_size"] = min(MAX_SIZE, *image_size(find_domains(data).train.a[0]))
-    run = train(configure(**settings, device="cpu", log=(), sample_every=10**6), monitors=[TerminalDisplay()])
+    run = train(configure(**settings, device="cpu", log=(), sample_every=10**6))
     evaluations = {each.direction: each for each in evaluate(run, device="cpu")}
     values: dict[str, dict[str, dict[str, float]]] = {}
     for kind in ("value", "untranslated", "real"):
@@ -101,7 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.minutes, options.seeds, options.recipes = 2.0, [0], ["auto", "auto, ResNet"]
-    silence_banners()
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
     file, chosen = options.folder / "results.jsonl", []
