@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from starlette.testclient import TestClient
 
 from conftest import TINY, flags, has_steps, start, wait_until
 from conftest import run as run_command
+from cyclegan.cli import main
 from cyclegan.errors import UsageError
 from cyclegan.runs.folder import lock_run
 from cyclegan.runs.metrics_files import append_message
@@ -244,6 +246,12 @@ def test_a_port_in_use_or_wrong_is_one_sentence() -> None:
         open_socket("nowhere.invalid", 0)
 
 
+def test_without_its_libraries_the_command_says_how_to_install_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UsageError, match=r"needs uvicorn; install it with: pip install 'cyclegan\[watch\]'"):
+        main.run(["watch", str(run)])
+
+
 @pytest.mark.processes
 def test_wrong_folders_are_refused_by_the_command(run: Path) -> None:
     for folder in (run / "nothing", run / "checkpoints" / "latest"):
@@ -293,6 +301,13 @@ def test_a_browser_shows_the_runs(served: tuple[str, subprocess.Popen[str]], run
         tab.until("document.querySelector('.cell').style.backgroundImage.includes('step-0000024-AtoB.png')")
         tab.evaluate("step.value = 1; step.dispatchEvent(new Event('input'))")
         tab.until("document.querySelector('.cell').style.backgroundImage.includes('step-0000012-AtoB.png')")
+        tab.evaluate("document.querySelector('[value=large]').click()")
+        assert tab.evaluate("getComputedStyle(document.querySelectorAll('.cell')[2]).display") == "none"
+        tab.evaluate(
+            "chart = document.querySelector('#losses .chart'); box = chart.getBoundingClientRect();"
+            "chart.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + 46, clientY: box.top}))"
+        )
+        assert tab.evaluate("document.querySelector('#losses .at').textContent") == "step 1"
         tab.evaluate("document.querySelector('#picker [value=second]').click()")
         tab.until("document.querySelectorAll('.direction figure').length == 2")
         tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)

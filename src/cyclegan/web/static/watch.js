@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 const page = {
   runs: [], // summaries of all runs
   details: new Map(), // name -> everything about a selected run
+  colors: new Map(), // name -> number of its color
   tags: new Map(), // address -> ETag of the last answer
   selected: null, // names; null until the first answer
   step: null, // that the slider shows; null follows the newest
@@ -40,7 +41,10 @@ function shape(tag, attributes = {}, text = "") {
 const count = (value) => Math.round(value).toLocaleString("en-US");
 const percent = (fraction) => `${Math.floor(100 * fraction + 1e-9)} %`;
 const figure = (value) => (Math.abs(value) >= 1000 ? count(value) : String(Number(value.toPrecision(3))));
-const color = (name) => `var(--c${Math.max(0, page.runs.findIndex((run) => run.name === name)) % COLORS})`;
+const color = (name) => {
+  if (!page.colors.has(name)) page.colors.set(name, page.colors.size % COLORS); // stays when runs are added
+  return `var(--c${page.colors.get(name)})`;
+};
 const several = () => page.selected.length > 1;
 const shown = () => page.selected.map((name) => page.details.get(name)).filter(Boolean);
 
@@ -79,6 +83,7 @@ async function refresh() {
       return answer.changed;
     }),
   );
+  page.selected.forEach(color);
   if (changed || first) drawPicker();
   drawCards(now);
   if (answers.some(Boolean) || first) drawDetails();
@@ -212,7 +217,7 @@ function drawImages() {
   const key = JSON.stringify(wanted.map((runs, i) => [directions[i], runs.map((run) => [run.name, run.samples[directions[i]].headings])]));
   if ($("grids").dataset.key !== key) {
     $("grids").dataset.key = key;
-    $("grids").className = several() ? "" : "pair";
+    $("grids").classList.toggle("pair", !several());
     $("grids").replaceChildren(...directions.map((direction, i) => makeDirection(direction, wanted[i])));
   }
   wanted.forEach((runs, i) => runs.forEach((run) => showGrid(run, directions[i], current, all)));
@@ -227,6 +232,7 @@ function makeDirection(direction, runs) {
       row.map((_, x) => element("div", { className: "cell", role: "img", ariaLabel: `${domains[0]} ${y + 1}, ${headings[x]}` })),
     );
     const heads = headings.map((heading) => element("span", {}, heading));
+    [...heads, ...cells].forEach((each, i) => each.classList.toggle("more", i % headings.length > 1));
     const grid = element("div", { className: "grid", style: { "--columns": headings.length } }, ...heads, ...cells);
     return element("figure", { id: `grid-${direction}-${run.name}`, style: { "--color": color(run.name) } }, caption, grid);
   });
@@ -266,7 +272,7 @@ function drawCurves() {
     panels.forEach((panel, i) => drawChart(holder.children[i], panel, axis, kind === "losses"));
   }
   const first = ["quality", "losses"].find((kind) => !$(kind).hidden);
-  if (first) $(first).querySelector(".heading").append(document.querySelector(".switch"));
+  if (first) $(first).querySelector(".heading").append($("axis"));
 }
 
 // Of one run, a panel has both directions; of several, it has one curve of each.
@@ -416,6 +422,9 @@ $("step").addEventListener("input", () => {
   stop();
   setStep(Number($("step").value));
 });
+for (const radio of document.querySelectorAll("[name=columns]")) {
+  radio.addEventListener("change", () => $("grids").classList.toggle("large", radio.value === "large"));
+}
 for (const radio of document.querySelectorAll("[name=axis]")) radio.addEventListener("change", drawCurves);
 let resizing = 0;
 new ResizeObserver(() => {
