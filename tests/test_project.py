@@ -27,6 +27,16 @@ def test_all_and_dev_consist_of_extras() -> None:
     assert extras_in(EXTRAS["dev"]) <= EXTRAS.keys()
 
 
+def test_the_documentation_has_a_size_for_every_extra() -> None:
+    rows = re.findall(
+        r"^\| (`.*`) \| .* \| ([\d, ]+) \|$", (ROOT / "docs" / "install.md").read_text("utf-8"), re.MULTILINE
+    )
+    sizes = {
+        extra: size for names, given in rows for extra, size in zip(names.split(", "), given.split(", "), strict=True)
+    }
+    assert {name.strip("`") for name in sizes} == EXTRAS.keys()
+
+
 def test_every_extra_named_in_a_message_exists() -> None:
     files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
     named = {extra for file in files for extra in re.findall(r"cyclegan\[([a-z0-9,]+)\]", file.read_text("utf-8"))}
