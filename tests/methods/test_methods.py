@@ -11,7 +11,7 @@ from cyclegan.config.schema import LossConfig, NetworkConfig
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
-from cyclegan.methods.method import forward_batched
+from cyclegan.methods.method import forward_batched, total
 from cyclegan.networks.patchgan import PatchGAN
 from cyclegan.networks.resnet import ResNetGenerator
 
@@ -249,3 +249,50 @@ def test_sample_columns_are_input_translation_reconstruction_and_identity() -> N
     assert list(columns) == ["input", "translated", "and back", "identity"]
     torch.testing.assert_close(columns["and back"], F(G(x)))
     torch.testing.assert_close(columns["identity"], F(x))
+
+
+@pytest.mark.parametrize(("detach", "trained"), [(False, {"G", "F"}), (True, {"F"})])
+def test_a_detached_cycle_trains_only_the_generator_that_reconstructs(detach: bool, trained: set[str]) -> None:
+    gradients = {}
+    for each in (False, detach):
+        torch.manual_seed(0)
+        m, b = method(detach_cycle=each), batch()
+        m.generators_loss(b, m.generate(b))["cycle_A"].backward()
+        gradients[each] = {name: p.grad for name, p in m.generators.named_parameters() if p.grad is not None}
+    assert {name.split(".")[0] for name in gradients[detach]} == trained
+    for name, gradient in gradients[detach].items():
+        assert name.startswith("G.") or torch.equal(gradient, gradients[False][name])
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_parts_side_by_side_give_equal_losses_and_gradients(detach: bool) -> None:
+    threads, results = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(1)
+        for threads_per_part in (0, 1):
+            torch.manual_seed(0)
+            m, b = method(detach_cycle=detach), batch()
+            m.threads_per_part = threads_per_part
+            images = m.generate(b)
+            for terms in (m.generators_loss(b, images), m.discriminators_loss(b, images)):
+                m.parts(*(loss.backward for loss in m.independent_losses(terms)))
+            results.append([*terms.values(), *(p.grad for p in m.parameters())])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_independent_losses_share_no_parameters() -> None:
+    m, b = method(detach_cycle=True), batch()
+    images = m.generate(b)
+    for terms in (m.generators_loss(b, images), m.discriminators_loss(b, images)):
+        losses = m.independent_losses(terms)
+        assert torch.isclose(sum(losses, torch.zeros(())), total(terms))
+        touched = []
+        for loss in losses:
+            grads = torch.autograd.grad(loss, list(m.parameters()), retain_graph=True, allow_unused=True)
+            touched.append({i for i, grad in enumerate(grads) if grad is not None})
+        networks = m.generators if "cycle_A" in terms else m.discriminators
+        own = {id(p) for p in networks.parameters()}
+        optimized = {i for i, p in enumerate(m.parameters()) if id(p) in own}
+        assert not touched[0] & touched[1] & optimized

@@ -32,6 +32,8 @@ FAST: dict[str, Any] = {
 SHORT_RUN: dict[str, Any] = {  # of "space_to_depth" on a CPU; docs/recipes.md has the measurements
     "generator_width": 32,
     "blocks": 4,
+    "discriminator": "dual",
+    "detach_cycle": True,
     "learning_rate": 2e-3,
     "discriminator_learning_rate": 4e-4,
     "warmup": 0.02,

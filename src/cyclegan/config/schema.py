@@ -111,6 +111,9 @@ class LossConfig:
     lambda_gan: Annotated[Weight, Doc("Weight of the adversarial loss in the generators' loss [C eq. 3].")] = 1.0
     lambda_a: Annotated[Weight, Doc("Weight of the cycle A -> B -> A [C eq. 2].")] = 10.0
     lambda_b: Annotated[Weight, Doc("Weight of the cycle B -> A -> B [C eq. 2].")] = 10.0
+    detach_cycle: Annotated[
+        bool, Doc("Let the cycle loss train only the generator that reconstructs, on the other's images.")
+    ] = False
     lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2].")] = 0.5
     identity_until: Annotated[
         Optional[Fraction],

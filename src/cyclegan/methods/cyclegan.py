@@ -41,21 +41,27 @@ class CycleGAN(Method):
         G, F = self.generators["G"], self.generators["F"]
         x, y = batch["A"], batch["B"]
         if self.lambda_identity() == 0:
-            return {"B": G(x), "A": F(y)}
-        fake_y, same_y = forward_batched(G, x, y)
-        fake_x, same_x = forward_batched(F, y, x)
-        return {"B": fake_y, "A": fake_x, "same_B": same_y, "same_A": same_x}
+            fake_y, fake_x = self.parts(lambda: G(x), lambda: F(y))
+            return {"B": fake_y, "A": fake_x}
+        of_G, of_F = self.parts(lambda: forward_batched(G, x, y), lambda: forward_batched(F, y, x))
+        return {"B": of_G[0], "A": of_F[0], "same_B": of_G[1], "same_A": of_F[1]}
 
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) + L_identity [C eq. 3 and 5.2]."""
         G, F = self.generators["G"], self.generators["F"]
         D_Y, D_X = self.discriminators["D_Y"], self.discriminators["D_X"]
         x, y, fake_x, fake_y, weight = batch["A"], batch["B"], images["A"], images["B"], self.settings
+        # A generator that is not trained to be invertible hides nothing of its input in its output.
+        seen_x, seen_y = (fake_x.detach(), fake_y.detach()) if weight.detach_cycle else (fake_x, fake_y)
+        of_G, of_F = self.parts(
+            lambda: (self.gan.generator(D_Y(self.augment("D_Y", fake_y))), l1(G(seen_x), y)),
+            lambda: (self.gan.generator(D_X(self.augment("D_X", fake_x))), l1(F(seen_y), x)),
+        )
         terms = {
-            "G_A": weight.lambda_gan * self.gan.generator(D_Y(self.augment("D_Y", fake_y))),
-            "G_B": weight.lambda_gan * self.gan.generator(D_X(self.augment("D_X", fake_x))),
-            "cycle_A": weight.lambda_a * l1(F(fake_y), x),
-            "cycle_B": weight.lambda_b * l1(G(fake_x), y),
+            "G_A": weight.lambda_gan * of_G[0],
+            "G_B": weight.lambda_gan * of_F[0],
+            "cycle_A": weight.lambda_a * of_F[1],
+            "cycle_B": weight.lambda_b * of_G[1],
         }
         if weight.lambda_identity > 0:  # at the end of its schedule too, since metrics keep their columns
             terms["idt_A"] = self.lambda_identity() * weight.lambda_b * l1(images.get("same_B", y), y)
@@ -64,15 +70,24 @@ class CycleGAN(Method):
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' side of L_GAN [C eq. 1, 4], on fakes from the history. Term D_A is of D_Y [R]."""
-        losses = {}
-        for term, name, domain in (("D_A", "D_Y", "B"), ("D_B", "D_X", "A")):
-            D, real = self.discriminators[name], batch[domain]
-            fake = self.histories[domain].query(images[domain].detach())
-            real_logits, fake_logits = forward_batched(D, real, fake, augment=partial(self.augment, name))
+
+        def loss(name: str, real: Tensor, fake: Tensor) -> Tensor:
+            augment = partial(self.augment, name)
+            real_logits, fake_logits = forward_batched(self.discriminators[name], real, fake, augment=augment)
             self.adapt_augmentation(name, real_logits)
             terms = {"real": self.gan.real(real_logits), "fake": self.gan.fake(fake_logits)}
-            losses[term] = total(terms | self.gradient_penalty(name, real, fake))
-        return losses
+            return total(terms | self.gradient_penalty(name, real, fake))
+
+        fake_y, fake_x = (self.histories[domain].query(images[domain].detach()) for domain in ("B", "A"))
+        of_Y, of_X = self.parts(lambda: loss("D_Y", batch["B"], fake_y), lambda: loss("D_X", batch["A"], fake_x))
+        return {"D_A": of_Y, "D_B": of_X}
+
+    def independent_losses(self, terms: Terms) -> list[Tensor]:
+        """Those of each discriminator; with a detached cycle, those of each generator."""
+        if "cycle_A" in terms and not self.settings.detach_cycle:
+            return [total(terms)]
+        parts = {"G_A", "cycle_B", "idt_A", "D_A"}, {"G_B", "cycle_A", "idt_B", "D_B"}
+        return [total({name: term for name, term in terms.items() if name in part}) for part in parts]
 
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:
         """D_Y sees y and G(x), D_X sees x and F(y)."""

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,14 @@ from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.registry import METHODS, method_spec
 from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.system.concurrent import concurrently
 
 Batch = dict[str, Tensor]  # "A" and "B": (N, C, H, W) in [-1, 1]
 Images = dict[str, Tensor]  # generated from a batch; "A" and "B" are the fakes of that domain
 Terms = dict[str, Tensor]  # scalars, already weighted; their sum is minimized
+
+
+Part = TypeVar("Part")
 
 
 class RealFake(NamedTuple):
@@ -35,6 +39,7 @@ class Method(nn.Module):
 
     discriminators_first: ClassVar[bool] = False  # whether the discriminators' step comes first in a training step
     progress: float = 0.0  # completed fraction of the run, set before each step, for weights that change with it
+    threads_per_part: int = 0  # of `parts` that run side by side, set by the training step; 0: one after the other
     generators: nn.ModuleDict  # of `Generator`s, by the names in the spec's directions
     discriminators: nn.ModuleDict
 
@@ -77,6 +82,16 @@ class Method(nn.Module):
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:
         """Real and generated images as the discriminators take them, for diagnosis; `images` are translations."""
         raise NotImplementedError
+
+    def parts(self, *functions: Callable[[], Part]) -> tuple[Part, ...]:
+        """Results of functions that do not depend on each other, computed side by side where that is faster."""
+        if self.threads_per_part:
+            return concurrently(*functions, threads=self.threads_per_part)
+        return tuple(function() for function in functions)
+
+    def independent_losses(self, terms: Terms) -> list[Tensor]:
+        """The sum of the terms, split where no parameter receives gradients from two of its parts."""
+        return [total(terms)]
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that learn from the generators' loss."""

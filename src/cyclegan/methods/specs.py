@@ -110,6 +110,7 @@ class MethodSpec:
 def _describe_cycle_losses(loss: LossConfig) -> str:
     words = f"Adversarial ({OBJECTIVES[loss.objective]}), cycle × "
     words += f"{loss.lambda_a:g}" if loss.lambda_a == loss.lambda_b else f"{loss.lambda_a:g} and {loss.lambda_b:g}"
+    words += " (of the generator that reconstructs)" if loss.detach_cycle else ""
     if not loss.lambda_identity:
         return words + ", no identity loss"
     weights = sorted({loss.lambda_identity * each for each in (loss.lambda_a, loss.lambda_b)})
@@ -122,7 +123,7 @@ CYCLEGAN = MethodSpec(
     title="CycleGAN",
     module="cyclegan.methods.cyclegan",
     directions={"AtoB": "G", "BtoA": "F"},
-    loss_settings=("lambda_a", "lambda_b", "lambda_identity", "identity_until", "pool_size"),
+    loss_settings=("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
     short_run_generator="space_to_depth",
     subject="a CycleGAN",
     describe_losses=_describe_cycle_losses,

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class TrainState:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.set_winograd(self.method, config.run.winograd)
         self.module: Any = fabric.setup_module(self.method)
+        self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
         averages = config.optimizer.ema_decay or config.optimizer.ema_horizon
@@ -83,6 +85,12 @@ class TrainState:
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.reduce_losses()
 
+    def _may_run_concurrently(self) -> bool:
+        """Whether parts of a step may run side by side: on one CPU, without random numbers within a step."""
+        config, fabric = self.config, self.fabric
+        random = config.networks.dropout or config.loss.augment != "off" or config.loss.objective == "wgangp"
+        return fabric.device.type == "cpu" and fabric.world_size == 1 and not random
+
     def _step_generators(
         self, batches: Sequence[Batch], images: Sequence[Images] | None = None
     ) -> tuple[list[Terms], list[Images]]:
@@ -93,7 +101,7 @@ class TrainState:
             with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
                 generated = self.module.generate(batch) if images is None else images[i]
                 terms = self.module.generators_loss(batch, generated)
-                self.fabric.backward(total(terms) / len(batches))
+                self._backward(terms, len(batches))
             all_terms.append(detached(terms))
             all_images.append(detached(generated))
         self._optimizer_step(self.optimizers[0])
@@ -115,10 +123,15 @@ class TrainState:
         for i, (batch, generated) in enumerate(zip(batches, images, strict=True)):
             with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
                 terms = self.module.discriminators_loss(batch, generated)
-                self.fabric.backward(total(terms) / len(batches))
+                self._backward(terms, len(batches))
             all_terms.append(detached(terms))
         self._optimizer_step(self.optimizers[1])
         return all_terms
+
+    def _backward(self, terms: Terms, batches: int) -> None:
+        """Accumulate the gradients of the mean over the batches."""
+        losses = self.method.independent_losses(terms) if self.method.threads_per_part else [total(terms)]
+        self.method.parts(*(partial(self.fabric.backward, loss / batches) for loss in losses))
 
     def _optimizer_step(self, optimizer: Any) -> None:
         norm = self.config.optimizer.clip_norm

@@ -147,6 +147,7 @@ def _run(
         listeners.call("on_start", run, state.step)
         for note in notes:
             listeners.message(note)
+        stack.callback(torch.set_num_threads, torch.get_num_threads())  # which a training step may lower
         stack.enter_context(independent_failures(fabric))
         stack.enter_context(explain_out_of_memory(MEMORY_ADVICE))
         cache = stack.enter_context(open_cache(data.cache, round(data.cache_size * 2**30), str(run.resolve())))
