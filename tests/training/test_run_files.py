@@ -31,9 +31,9 @@ def status(step: int) -> TrainStatus:
 def test_the_report_follows_measurements_within_its_fraction_of_the_time(tiny: Callable[..., Config]) -> None:
     run = train(tiny(max_steps=2, measure_every=1, sample_every=1))
     page = run / "report.html"
-    assert REPORT_FRACTION == 0.02
-    # Start, too early, written in 4 seconds; too early for another 4 of 8 in 399 seconds, written; nothing measured
-    report = ReportFile(Clock(0, 199, 200, 204, 399, 400, 401, 9000))
+    assert REPORT_FRACTION == 0.01
+    # Start, too early, written in 4 seconds; too early for another 4 of 8 in 799 seconds, written; nothing measured
+    report = ReportFile(Clock(0, 199, 200, 204, 799, 800, 801, 9000))
     report.on_start(run, 0)
     written = []
     for measured in (True, False, True, False, False):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GROUP = "cyclegan.loggers"
-REPORT_FRACTION = 0.02  # of the time may be spent on writing the report
-FIRST_REPORT_SECONDS = 4.0  # expected for the first report; later ones are expected to take as long as the last
+REPORT_FRACTION = 0.01  # of the time may be spent on writing the report, if each takes as long as the longest so far
+FIRST_REPORT_SECONDS = 2.0  # expected before the first report
 
 
 class MetricsFile(Monitor):
@@ -88,7 +88,7 @@ class MessagesFile(Monitor):
 class ReportFile(Monitor):
     """``report.html`` in the run folder, written again after a measurement of quality.
 
-    All of this takes at most `REPORT_FRACTION` of a session's time: a page that would take more waits until then.
+    A page that would take more than `REPORT_FRACTION` of the session's time, with those before it, waits.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -111,8 +111,8 @@ class ReportFile(Monitor):
 
             self.due = False
             write_report(self.run, live=True)
-            self.cost = self.clock() - now
-            self.spent += self.cost
+            took = self.clock() - now
+            self.spent, self.cost = self.spent + took, max(self.cost, took)
 
 
 class TensorBoard(Monitor):

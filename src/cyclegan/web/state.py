@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from functools import lru_cache, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,17 +25,25 @@ _GRID = re.compile(r"step-(\d+)-([A-Za-z]+)\.png")
 T = TypeVar("T")
 
 
+def _version(file: Path) -> tuple[int, int] | None:
+    """When the file was written, in nanoseconds since 1970, and its size; None if it does not exist."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 def _read_once(read: Callable[..., T]) -> Callable[..., T]:
     """Call `read`, whose first argument is a file, again only when the file has changed."""
-    cached = lru_cache(maxsize=64)(lambda changed, *arguments: read(*arguments))
+    known: dict[Any, tuple[tuple[int, int] | None, T]] = {}  # of each file only its last version: they can be large
 
     @wraps(read)
-    def reader(file: Path, *arguments: Any) -> T:
-        try:
-            status = file.stat()
-            return cached((status.st_mtime_ns, status.st_size), file, *arguments)
-        except OSError:
-            return cached(None, file, *arguments)
+    def reader(*arguments: Any) -> T:
+        version = _version(arguments[0])
+        if arguments not in known or known[arguments][0] != version:
+            known[arguments] = version, read(*arguments)
+        return known[arguments][1]
 
     return reader
 
@@ -83,6 +90,7 @@ def summarize_run(name: str, run: Path) -> dict[str, Any]:
     """Name, state, progress and quality of a run in a few fields, or its `problem` as a sentence."""
     try:
         config = _config(run / "config.toml")
+        title = method_spec(config.loss.method).title
     except CycleGANError as error:
         return {"name": name, "problem": str(error)}
     metrics, quality = _metrics(run / "metrics.csv"), _metrics(run / "quality.csv")
@@ -90,10 +98,10 @@ def summarize_run(name: str, run: Path) -> dict[str, Any]:
     saved = _checkpoint(run / "checkpoints" / "latest" / "state.json", config)
     if saved.get("step", 0) >= last.get("step", 1):
         last |= saved
-    progress, training = last.get("progress", 0.0), is_training(run)
+    progress, training, version = last.get("progress", 0.0), is_training(run), _version(run / "metrics.csv")
     return {
         "name": name,
-        "method": method_spec(config.loss.method).title,
+        "method": title,
         "size": config.data.crop_size,
         "state": "training" if training else "complete" if progress >= 1 else "stopped",
         "progress": progress,
@@ -103,7 +111,7 @@ def summarize_run(name: str, run: Path) -> dict[str, Any]:
         "left": _minutes_left(metrics) if training else None,
         "speed": last.get("images_per_second"),
         "first_row": config.run.log_every,
-        "updated": _changed(run / "metrics.csv"),
+        "updated": version and round(version[0] / 1e9, 1),
         "quality": _quality(quality),
         "messages": len(_messages(run / "messages.jsonl")),
         "report": (run / "report.html").is_file(),
@@ -178,14 +186,11 @@ def _panels(file: Path, names: tuple[str, str], method: str) -> list[dict[str, A
         for column, label in columns.items():
             values = metrics[column]
             mean = smooth(values) if count >= 20 else values
-            points = [[metrics["step"][i], round(minutes[i], 3), _short(values[i]), _short(mean[i])] for i in kept]
+            rows = ([metrics["step"][i], minutes[i], values[i], mean[i]] for i in kept)
+            points = [[float(f"{value:.7g}") for value in row] for row in rows]
             curves.append({"column": column, "label": label, "points": points})
         panels.append({"heading": heading, "curves": curves})
     return panels
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")
 
 
 def _quality(quality: dict[str, list[float]]) -> dict[str, Any] | None:
@@ -198,14 +203,9 @@ def _quality(quality: dict[str, list[float]]) -> dict[str, Any] | None:
         measured = [each for each in means if each[1] > 0]  # step 0: the untranslated inputs
         if measured:
             value, step = best(measured)
-            untranslated = means[0][0] if means[0][1] == 0 else None
-            return {
-                "name": title,
-                "last": measured[-1][0],
-                "best": value,
-                "best_step": step,
-                "untranslated": untranslated,
-            }
+            first = means[0][0] if means[0][1] == 0 else None
+            found = {"last": measured[-1][0], "best": value, "best_step": step, "untranslated": first}
+            return {"name": title} | found
     return None
 
 
@@ -214,10 +214,3 @@ def _minutes_left(metrics: dict[str, list[float]]) -> float | None:
     progress, minutes = ([0.0, *metrics.get(name, [])][-RECENT_ROWS:] for name in ("progress", "minutes"))
     done = progress[-1] - progress[0]
     return (minutes[-1] - minutes[0]) / done * (1 - progress[-1]) if done > 0 else None
-
-
-def _changed(file: Path) -> float | None:
-    """When a file was written, in seconds since 1970."""
-    with suppress(OSError):
-        return round(file.stat().st_mtime, 1)
-    return None
