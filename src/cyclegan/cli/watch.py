@@ -20,12 +20,12 @@ def watch(
         Doc("Run folders, or folders of runs, in which new runs appear by themselves."),
     ] = (Path("runs"),),
     *,
-    host: Annotated[str, Doc("Address to listen on; 0.0.0.0 for every network of this machine.")] = "127.0.0.1",
+    host: Annotated[str, Doc("Address to listen on; 0.0.0.0: all networks.")] = "127.0.0.1",
     port: Annotated[int, Doc("Port; 0 takes a free one.")] = 6007,
 ) -> None:
     """Show runs live in a browser: curves, images, time left, warnings.
 
-    It works while a run trains and afterwards, and changes nothing. Stop it with Ctrl-C.
+    It works while a run trains and afterwards. Ctrl-C stops it, not the run.
 
     From another machine, through SSH: ssh -L 6007:127.0.0.1:6007 MACHINE
 
