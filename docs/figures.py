@@ -1,4 +1,4 @@
-"""Draw the figures of the README (`make figures`, after `make demo`).
+"""Draw the figures of the README and the documentation (`make figures`, after `make demo`).
 
 ``docs/seasons.jpg`` shows scenes of the built-in data set in both seasons; ``docs/demo.png`` shows six test scenes,
 their translations by the demo's run, and ground truth.
