@@ -62,7 +62,7 @@ def test_addresses_of_the_project_are_everywhere_the_same() -> None:
 def test_links_of_the_readme_are_absolute_and_lead_to_files_and_pages() -> None:
     """A package index shows the README without the repository around it."""
     text = (ROOT / "README.md").read_text("utf-8")
-    links = re.findall(r"(?:\]\(|<)([^)\s>]+)[)>]", text)
+    links = re.findall(r"(?:\]\(|<(?!img)|src=\")([^)\s>\"]+)[)>\"]", text)
     assert links and all(link.startswith("https://") for link in links)
     raw = HOME.replace("github.com", "raw.githubusercontent.com")
     colab = HOME.replace("https://", "https://colab.research.google.com/").replace("github.com", "github")
