@@ -16,6 +16,7 @@ Run = Annotated[Path, tyro.conf.Positional, Doc("Run folder.")]
 def diagnose(
     run: Run,
     *,
+    data: Annotated[OptionalPath, Doc("Folder of the data, if it has moved.")] = None,
     json: Annotated[OptionalPath, Doc("Write the findings to this file as well.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -29,7 +30,7 @@ def diagnose(
     from cyclegan.diagnosis.diagnose import diagnose as find_issues
     from cyclegan.runs.results import write_json
 
-    diagnosis = find_issues(run, device=device)
+    diagnosis = find_issues(run, data, device=device)
     console = Console(highlight=False, markup=False)
     console.print(diagnosis.summary)
     for issue in diagnosis.issues:

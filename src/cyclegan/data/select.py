@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,6 +39,15 @@ def find_training_data(config: Config) -> DataFiles:
     if is_paired(config):
         layouts.require_equal_sizes(files.train)
     return files
+
+
+def require_data(config: Config, run: Path, option: str) -> None:
+    """Raise `UsageError` if the data of a run is no longer in its folder; `option` is what says where it is now."""
+    for folder in (config.data.data, config.data.a, config.data.b):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(
+                f"The data of {run} was in {folder}, which does not exist; if it has moved, give its folder: {option}."
+            )
 
 
 def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles
-from cyclegan.data.select import find_data
+from cyclegan.data.select import find_data, require_data
 from cyclegan.diagnosis.checks import CHECKS, Certainty, run_checks
 from cyclegan.diagnosis.evidence import (
     HELD_OUT,
@@ -113,14 +113,18 @@ def _with_stored(
     return replace(direction, distance=Distance(name, value.value, value.untranslated or 0.0))
 
 
-def diagnose(run: str | Path, *, device: str = "auto") -> Diagnosis:
-    """Diagnose a run from its latest checkpoint, its losses and its data.
+def diagnose(run: str | Path, data: str | Path | None = None, *, device: str = "auto") -> Diagnosis:
+    """Diagnose a run from its latest checkpoint, its losses and its data; `data` is its folder, if it has moved.
 
     Raises `UsageError` for a folder that is not a run, has no checkpoint, or whose data is missing, and `CycleGANError`
     when none of its images can be read.
     """
     run = Path(run)
     config = read_run(run)
+    if data is None:
+        require_data(config, run, f"cyclegan diagnose {run} --data FOLDER")
+    else:
+        config = config.with_settings(data=Path(data), a=None, b=None)
     domains, model = find_data(config), read_model(run)
     method = build_method(config, seed=0).to(find_device(device))
     try:

@@ -80,7 +80,7 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("Give two or more runs to compare.")
-    config = evaluation_config(resolve_source(runs[0]), data)
+    config = evaluation_config(resolve_source(runs[0]), data, "--data FOLDER")
     folder = data or config.data.data
     if folder is None:
         raise UsageError(f"The data of {runs[0]} is in two folders; name one folder with --data.")

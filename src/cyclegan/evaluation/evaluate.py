@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cyclegan.config.schema import Config
+from cyclegan.data.select import require_data
 from cyclegan.errors import UsageError
 from cyclegan.evaluation.measure import Reference, measure, measure_reference
 from cyclegan.evaluation.set_distances import load_networks
@@ -37,7 +38,7 @@ def evaluate(
     `CycleGANError` when the model, the data or a network cannot be loaded.
     """
     name, run = str(run), resolve_source(run)
-    config = evaluation_config(run, None if data is None else Path(data))
+    config = evaluation_config(run, None if data is None else Path(data), f"cyclegan evaluate {name} DATA")
     folders = _checkpoint_folders(run, checkpoint, all_checkpoints)
     directions = read_model(folders[0], generators_only=True).directions
     networks, notes = load_networks(inception)
@@ -68,16 +69,19 @@ def evaluate(
     return evaluations
 
 
-def evaluation_config(run: Path, data: Path | None) -> Config:
+def evaluation_config(run: Path, data: Path | None, option: str) -> Config:
     """The settings of a run, checkpoint or model, with `data` instead of its own if given.
 
-    Raises `UsageError` for a model without `data`.
+    Raises `UsageError`, with the `option` that names the data, for a model without `data` and a run whose data is gone.
     """
     if not is_model_folder(run):
         config = read_run(run)
-        return config if data is None else config.with_settings(data=data.resolve(), a=None, b=None)
+        if data is None:
+            require_data(config, run, option)
+            return config
+        return config.with_settings(data=data.resolve(), a=None, b=None)
     if data is None:
-        raise UsageError(f"{run} is a model without data; name the data folder: cyclegan evaluate {run} DATA.")
+        raise UsageError(f"{run} is a model without data; name the data folder: {option}.")
     model = read_model(run, generators_only=True)
     return model.config.with_settings(data=data.resolve(), crop_size=model.trained_size)
 

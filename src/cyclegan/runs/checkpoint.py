@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def latest_checkpoint(run: Path) -> Path | None:
         if (run / "checkpoints" / name / "state.json").exists():
             return run / "checkpoints" / name
     return None
+
+
+def saved_domains(folder: Path | None) -> tuple[str, str]:
+    """The names of the domains in a checkpoint; "A" and "B" if it has none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if folder is not None:
+            a, b = json.loads((folder / "state.json").read_text(encoding="utf-8"))["domains"]
+            return str(a), str(b)
+    return "A", "B"
 
 
 def find_checkpoint(run: Path, name: str) -> Path:

@@ -18,12 +18,11 @@ from torch import Tensor
 from cyclegan._version import __version__
 from cyclegan.config.schema import Config, Direction
 from cyclegan.config.toml import from_tables
-from cyclegan.data.layouts import domain_names
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.method import method_class
 from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.networks.generator import Generator
-from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors
+from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_domains
 from cyclegan.runs.folder import identify, read_run
 
 FORMAT, VERSION = "cyclegan-model", 1
@@ -107,9 +106,7 @@ def _read_checkpoint(folder: Path, prefix: str) -> Model:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
     weights = {k: v for k, v in weights.items() if not k.startswith("augmentations.")}  # only for training
     source = f"trained with cyclegan {__version__}, {step} steps"
-    data = config.data
-    domains = domain_names(data.data) if data.data else (data.a.name, data.b.name) if data.a and data.b else ("A", "B")
-    return Model(model_settings(config), weights, source, domains, data.crop_size)
+    return Model(model_settings(config), weights, source, saved_domains(folder), config.data.crop_size)
 
 
 def model_settings(config: Config) -> Settings:

@@ -12,7 +12,7 @@ from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
 from cyclegan.methods.specs import Counts
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
-from cyclegan.runs.checkpoint import latest_checkpoint
+from cyclegan.runs.checkpoint import latest_checkpoint, saved_domains
 from cyclegan.runs.folder import read_run
 from cyclegan.runs.metrics_files import read_metrics
 from cyclegan.runs.model import read_model
@@ -117,10 +117,14 @@ def _optimizer_text(optimizer: OptimizerConfig, batch_size: int) -> str:
     return text + (f", EMA of the generators (decay {optimizer.ema_decay:g})" if optimizer.ema_decay else "")
 
 
-def headline(config: Config, domains: DataFiles | None, progress: tuple[int, float] | None) -> str:
-    """One sentence: what was learned, from which images, and how long. `progress` is that of `saved_progress`."""
-    spec = method_spec(config.loss.method)
-    names = domains.names if domains is not None else ("A", "B")
+def run_domains(run: Path, found: DataFiles | None) -> tuple[str, str]:
+    """The names of a run's domains: of its data, or without it of the latest checkpoint."""
+    return saved_domains(latest_checkpoint(run)) if found is None else found.names
+
+
+def headline(run: Path, config: Config, domains: DataFiles | None) -> str:
+    """One sentence: what was learned, from which images, and how long."""
+    spec, progress, names = method_spec(config.loss.method), saved_progress(run), run_domains(run, domains)
     source, target = names if config.loss.direction == "AtoB" else names[::-1]
     back = " and back" if len(spec.learned(config.loss)) > 1 else ""
     task = f"{source[:1].upper()}{source[1:]} to {target}{back}: {spec.subject or spec.title}"
@@ -147,14 +151,14 @@ def summarize(run: Path) -> RunSummary:
     """The summary of a run folder. Raises `UsageError` for a folder that is not a run."""
     config = read_run(run)
     domains, _ = find_data_if_present(config)
-    names = domains.names if domains is not None else ("A", "B")
+    names = run_domains(run, domains)
     spec, model = method_spec(config.loss.method), read_model(run)
     directions = spec.learned(config.loss)
     networks = (model.network(f"generators.{spec.directions[direction]}") for direction in directions)
     parameters = [sum(weight.numel() for weight in network.values()) for network in networks]
     grids = {direction: sorted((run / "samples").glob(f"step-*-{direction}.png")) for direction in directions}
     return RunSummary(
-        headline(config, domains, saved_progress(run)),
+        headline(run, config, domains),
         tuple(run_facts(run, config, domains, read_metrics(run / "metrics.csv"), parameters)),
         tuple(filter(None, (_quality_text(run, direction, names) for direction in directions))),
         {direction: found[-1] for direction, found in grids.items() if found},

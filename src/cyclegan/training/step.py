@@ -45,6 +45,7 @@ class TrainState:
         torch.manual_seed(config.run.seed * 1000 + fabric.global_rank)
         self.step = 0
         self.minutes = 0.0  # of training, earlier sessions included
+        self.domains = ("A", "B")  # their names
         self.epoch_origin = (0.0, 0)  # epochs and steps completed when the number of steps per epoch last changed
         self.steps_per_epoch = 0  # unknown
         self.unreduced_losses: list[Terms] = []  # of the latest steps, still on the device
@@ -279,6 +280,7 @@ class TrainState:
             state={
                 "step": self.step,
                 "minutes": self.minutes,
+                "domains": self.domains,
                 "epoch_origin": self.epoch_origin,
                 "steps_per_epoch": self.steps_per_epoch,
                 "processes": len(parts),

@@ -12,7 +12,7 @@ import torch
 from cyclegan.config.schema import Config
 from cyclegan.data.cache import ArrayCache, open_cache
 from cyclegan.data.layouts import DataFiles
-from cyclegan.data.select import find_training_data, make_dataset
+from cyclegan.data.select import find_training_data, make_dataset, require_data
 from cyclegan.diagnosis.diagnose import Diagnostics
 from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.registry import validate_method
@@ -92,7 +92,11 @@ def resume(
     """
     refuse_loader_process()
     run = Path(run)
-    config = validate_method(_changed(read_run(run), settings))
+    config = read_run(run)
+    if not settings.keys() & {"data", "a", "b"}:
+        folders = "--data FOLDER" if config.data.data else "--a FOLDER --b FOLDER"
+        require_data(config, run, f"cyclegan resume {run} {folders}")
+    config = validate_method(_changed(config, settings))
     loggers = build_loggers(config.run.log)
     domains = find_training_data(config)
     path = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
@@ -173,6 +177,7 @@ class Trainer:
         epochs, step = state.epoch_origin
         self.loader.start_at(round(epochs * batches_per_epoch) + (state.step - step) * accumulate)
         self.images_per_step = 2 * data.batch_size * accumulate * self.fabric.world_size
+        state.domains = domains.names
         self.samples = SampleImages(state, domains)
         directions = state.method.spec.learned(self.config.loss)
         self.quality = on_rank_zero(self.fabric, lambda: Quality(self.config, domains, directions))

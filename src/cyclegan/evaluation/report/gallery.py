@@ -18,7 +18,7 @@ from cyclegan.imaging.image import to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.runs.grid_layout import find_layout
 from cyclegan.runs.results import EVALUATION_FILE, Evaluation, metric_info, read_evaluations
-from cyclegan.runs.summary import saved_progress
+from cyclegan.runs.summary import run_domains, saved_progress
 from cyclegan.translation.translator import Translator
 
 EXAMPLES = 8  # per direction
@@ -69,7 +69,7 @@ def build_view(
     `domains` is None when the data is missing. Without `translate`, the view has only what is stored in the run folder.
     """
     size, data = config.data.crop_size, None if domains is None else domains.oriented(direction)
-    source, target = data.names if data else (direction[0], direction[-1])
+    source, target = run_domains(run, domains)[:: 1 if direction == "AtoB" else -1]
     stored = next((e for e in read_evaluations(run / EVALUATION_FILE) if e.direction == direction), None)
     view = View(direction, source, target, tuple(read_strips(run / "samples", direction, size)), stored)
     if not translate:

@@ -34,7 +34,7 @@ from cyclegan.runs.results import (
     quality_sentence,
     write_evaluations,
 )
-from cyclegan.runs.summary import headline, run_facts, saved_progress
+from cyclegan.runs.summary import headline, run_domains, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
 from cyclegan.translation.translator import Translator
 
@@ -89,7 +89,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         worse = [issue for issue in diagnosis.issues if issue.name == WORSE_THAN_INPUT]
         warnings = [" ".join((*map(": ".join, issue.observations), issue.advice)) for issue in worse]
     spec, metrics = method_spec(config.loss.method), read_metrics(run / "metrics.csv")
-    names = domains.names if domains is not None else ("A", "B")
+    names = run_domains(run, domains)
     contents = {
         "name": run.resolve().name,
         "run": shlex.quote(str(run)),
@@ -101,7 +101,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         "legend": table.LEGEND,
         "footnotes": table.footnotes(stored),
         "warnings": warnings,
-        "headline": headline(config, domains, progress),
+        "headline": headline(run, config, domains),
         "facts": run_facts(run, config, domains, metrics, [view.parameters for view in views]),
         "diagnosis": diagnosis,
         "losses": build_panels(metrics, names, spec.term_groups),
@@ -120,7 +120,7 @@ def write_comparison(
     comparisons: Sequence[compare.Comparison], runs: Sequence[Path], data: Path | None, file: Path, device: str = "auto"
 ) -> None:
     """Write an HTML page with the tables and example translations of every run. Raises `CycleGANError`."""
-    config, names, views = evaluation_config(runs[0], data), compare.run_labels(runs), []
+    config, names, views = evaluation_config(runs[0], data, "--data FOLDER"), compare.run_labels(runs), []
     for comparison in comparisons:
         direction = comparison.direction
         images = read_test_set(config, direction, config.data.crop_size, COMPARISON_EXAMPLES)

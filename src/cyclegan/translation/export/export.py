@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cyclegan.config.schema import Direction
 from cyclegan.data.layouts import find_images
 from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import find_data
+from cyclegan.data.select import find_data, require_data
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, to_tensor
@@ -25,6 +25,7 @@ from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import load_generator, read_model
 from cyclegan.system.atomic import replace_folder
 from cyclegan.system.optional import optional_import
+from cyclegan.system.text import counted
 from cyclegan.translation.export_formats import FORMATS, ExportJob, Format, prepare_for_export
 from cyclegan.translation.exported import ExportMetadata, Precision
 
@@ -53,7 +54,8 @@ class ExportReport:
             f"PSNR at least {self.psnr:.1f} dB"
         )
         lines = (
-            f"Compared with PyTorch on {self.images} images: {difference if self.max_difference else 'no difference'}\n"
+            f"Compared with PyTorch on {counted(self.images, 'image')}: "
+            f"{difference if self.max_difference else 'no difference'}\n"
             f"{self.bytes / 2**20:.1f} MiB; {self.seconds:.3f} s per image, {self.relative_time:.2f} of PyTorch's time"
         )
         return "\n".join((lines, *self.notes))
@@ -104,7 +106,7 @@ def export(
     )
     _check_request(format, writer, metadata, out, overwrite)
     writer.check(web_runtime)
-    sources = _find_images(source, direction, images)
+    sources = _find_images(source, direction, images, calibrate=precision == "int8")
     verification, calibration = _load_images(sources, decode_specs(data, direction)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, calibration, web_runtime)
@@ -152,8 +154,13 @@ def _check_request(name: str, format: Format, metadata: ExportMetadata, out: Pat
         optional_import(library, "export")
 
 
-def _find_images(source: Path, direction: Direction, images: str | Path | Sequence[Source] | None) -> Sequence[Source]:
-    """The images given, or those of a run, test images first. Raises `UsageError` when there are none."""
+def _find_images(
+    source: Path, direction: Direction, images: str | Path | Sequence[Source] | None, *, calibrate: bool
+) -> Sequence[Source]:
+    """The images given, or those of a run, test images first; its newest sample images if its data is gone.
+
+    Raises `UsageError` when there are none. Sample images are too few to `calibrate` on.
+    """
     hint = "give a folder of images with --images"
     if isinstance(images, str | Path):
         if not Path(images).is_dir() or not (found := find_images(Path(images))):
@@ -163,8 +170,16 @@ def _find_images(source: Path, direction: Direction, images: str | Path | Sequen
         return images
     if identify(source) == "model":
         raise UsageError(f"{source} is a model without data to verify the export on; {hint}.")
+    config = read_run(source)
+    samples = sorted((source / "samples").glob(f"step-*-{direction}.png"))
     try:
-        domains = find_data(read_run(source))
+        require_data(config, source, "--images FOLDER")
+    except UsageError:
+        if not samples or calibrate:
+            raise
+        return samples[-1:]
+    try:
+        domains = find_data(config)
     except (UsageError, OSError) as error:
         raise UsageError(f"The data of {source} cannot be read ({str(error).rstrip('.')}); {hint}.") from None
     test, train = (d.a if direction == "AtoB" else d.b for d in (domains.test, domains.train))
