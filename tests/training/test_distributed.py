@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import TINY, flags, has_steps, run, start, tensors, wait_until
+from cyclegan.config.schema import Config
+from cyclegan.errors import UsageError
 from cyclegan.runs import checkpoint
+from cyclegan.runs.folder import read_run
+from cyclegan.system.machine import local_processes
+from cyclegan.training.distributed import describe_devices
+from cyclegan.training.trainer import train
 
 STEP = """
 import sys, torch
@@ -80,6 +87,26 @@ def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
     assert not torch.equal(a["process-0.history.A.0"], a["process-1.history.A.0"])
     assert (tmp_path / "whole" / "metrics.csv").read_text().count("\n") == 9
+
+
+def test_the_number_of_gpus_used_is_described() -> None:
+    assert describe_devices(8, 8) == "all 8 GPUs"
+    assert describe_devices(1, 1) == "1 GPU"
+    assert describe_devices(1, 8) == "1 of 8 GPUs are used; --devices auto uses all"
+
+
+def test_devices_auto_is_one_process_on_a_cpu(tiny: Callable[..., Config]) -> None:
+    folder = train(tiny(devices="auto", max_steps=2), progress=False)
+    assert read_run(folder).run.devices == "auto"
+    assert has_steps(folder, 2)
+    assert local_processes("auto", "cpu") == 1
+    assert local_processes(3, "cpu") == 3
+
+
+@pytest.mark.parametrize("devices", ["all", 0])
+def test_devices_are_a_number_or_auto(tiny: Callable[..., Config], devices: str | int) -> None:
+    with pytest.raises(UsageError, match=rf"^--devices is {devices!r}; it must be"):
+        tiny(devices=devices)
 
 
 LEAVE = """

@@ -84,8 +84,11 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
     if isinstance(event, parse_errors.BadValue):
         raise UsageError(f"{flag} needs a value; {help_hint}.")
     if isinstance(event, parse_errors.InstantiationFailure) and argument is not None:
-        kind = {"INT": "an integer", "FLOAT": "a number"}.get(argument.lowered.metavar, argument.lowered.metavar)
-        raise UsageError(f"{flag} must be {kind}, not {event.message.rpartition(': ')[2]}.")
+        kind = {"INT": "an integer", "FLOAT": "a number", "INT|{auto}": "an integer or auto"}.get(
+            argument.lowered.metavar, argument.lowered.metavar
+        )
+        value = event.message.rpartition(": ")[2].partition("] does not match")[0].removeprefix("[")
+        raise UsageError(f"{flag} must be {kind}, not {value}.")
 
 
 def parameters(function: Command) -> dict[str, str | None]:

@@ -38,7 +38,7 @@ def _forecast(config: Config) -> list[str]:
     from cyclegan.data.select import find_data
 
     train = find_data(config).train
-    steps = steps_per_epoch(max(len(train.a), len(train.b)), config, config.run.devices)
+    steps = steps_per_epoch(max(len(train.a), len(train.b)), config)
     sentences = ["", f"An epoch has {steps:,} steps."]
     seconds, memory = _measure_steps(config)
     if seconds is None:

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_type_hints
+from typing import Annotated, Any, Literal, Optional, Union, get_type_hints
 
 from annotated_types import Ge, Gt, Lt
 from typing_extensions import Doc
@@ -35,6 +35,7 @@ AugmentChange = Literal["color", "translation", "cutout"]
 Cache = Literal["memory", "disk", "off"]
 
 Count = Annotated[int, Ge(1)]
+Devices = Union[Count, Literal["auto"]]  # noqa: UP007  (as tyro shows it)
 CountOrZero = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Weight = Annotated[float, Ge(0)]
@@ -195,7 +196,9 @@ class RunConfig:
     name: Annotated[Optional[str], Doc("Name of the run folder. Default: the name of the data.")] = None
     runs: Annotated[Path, Doc("Folder in which run folders are created.")] = Path("runs")
     device: Annotated[str, Doc("Device to train on: auto, cpu, cuda, mps, ...")] = "auto"
-    devices: Annotated[Count, Doc("Processes (GPUs) on this machine, each with its own batches.")] = 1
+    devices: Annotated[
+        Devices, Doc("Processes (GPUs) on this machine, each with its own batches; auto: all GPUs, or one CPU process.")
+    ] = 1
     nodes: Annotated[Count, Doc("Machines.")] = 1
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Precision of the networks.")] = "32-true"
     winograd: Annotated[bool, Doc("Faster 3x3 convolutions on CPUs, equal up to rounding (Lavin and Gray 2016).")] = (

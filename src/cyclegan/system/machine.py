@@ -58,6 +58,17 @@ def gpu_memory(device: str) -> float | None:
     return None
 
 
+def device_count(device: str) -> int:
+    """Number of GPUs that `device` offers; 1 if it selects the CPU."""
+    return max(1, torch.cuda.device_count()) if device in ("auto", "cuda", "gpu") else 1
+
+
+def local_processes(devices: int | str, device: str) -> int:
+    """Processes of a run on this machine: those of `torchrun` or `fabric run`, else `devices`, "auto" for all GPUs."""
+    started = os.environ.get("LOCAL_WORLD_SIZE")
+    return int(started or (device_count(device) if devices == "auto" else devices))
+
+
 def find_device(name: str) -> torch.device:
     """The device `name`; "auto" selects a GPU if available. Raises `UsageError` for devices that do not work."""
     if name == "auto":

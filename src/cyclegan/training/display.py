@@ -17,8 +17,9 @@ from rich.text import Text
 
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
-from cyclegan.system.machine import find_device
+from cyclegan.system.machine import device_count, find_device, local_processes
 from cyclegan.system.text import counted, format_duration
+from cyclegan.training.distributed import describe_devices
 from cyclegan.training.monitor import Monitor, TrainStatus
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class Display(Monitor):
         self.on_message(f"Run folder: {run}" + (f", resuming at step {step}" if step else ""))
         self.max_steps = config.run.max_steps
         device = find_device(config.run.device).type
-        count = counted(torch.get_num_threads(), "thread") if device == "cpu" else f"{config.run.devices} used"
+        used = local_processes(config.run.devices, config.run.device)
+        count = describe_devices(used, device_count(config.run.device))
+        if device == "cpu":
+            count = counted(torch.get_num_threads(), "thread") + (f" in each of {used} processes" if used > 1 else "")
         workers = f", {counted(config.data.workers, 'loader worker')}" if config.data.workers else ""
         self.on_message(f"  Device: {device}, {count}; precision {config.run.precision}{workers}")
         self.on_message(f"  Images: {run / 'samples'}; report: {run / 'report.html'}")

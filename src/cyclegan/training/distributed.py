@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError, describe_os_error
+from cyclegan.system.machine import local_processes
 
 Result = TypeVar("Result")
 
@@ -28,13 +29,12 @@ def launch(config: Config) -> Fabric:
     """
     silence_banners()
     run = config.run
-    devices: int | str = run.devices
+    devices: int | str = local_processes(run.devices, run.device)
     nodes, accelerator = run.nodes, run.device
     if "LT_CLI_USED" in os.environ:  # `fabric run` sets these itself and refuses others
         devices, nodes, accelerator = "auto", 1, "auto"
     elif "TORCHELASTIC_RUN_ID" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        nodes = int(os.environ["WORLD_SIZE"]) // int(devices)
     distributed = devices == "auto" or int(devices) * nodes > 1
     try:
         fabric = Fabric(
@@ -52,6 +52,13 @@ def launch(config: Config) -> Fabric:
     if fabric.world_size > 1:
         atexit.register(_destroy_process_group)
     return fabric
+
+
+def describe_devices(used: int, available: int) -> str:
+    """How many of the GPUs are used, and the option that uses all of them."""
+    if used < available:
+        return f"{used} of {available} GPUs are used; --devices auto uses all"
+    return "1 GPU" if used == 1 else f"all {used} GPUs"
 
 
 def _destroy_process_group() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.data.check.findings import Finding, Level, Part, finding, match_images
+from cyclegan.system.machine import local_processes
 from cyclegan.system.text import counted
 
 FEW_IMAGES = 100
@@ -82,8 +83,9 @@ def _median(values: Iterable[float]) -> float:
     return statistics.median(list(values) or [0.0])
 
 
-def steps_per_epoch(images: int, config: Config, processes: int = 1) -> int:
-    """Optimizer steps for all `images` of the larger domain [R]."""
+def steps_per_epoch(images: int, config: Config) -> int:
+    """Optimizer steps of all processes together for all `images` of the larger domain [R]."""
+    processes = local_processes(config.run.devices, config.run.device) * config.run.nodes
     batches = -(-min(images, config.data.max_images or images) // (config.data.batch_size * processes))
     return -(-batches // config.optimizer.accumulate)
 
