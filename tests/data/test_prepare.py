@@ -238,7 +238,7 @@ def test_png_labels_do_not_become_jpeg(prepare: Command, tmp_path: Path) -> None
     _, out, _ = prepare("src", "-o", "joined", "--join")
     assert names(tmp_path / "joined") == ["train/x.png"] and "check joined --method pix2pix" in out
     prepare("src/A", "-o", "edges", "--edges")
-    assert names(tmp_path / "edges") == ["trainA/x.png", "trainB/x.jpg"]
+    assert names(tmp_path / "edges") == ["names.txt", "trainA/x.png", "trainB/x.jpg"]
     assert (tmp_path / "edges/trainB/x.jpg").samefile(tmp_path / "src/A/x.jpg")
 
 
@@ -341,3 +341,15 @@ def test_the_readable_part_of_a_damaged_video_is_used(
     assert code == 0 and "skipped" not in out
     assert "clip.mp4 cannot be decoded: rubbish. The frames before that were extracted." in err
     assert names(tmp_path / "data" / "trainA") == ["clip-000000.png", "clip-000002.png"]
+
+
+def test_the_names_of_two_folders_are_kept(prepare: Command, tmp_path: Path) -> None:
+    for name, tint in (("photos", 0), ("paintings", 2)):
+        draw_images(tmp_path / name, 3, tint)
+    assert prepare("--a", "photos", "--b", "paintings", "-o", "art")[0] == 0
+    assert find_domains(tmp_path / "art").names == ("photos", "paintings")
+    assert prepare("art", "-o", "again", "--size", "20")[0] == 0
+    assert find_domains(tmp_path / "again").names == ("photos", "paintings")
+    assert find_domains(a=tmp_path / "art" / "trainA", b=tmp_path / "art" / "trainB").names == ("photos", "paintings")
+    assert prepare("--a", "photos", "--b", "paintings", "-o", "summer2winter")[0] == 0  # the new folder says more
+    assert find_domains(tmp_path / "summer2winter").names == ("summer", "winter")

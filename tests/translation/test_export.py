@@ -14,7 +14,7 @@ from conftest import TINY, draw_images
 from cyclegan import CycleGANError, Translator, UsageError
 from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
-from cyclegan.methods.method import method_class
+from cyclegan.methods.method import build_method, method_class
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
@@ -73,6 +73,8 @@ def test_an_export_has_metadata(onnx: Path) -> None:
     words = session.get_modelmeta().custom_metadata_map
     assert words["direction"] == "AtoB"
     assert words["source"] == "made by a test"
+    assert words["trained_scale"] == "36"
+    assert Translator.load(onnx).scale_note("x.png", (200, 150)) is not None
     assert (words["in_channels"], words["value_range"], words["fixed_size"]) == ("3", "-1 to 1", "any")
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     with pytest.raises(UsageError, match="translates AtoB only, not BtoA"):
@@ -89,6 +91,20 @@ def test_an_export_keeps_the_value_ranges_of_its_model(tmp_path: Path) -> None:
     by_model, by_export = (Translator.load(tmp_path / name).translate(values) for name in ("model", "g.onnx"))
     assert by_model.dtype == by_export.dtype
     np.testing.assert_allclose(by_model.astype(float), by_export.astype(float), atol=2)
+
+
+def test_an_export_is_chosen_and_loaded_by_the_names_of_its_domains(photos: Path, tmp_path: Path) -> None:
+    config = configure("paper", **({"data": "x"} | TINY))
+    weights = build_method(config, seed=0).state_dict()
+    model = Model(model_settings(config), weights, "made by a test", ("horse", "zebra"))
+    write_model(model, tmp_path / "model")
+    out = tmp_path / "g.onnx"
+    export(tmp_path / "model", "onnx", out, fixed_size=FIXED, direction="Zebra2Horse", images=photos)
+    for name in ("zebra2horse", "BtoA", None):
+        translator = Translator.load(out, name)
+        assert (translator.direction, translator.domains) == ("BtoA", ("zebra", "horse"))
+    with pytest.raises(UsageError, match=r"translates BtoA \(zebra2horse\) only, not horse2zebra"):
+        Translator.load(out, "horse2zebra")
 
 
 def test_an_export_translates_images_as_its_model_does(model: Path, onnx: Path, photos: Path) -> None:

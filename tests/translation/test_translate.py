@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import TINY, run
 from cyclegan import Translator, UsageError
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_image, to_tensor
@@ -173,6 +174,34 @@ def test_the_command_takes_direction_and_size(trained: Path, tmp_path: Path, tin
     expected = Translator.load(trained, "BtoA").translate(make_image(48, 32), size=16)
     assert np.abs(np.asarray(read_image(out)).astype(int) - np.asarray(expected)).max() <= 1
     assert run("translate", trained, tmp_path / "x.png", "-o", out, "--size", "big").returncode == 2
+
+
+def test_a_direction_is_named_after_the_domains_in_any_case(trained: Path) -> None:
+    for name in ("blue2red", "Blue2RED", "btoa", "BtoA"):
+        assert Translator.load(trained, name).direction == "BtoA"
+    with pytest.raises(UsageError, match=r"translates AtoB \(red2blue\) and BtoA \(blue2red\) only, not green2red\.$"):
+        Translator.load(trained, "green2red")
+
+
+def test_an_image_far_from_the_scale_of_training_is_named_once(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, side in (("near", 40), ("far", 145), ("farther", 150)):
+        make_image(side + 1, side).save(tmp_path / f"{name}.png")
+    words = ["translate", str(trained), str(tmp_path), "-o"]
+    run_command([*words, str(tmp_path / "out"), "--direction", "red2blue"])
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/far.png has 146x145 pixels, but the model was trained on images of 36, in which objects are much "
+        "smaller; for more effect, try --size 36."
+    ]
+    run_command([*words, str(tmp_path / "small"), "--size", "36"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_of_crops_in_their_own_scale_knows_no_other(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(preprocess="crop", max_steps=1))
+    assert Translator.load(run).scale_note("x.png", (4000, 3000)) is None
+    assert "much larger" in str(Translator.load(train(tiny(max_steps=1))).scale_note("x.png", (8, 8)))
 
 
 def test_impossible_inputs_are_refused_before_anything_is_translated(trained: Path, tmp_path: Path) -> None:

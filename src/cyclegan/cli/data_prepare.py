@@ -63,10 +63,11 @@ def prepare(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
     from cyclegan.data.check.check import escape_unprintable
     from cyclegan.data.get.staging import new_folder
+    from cyclegan.data.layouts import NAMES, domain_names
     from cyclegan.data.prepare.plan import plan
     from cyclegan.data.prepare.run import run
 
-    tasks, notes = plan(layout, options.source, options.a, options.b, test=options.test, seed=options.seed)
+    tasks, names, notes = plan(layout, options.source, options.a, options.b, test=options.test, seed=options.seed)
     for note in notes:
         print(escape_unprintable(note))
     console, skipped = Console(stderr=True), 0
@@ -84,6 +85,8 @@ def prepare(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
             raise CycleGANError(
                 f"None of the {len(tasks)} files could be prepared, so {options.output} was not written."
             )
+        if domain_names(options.output) == ("A", "B") != names:  # else the folder's own name says them
+            (folder / NAMES).write_text("\n".join(names) + "\n", encoding="utf-8")
     note = f"; {skipped} skipped, see above" if skipped else ""
     print(f"{options.output}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{note}.")
     method = "" if layout == "folders" else f" --method {names_by_layout('paired')[0]}"

@@ -27,7 +27,10 @@ class Options:
         ),
     ]
     output: Annotated[Optional[Path], OUTPUT, Doc("File or folder to create. Default: RUN-DIRECTION.")] = None
-    direction: Annotated[OptionalDirection, Doc("Direction to export. Default: AtoB, or the only one.")] = None
+    direction: Annotated[
+        OptionalDirection,
+        Doc("AtoB, BtoA, or by the domains' names, such as zebra2horse. Default: AtoB, or the only one."),
+    ] = None
     half: Annotated[Switch, Doc("16-bit weights and arithmetic: half the size, faster on GPUs.")] = False
     int8: Annotated[Switch, Doc("8-bit convolutions, calibrated on images: quarter size, less accurate.")] = False
     fixed_size: Annotated[OptionalText, Doc("HxW, for devices that take one size and one image at a time.")] = None

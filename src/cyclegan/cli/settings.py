@@ -17,7 +17,7 @@ OUTPUT = tyro.conf.arg(aliases=["-o"], help_behavior_hint="")
 OptionalPath = Annotated[Optional[Path], NO_DEFAULT]
 OptionalText = Annotated[Optional[str], NO_DEFAULT]
 OptionalInt = Annotated[Optional[int], NO_DEFAULT]
-OptionalDirection = Annotated[Optional[Literal["AtoB", "BtoA"]], NO_DEFAULT]
+OptionalDirection = Annotated[Optional[str], tyro.conf.arg(metavar="DIRECTION", help_behavior_hint="")]
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff, NO_DEFAULT]
 Device = Annotated[str, tyro.conf.arg(help="Device to run on: auto, cpu, cuda, mps, ...")]
 

@@ -38,7 +38,10 @@ class Options:
         Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
     ]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
-    direction: Annotated[OptionalDirection, Doc("Direction to translate in. Default: AtoB, or the only one.")] = None
+    direction: Annotated[
+        OptionalDirection,
+        Doc("AtoB, BtoA, or by the domains' names, such as zebra2horse. Default: AtoB, or the only one."),
+    ] = None
     size: Annotated[str, Doc("'keep', or resize to this many pixels on the shorter side.")] = "keep"
     side_by_side: Annotated[Switch, Doc("Write input and result next to each other in one image.")] = False
     alpha: Annotated[str, Doc("Transparency: 'keep' it, or fill it with white, black or #rrggbb.")] = "keep"
@@ -68,7 +71,7 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     For example
       cyclegan translate runs/horse2zebra photos/ -o zebras
       cyclegan translate runs/horse2zebra walk.mp4 -o walk-zebra.mp4 --smooth 0.9
-      cyclegan translate hf:user/name photo.jpg -o photo-zebra.jpg --direction BtoA
+      cyclegan translate hf:user/name zebra.jpg -o horse.jpg --direction zebra2horse
     """
     if not options.input:
         raise UsageError("`cyclegan translate` needs INPUT; see `cyclegan translate --help`.")
@@ -86,6 +89,8 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
     problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
+    if size == "keep":
+        _note(files.scale_note(translator, (job.source for job in jobs)))
     failed = 0
     with Progress(disable=not sys.stderr.isatty()) as progress:
         translator.any_size.progress = _band_progress(progress)
@@ -104,6 +109,11 @@ def _load(options: Options) -> "Translator":
     from cyclegan.translation.translator import Translator
 
     return Translator.load(options.run, options.direction, options.device, options.memory, winograd=options.winograd)
+
+
+def _note(sentence: str | None) -> None:
+    if sentence:
+        print(sentence, file=sys.stderr)
 
 
 def _is_stream(options: Options) -> bool:
@@ -219,7 +229,9 @@ def _image(translator: "Translator", source: Path, target: Path, size: int | Lit
 
     stream = sys.stdin.buffer if str(source) == "-" else io.BytesIO(source.read_bytes())
     try:
-        translate_image_stream(translator, stream, sys.stdout.buffer if str(target) == "-" else target, size=size)
+        _note(
+            translate_image_stream(translator, stream, sys.stdout.buffer if str(target) == "-" else target, size=size)
+        )
     except UnreadableImage:
         name = "Standard input" if str(source) == "-" else source
         raise UsageError(f"{name} is not a supported image, or is damaged.") from None
@@ -250,6 +262,8 @@ def _video(translator: "Translator", source: Path, target: Path, size: int | Lit
 
 
 def _animation(translator: "Translator", source: Path, target: Path, size: int | Literal["keep"]) -> None:
-    from cyclegan.translation.files import translate_animation
+    from cyclegan.translation.files import scale_note, translate_animation
 
+    if size == "keep":
+        _note(scale_note(translator, [source]))
     print(f"{target}: {translate_animation(translator, source, target, size=size)} frames.")

@@ -95,7 +95,9 @@ def find_domains(
     if a.samefile(b):
         raise UsageError(f"--a and --b are the same folder, {a}; give two different ones.")
     train = SplitFiles(_require_images(a, suffixes), _require_images(b, suffixes), (a, b))
-    return DataFiles(train, SplitFiles(), (a.resolve().name, b.resolve().name))
+    names = a.resolve().name, b.resolve().name
+    is_split = [name.lower().removeprefix("train") for name in names] == ["a", "b"]
+    return DataFiles(train, SplitFiles(), domain_names(a.resolve().parent) if is_split else names)
 
 
 def find_pairs(data: Path | None = None, a: Path | None = None, b: Path | None = None) -> DataFiles:

@@ -7,6 +7,7 @@ A model folder, as model hubs expect it, holds ``model.safetensors`` (``generato
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,8 @@ FORMAT, VERSION = "cyclegan-model", 1
 GENERATORS = "generators."  # prefix of their tensors
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 
-PIXELS = ("range_a", "range_b", "background")  # settings of images, which do not shape the networks
+# Settings of images, which do not shape the networks.
+PIXELS = ("range_a", "range_b", "background", "preprocess", "load_size", "crop_size")
 INITIALIZATION = ("init", "init_gain", "init_from")  # irrelevant once there are weights
 
 
@@ -68,6 +70,12 @@ class Model:
             for direction in spec.learned(loss)
             if any(name.startswith(f"{GENERATORS}{spec.directions[direction]}.") for name in self.weights)
         )
+
+    @property
+    def trained_scale(self) -> int | None:
+        """The side in pixels to which whole training images were resized; None if they kept their own scale."""
+        data = self.config.data
+        return None if data.preprocess in ("crop", "none") else data.load_size
 
     def network(self, name: str) -> dict[str, Tensor]:
         """The state dict of one network, such as ``generators.G``; empty if it is not here."""
@@ -140,18 +148,28 @@ def _read_model_folder(folder: Path, prefix: str) -> Model:
         raise CycleGANError(f"The model {folder} is damaged: {error}.") from None
 
 
-def load_generator(
-    model: Model, direction: Direction | None, path: str | Path
-) -> tuple[Generator, tuple[int, int], Direction]:
-    """The generator of a direction (the first learned one if None), its images' channels in and out, the direction.
+def find_direction(
+    name: str | None, directions: Sequence[Direction], domains: tuple[str, str], path: str | Path
+) -> Direction:
+    """The direction with this name, in any case: "AtoB", or "horse2zebra" after the domains; the first one for None.
+
+    Raises `UsageError`, which lists the names, for any other; `path` is what it is about.
+    """
+    names = {d: "2".join(domains if d == "AtoB" else domains[::-1]) for d in directions}
+    for direction, by_domains in names.items():
+        if name is None or name.lower() in (direction.lower(), by_domains.lower()):
+            return direction
+    listed = " and ".join(f"{d} ({words})" if domains != ("A", "B") else d for d, words in names.items())
+    raise UsageError(f"{path} translates {listed} only, not {name}.")
+
+
+def load_generator(model: Model, name: str | None, path: str | Path) -> tuple[Generator, tuple[int, int], Direction]:
+    """The generator of the direction `name` (see `find_direction`), its images' channels in and out, the direction.
 
     `path` is for error messages. Raises `UsageError` for a direction that was not learned, `CycleGANError` for weights
     that do not fit.
     """
-    direction = direction or model.directions[0]
-    if direction not in model.directions:
-        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
-    config = model.config
+    direction, config = find_direction(name, model.directions, model.domains, path), model.config
     channels = (config.data.channels_a, config.data.channels_b)
     channels = channels if direction == "AtoB" else channels[::-1]
     generator = method_class(model.method).build_generator(config.networks, *channels)

@@ -67,7 +67,9 @@ from cyclegan import Translator
 translator = Translator.{"from_pretrained" if on_hub else "load"}("{name}", direction="{direction}")
 translator(Image.open("photo.jpg")).save("translated.png")
 ```""",
-        "Images of any size are accepted. The networks take and return tensors in [-1, 1]. `model.safetensors` holds "
+        "Images of any size are accepted"
+        + (f"; the model was trained at {model.trained_scale} pixels (`--size`)" if model.trained_scale else "")
+        + ". The networks take and return tensors in [-1, 1]. `model.safetensors` holds "
         f"{', '.join(f'`{network}`' for network in networks)}; `config.json` holds the settings they were built with.",
         f"## Intended use and limitations\n\n{LIMITATIONS}",
     ]

@@ -44,6 +44,7 @@ class ExportMetadata:
     range_in: str = ""  # stored values mapped to black and white, "LOW HIGH"; the range of the files' type if empty
     range_out: str = ""
     background: str = "white"  # color behind transparent parts of the input
+    trained_scale: int = 0  # side to which whole training images were resized, pixels; 0 if they kept their own
 
     def to_strings(self) -> dict[str, str]:
         """The fields, with the version and conventions of exports, as strings."""
@@ -58,7 +59,7 @@ class ExportMetadata:
             if strings["format"] != VERSION:
                 raise ValueError
             values: dict[str, Any] = {field.name: strings[field.name] for field in fields(cls)}
-            values |= {n: int(values[n]) for n in ("in_channels", "out_channels", "trained_size")}
+            values |= {n: int(values[n]) for n in ("in_channels", "out_channels", "trained_size", "trained_scale")}
             size = values["fixed_size"]
             return cls(**values | {"fixed_size": None if size == "any" else tuple(map(int, size.split("x")))})
         except (KeyError, ValueError):

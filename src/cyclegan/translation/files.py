@@ -2,10 +2,11 @@
 
 import glob
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,7 +14,7 @@ from PIL import Image, ImageSequence
 
 from cyclegan.data.layouts import find_images
 from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
-from cyclegan.imaging.decode import read_header, read_pixels
+from cyclegan.imaging.decode import image_size, read_header, read_pixels
 from cyclegan.imaging.encode import IMAGE_SUFFIXES, LISTED_SUFFIXES, supports_channels, write_image, write_pixels
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
@@ -137,6 +138,15 @@ def translate(
         yield from (future.result() for future in writing)
 
 
+def scale_note(translator: Translator, sources: Iterable[Path]) -> str | None:
+    """`Translator.scale_note` of the first of these images that has one; only some headers are read."""
+    for source in islice(sources, 100):
+        with suppress(UnreadableImage):
+            if note := translator.scale_note(source, image_size(source)):
+                return note
+    return None
+
+
 def is_animation(source: Path) -> bool:
     """Whether a file is an animated image, or any GIF."""
     if source.suffix.lower() not in ANIMATED or not source.is_file():
@@ -178,19 +188,22 @@ def translate_animation(translator: Translator, source: Path, target: Path, *, s
 
 def translate_image_stream(
     translator: Translator, source: IO[bytes], target: IO[bytes] | Path, *, size: Size = "keep"
-) -> None:
+) -> str | None:
     """Translate the image that a stream holds into a file, or into a stream in the same format (or else as PNG).
 
-    Raises `UnreadableImage` when it is not an image.
+    Returns its `Translator.scale_note`, if it keeps its size. Raises `UnreadableImage` when it is not an image.
     """
     with tempfile.TemporaryDirectory() as folder:
         received = Path(folder) / "standard-input"
         received.write_bytes(source.read())
-        translated = translator.translate(read_pixels(received, translator.input_spec), size)
+        pixels = read_pixels(received, translator.input_spec)
+        translated = translator.translate(pixels, size)
+        note = translator.scale_note("The image", pixels.size) if size == "keep" else None
         if isinstance(target, Path):
             write_pixels(translated, target)
-            return
+            return note
         result = Path(folder) / f"result{STREAM_SUFFIXES.get(read_header(received).kind, '.png')}"
         write_pixels(translated, result)
         target.write(result.read_bytes())
         target.flush()
+        return note

@@ -35,7 +35,7 @@ from cyclegan.networks.generator import as_generator
 from cyclegan.networks.winograd import set_winograd
 from cyclegan.runs.folder import identify
 from cyclegan.runs.hub import is_hub_name, resolve_source
-from cyclegan.runs.model import Model, load_generator, read_model
+from cyclegan.runs.model import Model, find_direction, load_generator, read_model
 from cyclegan.runs.publish import publish, write_model
 from cyclegan.system.machine import find_device
 from cyclegan.translation.export_formats import open_export
@@ -45,6 +45,7 @@ from cyclegan.translation.streaming.large_images import AnySize, parse_bytes
 ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixels)
 Size = int | Literal["keep"]  # of the shorter side, pixels
 
+FAR = 4  # factor between the scale of an image and that of training, from which on users are told
 MEMORY_HINT = "use less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
@@ -84,6 +85,7 @@ class Translator:
         self.direction: Direction = direction
         self.directions: tuple[Direction, ...] = (direction,)  # of the model
         self.domains = ("A", "B")  # the names of input and output
+        self.trained_scale: int | None = None  # side of whole images in training, pixels; None if they kept their own
         self.source: Path | None = None  # where it was loaded from
         self._model: Model | None = None  # without weights
         self.generator = as_generator(generator)
@@ -111,17 +113,18 @@ class Translator:
     def load(
         cls,
         path: str | Path,
-        direction: Direction | None = None,
+        direction: str | None = None,
         device: str = "auto",
         memory: int | str | None = None,
         winograd: bool = True,
     ) -> "Translator":
         """Load the generator of a run (its latest checkpoint), a checkpoint, a model folder or an export.
 
-        ``hf:user/name`` is a model on the Hugging Face hub. Averaged weights are used if there are any. `direction`
-        defaults to the first one learned. `device` is "auto" (a GPU if there is one) or a name that torch knows.
-        `memory` limits what is used, in bytes or as "2GiB"; by default a fraction of what is free. Without `winograd`,
-        CPUs compute exactly as PyTorch does, which takes twice as long for the paper's generator. Raises `UsageError`
+        ``hf:user/name`` is a model on the Hugging Face hub. Averaged weights are used if there are any. `direction` is
+        "AtoB", "BtoA", or named after the domains, such as "zebra2horse"; by default the first one learned. `device` is
+        "auto" (a GPU if there is one) or a name that torch knows. `memory` limits what is used, in bytes or as "2GiB";
+        by default a fraction of what is free. Without `winograd`, CPUs compute exactly as PyTorch does, which takes
+        twice as long for the paper's generator. Raises `UsageError`
         for other paths and directions that were not learned, `CycleGANError` for damaged weights.
         """
         folder = resolve_source(path)
@@ -129,8 +132,8 @@ class Translator:
             translator = cls._from_export(folder, direction, device)
         else:
             model = read_model(folder, generators_only=True)
-            generator, channels, direction = load_generator(model, direction, path)
-            source, target = decode_specs(model.config.data, direction)
+            generator, channels, learned = load_generator(model, direction, path)
+            source, target = decode_specs(model.config.data, learned)
             translator = cls(
                 generator,
                 channels,
@@ -139,20 +142,21 @@ class Translator:
                 background=source.background,
                 memory=parse_bytes(memory) if isinstance(memory, str) else memory,
                 winograd=winograd,
-                direction=direction,
+                direction=learned,
             )
             translator.directions = model.directions
-            translator.domains = model.domains if direction == "AtoB" else model.domains[::-1]
+            translator.domains = model.domains if learned == "AtoB" else model.domains[::-1]
+            translator.trained_scale = model.trained_scale
             translator._model = replace(model, weights={})
         translator.source = folder
         return translator
 
     @classmethod
-    def _from_export(cls, path: Path, direction: Direction | None, device: str) -> "Translator":
+    def _from_export(cls, path: Path, direction: str | None, device: str) -> "Translator":
         exported = open_export(path, device)
         metadata = exported.metadata
-        if direction not in (None, metadata.direction):
-            raise UsageError(f"{path} translates {metadata.direction} only, not {direction}.")
+        names = (metadata.domain_in, metadata.domain_out)
+        find_direction(direction, [metadata.direction], names if metadata.direction == "AtoB" else names[::-1], path)
         translator = cls(
             exported,
             (metadata.in_channels, metadata.out_channels),
@@ -160,12 +164,12 @@ class Translator:
             background=metadata.background,
             direction=metadata.direction,
         )
-        translator.domains = (metadata.domain_in, metadata.domain_out)
+        translator.domains, translator.trained_scale = names, metadata.trained_scale or None
         return translator
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, direction: Direction | None = None, device: str = "auto", **settings: Any
+        cls, name: str | Path, direction: str | None = None, device: str = "auto", **settings: Any
     ) -> "Translator":
         """As `load`, for a path or a model on the Hugging Face hub, ``user/name[@revision]``.
 
@@ -241,6 +245,17 @@ class Translator:
         raise UsageError(f"A {type(image).__name__} cannot be translated; give a PIL image, an array or a tensor.")
 
     __call__ = translate
+
+    def scale_note(self, name: str | Path, size: tuple[int, int]) -> str | None:
+        """A sentence about an image whose width and height are far from the scale of training, else None."""
+        trained = self.trained_scale or min(size)
+        if 1 / FAR <= min(size) / trained <= FAR:
+            return None
+        scale = "smaller" if min(size) > trained else "larger"
+        return (
+            f"{name} has {size[0]}x{size[1]} pixels, but the model was trained on images of {trained}, in which "
+            f"objects are much {scale}; for more effect, try --size {trained}."
+        )
 
     def visible_input(self, pixels: Pixels) -> Pixels:
         """The part of an image that the generator uses, as an image: in gray for colorization."""

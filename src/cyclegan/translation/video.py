@@ -63,7 +63,9 @@ def translate_video(
         StopRequests() as requests,
     ):
         with av.open(str(temporary), "w") as output:
-            notes = tuple(_losses(container))
+            frame = container.streams.video[0]
+            note = translator.scale_note(source, (frame.width, frame.height)) if size == "keep" else None
+            notes = (*_losses(container), *([note] if note else []))
             transcoder = _Transcoder(av, translator, container, output, target.suffix.lower(), size)
             count = transcoder.run(requests, progress)
         if not count:

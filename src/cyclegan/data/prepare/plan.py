@@ -37,14 +37,16 @@ class Task:
 
 def plan(
     layout: Layout, data: Path | None, a: Path | None, b: Path | None, *, test: float, seed: int
-) -> tuple[list[Task], list[str]]:
-    """All tasks, and messages about decisions. Raises `UsageError` for data that does not fit the layout.
+) -> tuple[list[Task], tuple[str, str], list[str]]:
+    """All tasks, the domains' names, and messages about decisions. Raises `UsageError` for data of another layout.
 
     The fraction `test` of the images of each domain (or of pairs) becomes the test set, unless the data has one.
     """
     notes: list[str] = []
     if layout == "edges":
-        return _tasks(layouts.find_single_images(data), None, ("A", "B"), test, f"pairs {seed}"), notes
+        found = layouts.find_single_images(data)
+        names = ("edges", data.resolve().name if data else "B")
+        return _tasks(found, None, ("A", "B"), test, f"pairs {seed}"), names, notes
     if layout == "halve":
         found = layouts.find_pairs(data)
         if not all(isinstance(source, Half) for source in found.train.a):
@@ -57,7 +59,8 @@ def plan(
     has_videos = any(is_video(source) for split in splits for source in (*split.a, *split.b))
     if not has_videos and all(map(layouts.paired_by_name, splits)):  # names pair all images in every split
         notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
-        return _tasks(found, None, ("",) if layout == "join" else ("A", "B"), test, f"pairs {seed}"), notes
+        folders = ("",) if layout == "join" else ("A", "B")
+        return _tasks(found, None, folders, test, f"pairs {seed}"), found.names, notes
     if layout == "join":
         raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
     alone = layouts.without_partner(found.train) if len(splits) == 1 and not has_videos else ([], [])
@@ -66,7 +69,8 @@ def plan(
         first, advice = path_of((*alone[0], *alone[1])[0]), "if they are pairs, remove such files first"
         notes.append(f"Most names are equal in A and B, but {first} has no partner; {advice}.")
     sides = ((0, "A"), (1, "B"))
-    return [task for side, name in sides for task in _tasks(found, side, (name,), test, f"{name} {seed}")], notes
+    tasks = [task for side, name in sides for task in _tasks(found, side, (name,), test, f"{name} {seed}")]
+    return tasks, found.names, notes
 
 
 def is_video(source: Source) -> bool:

@@ -68,7 +68,7 @@ def export(
     *,
     precision: Precision = "float32",
     fixed_size: tuple[int, int] | None = None,
-    direction: Direction | None = None,
+    direction: str | None = None,
     images: str | Path | Sequence[Source] | None = None,
     min_psnr: float | None = None,
     web_runtime: Path | None = None,
@@ -77,20 +77,20 @@ def export(
     """Export the generator of a run, a checkpoint, a model folder or ``hf:user/name``, verified before it is kept.
 
     `out` defaults to a name after the source. `fixed_size` (height, width) is for devices that take one size.
-    `direction` defaults to the first one learned. `images` to compare and calibrate on, a folder or files, default to
+    `direction` is as for `Translator.load`. `images` to compare and calibrate on, a folder or files, default to
     the run's own. The export fails, and nothing is written, when an image's PSNR against PyTorch is below `min_psnr`:
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
     otherwise downloaded. Raises `UsageError` for impossible requests, `CycleGANError` for failures.
     """
     name, source, writer = Path(source).resolve().name, resolve_source(source), FORMATS[format]
     model = read_model(source, generators_only=True)
-    generator, channels, direction = load_generator(model, direction, source)
+    generator, channels, learned = load_generator(model, direction, source)
     suffix = {"float32": "", "float16": "-half", "int8": "-int8"}[precision] + (writer.suffix or f"-{format}")
-    out = Path(out or f"{name}-{direction}{suffix}")
-    data, order = model.config.data, 1 if direction == "AtoB" else -1
+    out = Path(out or f"{name}-{learned}{suffix}")
+    data, order = model.config.data, 1 if learned == "AtoB" else -1
     (domain_in, domain_out), (range_in, range_out) = model.domains[::order], (data.range_a, data.range_b)[::order]
     metadata = ExportMetadata(
-        direction=direction,
+        direction=learned,
         in_channels=channels[0],
         out_channels=channels[1],
         method=model.method,
@@ -99,6 +99,7 @@ def export(
         domain_in=domain_in,
         domain_out=domain_out,
         trained_size=model.trained_size,
+        trained_scale=model.trained_scale or 0,
         fixed_size=fixed_size,
         range_in=range_in or "",
         range_out=range_out or "",
@@ -106,8 +107,8 @@ def export(
     )
     _check_request(format, writer, metadata, out, overwrite)
     writer.check(web_runtime)
-    sources = _find_images(source, direction, images, calibrate=precision == "int8")
-    verification, calibration = _load_images(sources, decode_specs(data, direction)[0], fixed_size)
+    sources = _find_images(source, learned, images, calibrate=precision == "int8")
+    verification, calibration = _load_images(sources, decode_specs(data, learned)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, calibration, web_runtime)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:

@@ -132,7 +132,8 @@ async function offerDownload(name) {
 }
 
 async function main() {
-  $("model").textContent = `From ${MODEL.domain_in} to ${MODEL.domain_out}. The model was ${MODEL.source}.`;
+  $("model").textContent = `From ${MODEL.domain_in} to ${MODEL.domain_out}. The model was ${MODEL.source}` +
+    `${Number(MODEL.trained_scale) ? `, on images of ${MODEL.trained_scale} pixels` : ""}.`;
   let worker;
   try {
     worker = startWorker();
