@@ -1,5 +1,6 @@
 """Parsing: what the user gave, help pages, and suggestions; in this process."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from cyclegan.cli import settings as options
 from cyclegan.cli.app import COMMANDS, GROUPS, option_names
 from cyclegan.cli.main import run
 from cyclegan.config.schema import Config
+from cyclegan.data.get.seasons import write_seasons
 from cyclegan.training import trainer
 
 
@@ -30,18 +32,25 @@ def trained_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config
     return seen
 
 
+@pytest.fixture
+def seasons_folder(tmp_path: Path) -> Path:
+    write_seasons(tmp_path / "seasons", size=64, train=2, test=1)
+    return tmp_path / "seasons"
+
+
 def test_only_what_the_user_gives_is_the_users(data: Path, trained_with: list[Config]) -> None:
     with pytest.raises(UsageError, match="not trained"):
-        run(["train", str(data), "--preset", "small", "--no-flip", "--seed", "0", "--nce-layers", "0", "4"])
+        run(["train", str(data), "--preset", "small", "--no-flip", "--seed", "0", "--nce-layers", "0", "4",
+             "--max-steps", "1"])  # fmt: skip
     (config,) = trained_with
     given = {name for name, source in config.sources.items() if source == "user"}
-    assert given == {"data", "flip", "seed", "nce_layers"}
+    assert given == {"data", "flip", "seed", "nce_layers", "max_steps"}
     assert (config.data.flip, config.loss.nce_layers, config.data.crop_size) == (False, (0, 4), 128)
 
 
 def test_underscores_and_equals_signs_are_accepted(data: Path, trained_with: list[Config]) -> None:
     with pytest.raises(UsageError, match="not trained"):
-        run(["train", str(data), "--preset=paper", "--batch_size=2"])
+        run(["train", str(data), "--preset=paper", "--batch_size=2", "--max_steps=1"])
     assert trained_with[0].data.batch_size == 2
 
 
@@ -55,6 +64,7 @@ def test_underscores_and_equals_signs_are_accepted(data: Path, trained_with: lis
         (["train", "x", "y"], "Unexpected argument 'y'; see `cyclegan train --help`."),
         (["train", "x", "--preset", "smal"], "--preset is 'smal'; it must be one of auto, paper, small, fast; did you"),
         (["train", "x", "--crop-size", "big"], "--crop-size must be an integer, not 'big'."),
+        (["train", "x", "--devices", "all"], "--devices must be an integer or auto, not 'all'."),
         (["train", "x", "--lambda-a", "big"], "--lambda-a must be a number, not 'big'."),
         (["train", "x", "--seed"], "--seed needs a value; see `cyclegan train --help`."),
         (["report"], "`cyclegan report` needs RUN; see `cyclegan report --help`."),
@@ -151,6 +161,39 @@ def test_completion_knows_commands_and_options(shell: str, capsys: pytest.Captur
     assert "import-weights" in script
     assert "learning-rate" in script
     assert "side-by-side" in script
+
+
+def test_a_run_of_epochs_on_a_cpu_says_first_how_long_it_takes(
+    data: Path, trained_with: list[Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(data), "--preset", "paper", *flags(**TINY)]
+    with pytest.raises(UsageError, match="not trained"):
+        run(words)
+    assert re.search(r"A step takes about .* s, and the run of 200 epochs \(1,400 steps\) about", on_stderr(capsys))
+    with pytest.raises(UsageError, match="not trained"):
+        run([*words, "--max-minutes", "5"])
+    assert "A step" not in on_stderr(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [
+        ([], ", for 60 minutes unless you set a budget (--max-minutes);"),
+        (["--max-minutes", "5"], ", for 5 minutes;"),
+        (["--max-steps", "5"], "at 64x64;"),
+    ],
+)
+def test_the_start_lines_have_the_budget_that_applies(
+    seasons_folder: Path, trained_with: list[Config], capsys: pytest.CaptureFixture[str], words: list[str], length: str
+) -> None:
+    with pytest.raises(UsageError, match="not trained"):
+        run(["train", str(seasons_folder), "--device", "cpu", *words])
+    assert f"{length} --dry-run shows all." in on_stderr(capsys)
+
+
+def on_stderr(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed there, without line breaks."""
+    return " ".join(capsys.readouterr().err.split())
 
 
 def test_a_dry_run_trains_nothing(

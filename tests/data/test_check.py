@@ -75,6 +75,17 @@ def test_good_data_has_no_findings(landscapes: Path) -> None:
     assert "An epoch has 150 steps; 200 epochs are 30,000." in checked.forecast
 
 
+def test_the_forecast_has_the_budget_that_applies(landscapes: Path) -> None:
+    settings = {"data": landscapes, "device": "cpu"}
+    steps, minutes, auto = (
+        cyclegan.check_data(configure(preset, **settings, **budget), workers=0).forecast[1]
+        for preset, budget in (("paper", {"max_steps": 75}), ("paper", {"max_minutes": 5}), ("auto", {}))
+    )
+    assert steps == "An epoch has 150 steps; 75 steps are 0.5 epochs."
+    assert minutes == "An epoch has 150 steps; training takes 5 minutes."
+    assert auto == "An epoch has 150 steps; training takes 60 minutes unless you set a budget."
+
+
 # The same folder of odd files for check, training and translation.
 
 

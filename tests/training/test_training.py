@@ -22,6 +22,7 @@ from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.runs import checkpoint
 from cyclegan.runs.grid_layout import GAP, HEADING
 from cyclegan.runs.sample_grids import sample_grid
+from cyclegan.system.machine import cpu_count
 from cyclegan.training.loggers import MetricsFile
 from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.step import TrainState
@@ -258,3 +259,9 @@ def test_sample_grids_have_headings_and_cells_in_place() -> None:
     assert sheet.shape == (HEADING + 2 * 96 + GAP, 2 * 96 + GAP, 3)
     assert (sheet[HEADING : HEADING + 96, 96 + GAP :] == 0).all()
     assert sheet[:HEADING].min() < 128  # something is written there
+
+
+def test_no_warning_of_a_library_is_shown(tiny: Callable[..., Config], recwarn: pytest.WarningsRecorder) -> None:
+    """Of loader processes on few CPU cores, and of a precision that CPUs do not have."""
+    train(tiny(max_steps=1, workers=cpu_count() + 1, precision="16-mixed", schedule="plateau"), progress=False)
+    assert [str(warning.message) for warning in recwarn.list] == []

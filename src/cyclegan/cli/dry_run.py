@@ -1,6 +1,7 @@
 """`cyclegan train --dry-run`: the resolved settings, and a forecast of time and memory."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from rich import box
@@ -9,9 +10,11 @@ from rich.table import Table
 
 from cyclegan.config.schema import SECTIONS, Config
 from cyclegan.errors import CycleGANError
-from cyclegan.system.text import format_duration
+from cyclegan.system.text import counted, format_duration
 
 MEASURED_STEPS = 3
+SLOW_STEP = 2.0  # seconds of a first step on a CPU that is measurement enough
+PATIENCE = 60.0  # minutes of a run on a CPU, above which shorter ones are suggested
 
 
 def print_forecast(config: Config) -> None:
@@ -31,6 +34,29 @@ def print_forecast(config: Config) -> None:
     console.print(table)
     for sentence in _forecast(config):
         console.print(sentence, soft_wrap=True, markup=False)
+
+
+def announce_duration(config: Config, show: Callable[[str], None]) -> None:
+    """Show how long a run on a CPU takes, measured here, if its length is set in epochs."""
+    from cyclegan.data.check.forecast import steps_per_epoch
+    from cyclegan.data.select import find_data
+    from cyclegan.system.machine import find_device
+
+    run = config.run
+    if run.max_minutes is not None or run.max_steps is not None or find_device(run.device).type != "cpu":
+        return
+    show("Measuring a step on this CPU ...")
+    seconds, _ = _measure_steps(config)
+    if seconds is None:
+        return
+    epochs, train = config.optimizer.epochs + config.optimizer.epochs_decay, find_data(config).train
+    steps = epochs * steps_per_epoch(max(len(train.a), len(train.b)), config)
+    minutes = steps * seconds / 60
+    advice = " Set --max-minutes, or leave out --preset to train light networks for an hour." * (minutes > PATIENCE)
+    show(
+        f"A step takes about {seconds:.2g} s, and the run of {counted(epochs, 'epoch')} ({counted(steps, 'step')}) "
+        f"about {format_duration(minutes)}.{advice}"
+    )
 
 
 def _forecast(config: Config) -> list[str]:
@@ -77,7 +103,11 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
         fabric = Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision)
         state = TrainState(config, fabric)
         batches = [{domain: fabric.to_device(images) for domain, images in batch.items()}] * config.optimizer.accumulate
-        state.train_step(batches)  # the first step also allocates and compiles
+        start = time.perf_counter()
+        state.train_step(batches)  # also allocates and compiles
+        first = time.perf_counter() - start
+        if fabric.device.type == "cpu" and first > SLOW_STEP:
+            return first, peak_memory(fabric.device)
         start = time.perf_counter()
         for _ in range(MEASURED_STEPS):
             state.train_step(batches)

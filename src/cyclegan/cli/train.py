@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,14 +70,17 @@ def train(
 
     from rich.console import Console
 
+    from cyclegan.cli.dry_run import announce_duration
     from cyclegan.data.check.check import fast_check
     from cyclegan.data.select import find_data
     from cyclegan.training import trainer
 
     if is_first_process():
         console = Console(stderr=True)
+        show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
         for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
-            console.print(line, soft_wrap=not console.is_terminal, highlight=False, markup=False)
+            show(line)
+        announce_duration(resolved, show)
     _finish(lambda: trainer.train(resolved))
 
 
@@ -89,6 +93,8 @@ def _choices(config: Config) -> list[str]:
         notes.append(f"Starting from {start}, with its {generator} networks.")
     if source.startswith("preset auto"):
         minutes = f", for {config.run.max_minutes:g} minutes" if config.run.max_minutes else ""
+        if config.sources["max_minutes"] != "user" and minutes:
+            minutes += " unless you set a budget (--max-minutes)"
         notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
     return notes
 

@@ -71,8 +71,9 @@ def local_processes(devices: int | str, device: str) -> int:
 
 def find_device(name: str) -> torch.device:
     """The device `name`; "auto" selects a GPU if available. Raises `UsageError` for devices that do not work."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name in ("auto", "gpu"):
+        other = "mps" if torch.backends.mps.is_available() else name.replace("auto", "cpu")
+        name = "cuda" if torch.cuda.is_available() else other
     try:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()  # rejects "meta", which stores no values

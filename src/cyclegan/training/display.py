@@ -63,8 +63,10 @@ class Display(Monitor):
         count = describe_devices(used, device_count(config.run.device))
         if device == "cpu":
             count = counted(torch.get_num_threads(), "thread") + (f" in each of {used} processes" if used > 1 else "")
+        half_on_cpu = device == "cpu" and config.run.precision == "16-mixed"
+        precision = "bf16-mixed (16-mixed needs a GPU)" if half_on_cpu else config.run.precision
         workers = f", {counted(config.data.workers, 'loader worker')}" if config.data.workers else ""
-        self.on_message(f"  Device: {device}, {count}; precision {config.run.precision}{workers}")
+        self.on_message(f"  Device: {device}, {count}; precision {precision}{workers}")
         self.on_message(f"  Images: {run / 'samples'}; report: {run / 'report.html'}")
         self.on_message(f"  Live in a browser: cyclegan watch {shlex.quote(str(run))}")
         if (run / "tensorboard").is_dir():

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,8 +19,10 @@ Result = TypeVar("Result")
 
 
 def silence_banners() -> None:
-    """Hide the informational messages that Lightning prints once per process; its warnings stay visible."""
+    """Hide what Lightning prints once per process, and warnings for which the display has its own words."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for start in ("This DataLoader will create", r"You passed `Fabric\(accelerator='cpu', precision='16-mixed'\)`"):
+        warnings.filterwarnings("ignore", start)
 
 
 def launch(config: Config) -> Fabric:

@@ -97,8 +97,11 @@ def forecast(parts: Sequence[Part], config: Config) -> tuple[str, str]:
     steps = steps_per_epoch(max(part.total for part in parts if part.split == "train"), config)
     epochs = optimizer.epochs + optimizer.epochs_decay
     budget = f"{epochs} epochs are {epochs * steps:,}"
+    if run.max_steps is not None:
+        budget = f"{counted(run.max_steps, 'step')} are {run.max_steps / steps:.1f} epochs"
     if run.max_minutes is not None:
-        budget = f"training takes {run.max_minutes:g} minutes unless you set a budget"
+        given = config.sources.get("max_minutes") in ("user", "config file")
+        budget = f"training takes {run.max_minutes:g} minutes" + " unless you set a budget" * (not given)
     return (
         preprocessing + (", half of them mirrored." if data.flip else "."),
         f"An epoch has {counted(steps, 'step')}; {budget}.",
