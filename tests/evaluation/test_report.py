@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from conftest import TINY, draw_images
@@ -18,6 +19,7 @@ from cyclegan.evaluation.report.report import write_report
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
 from cyclegan.metrics.similarity import psnr, ssim
+from cyclegan.system.environment import read_environments, record_environment
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation.translator import Direction, Translator
@@ -232,3 +234,11 @@ def test_damaged_metrics_and_samples(run: Path, metrics: bytes | None, curves: i
 def test_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a run folder"):
         write_report(tmp_path)
+
+
+def test_the_foot_tells_when_and_with_what_the_run_was_started(run: Path) -> None:
+    record_environment(run)
+    start = read_environments(run)[-1]
+    foot = unescape(write_report(run).path.read_text(encoding="utf-8").rpartition("<footer>")[2])
+    for text in (start["date"], start["command"], torch.__version__, start["CPU"]):
+        assert text in foot

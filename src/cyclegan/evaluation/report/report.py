@@ -36,6 +36,7 @@ from cyclegan.runs.results import (
 )
 from cyclegan.runs.summary import headline, run_domains, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
+from cyclegan.system.environment import read_environments
 from cyclegan.translation.translator import Translator
 
 NAME = "report.html"
@@ -106,6 +107,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         "diagnosis": diagnosis,
         "losses": build_panels(metrics, names, spec.term_groups),
         "quality": build_panels(read_metrics(run / "quality.csv"), names, QUALITY_GROUPS, "q"),
+        "starts": read_environments(run),
         "config": (run / "config.toml").read_text(encoding="utf-8"),
     }
     for side in SIDES:
