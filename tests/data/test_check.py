@@ -375,12 +375,12 @@ def test_a_domain_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
 
 
 def test_files_of_other_kinds_are_named(copy: Path) -> None:
-    for name in ("a.gif", "b.HEIC", "notes.txt", ".hidden.gif"):
+    for name in ("a.gif", "b.PSD", "notes.txt", ".hidden.gif"):
         (copy / "trainA" / name).write_bytes(b"")
     other = found(check(copy), "other files")
     assert other is not None and other.level == "warning"
-    assert files_of(other) == {("a.gif",), ("b.HEIC",), ("notes.txt",)}
-    assert "Convert .gif, .heic" in other.advice
+    assert files_of(other) == {("a.gif",), ("b.PSD",), ("notes.txt",)}
+    assert "Convert .gif, .psd" in other.advice
 
 
 def test_a_link_to_the_parent_folder_adds_no_images(copy: Path) -> None:

@@ -105,7 +105,7 @@ def test_folders_without_data_are_explained(tmp_path: Path) -> None:
         tmp_path / "file": "is a file; give a folder",
         empty: "must contain trainA and trainB, .* but contains no folders",
         one: "trainA exists, but trainB is missing",
-        texts: r"trainA contains 1 file, but no images; images end in .bmp",
+        texts: r"trainA contains 1 file, but no images; images end in .avif",
     }.items():
         with pytest.raises(UsageError, match=sentence):
             find_domains(data)

@@ -422,7 +422,7 @@ def test_damaged_files_write_nothing_to_the_terminal(tmp_path: Path) -> None:
 
 
 def test_images_are_written_atomically(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"x.xyz has no image suffix"):
+    with pytest.raises(UsageError, match=r"x.xyz cannot be written; its suffix must be"):
         write_image(Image.fromarray(COLORS), tmp_path / "x.xyz")
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(CycleGANError, match="cannot be written"):

@@ -206,7 +206,7 @@ def test_a_model_of_crops_in_their_own_scale_knows_no_other(tiny: Callable[..., 
 
 def test_impossible_inputs_are_refused_before_anything_is_translated(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
-    with pytest.raises(UsageError, match=r"notes.txt is not an image .*; images end in .bmp"):
+    with pytest.raises(UsageError, match=r"notes.txt is not an image .*; images end in .avif"):
         files.plan([tmp_path / "notes.txt"], tmp_path / "out")
     translator = Translator.load(trained)
     for channels in (2, 5):

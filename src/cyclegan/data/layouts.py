@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import image_size
-from cyclegan.imaging.encode import IMAGE_SUFFIXES, LISTED_SUFFIXES
+from cyclegan.imaging.decode import HEIF_HINT, can_read_heic, image_size
+from cyclegan.imaging.encode import HEIC_SUFFIXES, IMAGE_SUFFIXES, LISTED_SUFFIXES
 from cyclegan.imaging.source import Half, Source, UnreadableImage
 from cyclegan.system.text import counted
 
@@ -271,4 +271,6 @@ def _require_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> 
         files = sum(1 for path in folder.rglob("*") if path.is_file())
         content = f"contains {counted(files, 'file')}, but no images" if files else "is empty"
         raise UsageError(f"{folder} {content}; images end in {LISTED_SUFFIXES}.")
+    if all(path.suffix.lower() in HEIC_SUFFIXES for path in found) and not can_read_heic():
+        raise UsageError(f"{folder} contains {counted(len(found), 'image')}, all HEIC; {HEIF_HINT}.")
     return found

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -44,8 +45,11 @@ _DECODERS: dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"BM": BmpImageFile,
     b"GIF8": GifImageFile,
 }
+_AVIF_BRANDS = (b"avif", b"avis")  # other files of this container are HEIC
 HAS_DEEP_PNG = find_spec("imagecodecs") is not None  # PNG color of 16 bits is read in full depth
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+
+HEIF_HINT = "to read HEIC, install: pip install 'cyclegan[heif]'"
 
 # Decoders' warnings about odd metadata are silenced here, once, since `catch_warnings` is not thread-safe. Pillow's
 # DecompressionBombWarning is not a UserWarning, so it still reaches callers.
@@ -182,13 +186,37 @@ def _decode(file: IO[bytes], channels: int, min_side: int | None) -> tuple[Image
 
 def _open_pillow(file: IO[bytes]) -> ImageFile:
     start = _peek(file)
-    for signature, decoder in _DECODERS.items():
+    decoders = {start[:12]: _iso_decoder(start[8:12])} if start[4:8] == b"ftyp" else _DECODERS
+    for signature, decoder in decoders.items():
         if start.startswith(signature):
             image = decoder(file)
             require_plausible_size(image.size, file)
             return image
-    formats = "JPEG, PNG, WebP, BMP, TIFF, GIF, NPY, NPZ"
+    formats = "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF, NPY, NPZ"
     raise UnsupportedImage(f"is not an image in a supported format ({formats})" if start else "is empty")
+
+
+def _iso_decoder(brand: bytes) -> Callable[[IO[bytes]], ImageFile]:
+    """The decoder of HEIC or AVIF. Raises `UnsupportedImage` when it is not installed."""
+    if brand in _AVIF_BRANDS:
+        if not features.check("avif"):
+            raise UnsupportedImage("is an AVIF image, which this build of Pillow cannot read; convert it to PNG")
+        return AvifImageFile
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise UnsupportedImage(f"is a HEIC image; {HEIF_HINT}") from None
+    decoder: Callable[[IO[bytes]], ImageFile] = HeifImageFile
+    return decoder
+
+
+def can_read_heic() -> bool:
+    """Whether the extra for HEIC images is installed."""
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _read_pillow_header(file: IO[bytes]) -> tuple[Header, int]:

@@ -12,7 +12,9 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import MODES, UINT8, Pixels, to_stored_values
 from cyclegan.system.atomic import write_file
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
+WRITTEN_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz"})
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+IMAGE_SUFFIXES = WRITTEN_SUFFIXES | HEIC_SUFFIXES | {".avif"}  # that can be read
 LISTED_SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))  # for messages
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
@@ -26,13 +28,18 @@ def supports_channels(suffix: str, channels: int) -> bool:
     return channels in _CHANNELS.get(suffix.lower(), (channels,))
 
 
+def written_suffix(suffix: str) -> str:
+    """The suffix for a result of an image with this one: the same, or .png where that is only read."""
+    return ".png" if suffix.lower() in IMAGE_SUFFIXES - WRITTEN_SUFFIXES else suffix
+
+
 def write_image(image: Image.Image, path: Path) -> None:
     """Write a Pillow image in the format of the path's suffix, atomically; missing folders are created.
 
     JPEG has quality 95 without chroma subsampling; WebP is lossless. Raises `UsageError` for a suffix that is not an
     image's, and `CycleGANError` when the file cannot be written.
     """
-    _require_suffix(path)
+    require_written_suffix(path)
     if path.suffix.lower() in _ARRAYS:
         write_pixels(Pixels(np.atleast_3d(np.asarray(image))), path)
         return
@@ -47,7 +54,7 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
     PNG supports 8 and 16 bits, TIFF and NumPy files any type, the others 8 bits. A separate alpha channel is written
     if the format supports one. Raises like `write_image`.
     """
-    _require_suffix(path)
+    require_written_suffix(path)
     suffix, channels = path.suffix.lower(), pixels.values.shape[2]
     if not supports_channels(suffix, channels):
         raise CycleGANError(f"{path} cannot be written: {suffix} cannot have {channels} channels; use .tif or .npy.")
@@ -84,6 +91,7 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
         write_file(path, lambda temporary: temporary.write_bytes(png_encode(flat)))
 
 
-def _require_suffix(path: Path) -> None:
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UsageError(f"{path} has no image suffix; use one of {LISTED_SUFFIXES}.")
+def require_written_suffix(path: Path) -> None:
+    """Raise `UsageError` for a path whose suffix is not that of an image format that can be written."""
+    if path.suffix.lower() not in WRITTEN_SUFFIXES:
+        raise UsageError(f"{path} cannot be written; its suffix must be one of {', '.join(sorted(WRITTEN_SUFFIXES))}.")

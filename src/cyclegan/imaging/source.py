@@ -67,7 +67,7 @@ def path_of(source: Source) -> Path:
 class Header:
     """What a file's header says about its image."""
 
-    kind: str  # "JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "NPY" or "NPZ", by content, not by suffix
+    kind: str  # "JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF", "AVIF", "NPY" or "NPZ", by content, not by suffix
     mode: str  # Pillow's name for the stored pixel format; for arrays, the dtype
     bits: int  # per channel
     size: tuple[int, int]  # width and height, upright

@@ -15,7 +15,15 @@ from PIL import Image, ImageSequence
 from cyclegan.data.layouts import find_images
 from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.decode import image_size, read_header, read_pixels
-from cyclegan.imaging.encode import IMAGE_SUFFIXES, LISTED_SUFFIXES, supports_channels, write_image, write_pixels
+from cyclegan.imaging.encode import (
+    IMAGE_SUFFIXES,
+    LISTED_SUFFIXES,
+    require_written_suffix,
+    supports_channels,
+    write_image,
+    write_pixels,
+    written_suffix,
+)
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.system.atomic import write_file
@@ -44,12 +52,14 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels
     jobs = []
     for source, name in chain.from_iterable(map(_find_inputs, inputs)):
         target = out / name
+        target = target.with_suffix(written_suffix(target.suffix))
         jobs.append(Job(source, target if supports_channels(target.suffix, channels) else target.with_suffix(".tif")))
     if not jobs:
         raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
         if len(jobs) > 1:
             raise UsageError(f"{len(jobs)} results do not fit into one file {out}; give a folder with -o.")
+        require_written_suffix(out)
         jobs = [Job(jobs[0].source, out)]
     sources: dict[Path, Path] = {}
     for job in jobs:

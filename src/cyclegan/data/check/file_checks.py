@@ -12,10 +12,10 @@ from cyclegan.system.text import counted
 
 KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
-    ".npy": "NPY", ".npz": "NPZ",
+    ".npy": "NPY", ".npz": "NPZ", ".heic": "HEIF", ".heif": "HEIF", ".avif": "AVIF",
 }  # fmt: skip
 UNSUPPORTED_IMAGES = frozenset(
-    (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
+    (".gif", ".jp2", ".jxl", ".jfif", ".tga", ".ppm", ".pgm", ".psd", ".svg", ".exr", ".hdr",
      ".dcm", ".dng", ".nef", ".cr2")
 )  # fmt: skip
 ONE_COLOR, LOW_CONTRAST = 2.0, 6.0  # levels of 255: standard deviation of the luminance

@@ -13,7 +13,7 @@ import numpy as np
 
 from cyclegan.data.prepare.plan import Layout, Task, is_video, make_names_unique
 from cyclegan.imaging.decode import read_header, read_pixels
-from cyclegan.imaging.encode import supports_channels, write_pixels
+from cyclegan.imaging.encode import supports_channels, write_pixels, written_suffix
 from cyclegan.imaging.image import DecodeSpec, Pixels, to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage, UnsupportedImage, open_image, path_of
 from cyclegan.imaging.video import read_frames
@@ -105,7 +105,7 @@ def _target(task: Task, folder: Path, domain: str) -> Path:
 
 def _convert(task: Task, folder: Path, layout: Layout, recipe: Recipe) -> int:
     """Decode, change and write; both images of a pair, or none."""
-    suffixes = [recipe.suffix or path_of(source).suffix for source in task.sources]
+    suffixes = [recipe.suffix or written_suffix(path_of(source).suffix) for source in task.sources]
     images = [_read(source, suffix) for source, suffix in zip(task.sources, suffixes, strict=True)]
     if layout == "join":
         images, suffixes = [_side_by_side(*images)], [suffixes[0] if len(set(suffixes)) == 1 else ".png"]
