@@ -330,7 +330,7 @@ def test_a_refused_connection_is_explained(tmp_path: Path) -> None:
 
 def test_redirects_from_https_to_http_are_refused() -> None:
     with pytest.raises(transfer.PermanentError, match="not encrypted"):
-        transfer._Redirects().redirect_request(
+        transfer.Redirects().redirect_request(
             Request("https://a.test/x"), io.BytesIO(), 302, "Found", Message(), "http://a.test/x"
         )
     with pytest.raises(transfer.PermanentError, match="certificate"), transfer._classify_errors():

@@ -3,8 +3,9 @@
 import io
 import re
 import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,10 +33,10 @@ class Options:
         Doc("Run folder, checkpoint, model folder, exported model, or hf:user/name from the Hugging Face hub."),
     ]
     input: Annotated[
-        tuple[Path, ...],
+        tuple[str, ...],
         tyro.conf.Positional,
         tyro.conf.arg(metavar="INPUT ...", help_behavior_hint="(required)"),
-        Doc("Images, folders (with their subfolders), patterns, one video, or - for stdin."),
+        Doc("Images, folders (with their subfolders), patterns, https://... addresses, one video, or - for stdin."),
     ]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
     direction: Annotated[
@@ -77,17 +78,29 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         raise UsageError("`cyclegan translate` needs INPUT; see `cyclegan translate --help`.")
     size = _size(options.size)
     _require_alpha(options.alpha)
-    if _is_stream(options):
-        _translate_stream(options, size)
-        return
 
+    from cyclegan.data.get.url import download, is_url
+
+    with tempfile.TemporaryDirectory(prefix="cyclegan-") as folder:  # for downloads, each in a folder of its own
+        local = (
+            str(download(each, Path(folder, str(number)))) if is_url(each) else each
+            for number, each in enumerate(options.input)
+        )
+        options = replace(options, input=tuple(local))
+        if _is_stream(options):
+            _translate_stream(options, size)
+        else:
+            _translate_files(options, size)
+
+
+def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
     from rich.progress import Progress
 
     from cyclegan.translation import files
 
     translator = _load(options)
     channels = 3 if options.side_by_side else translator.out_channels
-    jobs = files.plan(options.input, options.output, overwrite=options.overwrite, channels=channels)
+    jobs = files.plan([*map(Path, options.input)], options.output, overwrite=options.overwrite, channels=channels)
     problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
     if size == "keep":
         _note(files.scale_note(translator, (job.source for job in jobs)))
@@ -123,7 +136,7 @@ def _is_stream(options: Options) -> bool:
 
     if options.raw is not None or options.smooth or str(options.output) == "-":
         return True
-    first = options.input[0]
+    first = Path(options.input[0])
     return len(options.input) == 1 and (str(first) == "-" or is_video(first) or is_animation(first))
 
 
@@ -162,7 +175,7 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
     if options.side_by_side or options.alpha != "keep":
         raise UsageError("--side-by-side and --alpha apply to image files only.")
-    source = options.input[0]
+    source = Path(options.input[0])
     if options.raw is not None and size != "keep":
         raise UsageError("--size does not apply to --raw, whose frames keep their size.")
     if options.smooth and not is_video(source) and options.raw is None:
@@ -187,7 +200,7 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
 
 def _target(options: Options, moving: bool) -> Path:
     """The file to write. Raises `UsageError` if it is the source, or exists without --overwrite."""
-    source, out = options.input[0], options.output
+    source, out = Path(options.input[0]), options.output
     if out.is_dir() or not out.suffix:
         name = "camera.mp4" if str(source).startswith("camera:") else "image.png" if str(source) == "-" else source.name
         out = out / name
@@ -204,7 +217,7 @@ def _raw(translator: "Translator", options: Options) -> None:
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", options.raw or "")
     if found is None:
         raise UsageError(f"--raw is {options.raw!r}; it must be width and height, such as 640x480.")
-    source = str(options.input[0])
+    source = options.input[0]
     if not (source == "-" or source.startswith(CAMERA)) or str(options.output) != "-":
         raise UsageError("--raw reads from standard input or a camera and writes to standard output; use `- -o -`.")
     if (translator.in_channels, translator.out_channels) != (3, 3):

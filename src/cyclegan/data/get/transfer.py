@@ -185,8 +185,8 @@ def _download(url: str, partial: PartialFile, listener: ProgressListener, timeou
     if version:
         headers |= {"Range": f"bytes={downloaded}-", "If-Range": version}
     try:
-        with _classify_errors():
-            response: HTTPResponse = build_opener(_Redirects).open(Request(url, headers=headers), timeout=timeout)
+        with classify_errors():
+            response: HTTPResponse = build_opener(Redirects).open(Request(url, headers=headers), timeout=timeout)
     except HTTPError as error:
         if error.code == 416 and downloaded and error.headers.get("Content-Range") == f"bytes */{downloaded}":
             return  # already complete
@@ -207,7 +207,7 @@ def _download(url: str, partial: PartialFile, listener: ProgressListener, timeou
 def _save(response: HTTPResponse, url: str, partial: PartialFile, listener: ProgressListener, downloaded: int) -> None:
     """Write a response to the partial file, after the bytes already downloaded if it continues them."""
     start, total = _content_range(response, downloaded)
-    with _classify_errors():
+    with classify_errors():
         chunk = response.read(START_BYTES)
     if start == 0 and not is_archive(chunk):  # often an error page with status 200
         kind = response.headers.get_content_type()
@@ -225,7 +225,7 @@ def _save(response: HTTPResponse, url: str, partial: PartialFile, listener: Prog
             while chunk:
                 done += file.write(chunk)
                 listener.advance(done, total)
-                with _classify_errors():
+                with classify_errors():
                     chunk = response.read1(CHUNK)
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -247,7 +247,7 @@ def _content_range(response: HTTPResponse, downloaded: int) -> tuple[int, int | 
 
 
 @contextmanager
-def _classify_errors() -> Iterator[None]:
+def classify_errors() -> Iterator[None]:
     """Convert network errors to `TransientError` or `PermanentError`; `HTTPError` passes through."""
     try:
         yield
@@ -264,7 +264,7 @@ def _classify_errors() -> Iterator[None]:
         raise TransientError(f"cannot be reached ({error.strerror or error})") from None
 
 
-class _Redirects(HTTPRedirectHandler):
+class Redirects(HTTPRedirectHandler):
     """Follows a few redirects, but never from HTTPS to HTTP."""
 
     max_redirections = MAX_REDIRECTS
