@@ -333,7 +333,7 @@ def test_redirects_from_https_to_http_are_refused() -> None:
         transfer.Redirects().redirect_request(
             Request("https://a.test/x"), io.BytesIO(), 302, "Found", Message(), "http://a.test/x"
         )
-    with pytest.raises(transfer.PermanentError, match="certificate"), transfer._classify_errors():
+    with pytest.raises(transfer.PermanentError, match="certificate"), transfer.classify_errors():
         raise urllib.error.URLError(ssl.SSLCertVerificationError())
 
 
