@@ -355,7 +355,7 @@ def test_pix2pix_from_data_to_report(tmp_path: Path, joined: Path) -> None:
     assert "isola2017image" in page
     assert page.count('class="strip"') == 1
 
-    with pytest.raises(UsageError, match="translates BtoA only, not AtoB"):
+    with pytest.raises(UsageError, match=r"translates BtoA \(blue2red\) only, not AtoB"):
         Translator.load(run, "AtoB")
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     torch.manual_seed(1)

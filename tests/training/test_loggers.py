@@ -86,7 +86,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
 
     listener = RecordingMonitor(look_and_end)
     stopped = train(tiny(log=(f"visdom={address}",), name="shown", max_steps=2, schedule="constant"))
-    run = resume(stopped, max_steps=9, sample_every=2, monitors=[listener])
+    run = resume(stopped, max_steps=9, sample_every=2, monitors=[listener], progress=False)
     assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
     assert seen[1] == {"cycle_A", "cycle_B"}
     (warning,) = listener.messages
@@ -98,7 +98,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
 def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
     listener = RecordingMonitor()
     address = f"127.0.0.1:{free_port()}"
-    train(tiny(log=(f"visdom={address}",), max_steps=3), monitors=[listener])
+    train(tiny(log=(f"visdom={address}",), max_steps=3), monitors=[listener], progress=False)
     assert listener.messages == [
         f"Visdom failed (no server answers at http://{address}) and was removed; training continues."
     ]

@@ -1,4 +1,4 @@
-"""README's Python example where loader processes are spawned, as on macOS, Windows and from Python 3.14 on."""
+"""The Python page's example where loader processes are spawned, as on macOS, Windows and from Python 3.14 on."""
 
 import os
 import re
@@ -22,8 +22,8 @@ GUARD = 'if __name__ == "__main__":'
 @pytest.fixture
 def example(data: Path, tmp_path: Path) -> Path:
     """The example as a script in a folder of its own, with a tiny network and data."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "train(" in block)
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "train(" in block)
     assert GUARD in code and "max_minutes=60" in code
     settings = TINY | {"workers": 1, "max_steps": 2, "measure_every": 0}
     code = code.replace("max_minutes=60", ", ".join(f"{name}={value!r}" for name, value in settings.items()))
