@@ -654,6 +654,12 @@ def test_data_list_shows_the_catalog(command: Callable[..., tuple[int, str, str]
     assert "116.9 MB" in out and "hf:user/name" in out
 
 
+def test_data_list_as_json_is_the_catalog(command: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = command("list", "--json")
+    assert code == 0
+    assert {each["name"]: each["sha256"] for each in json.loads(out)} == {e.name: e.sha256 for e in CATALOG.values()}
+
+
 @pytest.mark.network
 def test_data_get_downloads_and_prints_the_next_step(
     command: Callable[..., tuple[int, str, str]], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

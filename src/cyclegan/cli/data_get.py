@@ -1,8 +1,9 @@
 """`cyclegan data list` and `cyclegan data get`."""
 
+import json as json_module
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -100,14 +101,17 @@ def _get_from_hub(options: Options) -> None:
 
 
 @command("data list")
-def list_() -> None:
+def list_(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     """List the data sets available by name."""
+    from cyclegan.data.get.catalog import all_entries
+
+    if json:
+        print(json_module.dumps([asdict(entry) for entry in all_entries().values()], indent=2))
+        return
     from rich import box
     from rich.console import Console
     from rich.filesize import decimal
     from rich.table import Table
-
-    from cyclegan.data.get.catalog import all_entries
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("name", no_wrap=True)
@@ -121,7 +125,7 @@ def list_() -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=170)  # logs and pipes have no width
     console.print(table)
-    print("Get one with: cyclegan data get NAME; from the Hugging Face hub: cyclegan data get hf:user/name")
+    print("Get one with: cyclegan data get NAME\nFrom the Hugging Face hub: cyclegan data get hf:user/name")
 
 
 class DownloadProgress:
