@@ -4,15 +4,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
+from rich.console import Console
 
 import cyclegan
 from conftest import TINY, draw_images, flags
+from cyclegan.cli.check_console import print_check
 from cyclegan.cli.main import run as run_command
 from cyclegan.data.check import inspect
 from cyclegan.data.check.check import Check, check_data, contact_sheet, escape_unprintable, fast_check
@@ -73,6 +76,18 @@ def test_good_data_has_no_findings(landscapes: Path) -> None:
     assert checked.level == "fine"
     assert checked.command == f"cyclegan train {landscapes}"
     assert "An epoch has 150 steps; 200 epochs are 30,000." in checked.forecast
+
+
+def test_long_names_do_not_cut_the_figures_of_a_narrow_table(landscapes: Path, tmp_path: Path) -> None:
+    shutil.copytree(landscapes, tmp_path / "data")
+    (tmp_path / "data" / "names.txt").write_text("a" * 40 + "\n" + "b" * 40)
+    screen = Console(width=80, file=StringIO())
+    print_check(check(tmp_path / "data"), screen)
+    assert isinstance(screen.file, StringIO)
+    text = screen.file.getvalue()
+    assert "…" not in text
+    assert text.count("b") > 80
+    assert max(map(len, text.split("warning")[0].split("found")[0].splitlines())) <= 80
 
 
 def test_the_forecast_has_the_budget_that_applies(landscapes: Path) -> None:

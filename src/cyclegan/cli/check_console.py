@@ -16,6 +16,7 @@ from cyclegan.data.check.inspect import ImageStats
 from cyclegan.system.text import counted
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+LABELS = 16  # columns of the table's first column and its margins
 INDENT = 9  # columns, of the text next to a level
 MAX_FILES = {"unreadable": 20}  # files named for each finding; JSON has all
 DEFAULT_MAX_FILES = 3
@@ -32,7 +33,10 @@ def print_check(check: Check, console: Console | None = None) -> None:
     """Print a check, with colors on a terminal."""
     console = console or Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     summaries = [summarize(part) for part in check.parts]
-    columns = [Column(Text(escape_unprintable(part.name))) for part in check.parts]
+    # Long names are folded, so that no figure has to be cut.
+    room = max(1, (console.width - LABELS) // len(check.parts) - 3)
+    names = ("\n".join(textwrap.wrap(escape_unprintable(part.name), room)) for part in check.parts)
+    columns = [Column(Text(name)) for name in names]
     table = Table("", *columns, box=box.SIMPLE, pad_edge=False)
     for name in ("images", "unreadable", "smallest", "median", "largest", "aspect_ratio", "formats", "modes"):
         table.add_row(name.replace("_", " "), *(Text(_format(summary[name])) for summary in summaries))
