@@ -70,7 +70,8 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
     if tokens:
         token = next((token for token in tokens if token.startswith("-")), tokens[0]).split("=")[0]
         if not token.startswith("-"):
-            raise UsageError(f"Unexpected argument {token!r}; {help_hint}.")
+            two_folders = "two folders are --a and --b; " if "--a" in option_names(COMMANDS[name]) else ""
+            raise UsageError(f"Unexpected argument {token!r}; {two_folders}{help_hint}.")
         close = suggestion(token.replace("_", "-"), option_names(COMMANDS[name]))
         raise UsageError(reference_option(token) or f"`cyclegan {name}` has no option {token}{close}")
     if isinstance(event, parse_errors.MissingArgs):

@@ -46,7 +46,7 @@ class Options:
 
 @command("export")
 def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
-    """Export a generator for ONNX Runtime, OpenVINO, browsers.
+    """Export a generator: ONNX, OpenVINO, PyTorch, browsers.
 
     Every export is compared with the original on real images before it is kept.
 

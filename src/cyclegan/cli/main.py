@@ -27,14 +27,14 @@ from cyclegan.errors import CycleGANError, describe_os_error
 OVERVIEW = """\
 usage: cyclegan COMMAND ...
 
-Turn images of one kind into images of another, learned from two folders without pairs.
+Turn images of one kind into images of another, learned without pairs.
 {}
 A first try
   cyclegan data get seasons
   cyclegan train data/seasons --max-minutes 5
   cyclegan translate runs/seasons data/seasons/testA -o winter
 
-`cyclegan help COMMAND` explains a command, `cyclegan --version` prints the version."""
+`cyclegan help COMMAND` explains a command; `cyclegan --version`."""
 
 
 @command("completion")

@@ -65,7 +65,7 @@ class Options:
 
 @command("translate")
 def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
-    """Translate images, folders or a video with a trained model.
+    """Translate images, folders or a video with a model.
 
     Images of any size are translated as a whole, in limited memory.
 

@@ -23,7 +23,7 @@ def watch(
     host: Annotated[str, Doc("Address to listen on; 0.0.0.0: all networks.")] = "127.0.0.1",
     port: Annotated[int, Doc("Port; 0 takes a free one.")] = 6007,
 ) -> None:
-    """Show runs live in a browser: curves, images, time left, warnings.
+    """Show runs live in a browser: curves, images, warnings.
 
     It works while a run trains and afterwards. Ctrl-C stops it, not the run.
 

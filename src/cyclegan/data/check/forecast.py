@@ -38,7 +38,10 @@ def size_findings(parts: Sequence[Part], config: Config, paired: bool) -> Iterat
         yield Finding("note", "squeezed", text, "--preprocess scale_shortside_and_crop keeps their aspect ratio.")
     if len(train) == len(parts):
         text = "There are no test images; reports will show training images."
-        yield Finding("note", "no test", text, "Move some images to testA and testB.")
+        advice = "Move some images to testA and testB"
+        if config.data.a is not None:
+            advice = "Split some off: cyclegan data prepare --a FOLDER --b FOLDER --test 0.1 -o NEW"
+        yield Finding("note", "no test", text, f"{advice}.")
 
 
 def _check_counts(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
