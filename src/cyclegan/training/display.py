@@ -21,6 +21,7 @@ from cyclegan.system.machine import device_count, find_device, local_processes
 from cyclegan.system.text import counted, format_duration
 from cyclegan.training.distributed import describe_devices
 from cyclegan.training.monitor import Monitor, TrainStatus
+from cyclegan.training.quality import score
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -94,21 +95,18 @@ class Display(Monitor):
             return
         self.quality = f"{', '.join(texts.values())} at step {status.step:,}"
         name = "ssim" if "ssim" in metrics else "swd"
-        score = sum(metrics[name]) * (1 if name == "ssim" else -1)
-        if score > self.best_score:
-            self.best_score, self.best = score, f"{texts[name]} at step {status.step:,}"
+        if (reached := score(values, name)) > self.best_score:
+            self.best_score, self.best = reached, f"{texts[name]} at step {status.step:,}"
 
     def position(self, status: TrainStatus) -> str:
         """Epoch and step, of the number of steps that the run will have by its progress so far."""
-        total = ""
-        if status.progress > 0.02:
-            steps = status.step / status.progress
-            total = (
-                f" of {self.max_steps:,}"
-                if self.max_steps
-                else f" of about {round(steps, -2 if steps > 1e3 else -1):,.0f}"
-            )
-        return f"epoch {status.epoch:,}  step {status.step:,}{total}"
+        position = f"epoch {status.epoch:,}  step {status.step:,}"
+        if status.progress <= 0.02:
+            return position
+        if self.max_steps:
+            return f"{position} of {self.max_steps:,}"
+        steps = status.step / status.progress
+        return f"{position} of about {round(steps, -2 if steps > 1e3 else -1):,.0f}"
 
     def times(self, status: TrainStatus) -> str:
         """Time elapsed and left."""

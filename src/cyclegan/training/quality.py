@@ -1,6 +1,6 @@
 """Quality during training, measured on the same few test images, which selects the best checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -75,8 +75,13 @@ class Quality:
 
     def score(self, values: dict[str, float]) -> float:
         """The mean of the metric `best_by` over the directions, negated if lower is better."""
-        each = [value for name, value in values.items() if name.startswith(f"{self.best_by}_")]
-        return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[self.best_by] else -1)
+        return score(values, self.best_by)
+
+
+def score(values: Mapping[str, float], metric: str) -> float:
+    """The mean of a metric over the directions of `Quality.measure`, negated if lower is better."""
+    each = [value for name, value in values.items() if name.startswith(f"{metric}_")]
+    return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[metric] else -1)
 
 
 def _measure(images: Tensor, subset: Subset, direction: Direction) -> dict[str, float]:
