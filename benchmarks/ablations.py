@@ -88,7 +88,7 @@ def train_variant(folder: Path, variant: str, seed: int, steps: int) -> Path:
     run = run_folder(folder, variant, seed, steps)
     if run.exists():
         return resume(run)
-    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
+    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "logger": ()}
     settings |= {"data": folder / "seasons", "runs": run.parent, "name": run.name, "device": "cpu"}
     settings["generator"] = "resnet"  # the paper's architecture
     settings |= VARIANTS[variant].settings

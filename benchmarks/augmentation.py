@@ -57,7 +57,7 @@ class Result:
 
 def measured(folder: Path, variant: str, seed: int, steps: int) -> Result:
     """Train and evaluate a variant."""
-    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "log": ()}
+    settings: dict[str, Any] = {"max_steps": steps, "seed": seed, "sample_every": steps, "logger": ()}
     settings |= {"data": folder / "seasons", "runs": folder / "runs", "device": "cpu", "generator": "resnet"}
     settings |= VARIANTS[variant][1]
     config = resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))

@@ -47,7 +47,7 @@ def trained(name: str, data: Path, folder: Path) -> Path:
 
 def _config(name: str, data: Path, run: Path, steps: int) -> Config:
     settings = {"max_steps": steps, "schedule": "constant", "sample_every": max(STEPS)}
-    settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "log": (), "generator": "resnet"}
+    settings |= {"data": data, "runs": run.parent, "name": name, "device": "cpu", "logger": (), "generator": "resnet"}
     return resolve("auto", method_spec("cyclegan"), settings, environment=Environment(64, gpu_memory=None))
 
 

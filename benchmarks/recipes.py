@@ -52,7 +52,7 @@ def measure(folder: Path, data: Path, recipe: str, seed: int, minutes: float) ->
     settings |= {"name": f"{data.name}-{recipe.replace(', ', '-')}-{minutes:g}min-seed{seed}"} | RECIPES[recipe]
     if recipe == "paper":
         settings["crop_size"] = min(MAX_SIZE, *image_size(find_domains(data).train.a[0]))
-    run = train(configure(**settings, device="cpu", log=(), sample_every=10**6))
+    run = train(configure(**settings, device="cpu", logger=(), sample_every=10**6))
     evaluations = {each.direction: each for each in evaluate(run, device="cpu")}
     values: dict[str, dict[str, dict[str, float]]] = {}
     for kind in ("value", "untranslated", "real"):

@@ -99,7 +99,7 @@ def train_sabotaged(name: str, seed: int, folder: Path) -> Path:
     shutil.rmtree(run, ignore_errors=True)
     method = method_spec(sabotage.settings.get("method", "cyclegan"))
     given = {"data": data_for(sabotage.data, folder), "runs": folder / "runs", "name": run.name, "seed": seed}
-    quiet = {"device": "cpu", "log": (), "sample_every": sabotage.steps, "generator": "resnet"}
+    quiet = {"device": "cpu", "logger": (), "sample_every": sabotage.steps, "generator": "resnet"}
     settings = quiet | given | sabotage.settings | {"max_steps": sabotage.steps}
     return train(resolve("auto", method, settings, environment=Environment(SIZE, gpu_memory=None)))
 

@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
     "crop_size": 32,
     "workers": 0,
     "device": "cpu",
-    "log": (),
+    "logger": (),
     "log_every": 1,
     "samples": 1,
 }

@@ -100,7 +100,7 @@ def output(environment: dict[str, str], *words: object) -> str:
 
 @pytest.fixture(scope="module")
 def settings(data: Path) -> dict[str, Any]:
-    theirs = {"method": "smooth", "generator": "shallow", "generator_width": 32, "log": ("jsonl",)}
+    theirs = {"method": "smooth", "generator": "shallow", "generator_width": 32, "logger": ("jsonl",)}
     return TINY | {"data": str(data)} | theirs
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.run import get_args_parser
 
+import cyclegan.cli.main  # noqa: F401  (registers the commands)
 from conftest import TINY, flags, has_steps, run, start, tensors, wait_until
+from cyclegan.cli.app import COMMANDS, option_names
 from cyclegan.config.schema import Config
 from cyclegan.errors import UsageError
 from cyclegan.runs import checkpoint
@@ -128,6 +131,13 @@ def test_the_process_group_ends_before_the_interpreter(tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("command", ["train", "resume"])
+def test_torchrun_passes_every_option_on(command: str) -> None:
+    """Its parser refuses those that could be short for several of its own, also after the script's name."""
+    words = [command, *option_names(COMMANDS[command])]
+    assert get_args_parser().parse_args(["-m", "cyclegan", *words]).training_script_args == words
 
 
 @pytest.mark.processes

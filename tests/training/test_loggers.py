@@ -85,7 +85,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
         process.send_signal(end)
 
     listener = RecordingMonitor(look_and_end)
-    stopped = train(tiny(log=(f"visdom={address}",), name="shown", max_steps=2, schedule="constant"))
+    stopped = train(tiny(logger=(f"visdom={address}",), name="shown", max_steps=2, schedule="constant"))
     run = resume(stopped, max_steps=9, sample_every=2, monitors=[listener], progress=False)
     assert seen[0] == {"G", "D", "cycle", "idt", "AtoB", "BtoA"}
     assert seen[1] == {"cycle_A", "cycle_B"}
@@ -98,7 +98,7 @@ def test_visdom_shows_losses_and_samples_until_its_server(
 def test_an_absent_visdom_server_is_one_warning(tiny: Callable[..., Config], capfd: pytest.CaptureFixture[str]) -> None:
     listener = RecordingMonitor()
     address = f"127.0.0.1:{free_port()}"
-    train(tiny(log=(f"visdom={address}",), max_steps=3), monitors=[listener], progress=False)
+    train(tiny(logger=(f"visdom={address}",), max_steps=3), monitors=[listener], progress=False)
     assert listener.messages == [
         f"Visdom failed (no server answers at http://{address}) and was removed; training continues."
     ]
@@ -114,7 +114,7 @@ def test_wandb_writes_to_the_run_folder_only_and_resumes_with_the_run(
     monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     listener = RecordingMonitor()
-    run = train(tiny(log=("wandb=project",), max_steps=2, schedule="constant"), monitors=[listener])
+    run = train(tiny(logger=("wandb=project",), max_steps=2, schedule="constant"), monitors=[listener])
     resume(run, max_steps=4, monitors=[listener])
     assert listener.messages == []
     identity = json.loads((run / "wandb-run.json").read_text())["id"]
@@ -132,19 +132,21 @@ def test_a_missing_package_is_reported_before_a_run_folder_is_made(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *rest: None if n == name else find(n, *rest))
-    with pytest.raises(UsageError, match=rf'--log {name} needs the package {name}: pip install "cyclegan\[{name}\]"'):
-        train(tiny(log=(f"{name}=x",), max_steps=1))
+    with pytest.raises(
+        UsageError, match=rf'--logger {name} needs the package {name}: pip install "cyclegan\[{name}\]"'
+    ):
+        train(tiny(logger=(f"{name}=x",), max_steps=1))
     assert not tiny().run.runs.exists()
 
 
 @pytest.mark.parametrize(
-    ("log", "message"),
+    ("logger", "message"),
     [
-        ("tensorbord", "--log tensorbord: unknown logger; choose from tensorboard, visdom, wandb"),
-        ("tensorboard=x", "--log tensorboard=x: .*takes"),
+        ("tensorbord", "--logger tensorbord: unknown logger; choose from tensorboard, visdom, wandb"),
+        ("tensorboard=x", "--logger tensorboard=x: .*takes"),
     ],
 )
-def test_unknown_loggers_and_options_are_refused(tiny: Callable[..., Config], log: str, message: str) -> None:
+def test_unknown_loggers_and_options_are_refused(tiny: Callable[..., Config], logger: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        train(tiny(log=(log,)))
+        train(tiny(logger=(logger,)))
     assert not tiny().run.runs.exists()

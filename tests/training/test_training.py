@@ -31,7 +31,7 @@ from fakes import RecordingMonitor
 
 
 def test_a_run_folder_has_the_documented_files(tiny: Callable[..., Config], data: Path) -> None:
-    config = tiny(max_steps=8, sample_every=4, log=("tensorboard",), checkpoint_epochs=1, ema_decay=0.9)
+    config = tiny(max_steps=8, sample_every=4, logger=("tensorboard",), checkpoint_epochs=1, ema_decay=0.9)
     run = train(config)
     assert run.name == "red2blue"
     assert from_toml(run / "config.toml").data.data == data.resolve()

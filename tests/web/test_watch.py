@@ -320,7 +320,7 @@ def test_a_browser_shows_the_runs(served: tuple[str, subprocess.Popen[str]], run
 
 @pytest.mark.processes
 def test_a_run_stopped_by_ctrl_c_has_a_report(data: Path, tmp_path: Path) -> None:
-    settings = flags(**{name: value for name, value in TINY.items() if name != "log"}, max_minutes=30)
+    settings = flags(**{name: value for name, value in TINY.items() if name != "logger"}, max_minutes=30)
     process = start("train", data, "--runs", tmp_path, "--name", "r", *settings)
     wait_until(lambda: has_steps(tmp_path / "r", 3), process)
     process.send_signal(2)

@@ -216,7 +216,7 @@ class RunConfig:
     save_minutes: Annotated[Positive, Doc("Minutes between saves of checkpoints/latest.")] = 5.0
     checkpoint_epochs: Annotated[CountOrZero, Doc("Epochs between numbered checkpoints [R]; 0 writes none.")] = 5
     keep: Annotated[CountOrZero, Doc("Number of newest numbered checkpoints to keep; 0 keeps all.")] = 3
-    log: Annotated[
+    logger: Annotated[
         tuple[str, ...],
         Doc("Loggers: tensorboard, wandb=PROJECT, visdom=ADDRESS, or those of other packages; none if empty."),
     ] = ("tensorboard",)

@@ -2,7 +2,7 @@
 report, TensorBoard events.
 
 A logger is a `Monitor`. Another package adds one by an entry point in the group ``cyclegan.loggers``: its name is the
-logger's name, and its value the class, called with the option of ``--log NAME=OPTION`` if one is given.
+logger's name, and its value the class, called with the option of ``--logger NAME=OPTION`` if one is given.
 """
 
 import csv
@@ -152,23 +152,23 @@ LOGGERS: dict[str, Callable[..., Monitor]] = {
 }
 
 
-def build_loggers(log: Sequence[str]) -> list[Monitor]:
-    """The loggers of every run, and those of ``--log``: "NAME" or "NAME=OPTION", such as "wandb=my-project".
+def build_loggers(chosen: Sequence[str]) -> list[Monitor]:
+    """The loggers of every run, and those of ``--logger``: "NAME" or "NAME=OPTION", such as "wandb=my-project".
 
     Raises `UsageError` for an unknown name, a missing package, or an option that the logger does not take.
     """
     loggers: list[Monitor] = [MetricsFile(), SampleFiles(), MessagesFile(), ReportFile()]
-    for text in log:
+    for text in chosen:
         name, _, option = text.partition("=")
         logger = LOGGERS[name] if name in LOGGERS else load_plugin(GROUP, name)
         if logger is None:
             names = ", ".join([*LOGGERS, *plugin_names(GROUP)])
-            raise UsageError(f"--log {name}: unknown logger; choose from {names}.")
+            raise UsageError(f"--logger {name}: unknown logger; choose from {names}.")
         try:
             loggers.append(logger(option) if option else logger())
         except ModuleNotFoundError as error:
             extra = f'pip install "cyclegan[{name}]"' if name in LOGGERS else f"pip install {error.name}"
-            raise UsageError(f"--log {name} needs the package {error.name}: {extra}.") from None
+            raise UsageError(f"--logger {name} needs the package {error.name}: {extra}.") from None
         except (TypeError, ValueError, ImportError, AttributeError) as error:
-            raise UsageError(f"--log {text}: {error}.") from None
+            raise UsageError(f"--logger {text}: {error}.") from None
     return loggers

@@ -64,7 +64,7 @@ def train(config: Config, *, monitors: Sequence[Monitor] = (), progress: bool = 
     """
     refuse_loader_process()
     config = validate_method(config)
-    loggers = build_loggers(config.run.log)
+    loggers = build_loggers(config.run.logger)
     domains = find_training_data(config)
     config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
@@ -97,7 +97,7 @@ def resume(
         folders = "--data FOLDER" if config.data.data else "--a FOLDER --b FOLDER"
         require_data(config, run, f"cyclegan resume {run} {folders}")
     config = validate_method(_changed(config, settings))
-    loggers = build_loggers(config.run.log)
+    loggers = build_loggers(config.run.logger)
     domains = find_training_data(config)
     path = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
     state = TrainState(config, launch(config))
