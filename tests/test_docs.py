@@ -15,7 +15,7 @@ from cyclegan.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-COMMAND = re.compile(r"(?:^|\| |-m )cyclegan (data [a-z]+|[a-z][a-z-]+)(.*)")
+COMMAND = re.compile(r"(?:^|\| |-m )cyclegan ((?:data|models) [a-z]+|[a-z][a-z-]+)(.*)")
 
 
 def commands(text: str) -> list[str]:

@@ -32,9 +32,10 @@ from cyclegan.cli import data_get
 from cyclegan.cli import main as cli
 from cyclegan.data.get import archives, catalog, transfer
 from cyclegan.data.get import huggingface as hub
-from cyclegan.data.get.archives import BadArchive, unpack
+from cyclegan.data.get.archives import unpack
 from cyclegan.data.get.catalog import CATALOG, Entry
-from cyclegan.data.get.download import DownloadResult, checksum_file, get_dataset
+from cyclegan.data.get.checksums import BadFile, checksum_file
+from cyclegan.data.get.download import DownloadResult, get_dataset
 from cyclegan.data.layouts import find_domains, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
 
@@ -491,12 +492,12 @@ def test_truncated_and_modified_archives_are_detected(tmp_path: Path, ending: st
         whole = written.getvalue()
     for number, share in enumerate((0.01, 0.3, 0.6, 0.95) if ending != "tar" else (0.1, 0.2)):
         cut = as_archive(tmp_path / f"{number}.{ending}", whole[: int(share * len(whole))])
-        with pytest.raises(BadArchive, match="is damaged or truncated"):
+        with pytest.raises(BadFile, match="is damaged or truncated"):
             unpack(cut, tmp_path / f"to{number}")
     if ending in ("zip", "tar.gz"):
         changed = bytearray(whole)
         changed[len(whole) // 3] ^= 255
-        with pytest.raises(BadArchive, match="is damaged"):
+        with pytest.raises(BadFile, match="is damaged"):
             unpack(as_archive(tmp_path / f"changed.{ending}", bytes(changed)), tmp_path / "to")
 
 
@@ -573,11 +574,11 @@ def test_archives_with_too_many_files_or_a_password_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "MAX_FILES", 3)
-    with pytest.raises(BadArchive, match="contains more than 3 files"):
+    with pytest.raises(BadFile, match="contains more than 3 files"):
         unpack(as_archive(tmp_path / "a.zip", zip_of("1", "2", "3", "4")), tmp_path / "to")
     locked = bytearray(zip_of("a"))
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(BadArchive, match="is encrypted"):
+    with pytest.raises(BadFile, match="is encrypted"):
         unpack(as_archive(tmp_path / "b.zip", bytes(locked)), tmp_path / "to")
 
 

@@ -19,9 +19,10 @@ GROUPS = {  # the overview of `cyclegan help`
     "Data": ("data list", "data get", "data prepare", "data check"),
     "Training": ("train", "resume", "watch"),
     "Results": ("translate", "evaluate", "compare", "diagnose", "report"),
-    "Sharing": ("export", "publish", "import-weights", "export-weights"),
+    "Sharing": ("models list", "models get", "export", "publish", "import-weights", "export-weights"),
     "System": ("env", "completion"),
 }
+FAMILIES = ("data", "models")  # first words of commands that have two
 MARKERS = (
     tyro.conf.OmitArgPrefixes,
     tyro.conf.OmitSubcommandPrefixes,
@@ -45,7 +46,7 @@ def parse_and_call(arguments: list[str]) -> None:
     """Parse a command line without the program's name, and run its command. Raises `UsageError`."""
     name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), None)
     if name is None:
-        given = " ".join(arguments[: 2 if arguments[0] == "data" else 1])
+        given = " ".join(arguments[: 2 if arguments[0] in FAMILIES else 1])
         raise UsageError(f"Unknown command {given!r}{suggestion(given, COMMANDS)} `cyclegan help` lists all.")
     # Only this command's parser is built: with all of them in one `SubcommandApp`, help takes 0.1 s more.
     with parse_errors.on_parse_error(lambda event: _explain(event, name)):
@@ -54,10 +55,12 @@ def parse_and_call(arguments: list[str]) -> None:
 
 def print_completion(shell: str) -> None:
     """Print the completion script of the whole command line."""
-    app, data = SubcommandApp(), SubcommandApp()
-    app.command(data, name="data")
+    app = SubcommandApp()
+    families = {name: SubcommandApp() for name in FAMILIES}
+    for name, family in families.items():
+        app.command(family, name=name)
     for name, function in COMMANDS.items():
-        (data if name.startswith("data ") else app).command(name=name.split()[-1])(function)
+        families.get(name.split()[0], app).command(name=name.split()[-1])(function)
     app.cli(prog="cyclegan", args=["--tyro-print-completion", shell], config=MARKERS)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Literal, NoReturn
 
 import tyro
@@ -21,7 +22,16 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     translate,
     watch,
 )
-from cyclegan.cli.app import COMMANDS, GROUPS, command, is_first_process, parameters, parse_and_call, print_completion
+from cyclegan.cli.app import (
+    COMMANDS,
+    FAMILIES,
+    GROUPS,
+    command,
+    is_first_process,
+    parameters,
+    parse_and_call,
+    print_completion,
+)
 from cyclegan.errors import CycleGANError, describe_os_error
 
 OVERVIEW = """\
@@ -77,9 +87,12 @@ def run(arguments: list[str]) -> None:
     elif {"--help", "-h"} & set(arguments):
         settings.page = "common"
     if arguments in ([], ["--help"], ["-h"]):
-        print(OVERVIEW.format("".join(_overview(title) for title in GROUPS)))
-    elif arguments in (["data"], ["data", "--help"], ["data", "-h"]):
-        print(f"usage: cyclegan data COMMAND ...\n{_overview('Data')}\n`cyclegan help data COMMAND` explains one.")
+        print(OVERVIEW.format("".join(_overview(title, names) for title, names in GROUPS.items())))
+    elif arguments[0] in FAMILIES and arguments[1:] in ([], ["--help"], ["-h"]):
+        family = arguments[0]
+        names = [name for group in GROUPS.values() for name in group if name.split()[0] == family]
+        print(f"usage: cyclegan {family} COMMAND ...\n{_overview(family.capitalize(), names)}")
+        print(f"`cyclegan help {family} COMMAND` explains one.")
     elif arguments == ["--version"]:
         from cyclegan._version import __version__
 
@@ -88,9 +101,9 @@ def run(arguments: list[str]) -> None:
         parse_and_call(arguments)
 
 
-def _overview(title: str) -> str:
+def _overview(title: str, names: Iterable[str]) -> str:
     lines = [f"\n{title}"]
-    for name in GROUPS[title]:
+    for name in names:
         positional = filter(None, parameters(COMMANDS[name]).values())
         summary = (COMMANDS[name].__doc__ or "").splitlines()[0]
         lines.append(f"  {' '.join([name, *positional]):<23} {summary}")

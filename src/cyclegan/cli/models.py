@@ -1,5 +1,8 @@
-"""`cyclegan publish`, `cyclegan import-weights` and `cyclegan export-weights`."""
+"""`cyclegan models`, `cyclegan publish`, `cyclegan import-weights` and `cyclegan export-weights`."""
 
+import json as json_module
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +10,54 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
-from cyclegan.cli.settings import OptionalText, Switch
+from cyclegan.cli.data_get import DownloadProgress
+from cyclegan.cli.settings import OUTPUT, OptionalPath, OptionalText, Switch
+
+
+@command("models list")
+def list_models(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
+    """List the models that the authors released."""
+    from cyclegan.runs.released import RELEASED
+
+    if json:
+        print(json_module.dumps([asdict(each) for each in RELEASED.values()], indent=2))
+        return
+    print(f"{'name':<29}{'translates':<20}{'size, about':>11}  license")
+    for each in RELEASED.values():
+        print(f"{each.name:<29}{' to '.join(each.domains):<20}{each.size // 10**6:>8} MB  {each.license}")
+    print("\n'None stated' is not a license: ask the authors before any use beyond research.")
+    print("Get one with: cyclegan models get NAME")
+
+
+@command("models get")
+def get_model(
+    name: Annotated[str, tyro.conf.Positional, Doc("Name from `cyclegan models list`.")],
+    *,
+    output: Annotated[OptionalPath, OUTPUT, Doc("Model folder to create. Default: models/NAME.")] = None,
+    mirror: Annotated[OptionalText, Doc("Address of a folder with the same files, tried before the authors'.")] = None,
+) -> None:
+    """Download a model that the authors released.
+
+    For example
+      cyclegan models get horse2zebra
+      cyclegan translate models/horse2zebra photos/ -o zebras/
+    """
+    from cyclegan.runs import released as released_models
+
+    released = released_models.find_released(name)
+    to = output or Path("models") / name
+    try:
+        with DownloadProgress(name) as progress:
+            sentences = released_models.get_model(released, to, progress, mirror)
+    except KeyboardInterrupt:
+        if (partial := released_models.partial_file(released, to)).size():
+            print(partial.describe(), file=sys.stderr)
+        raise
+    for sentence in sentences:
+        print(sentence)
+    print(f"License: {released.license}; ask the authors before any use beyond research.")
+    print(f"Please cite {released.citation}.")
+    print(f"Translate with: cyclegan translate {to} INPUT -o OUTPUT")
 
 
 @command("publish")

@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, cast
 
 from rich.filesize import decimal
 
-from cyclegan.errors import CycleGANError
+from cyclegan.data.get.checksums import BadFile
 
 MAX_FILES = 1_000_000
 MAX_GROWTH = 20  # unpacked bytes per byte of the archive; images hardly shrink, bombs reach a thousand and more
@@ -30,7 +30,6 @@ CHUNK = 1 << 20
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # zip, empty zip, gzip, bzip2, xz
 # Of compressed tars, by their first bytes.
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-START_BYTES = 512  # the signature of a tar file is at byte 257
 
 DAMAGED = (  # NotImplementedError: a compression that zipfile does not support
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
@@ -39,15 +38,11 @@ DAMAGED = (  # NotImplementedError: a compression that zipfile does not support
 Kind = Literal["file", "folder", "link or device"]
 
 
-class BadArchive(CycleGANError):
-    """An archive that is damaged or not safe. The message continues a sentence about it, such as "contains a link"."""
-
-
 Member = tuple[str, Kind, Callable[[], IO[bytes]]]  # name, kind, and opener, which works until the next is requested
 
 
 def is_archive(start: bytes) -> bool:
-    """Whether a file that begins with these `START_BYTES` bytes has the signature of a zip or tar archive."""
+    """Whether a file that begins with these bytes, 512 or all, has the signature of a zip or tar archive."""
     return start.startswith(SIGNATURES) or start[257:262] == b"ustar"
 
 
@@ -55,7 +50,7 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
     """Unpack a zip or tar archive to the folder `to`, and return the number of files.
 
     `advance` is called with the bytes written so far. Characters that Windows forbids, and bytes that are not UTF-8,
-    become "_". System files (.DS_Store and similar) are skipped. Raises `BadArchive` for an archive that is damaged,
+    become "_". System files (.DS_Store and similar) are skipped. Raises `BadFile` for an archive that is damaged,
     has links, devices, paths outside its folder or conflicting names, or is too large; some files may have been
     written then. Errors of writing stay `OSError`.
     """
@@ -71,7 +66,7 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
             if not parts or parts[0] == "__MACOSX" or parts[-1].startswith("._") or parts[-1] in SYSTEM_FILES:
                 continue
             if kind == "link or device":
-                raise BadArchive(f"contains {name!r}, a link or device")
+                raise BadFile(f"contains {name!r}, a link or device")
             _require_unique(parts, kind, taken)
             path = to.joinpath(*parts)
             if kind == "folder":
@@ -79,7 +74,7 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
                 continue
             files += 1
             if files > MAX_FILES:
-                raise BadArchive(f"contains more than {MAX_FILES:,} files")
+                raise BadFile(f"contains more than {MAX_FILES:,} files")
             path.parent.mkdir(parents=True, exist_ok=True)
             with open_member() as source:
                 written = _write(source, path, written, limit, advance)
@@ -87,7 +82,7 @@ def unpack(archive: Path, to: Path, advance: Callable[[int], None] = lambda writ
 
 
 def _require_unique(parts: tuple[str, ...], kind: Kind, taken: dict[tuple[str, ...], tuple[str, Kind]]) -> None:
-    """Add a path and its folders to `taken`. Raises `BadArchive` if it equals another path on some system.
+    """Add a path and its folders to `taken`. Raises `BadFile` if it equals another path on some system.
 
     Paths are compared as on the least capable file systems: without case, accents composed.
     """
@@ -97,21 +92,21 @@ def _require_unique(parts: tuple[str, ...], kind: Kind, taken: dict[tuple[str, .
         is_new = keys[:depth] not in taken
         other, other_kind = taken.setdefault(keys[:depth], (path, this_kind))
         if other != path:
-            raise BadArchive(f"contains both {other} and {path}, which are the same name on many systems")
+            raise BadFile(f"contains both {other} and {path}, which are the same name on many systems")
         if other_kind != this_kind:
-            raise BadArchive(f"contains {path} as a file and as a folder")
+            raise BadFile(f"contains {path} as a file and as a folder")
         if this_kind == "file" and not is_new:
-            raise BadArchive(f"contains {path} twice")
+            raise BadFile(f"contains {path} twice")
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a path in an archive, valid on every system. Raises `BadArchive` if it leaves its folder."""
+    """The parts of a path in an archive, valid on every system. Raises `BadFile` if it leaves its folder."""
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
     is_absolute = re.match(r"[/\\]|[A-Za-z]:[/\\]", name)
     if is_absolute or any(not part.rstrip(". ") for part in parts):  # "..", and what Windows treats as such
-        raise BadArchive(f"contains {name!r}, a path outside its folder")
+        raise BadFile(f"contains {name!r}, a path outside its folder")
     if len(parts) > MAX_DEPTH:
-        raise BadArchive(f"contains folders nested {len(parts)} deep")
+        raise BadFile(f"contains folders nested {len(parts)} deep")
     return tuple(re.sub(r'[<>:"|?*\x00-\x1f\ufffd]', "_", part) for part in parts)
 
 
@@ -121,7 +116,7 @@ def _write(source: IO[bytes], path: Path, written: int, limit: int, advance: Cal
         while chunk := source.read(CHUNK):
             written += len(chunk)
             if written > limit:
-                raise BadArchive(f"unpacks to more than {decimal(limit)}, too much for an archive of images")
+                raise BadFile(f"unpacks to more than {decimal(limit)}, too much for an archive of images")
             file.write(chunk)
             advance(written)
     return written
@@ -131,7 +126,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             if info.flag_bits & 0x1:
-                raise BadArchive("is encrypted")
+                raise BadFile("is encrypted")
             mode = stat.S_IFMT(info.external_attr >> 16)
             kind: Kind = "folder" if info.is_dir() else "file"
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -162,8 +157,8 @@ def _explain_damage(archive: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
-        raise BadArchive(f"is damaged or truncated ({decimal(archive.stat().st_size)}; {reason})") from None
+        raise BadFile(f"is damaged or truncated ({decimal(archive.stat().st_size)}; {reason})") from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise BadArchive(f"is damaged or truncated ({error})") from None  # bzip2 raises a plain OSError
+        raise BadFile(f"is damaged or truncated ({error})") from None  # bzip2 raises a plain OSError

@@ -33,12 +33,15 @@ class Entry:
     instructions: str = ""  # how to get the data set, if it has no URLs
 
 
+_TABLES = tomllib.loads(files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8"))
+CITATIONS: dict[str, str] = _TABLES["citations"]  # by paper
+
+
 def _read_catalog() -> Iterator[Entry]:
-    catalog = tomllib.loads(files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8"))
-    for name, fields in catalog["datasets"].items():
-        templates = catalog["urls"].get(fields.pop("urls", None), [])
+    for name, fields in _TABLES["datasets"].items():
+        templates = _TABLES["urls"].get(fields.pop("urls", None), [])
         urls = tuple(url.format(name=name.removeprefix("pix2pix-")) for url in templates)
-        citation = "; ".join(catalog["citations"][key] for key in fields.pop("citations"))
+        citation = "; ".join(CITATIONS[key] for key in fields.pop("citations"))
         yield Entry(name=name, citation=citation, urls=urls, **fields)
 
 

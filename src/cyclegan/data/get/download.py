@@ -1,20 +1,18 @@
 """Getting a data set of the catalog: download or archive on disk, checksum, unpacking."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cyclegan.data.get.archives import START_BYTES, BadArchive, is_archive, unpack
+from cyclegan.data.get.archives import is_archive, unpack
 from cyclegan.data.get.catalog import Entry
+from cyclegan.data.get.checksums import BadFile, compute_checksum, remember_checksum, verify_checksum
 from cyclegan.data.get.staging import is_marked, mark, new_folder, require_free, unwrap
-from cyclegan.data.get.transfer import PartialFile, ProgressListener, RetryPolicy, fetch
+from cyclegan.data.get.transfer import START_BYTES, FileKind, PartialFile, ProgressListener, RetryPolicy, fetch
 from cyclegan.data.layouts import find_domains, find_images, find_pairs
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.system.atomic import write_text
-from cyclegan.system.machine import user_cache_dir
 
+ARCHIVE = FileKind("an archive", is_archive, "If you have the archive from elsewhere, use --from-file.")
 EXPECTED = {"unpaired": "trainA and trainB", "paired": "train", "photos": "images"}
 
 
@@ -41,7 +39,7 @@ def get_dataset(
         if not entry.urls:
             raise UsageError(f"{entry.instructions}.")
         use = partial(_use_archive, entry, to, listener)
-        return fetch(entry.name, entry.urls, partial_file(entry, to).path, use, listener, policy)
+        return fetch(entry.name, entry.urls, partial_file(entry, to).path, ARCHIVE, use, listener, policy)
     if not from_file.is_file():
         raise UsageError(f"{from_file} is not a file; --from-file takes a zip or tar archive.")
     with from_file.open("rb") as file:
@@ -49,7 +47,7 @@ def get_dataset(
             raise UsageError(f"{from_file} is not a zip or tar archive.")
     try:
         return _use_archive(entry, to, listener, from_file, is_local=True)
-    except BadArchive as error:
+    except BadFile as error:
         raise CycleGANError(f"{from_file} {error}.") from None
 
 
@@ -61,13 +59,11 @@ def partial_file(entry: Entry, to: Path) -> PartialFile:
 def _use_archive(
     entry: Entry, to: Path, listener: ProgressListener, archive: Path, is_local: bool = False
 ) -> DownloadResult:
-    """Verify an archive and unpack it to `to`. Raises `BadArchive`, for local files not because of their checksum."""
-    with archive.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    notes = []
+    """Verify an archive and unpack it to `to`. Raises `BadFile`, for local files not because of their checksum."""
+    sha256, notes = compute_checksum(archive), []
     try:
-        verify_checksum(entry, sha256)
-    except BadArchive as difference:
+        verify_checksum(entry.name, sha256, entry.sha256)
+    except BadFile as difference:
         if not is_local:
             raise
         notes.append(f"{archive} {difference}; it was used anyway, because it is your own file.")
@@ -78,10 +74,10 @@ def _use_archive(
         try:
             contents = _count_images(root, entry)
         except UsageError:
-            raise BadArchive(f"does not contain {EXPECTED[entry.layout]}, as {entry.name} should") from None
+            raise BadFile(f"does not contain {EXPECTED[entry.layout]}, as {entry.name} should") from None
         mark(root, entry.name, sha256)
-    if not is_local and (note := remember_checksum(entry, sha256)):
-        notes.append(note)
+    if not is_local:
+        notes += remember_checksum(entry.name, sha256, entry.sha256)
     return DownloadResult(contents, tuple(notes))
 
 
@@ -98,44 +94,3 @@ def _count_images(root: Path, entry: Entry) -> str:
     found = find_domains(root)
     a, b, test_a, test_b = (len(each) for each in (found.train.a, found.train.b, found.test.a, found.test.b))
     return f"{a:,} and {b:,} training images, {test_a:,} and {test_b:,} test images"
-
-
-def checksum_file() -> Path:
-    """The file of checksums of first downloads, in the user's cache folder."""
-    return user_cache_dir() / "checksums.json"
-
-
-def verify_checksum(entry: Entry, sha256: str) -> None:
-    """Raise `BadArchive` if the SHA-256 differs from the published one, or from that of the first download."""
-    expected = entry.sha256 or _remembered_checksums().get(entry.name)
-    if expected and sha256 != expected:
-        advice = f"if the file was updated on purpose, remove its line from {checksum_file()}"
-        first = f"the first download had {expected[:12]}… ({advice})"
-        known = f"{expected[:12]}… is published" if entry.sha256 else first
-        raise BadArchive(f"has SHA-256 {sha256[:12]}…, but {known}")
-
-
-def remember_checksum(entry: Entry, sha256: str) -> str | None:
-    """Save the checksum of a first download without a published one. Returns a message about it."""
-    known = _remembered_checksums()
-    if entry.sha256 is not None or entry.name in known:
-        return None
-    trusted = f"No checksum of {entry.name} is published, so this first download was trusted;"
-    try:
-        write_text(checksum_file(), json.dumps(known | {entry.name: sha256}, indent=1, sort_keys=True) + "\n")
-    except CycleGANError as error:
-        return f"{trusted} but its SHA-256 could not be saved: {error}"
-    return f"{trusted} later ones must have the same SHA-256, saved in {checksum_file()}."
-
-
-def _remembered_checksums() -> dict[str, str]:
-    file = checksum_file()
-    try:
-        checksums = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        checksums = None
-    if not isinstance(checksums, dict) or not all(isinstance(each, str) for each in checksums.values()):
-        raise CycleGANError(f"{file} is damaged; remove it, and the next downloads will be trusted again.")
-    return checksums

@@ -20,13 +20,14 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
-from cyclegan.data.get.archives import START_BYTES, BadArchive, is_archive
+from cyclegan.data.get.checksums import BadFile
 from cyclegan.data.get.staging import DISK_FULL
 from cyclegan.errors import CycleGANError
 
 Result = TypeVar("Result")
 
 CHUNK = 1 << 18
+START_BYTES = 512  # by which files are recognized: the signature of a tar file is at byte 257
 USER_AGENT = "cyclegan (image translation; urllib)"
 TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
 MAX_REDIRECTS = 5
@@ -43,6 +44,15 @@ class ProgressListener(Protocol):
 
     def message(self, text: str) -> None:
         """A message for the user."""
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a download should be."""
+
+    noun: str  # such as "an archive"
+    matches: Callable[[bytes], bool]  # whether a file that begins with these `START_BYTES` bytes is one
+    advice: str  # a sentence for those who have the file from elsewhere
 
 
 @dataclass(frozen=True)
@@ -113,15 +123,16 @@ def fetch(
     name: str,
     urls: Sequence[str],
     to: Path,
+    kind: FileKind,
     use: Callable[[Path], Result],
     listener: ProgressListener,
     policy: RetryPolicy | None = None,
 ) -> Result:
-    """Download an archive to `to` from the first URL that works, and return the result of `use(to)`.
+    """Download a file to `to` from the first URL that works, and return the result of `use(to)`.
 
     The file is deleted after use. If the download does not finish, it is kept, and the next call resumes it if the
-    server still has the same version (`If-Range`). If `use` raises `BadArchive`, the file is deleted, and the next URL
-    is tried. Raises `CycleGANError` with the failure at each URL, or for a full disk.
+    server still has the same version (`If-Range`). If `use` raises `BadFile`, the file is deleted, and the next URL is
+    tried. Raises `CycleGANError` with the failure at each URL, or for a full disk.
     """
     partial, reasons = PartialFile(to), []
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -130,21 +141,18 @@ def fetch(
             host = urlsplit(url).netloc
             listener.begin("Downloading")
             try:
-                _download_with_retries(url, partial, listener, policy or RetryPolicy())
+                _download_with_retries(url, partial, kind, listener, policy or RetryPolicy())
                 result = use(to)
             except PermanentError as error:
                 reasons.append(f"{host} {error}")
-            except BadArchive as error:
+            except BadFile as error:
                 partial.discard()
                 reasons.append(f"the file from {host} {error}")
             else:
                 partial.discard()
                 return result
         kept = f" {partial.describe()}" if partial.size() else ""
-    raise CycleGANError(
-        f"{name} could not be downloaded: {'; '.join(reasons)}.{kept} "
-        "If you have the archive from elsewhere, use --from-file."
-    )
+    raise CycleGANError(f"{name} could not be downloaded: {'; '.join(reasons)}.{kept} {kind.advice}")
 
 
 @contextmanager
@@ -162,12 +170,14 @@ def _lock(to: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def _download_with_retries(url: str, partial: PartialFile, listener: ProgressListener, policy: RetryPolicy) -> None:
+def _download_with_retries(
+    url: str, partial: PartialFile, kind: FileKind, listener: ProgressListener, policy: RetryPolicy
+) -> None:
     """Download from one URL until the file is complete. Raises `PermanentError`."""
     failures, best = 0, partial.resumable(url)[0]
     while True:
         try:
-            return _download(url, partial, listener, policy.timeout)
+            return _download(url, partial, kind, listener, policy.timeout)
         except TransientError as error:
             size = partial.resumable(url)[0]
             failures, best = (1, size) if size > best else (failures + 1, best)
@@ -178,7 +188,7 @@ def _download_with_retries(url: str, partial: PartialFile, listener: ProgressLis
             time.sleep(delay)
 
 
-def _download(url: str, partial: PartialFile, listener: ProgressListener, timeout: float) -> None:
+def _download(url: str, partial: PartialFile, kind: FileKind, listener: ProgressListener, timeout: float) -> None:
     """One request for the rest of the file; returns if the file is complete then."""
     downloaded, version = partial.resumable(url)
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
@@ -201,23 +211,25 @@ def _download(url: str, partial: PartialFile, listener: ProgressListener, timeou
         retry_after = error.headers.get("Retry-After", "")
         raise TransientError(reason, float(retry_after) if retry_after.isdigit() else 0.0) from None
     with response:
-        _save(response, url, partial, listener, downloaded)
+        _save(response, url, partial, kind, listener, downloaded)
 
 
-def _save(response: HTTPResponse, url: str, partial: PartialFile, listener: ProgressListener, downloaded: int) -> None:
+def _save(
+    response: HTTPResponse, url: str, partial: PartialFile, kind: FileKind, listener: ProgressListener, downloaded: int
+) -> None:
     """Write a response to the partial file, after the bytes already downloaded if it continues them."""
     start, total = _content_range(response, downloaded)
     with classify_errors():
         chunk = response.read(START_BYTES)
-    if start == 0 and not is_archive(chunk):  # often an error page with status 200
-        kind = response.headers.get_content_type()
-        is_page = "html" in kind or chunk.lstrip().startswith(b"<")
-        raise PermanentError(f"returned {'a web page' if is_page else kind} instead of an archive")
-    needed = 2 * total - start if total is not None else 0  # the unpacked images take about the same again
+    if start == 0 and not kind.matches(chunk):  # often an error page with status 200
+        content_type = response.headers.get_content_type()
+        is_page = "html" in content_type or chunk.lstrip().startswith(b"<")
+        raise PermanentError(f"returned {'a web page' if is_page else content_type} instead of {kind.noun}")
+    needed = 2 * total - start if total is not None else 0  # what is made of it takes about the same again
     if (free := shutil.disk_usage(partial.path.parent).free) < needed:
         raise CycleGANError(
-            f"Downloading and unpacking needs {decimal(needed)} in {partial.path.parent}, but only {decimal(free)} are "
-            "free; make room, or choose another disk with -o."
+            f"The download needs {decimal(needed)} in {partial.path.parent}, but only {decimal(free)} are free; "
+            "make room, or choose another disk with -o."
         )
     try:
         with partial.path.open("ab") if start else partial.begin(url, response.headers) as file:

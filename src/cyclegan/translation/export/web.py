@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cyclegan.data.get.download import checksum_file
+from cyclegan.data.get.checksums import checksum_file
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.translation.export.onnx import LIBRARIES, ONNX, open_graph, write_graph
 from cyclegan.translation.export_formats import ExportJob, Format, register_format
