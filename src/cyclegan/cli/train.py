@@ -46,8 +46,8 @@ def train(
 
     Run `cyclegan train --help-all` to see all settings.
 
-    Sources: [C] CycleGAN's paper, [P] pix2pix's, [CUT] CUT's, [ADA] ADA's,
-    [R] the authors' PyTorch repository.
+    Sources: [C] CycleGAN's paper, [P] pix2pix's, [CUT] CUT's, [DCL] DCLGAN's,
+    [ADA] ADA's, [R] the authors' PyTorch repository.
 
     For example
       cyclegan train data/horse2zebra

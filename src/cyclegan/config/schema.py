@@ -2,7 +2,7 @@
 
 The defaults are CycleGAN's, those of the preset ``paper``. `[C]` is its paper (Zhu et al., ICCV 2017), `[P]` pix2pix's
 (Isola et al., CVPR 2017), `[R]` the authors' PyTorch repository, followed where it differs from the paper; `[CUT]` and
-`[ADA]` are Park et al., ECCV 2020 and Karras et al., NeurIPS 2020.
+`[ADA]` are Park et al., ECCV 2020 and Karras et al., NeurIPS 2020, `[DCL]` is Han et al., CVPRW 2021.
 """
 
 import dataclasses
@@ -115,13 +115,13 @@ class LossConfig:
     detach_cycle: Annotated[
         bool, Doc("Let the cycle loss train only the generator that reconstructs, on the other's images.")
     ] = False
-    lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2].")] = 0.5
+    lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2]; of dcl alone [DCL].")] = 0.5
     identity_until: Annotated[
         Optional[Fraction],
         Doc("Fraction of the run in which the identity loss falls to zero; from there on it is not computed."),
     ] = None
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
-    lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT [CUT eq. 5].")] = 1.0
+    lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT and DCLGAN [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (
         True
     )

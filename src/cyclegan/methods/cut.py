@@ -5,7 +5,7 @@ patches of x, as the one at the same location: that is PatchNCE. FastCUT differs
 as in the authors' repository.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import ClassVar, cast
@@ -20,9 +20,8 @@ from cyclegan.methods import specs
 from cyclegan.methods.method import Batch, Images, Method, RealFake, Terms, forward_batched
 from cyclegan.methods.registry import register_method
 from cyclegan.networks.discriminator import build_discriminator
-from cyclegan.networks.generator import build_generator
+from cyclegan.networks.generator import Generator, build_generator
 from cyclegan.networks.layers import initialize
-from cyclegan.networks.resnet import ResNetGenerator
 
 PATCHES = 256  # per layer of the encoder [CUT 3]
 PROJECTION_SIZE = 256  # dimensions of the embedding in which patches are compared
@@ -41,19 +40,8 @@ class CUT(Method):
     def __init__(self, networks: NetworkConfig, loss: LossConfig, channels: tuple[int, int], seed: int = 0):
         super().__init__(networks, loss, channels, seed)
         G = build_generator(networks, *channels)
-        if not isinstance(G, ResNetGenerator):
-            raise UsageError(f"--method {loss.method} needs a ResNet, and --generator {networks.generator} is not one.")
-        self.layers = loss.nce_layers
-        if self.layers[-1] >= len(G.encoder()):
-            raise UsageError(f"--nce-layers must be numbers from 0 to {len(G.encoder()) - 1}: layers of the encoder.")
         self.set_networks({"G": G}, {"D": build_discriminator(networks, channels[1])})
-        with torch.no_grad():
-            widths = [f.shape[1] for f in G.features(torch.zeros(1, channels[0], 16, 16), self.layers)]
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, PROJECTION_SIZE), nn.ReLU(), nn.Linear(PROJECTION_SIZE, PROJECTION_SIZE))
-            for width in widths
-        )
-        initialize(self.projections, networks.init, networks.init_gain)
+        self.projections = projections(G, channels[0], networks, loss)
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Those of G and the projections."""
@@ -83,17 +71,13 @@ class CUT(Method):
 
     def patch_nce(self, source: Tensor, result: Tensor, mirrored: bool) -> Tensor:
         """PatchNCE, the mean over the layers [CUT eq. 4]: patches of `result` against those of `source`."""
-        G, layers = cast(ResNetGenerator, self.generators["G"]), self.layers
-        queries = G.features(result, layers)
+        G, layers = cast(Generator, self.generators["G"]), self.settings.nce_layers
+        queries = [query.flip(-1) if mirrored else query for query in G.features(result, layers)]
         with torch.no_grad():
             keys = G.features(source, layers)
-        losses = []
-        for project, query, key in zip(self.projections, queries, keys, strict=True):
-            query = query.flip(-1) if mirrored else query
-            locations = torch.randperm(query.shape[2] * query.shape[3])[:PATCHES].to(query.device)
-            q, k = (normalize(project(patches(each, locations)), dim=-1) for each in (query, key))
-            losses.append(info_nce(q, k.detach(), self.settings.nce_temperature))
-        return torch.stack(losses).mean()
+        locations = [random_locations(query) for query in queries]
+        heads = self.projections
+        return patch_nce(queries, keys, heads, heads, locations, self.settings.nce_temperature)
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminator's side of L_GAN [CUT eq. 1]."""
@@ -107,6 +91,51 @@ class CUT(Method):
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:
         """y and G(x)."""
         return {"AtoB": RealFake("D", batch["B"], images["B"])}
+
+
+def projections(encoder: Generator, channels: int, networks: NetworkConfig, loss: LossConfig) -> nn.ModuleList:
+    """A network H_l from the features of an encoder's layer l, at one location, to an embedding, for each layer.
+
+    Raises `UsageError` if the generator has no such layers.
+    """
+    count, layers = len(encoder.encoder()), loss.nce_layers
+    if not count:
+        raise UsageError(
+            f"--method {loss.method} compares features of an encoder, and --generator {networks.generator} has none; "
+            "use a ResNet or space_to_depth."
+        )
+    if layers[-1] >= count:
+        raise UsageError(f"--nce-layers must be numbers from 0 to {count - 1}: layers of the encoder.")
+    with torch.no_grad():
+        widths = [f.shape[1] for f in encoder.features(torch.zeros(1, channels, 16, 16), layers)]
+    heads = nn.ModuleList(
+        nn.Sequential(nn.Linear(width, PROJECTION_SIZE), nn.ReLU(), nn.Linear(PROJECTION_SIZE, PROJECTION_SIZE))
+        for width in widths
+    )
+    initialize(heads, networks.init, networks.init_gain)
+    return heads
+
+
+def random_locations(features: Tensor) -> Tensor:
+    """Up to `PATCHES` locations in features (N, C, H, W), as indices into H x W, drawn on the CPU."""
+    return torch.randperm(features.shape[2] * features.shape[3])[:PATCHES].to(features.device)
+
+
+def patch_nce(
+    queries: Sequence[Tensor],
+    keys: Sequence[Tensor],
+    project_query: nn.ModuleList,
+    project_key: nn.ModuleList,
+    locations: Sequence[Tensor],
+    temperature: float,
+) -> Tensor:
+    """PatchNCE, the mean over the layers [CUT eq. 4]; features (N, C, H, W) of each layer, no gradients to the keys."""
+    losses = []
+    for query, key, of_query, of_key, at in zip(queries, keys, project_query, project_key, locations, strict=True):
+        q = normalize(of_query(patches(query, at)), dim=-1)
+        k = normalize(of_key(patches(key, at)), dim=-1)
+        losses.append(info_nce(q, k.detach(), temperature))
+    return torch.stack(losses).mean()
 
 
 def patches(features: Tensor, locations: Tensor) -> Tensor:

@@ -245,7 +245,10 @@ def _describe_patch_losses(loss: LossConfig) -> str:
 
 
 def _encoder_layers(settings: Settings) -> Settings:
-    return {"nce_layers": (0, 4, 8, 12, 11 + settings["blocks"])}  # the encoder of a light generator is shorter
+    """The layers of a light generator, whose encoder is shorter, as (image, ..., last block)."""
+    if settings["generator"] == "space_to_depth":  # of the stem, of the middle and of the last block
+        return {"nce_layers": (0, 4, 4 + settings["blocks"] // 2, 4 + settings["blocks"])}
+    return {"nce_layers": (0, 4, 8, 12, 11 + settings["blocks"])}
 
 
 def _cut_contradictions(config: Config) -> Iterable[str]:
@@ -307,4 +310,48 @@ FASTCUT = replace(
     short_run_settings=lambda settings: _encoder_layers(settings) | {"lambda_nce": 0.5},
 )
 
-BUILTIN: dict[str, MethodSpec] = {spec.name: spec for spec in (CYCLEGAN, PIX2PIX, COLORIZATION, CUT, FASTCUT)}
+
+
+def _describe_dual_losses(loss: LossConfig) -> str:
+    words = f"Adversarial ({OBJECTIVES[loss.objective]}), PatchNCE × {loss.lambda_nce:g}"
+    words += f", identity × {loss.lambda_identity:g}" if loss.lambda_identity else ", no identity loss"
+    falling = loss.lambda_identity and loss.identity_until
+    return words + (f" falling to 0 at {loss.identity_until:.0%} of the run" if falling else "") + ", all halved"
+
+
+DCL = MethodSpec(
+    name="dcl",
+    title="DCLGAN",
+    module="cyclegan.methods.dcl",
+    directions=CYCLEGAN.directions,
+    loss_settings=("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
+    defaults={
+        "antialias": True,
+        "init": "xavier",
+        "lambda_nce": 2.0,
+        "lambda_identity": 1.0,
+        "nce_layers": (4, 8, 12, 16),
+        "pool_size": 0,
+        "epochs": 200,
+        "epochs_decay": 200,
+    },
+    short_run_generator="space_to_depth",
+    short_run_settings=lambda settings: {"nce_layers": _encoder_layers(settings)["nce_layers"][1:]},
+    describe_losses=_describe_dual_losses,
+    curves="PatchNCE and identity losses should fall.",
+    term_groups={name: terms for name, terms in CYCLEGAN.term_groups.items() if name != "Cycle"}
+    | {"PatchNCE": (("NCE_A", "{a} → {b}"), ("NCE_B", "{b} → {a}"))},
+    citation="""\
+@inproceedings{han2021dual,
+  author    = {Han, Junlin and Shoeiby, Mehrdad and Petersson, Lars and Armin, Mohammad Ali},
+  title     = {Dual Contrastive Learning for Unsupervised Image-to-Image Translation},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops},
+  pages     = {746--755},
+  year      = {2021}
+}""",
+    adversarial_terms=CYCLEGAN.adversarial_terms,
+    identity_terms=CYCLEGAN.identity_terms,
+    input_weights=("lambda_nce", "lambda_identity"),
+)
+
+BUILTIN: dict[str, MethodSpec] = {spec.name: spec for spec in (CYCLEGAN, PIX2PIX, COLORIZATION, CUT, FASTCUT, DCL)}

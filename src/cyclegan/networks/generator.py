@@ -47,6 +47,19 @@ class Generator(nn.Module):
             y = stage(y)
         return y[..., :height, :width]
 
+    def encoder(self) -> Sequence[nn.Module]:
+        """The first layers, in order, whose outputs contrastive methods compare; empty if there are none."""
+        return ()
+
+    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Outputs of these layers of the `encoder`, in ascending order, for a batch."""
+        y, found = pad_to_multiple(x, self.size_multiple, self.min_size), []
+        for number, layer in enumerate(self.encoder()[: layers[-1] + 1]):
+            y = layer(y)
+            if number in layers:
+                found.append(y)
+        return found
+
     def visible_input(self, x: Tensor) -> Tensor:
         """The part of images (N, C, H, W) that the generator uses, as images."""
         return x

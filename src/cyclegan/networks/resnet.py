@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.networks.generator import Generator
@@ -15,7 +15,6 @@ from cyclegan.networks.layers import (
     MakeNorm,
     Residual,
     needs_bias,
-    pad_to_multiple,
 )
 from cyclegan.networks.registry import register_generator
 from cyclegan.networks.winograd import Conv3x3
@@ -71,18 +70,9 @@ class ResNetGenerator(Generator):
         """From the input's resolution to a quarter of it, and back."""
         return [self.stem, self.down, self.blocks, self.up, self.head]
 
-    def encoder(self) -> list[nn.Module]:
+    def encoder(self) -> Sequence[nn.Module]:
         """The layers up to the last residual block, numbered as in the code of [CUT]."""
         return [*self.stem, *(layer for stage in self.down for layer in stage.children()), *self.blocks]
-
-    def features(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        """Outputs of the encoder's `layers`, in ascending order, for a batch; 0 is the padded image itself."""
-        y, found = pad_to_multiple(x, self.size_multiple, self.min_size), []
-        for number, layer in enumerate(self.encoder()[: layers[-1] + 1]):
-            y = layer(y)
-            if number in layers:
-                found.append(y)
-        return found
 
 
 def _block(channels: int, norm: MakeNorm, bias: bool, dropout: bool, separable: bool) -> Residual:

@@ -73,3 +73,7 @@ class SpaceToDepthGenerator(Generator):
     def stages(self) -> Sequence[nn.Module]:
         """To half the resolution, the blocks, and back."""
         return [self.stem, self.blocks, self.head]
+
+    def encoder(self) -> Sequence[nn.Module]:
+        """The five layers of the stem, the first of which is the image itself, and the residual blocks."""
+        return [*self.stem, *self.blocks]
