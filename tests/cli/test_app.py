@@ -134,7 +134,7 @@ def test_help_of_train_has_two_levels(capsys: pytest.CaptureFixture[str], monkey
     assert "cyclegan train --help-all" in short
     flat = " ".join(all_of_it.replace("│", " ").split())
     assert "(default: chosen by auto; paper, fast 256; small 128)" in flat
-    assert "(default: 100; cut 200; fastcut 150)" in flat
+    assert "(default: 100; cut, dcl 200; fastcut 150)" in flat
     assert "--no-flip " in flat
     assert "--flip" not in flat.replace("--flip-equivariance", "")
     for option in option_names(COMMANDS["train"]):

@@ -177,7 +177,7 @@ def test_blurred_generators_keep_any_size(height: int, width: int) -> None:
 
 
 def test_cut_refuses_other_generators_and_missing_layers() -> None:
-    with pytest.raises(UsageError, match="needs a ResNet, and --generator unet_128 is not one"):
+    with pytest.raises(UsageError, match="compares features of an encoder, and --generator unet_128 has none"):
         CUT(NetworkConfig(generator="unet_128", generator_width=2), LossConfig(method="cut"), (3, 3))
     with pytest.raises(UsageError, match="--nce-layers must be numbers from 0 to 13"):
         method(nce_layers=(0, 14))

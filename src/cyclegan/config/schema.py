@@ -115,7 +115,9 @@ class LossConfig:
     detach_cycle: Annotated[
         bool, Doc("Let the cycle loss train only the generator that reconstructs, on the other's images.")
     ] = False
-    lambda_identity: Annotated[Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2]; of dcl alone [DCL].")] = 0.5
+    lambda_identity: Annotated[
+        Weight, Doc("Weight of the identity loss, as a fraction of the cycle's [C 5.2]; of dcl alone [DCL].")
+    ] = 0.5
     identity_until: Annotated[
         Optional[Fraction],
         Doc("Fraction of the run in which the identity loss falls to zero; from there on it is not computed."),

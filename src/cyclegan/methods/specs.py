@@ -311,7 +311,6 @@ FASTCUT = replace(
 )
 
 
-
 def _describe_dual_losses(loss: LossConfig) -> str:
     words = f"Adversarial ({OBJECTIVES[loss.objective]}), PatchNCE × {loss.lambda_nce:g}"
     words += f", identity × {loss.lambda_identity:g}" if loss.lambda_identity else ", no identity loss"
