@@ -1,6 +1,8 @@
 """Translating with a trained run: the Python interface, folders of files and the command."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from cyclegan.config.schema import Config
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_image, to_tensor
 from cyclegan.networks.generator import build_generator
+from cyclegan.networks.resnet import ResNetGenerator
+from cyclegan.networks.winograd import scratch
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.translation import files
@@ -53,6 +57,40 @@ def test_the_result_has_the_type_of_the_input(trained: Path) -> None:
 def test_images_of_any_mode_are_translated(trained: Path, mode: str) -> None:
     image = make_image().convert("I").convert("I;16") if mode == "I;16" else make_image(mode=mode)
     assert Translator.load(trained).translate(image).mode == ("RGBA" if mode == "RGBA" else "RGB")
+
+
+def test_16_threads_share_a_translator_and_get_the_results_of_one() -> None:
+    class Watched(ResNetGenerator):
+        running, most = 0, 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            y = super().forward(x)
+            self.running -= 1
+            return y
+
+    def translators() -> list[Translator]:
+        torch.manual_seed(0)  # 64 channels inside, which Winograd's algorithm takes
+        return [Translator(Watched(width=16, blocks=1), (3, 3), winograd=fast) for fast in (True, False)]
+
+    images = [make_image(24 + 3 * n, 20 + n) for n in range(4)]
+    expected = [np.asarray(each(image)) for each in translators() for image in images]
+    jobs = [(each, image) for each in translators() for image in images]
+    start = threading.Barrier(16)
+
+    def work(number: int) -> tuple[bool, int]:
+        start.wait()
+        for each in range(number, number + 4):
+            translator, image = jobs[each % 8]
+            if not np.array_equal(np.asarray(translator(image)), expected[each % 8]):
+                return False, 0
+        return True, sum(buffer.nbytes for buffer in scratch.buffers.values())
+
+    with ThreadPoolExecutor(16) as threads:
+        equal, kept = zip(*threads.map(work, range(16)), strict=True)
+    assert all(equal) and jobs[-1][0].generator.most == 1
+    assert kept.count(0) >= 12  # or else each of many threads would keep buffers
 
 
 def test_size_scales_the_shorter_side(trained: Path) -> None:

@@ -1,7 +1,9 @@
 """Translating images with a trained generator: any kind and size in, the same kind and size out."""
 
 import copy
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -32,7 +34,7 @@ from cyclegan.imaging.value_range import ValueRange, fixed_range
 from cyclegan.methods.registry import method_spec
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.generator import as_generator
-from cyclegan.networks.winograd import set_winograd
+from cyclegan.networks.winograd import scratch, set_winograd
 from cyclegan.runs.folder import identify
 from cyclegan.runs.hub import is_hub_name, resolve_source
 from cyclegan.runs.model import Model, find_direction, load_generator, read_model
@@ -46,6 +48,7 @@ ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray[Any, Any], Tensor, Pixe
 Size = int | Literal["keep"]  # of the shorter side, pixels
 
 FAR = 4  # factor between the scale of an image and that of training, from which on users are told
+FEW_THREADS = 2  # one that loads and tries a translator, and one that uses it
 MEMORY_HINT = "use less --memory or a smaller --size (`memory` and `size` in Python), or another --device"
 
 
@@ -57,6 +60,9 @@ class Translator:
 
     An image that does not fit into memory as a whole is translated in bands of rows, with the same result: see
     `AnySize`, whose settings can be changed at any time: ``translator.any_size.progress = callback``.
+
+    Threads may share a translator. Their images run through the generator one after the other, since several at once
+    would need more memory than `memory`, and would not be faster; decoding and encoding overlap.
     """
 
     def __init__(
@@ -88,6 +94,8 @@ class Translator:
         self.trained_scale: int | None = None  # side of whole images in training, pixels; None if they kept their own
         self.source: Path | None = None  # where it was loaded from
         self._model: Model | None = None  # without weights
+        self._lock = threading.RLock()  # held by the thread whose image is translated
+        self._threads: set[int] = set()  # that have held it
         self.generator = as_generator(generator)
         self.any_size = AnySize(self.generator, self.generator, channels[0], self.device, memory)
         self._set_generator(generator)
@@ -204,8 +212,9 @@ class Translator:
         """Move the generator to a device, as `nn.Module.to` does. Raises `UsageError` for unknown ones and exports."""
         if isinstance(self.generator, ExportedGenerator):
             raise UsageError("An export stays on the device that it was opened on; load it with `device` instead.")
-        self.device = find_device(str(device))
-        self._set_generator(self.generator)
+        with self._lock:
+            self.device = find_device(str(device))
+            self._set_generator(self.generator)
         return self
 
     def with_generator(self, generator: nn.Module, *, rewrite: bool = True) -> "Translator":
@@ -284,12 +293,21 @@ class Translator:
                 f"Give {shape}, of uint8, uint16 or floats."
             ) from None
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out of the generator. Of many threads, none keeps scratch memory for its next image."""
+        with self._lock, explain_out_of_memory(MEMORY_HINT):
+            self._threads.add(threading.get_ident())
+            yield
+            if len(self._threads) > FEW_THREADS:
+                scratch.release()
+
     def _translate_pixels(self, pixels: Pixels, size: Size) -> Pixels:
         if size != "keep" and min(pixels.size) != size:
             pixels = pixels.resize(_scaled(*pixels.size, shorter=size))
         value_range, (height, width) = self.output_spec.value_range, pixels.values.shape[:2]
         dtype = output_dtype(pixels.dtype, value_range)
-        with explain_out_of_memory(MEMORY_HINT):
+        with self._alone():
             if self.any_size.fits(height, width):
                 values = to_values(self._run_whole(to_tensor(pixels.values)[None])[0], dtype, value_range)
             else:  # in bands, converted one by one: the whole result as floats would need more memory
@@ -314,7 +332,7 @@ class Translator:
             sides = _scaled(*batch.shape[-2:], shorter=size)
             batch = nn.functional.interpolate(batch, sides, mode="bicubic", antialias=True, align_corners=False)
         batch = batch.float()
-        with explain_out_of_memory(MEMORY_HINT):
+        with self._alone():
             if self.any_size.fits(batch.shape[2], batch.shape[3], images=len(batch)):
                 result = self._run_whole(batch)
             else:
