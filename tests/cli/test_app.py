@@ -166,10 +166,12 @@ def test_completion_knows_commands_and_options(shell: str, capsys: pytest.Captur
 def test_a_run_of_epochs_on_a_cpu_says_first_how_long_it_takes(
     data: Path, trained_with: list[Config], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", str(data), "--preset", "paper", *flags(**TINY)]
+    words = ["train", str(data), "--preset", "paper", *flags(**TINY | {"generator": "resnet_6blocks"})]
     with pytest.raises(UsageError, match="not trained"):
         run(words)
-    assert re.search(r"A step takes about .* s, and the run of 200 epochs \(1,400 steps\) about", on_stderr(capsys))
+    lines = on_stderr(capsys)
+    assert re.search(r"A step takes about .* s, and the run of 200 epochs \(1,400 steps\) about", lines)
+    assert "export-weights" not in lines
     with pytest.raises(UsageError, match="not trained"):
         run([*words, "--max-minutes", "5"])
     assert "A step" not in on_stderr(capsys)
@@ -188,7 +190,9 @@ def test_the_start_lines_have_the_budget_that_applies(
 ) -> None:
     with pytest.raises(UsageError, match="not trained"):
         run(["train", str(seasons_folder), "--device", "cpu", *words])
-    assert f"{length} --dry-run shows all." in on_stderr(capsys)
+    lines = on_stderr(capsys)
+    assert f"{length} --dry-run shows all." in lines
+    assert "export-weights` will not work for this run. The authors' code has no 'space_to_depth' networks." in lines
 
 
 def on_stderr(capsys: pytest.CaptureFixture[str]) -> str:
@@ -209,6 +213,7 @@ def test_a_dry_run_trains_nothing(
     assert "An epoch has 4 steps." in text
     assert "A step takes about" in text
     assert "800 steps take about" in text
+    assert "`cyclegan export-weights` cannot write such a run. The authors' code has" in text
     assert list(tmp_path.iterdir()) == []
 
 

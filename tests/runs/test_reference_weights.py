@@ -30,7 +30,7 @@ from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.runs import publish
 from cyclegan.runs.model import read_model
 from cyclegan.runs.publish import write_model
-from cyclegan.runs.reference_files import export_model, import_model
+from cyclegan.runs.reference_files import export_model, export_obstacle, import_model
 from cyclegan.training.trainer import train
 
 State = dict[str, Tensor]
@@ -694,9 +694,28 @@ def test_networks_that_the_authors_code_lacks_are_not_exported(tiny: Callable[..
         ({"generator": "resnet_light"}, "no 'resnet_light' networks"),
         ({"antialias": True}, "has no blurs"),
     ):
-        run = train(tiny(max_steps=1, **settings))
-        with pytest.raises(UsageError, match=sentence):
-            export_model(read_model(run))
+        config = tiny(max_steps=1, **settings)
+        with pytest.raises(UsageError, match=f"{sentence}.*; these weights cannot be exported") as refused:
+            export_model(read_model(train(config)))
+        assert str(refused.value).partition(";")[0] + "." == export_obstacle(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, None),
+        ({"method": "pix2pix", "generator": "unet_128"}, None),
+        ({"method": "colorization"}, None),
+        ({"method": "cut"}, None),
+        ({"norm": "none"}, "Without norm"),
+        ({"discriminator": "dual"}, "The authors' code has no 'dual' networks."),
+    ],
+)
+def test_settings_say_before_training_whether_their_weights_can_be_exported(
+    settings: dict[str, Any], sentence: str | None
+) -> None:
+    obstacle = export_obstacle(configure("paper", data="nowhere", **settings))
+    assert obstacle is None if sentence is None else (obstacle or "").startswith(sentence)
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -19,6 +19,8 @@ PATIENCE = 60.0  # minutes of a run on a CPU, above which shorter ones are sugge
 
 def print_forecast(config: Config) -> None:
     """Print every setting with its source, the steps per epoch, and memory and time of steps measured here."""
+    from cyclegan.runs.reference_files import export_obstacle
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
@@ -32,7 +34,9 @@ def print_forecast(config: Config) -> None:
             text = "not set" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             table.add_row(name, text, config.sources.get(name, ""))
     console.print(table)
-    for sentence in _forecast(config):
+    obstacle = export_obstacle(config)
+    exportable = f"cannot write such a run. {obstacle}" if obstacle else "can write such a run for the authors' code."
+    for sentence in [*_forecast(config), f"`cyclegan export-weights` {exportable}"]:
         console.print(sentence, soft_wrap=True, markup=False)
 
 

@@ -86,6 +86,8 @@ def train(
 
 def _choices(config: Config) -> list[str]:
     """What was chosen for the user, a sentence each."""
+    from cyclegan.runs.reference_files import export_obstacle
+
     notes = []
     source = config.sources["crop_size"]
     size, generator, start = config.data.crop_size, config.networks.generator, config.networks.init_from
@@ -96,6 +98,8 @@ def _choices(config: Config) -> list[str]:
         if config.sources["max_minutes"] != "user" and minutes:
             minutes += " unless you set a budget (--max-minutes)"
         notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
+    if obstacle := export_obstacle(config):
+        notes.append(f"`cyclegan export-weights` will not work for this run. {obstacle}")
     return notes
 
 

@@ -74,6 +74,8 @@ def initialize(network: nn.Module, init: Literal["normal", "xavier", "kaiming", 
         "kaiming": partial(nn.init.kaiming_normal_, a=0, mode="fan_in"),
         "orthogonal": partial(nn.init.orthogonal_, gain=gain),
     }[init]
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return  # there are no values, and drawing none would import all of torch's compiler
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             initializer(module.weight)

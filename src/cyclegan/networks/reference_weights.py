@@ -25,6 +25,7 @@ Part = Literal["generator", "discriminator"]
 PROJECTION_SIZE = 256  # dimensions of the vectors that [CUT] compares
 UNETS = {8: "unet_256", 7: "unet_128"}  # by levels; [R] has no others
 RESNETS = {9: "resnet_9blocks", 6: "resnet_6blocks"}  # by residual blocks
+NOT_EXPORTED = "these weights cannot be exported."  # the end of messages about networks that [R] does not have
 KINDS = {*UNETS.values(), *RESNETS.values(), "resnet", "basic", "n_layers", "pixel"}
 _SETTINGS: dict[Part, tuple[str, ...]] = {
     "generator": ("generator", "generator_width", "blocks", "norm", "dropout", "antialias"),
@@ -74,9 +75,7 @@ def describe(ours: Tensors, part: Part, config: NetworkConfig) -> Network:
     """The network of our own state dict, which `config` built."""
     first = next((ours[name] for name in _FIRST if name in ours), None)
     if first is None:
-        raise UsageError(
-            f"The authors' code has no {getattr(config, part)!r} networks; these weights cannot be exported."
-        )
+        raise UsageError(f"The authors' code has no {getattr(config, part)!r} networks; {NOT_EXPORTED}")
     last = next((len(ours[name]) for name in _LAST if name in ours), 1)
     settings = {name: getattr(config, name) for name in _SETTINGS[part]}
     if settings.get("generator") in RESNETS.values():
@@ -110,7 +109,7 @@ def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
         if ours[name].count_nonzero():
             raise UsageError(
                 f"Without norm, the authors' networks have no biases in most layers, but {name} is not zero; "
-                "these weights cannot be exported."
+                f"{NOT_EXPORTED}"
             )
     return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.theirs.items()} | names.blurs
 
@@ -228,7 +227,7 @@ def _names(network: Network) -> _Names:
     """Raises `UsageError` for an architecture that the authors' code does not have."""
     kind = network.settings[network.part]
     if kind not in KINDS:
-        raise UsageError(f"The authors' code has no {kind!r} networks; these weights cannot be exported.")
+        raise UsageError(f"The authors' code has no {kind!r} networks; {NOT_EXPORTED}")
     return _derive_names(network.part, NetworkConfig(**network.settings), network.in_channels, network.out_channels)
 
 

@@ -13,10 +13,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.methods.method import build_method
 from cyclegan.methods.registry import method_spec
 from cyclegan.methods.specs import BUILTIN, MethodSpec, ReferenceFiles
 from cyclegan.networks.reference_weights import (
+    NOT_EXPORTED,
     RESNETS,
     Network,
     describe,
@@ -27,7 +30,7 @@ from cyclegan.networks.reference_weights import (
     to_reference,
 )
 from cyclegan.runs.checkpoint import load_tensors
-from cyclegan.runs.model import Model
+from cyclegan.runs.model import Model, model_settings
 from cyclegan.system.atomic import write_file
 
 SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names for one generator without its method's others
@@ -175,7 +178,7 @@ def export_model(model: Model, epoch: str = LATEST) -> tuple[dict[str, dict[str,
     """
     reference = method_spec(model.method).reference
     if reference is None:
-        raise UsageError(f"The authors' code has no method {model.method}; these weights cannot be exported.")
+        raise UsageError(f"The authors' code has no method {model.method}; {NOT_EXPORTED}")
     networks, files = {}, {}
     for name, place in reference.networks.items():
         ours = model.network(place)
@@ -187,6 +190,19 @@ def export_model(model: Model, epoch: str = LATEST) -> tuple[dict[str, dict[str,
     return files, _test_options(model.method, reference, networks)
 
 
+def export_obstacle(config: Config) -> str | None:
+    """Why runs with these settings cannot be exported to the authors' code, a sentence; None if they can."""
+    config = config.with_settings(generator_width=2, discriminator_width=2)
+    with torch.random.fork_rng(devices=[]):
+        networks = build_method(config, seed=0).state_dict()
+    weights = {name: torch.ones_like(value) for name, value in networks.items()}  # nothing is zero after training
+    try:
+        export_model(Model(model_settings(config), weights, "no training"))
+    except UsageError as error:
+        return str(error).replace(f"; {NOT_EXPORTED}", ".")
+    return None
+
+
 def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
     """The options with which `test.py` of the authors' repository, or of CUT's, builds these networks."""
     generators = [name for name in networks if name.startswith("G")]
@@ -194,12 +210,11 @@ def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str,
     settings, cut = generator.settings, reference.repository == "contrastive-unpaired-translation"
     kind, norm, dropout, antialias = (settings[n] for n in ("generator", "norm", "dropout", "antialias"))
     if antialias and not cut:
-        raise UsageError(f"The authors' {method} has no blurs (--antialias); these weights cannot be exported.")
+        raise UsageError(f"The authors' {method} has no blurs (--antialias); {NOT_EXPORTED}")
     if kind == "resnet":
         if settings["blocks"] not in RESNETS:
             raise UsageError(
-                f"The authors' code has ResNets of 6 and 9 blocks, not of {settings['blocks']}; "
-                "these weights cannot be exported."
+                f"The authors' code has ResNets of 6 and 9 blocks, not of {settings['blocks']}; {NOT_EXPORTED}"
             )
         kind = RESNETS[settings["blocks"]]
     suffix = generators[0].removeprefix("G")
