@@ -103,6 +103,8 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
         domain: torch.rand(shape[0], channels, *shape[1:]) * 2 - 1
         for domain, channels in (("A", data.channels_a), ("B", data.channels_b))
     }
+    if data.pairs is not None:
+        batch |= {f"pairs_{domain}": images for domain, images in batch.items()}
     with suppress(CycleGANError, RuntimeError, MemoryError):
         fabric = Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision)
         state = TrainState(config, fabric)

@@ -16,7 +16,10 @@ from cyclegan.config.presets import PresetName
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 
-RESUMABLE = ("a", "b", "max_steps", "max_minutes", "epochs", "epochs_decay", "patience", "workers", "device", "devices")
+RESUMABLE = (
+    *("a", "b", "pairs", "max_steps", "max_minutes", "epochs", "epochs_decay"),
+    *("patience", "workers", "device", "devices"),
+)
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
 NewSettings = Annotated[
     dict[str, Any],

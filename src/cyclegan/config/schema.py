@@ -56,6 +56,9 @@ class DataConfig:
     ] = None
     a: Annotated[Optional[Path], Doc("Folder of domain A, instead of DATA; requires --b.")] = None
     b: Annotated[Optional[Path], Doc("Folder of domain B, instead of DATA; requires --a.")] = None
+    pairs: Annotated[
+        Optional[Path], Doc("Folder of a few pairs to learn from as well, laid out as for pix2pix (cyclegan, dcl).")
+    ] = None
     channels_a: Annotated[Count, Doc("Channels of A: 3 color, 1 gray, 4 and 2 with alpha, or any other number.")] = 3
     channels_b: Annotated[Count, Doc("Channels of B.")] = 3
     range_a: Annotated[
@@ -122,6 +125,9 @@ class LossConfig:
         Optional[Fraction],
         Doc("Fraction of the run in which the identity loss falls to zero; from there on it is not computed."),
     ] = None
+    lambda_pairs: Annotated[
+        Weight, Doc("Weight of the L1 distance between a translation and the other image of its pair, with --pairs.")
+    ] = 10.0
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT and DCLGAN [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (

@@ -34,7 +34,7 @@ class LoadedBatch:
     Problems are data, because PyTorch turns an exception in a loader process into a traceback.
     """
 
-    images: dict[str, Tensor] = field(default_factory=dict)  # "A" and "B" in [-1, 1]: (C, H, W), batched (N, C, H, W)
+    images: dict[str, Tensor] = field(default_factory=dict)  # as in `methods.method.Batch`; of an item without N
     unreadable: dict[str, str] = field(default_factory=dict)  # path -> error message; replaced by other images
     cache_problem: str | None = None  # why decoded images are no longer cached
     error: CycleGANError | None = None  # why there are no images
@@ -187,7 +187,33 @@ class PairedImages(UnpairedImages):
         return [pair[0], pair[-1]]
 
 
-@lru_cache(maxsize=2)
+class MixedImages(UnpairedImages):
+    """Like `UnpairedImages`; each item also has a pair, "pairs_A" and "pairs_B".
+
+    The pairs come in shuffled order, again and again, whatever the number of images.
+    """
+
+    def __init__(
+        self, files: SplitFiles, pairs: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None
+    ):
+        super().__init__(files, config, seed, cache)
+        self.pairs = PairedImages(pairs, replace(config, max_images=None), seed, cache)
+
+    def __getitem__(self, key: tuple[int, int]) -> LoadedBatch:
+        """The item at (epoch, position)."""
+        epoch, position = key
+        item, pair = super().__getitem__(key), self.pairs[divmod(epoch * len(self) + position, len(self.pairs))]
+        images = item.images | {f"pairs_{domain}": image for domain, image in pair.images.items()}
+        return replace(
+            item, images=images, unreadable=item.unreadable | pair.unreadable, error=item.error or pair.error
+        )
+
+    def images(self) -> list[tuple[Source, DecodeSpec]]:
+        """All files, each with its spec."""
+        return list(dict.fromkeys([*super().images(), *self.pairs.images()]))
+
+
+@lru_cache(maxsize=4)
 def _shuffled(count: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
@@ -219,7 +245,7 @@ def collate(items: list[LoadedBatch]) -> LoadedBatch:
     for item in items:
         if item.error is not None:
             return item
-    stacks = {domain: [item.images[domain] for item in items] for domain in "AB"}
+    stacks = {name: [item.images[name] for item in items] for name in items[0].images}
     if any(len({image.shape for image in stack}) > 1 for stack in stacks.values()):
         message = "Images of different sizes cannot share a batch; use --batch-size 1 or a --preprocess that crops."
         return LoadedBatch(error=UsageError(message))

@@ -11,7 +11,7 @@ from torch import Tensor
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data import layouts
 from cyclegan.data.cache import ArrayCache
-from cyclegan.data.datasets import PairedImages, UnpairedImages
+from cyclegan.data.datasets import MixedImages, PairedImages, UnpairedImages
 from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
@@ -38,12 +38,19 @@ def find_training_data(config: Config) -> DataFiles:
     files = find_data(config)
     if is_paired(config):
         layouts.require_equal_sizes(files.train)
+    if (pairs := find_extra_pairs(config)) is not None:
+        layouts.require_equal_sizes(pairs)
     return files
+
+
+def find_extra_pairs(config: Config) -> SplitFiles | None:
+    """The pairs of `--pairs`, if there are any. Raises `UsageError` if the folder has no pairs."""
+    return None if config.data.pairs is None else layouts.find_pairs(config.data.pairs).train
 
 
 def require_data(config: Config, run: Path, option: str) -> None:
     """Raise `UsageError` if the data of a run is no longer in its folder; `option` is what says where it is now."""
-    for folder in (config.data.data, config.data.a, config.data.b):
+    for folder in (config.data.data, config.data.a, config.data.b, config.data.pairs):
         if folder is not None and not folder.is_dir():
             raise UsageError(
                 f"The data of {run} was in {folder}, which does not exist; if it has moved, give its folder: {option}."
@@ -60,6 +67,8 @@ def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
 
 def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
     """The training dataset of a configuration."""
+    if (pairs := find_extra_pairs(config)) is not None:
+        return MixedImages(files, pairs, config.data, config.run.seed, cache)
     dataset_class = PairedImages if is_paired(config) else UnpairedImages
     return dataset_class(files, config.data, config.run.seed, cache)
 

@@ -66,7 +66,15 @@ class CycleGAN(Method):
         if weight.lambda_identity > 0:  # at the end of its schedule too, since metrics keep their columns
             terms["idt_A"] = self.lambda_identity() * weight.lambda_b * l1(images.get("same_B", y), y)
             terms["idt_B"] = self.lambda_identity() * weight.lambda_a * l1(images.get("same_A", x), x)
-        return terms
+        return terms | self.pairs_loss(batch)
+
+    def pairs_loss(self, batch: Batch) -> Terms:
+        """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]; no terms without pairs."""
+        if "pairs_A" not in batch:
+            return {}
+        G, F, x, y = self.generators["G"], self.generators["F"], batch["pairs_A"], batch["pairs_B"]
+        of_G, of_F = self.parts(lambda: l1(G(x), y), lambda: l1(F(y), x))
+        return {"pairs_A": self.settings.lambda_pairs * of_G, "pairs_B": self.settings.lambda_pairs * of_F}
 
     def discriminators_loss(self, batch: Batch, images: Images) -> Terms:
         """The discriminators' side of L_GAN [C eq. 1, 4], on fakes from the history. Term D_A is of D_Y [R]."""
@@ -86,7 +94,7 @@ class CycleGAN(Method):
         """Those of each discriminator; with a detached cycle, those of each generator."""
         if "cycle_A" in terms and not self.settings.detach_cycle:
             return [total(terms)]
-        parts = {"G_A", "cycle_B", "idt_A", "D_A"}, {"G_B", "cycle_A", "idt_B", "D_B"}
+        parts = {"G_A", "cycle_B", "idt_A", "pairs_A", "D_A"}, {"G_B", "cycle_A", "idt_B", "pairs_B", "D_B"}
         return [total({name: term for name, term in terms.items() if name in part}) for part in parts]
 
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:

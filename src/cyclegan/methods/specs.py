@@ -123,7 +123,10 @@ CYCLEGAN = MethodSpec(
     title="CycleGAN",
     module="cyclegan.methods.cyclegan",
     directions={"AtoB": "G", "BtoA": "F"},
-    loss_settings=("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
+    loss_settings=(
+        *("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
+        "lambda_pairs",
+    ),
     short_run_generator="space_to_depth",
     subject="a CycleGAN",
     describe_losses=_describe_cycle_losses,
@@ -133,6 +136,7 @@ CYCLEGAN = MethodSpec(
         "Discriminators": (("D_A", "on {b}"), ("D_B", "on {a}")),
         "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
         "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
+        "Pairs": (("pairs_A", "{a} → {b}"), ("pairs_B", "{b} → {a}")),
     },
     citation="""\
 @inproceedings{zhu2017unpaired,
@@ -323,7 +327,10 @@ DCL = MethodSpec(
     title="DCLGAN",
     module="cyclegan.methods.dcl",
     directions=CYCLEGAN.directions,
-    loss_settings=("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
+    loss_settings=(
+        *("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
+        "lambda_pairs",
+    ),
     defaults={
         "antialias": True,
         "init": "xavier",

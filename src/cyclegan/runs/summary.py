@@ -48,7 +48,8 @@ def run_facts(
         "Speed": speed,
         f"Generator{plural}": _generator_text(networks, parameters),
         f"Discriminator{plural}": f"{discriminator}, width {networks.discriminator_width}",
-        "Losses": method_spec(config.loss.method).describe_losses(config.loss),
+        "Losses": method_spec(config.loss.method).describe_losses(config.loss)
+        + (f", L1 × {config.loss.lambda_pairs:g} on pairs" if data.pairs is not None else ""),
         "Optimizer": _optimizer_text(config.optimizer, data.batch_size),
     }
     return [(heading, text) for heading, text in facts.items() if text]
@@ -80,9 +81,10 @@ def _data_text(config: Config, domains: DataFiles | None) -> str:
         return ""
     data, spec = config.data, method_spec(config.loss.method)
     folder = f"{data.data.name}: " if data.data is not None else ""
+    pairs = f"; pairs of {data.pairs.name}" if data.pairs is not None else ""
     test = _counts(domains.test)
     held_out = f"{spec.describe_test_set(test)} held out for testing" if any(test) else "no test set"
-    return f"{folder}{spec.describe_images(_counts(domains.train, data.max_images), domains.names)}; {held_out}"
+    return f"{folder}{spec.describe_images(_counts(domains.train, data.max_images), domains.names)}{pairs}; {held_out}"
 
 
 def _counts(domain: SplitFiles, limit: int | None = None) -> Counts:

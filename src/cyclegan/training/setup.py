@@ -49,7 +49,7 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
 
 
 def _is_path(name: str) -> bool:
-    return name in ("data", "a", "b", "runs", "init_from")
+    return name in ("data", "a", "b", "pairs", "runs", "init_from")
 
 
 def detect_environment(config: Config) -> Environment:

@@ -93,7 +93,7 @@ def resume(
     refuse_loader_process()
     run = Path(run)
     config = read_run(run)
-    if not settings.keys() & {"data", "a", "b"}:
+    if not settings.keys() & {"data", "a", "b", "pairs"}:
         folders = "--data FOLDER" if config.data.data else "--a FOLDER --b FOLDER"
         require_data(config, run, f"cyclegan resume {run} {folders}")
     config = validate_method(_changed(config, settings))
@@ -119,7 +119,8 @@ def _changed(config: Config, settings: dict[str, Any]) -> Config:
         replaced |= {"a": None, "b": None}
     elif settings.get("a") or settings.get("b"):
         replaced |= {"data": None}
-    paths = {n: Path(v).resolve() for n, v in settings.items() if n in ("data", "a", "b", "runs") and v is not None}
+    folders = ("data", "a", "b", "pairs", "runs")
+    paths = {n: Path(v).resolve() for n, v in settings.items() if n in folders and v is not None}
     config = replace(config, sources=config.sources | dict.fromkeys(replaced | settings, "resume"))
     return config.with_settings(**(replaced | settings | paths))
 
