@@ -281,6 +281,7 @@ GENERATORS = {
     "unet_128": {"generator": "unet_128"},
     "unet_256": {"generator": "unet_256", "norm": "batch"},
     "space_to_depth": {"generator": "space_to_depth"},
+    "attention": {"generator": "attention", "attention_masks": 3},
     "colorization": {"method": "colorization", "generator": "unet_64", "norm": "batch"},
 }
 

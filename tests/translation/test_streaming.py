@@ -20,6 +20,7 @@ from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.networks import winograd
+from cyclegan.networks.attention import AttentionGenerator
 from cyclegan.networks.generator import Generator, as_generator, build_generator
 from cyclegan.networks.lab import LabGenerator
 from cyclegan.networks.layers import ChannelScale, Dropout, initialize
@@ -48,6 +49,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "space to depth, batch norm, with noise": partial(
         SpaceToDepthGenerator, width=8, blocks=2, norm="batch", dropout=True
     ),
+    "attention": lambda: AttentionGenerator(SpaceToDepthGenerator(3, 9, width=8, blocks=2), 3, masks=2),
 }
 
 

@@ -46,6 +46,9 @@ class Options:
     size: Annotated[str, Doc("'keep', or resize to this many pixels on the shorter side.")] = "keep"
     side_by_side: Annotated[Switch, Doc("Write input and result next to each other in one image.")] = False
     alpha: Annotated[str, Doc("Transparency: 'keep' it, or fill it with white, black or #rrggbb.")] = "keep"
+    save_masks: Annotated[
+        Switch, Doc("Also write what an attention generator changed, as NAME-mask.png: black where the input is kept.")
+    ] = False
     smooth: Annotated[
         float, Doc("For videos: fraction of the normalization statistics kept from frame to frame, such as 0.9.")
     ] = 0.0
@@ -101,7 +104,14 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
     translator = _load(options)
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = files.plan([*map(Path, options.input)], options.output, overwrite=options.overwrite, channels=channels)
-    problems = files.translate(translator, jobs, size=size, side_by_side=options.side_by_side, alpha=options.alpha)
+    problems = files.translate(
+        translator,
+        jobs,
+        size=size,
+        side_by_side=options.side_by_side,
+        alpha=options.alpha,
+        save_masks=options.save_masks,
+    )
     if size == "keep":
         _note(files.scale_note(translator, (job.source for job in jobs)))
     failed = 0
@@ -173,8 +183,8 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
 
     if len(options.input) > 1:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
-    if options.side_by_side or options.alpha != "keep":
-        raise UsageError("--side-by-side and --alpha apply to image files only.")
+    if options.side_by_side or options.alpha != "keep" or options.save_masks:
+        raise UsageError("--side-by-side, --alpha and --save-masks apply to image files only.")
     source = Path(options.input[0])
     if options.raw is not None and size != "keep":
         raise UsageError("--size does not apply to --raw, whose frames keep their size.")

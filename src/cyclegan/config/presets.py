@@ -29,7 +29,8 @@ FAST: dict[str, Any] = {
     "ema_decay": 0.999,
 }
 
-SHORT_RUN: dict[str, Any] = {  # of "space_to_depth" on a CPU; docs/recipes.md has the measurements
+# Of "space_to_depth" on a CPU, alone or with attention; docs/recipes.md has the measurements.
+SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,
     "discriminator": "dual",
@@ -82,7 +83,7 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         "log_every": 10,
         **resized,
     }
-    if generator == "space_to_depth":
+    if generator in ("space_to_depth", "attention"):
         not_enlarged = min(resized["load_size"], max(resized["crop_size"], size))
         return common | SHORT_RUN | {"load_size": not_enlarged}
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}

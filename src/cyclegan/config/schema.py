@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc
 
 from cyclegan.errors import UsageError, suggestion
@@ -93,7 +93,10 @@ class NetworkConfig:
 
     generator: Annotated[str, Doc("Generator architecture; some take --blocks [C].")] = "resnet_9blocks"
     generator_width: Annotated[Count, Doc("Channels of the generator's first layer [C].")] = 64
-    blocks: Annotated[CountOrZero, Doc("Residual blocks of 'resnet', 'resnet_light' and 'space_to_depth'.")] = 9
+    blocks: Annotated[CountOrZero, Doc("Residual blocks of generators without a number in their name.")] = 9
+    attention_masks: Annotated[
+        int, Ge(1), Le(10), Doc("Masks of 'attention' and 'attention_resnet', each with a content of its own.")
+    ] = 1
     discriminator: Annotated[str, Doc("Discriminator architecture; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[Count, Doc("Channels of the discriminator's first layer [C].")] = 64
     discriminator_layers: Annotated[Count, Doc("Stride-2 convolutions of 'n_layers'.")] = 3

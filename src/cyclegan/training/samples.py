@@ -7,6 +7,7 @@ from cyclegan.config.schema import Direction
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs
 from cyclegan.data.select import load_fixed_images, sample_rows
+from cyclegan.networks.attention import AttentionGenerator, MaskGenerator
 from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.step import TrainState
 
@@ -30,6 +31,10 @@ class SampleImages:
         with state.evaluating() as generators:
             for direction, (inputs, *target) in self.images.items():
                 columns = state.method.sample_columns(generators, inputs, direction)
+                generator = generators[state.method.spec.directions[direction]]
+                if isinstance(generator, AttentionGenerator):
+                    changed = MaskGenerator(generator)(inputs).amax(1, keepdim=True)
+                    columns["mask"] = changed.expand_as(inputs)
                 if target:
                     columns["truth"] = target[0]
                 names = self.names if direction == "AtoB" else self.names[::-1]

@@ -103,13 +103,16 @@ def translate(
     size: Size = "keep",
     side_by_side: bool = False,
     alpha: str = "keep",
+    save_masks: bool = False,
 ) -> Iterator[str | None]:
     """Run the jobs in order. Yields None for each written target, or a sentence about the image that has none.
 
     Images that cannot be read or are too large do not end the rest. `side_by_side` writes input and result next to
     each other, in 8 bits. `alpha` is "keep" to restore it where the format can hold it, or the color behind transparent
-    parts. Raises `CycleGANError` when a result cannot be written.
+    parts. `save_masks` also writes what the generator changed, next to each result. Raises `CycleGANError` when a
+    result cannot be written, and `UsageError` for masks of a generator that has none.
     """
+    masks = translator.masks() if save_masks else None
     spec = translator.input_spec if alpha == "keep" else translator.input_spec._replace(background=alpha)
 
     def read(job: Job) -> Pixels | str:
@@ -121,6 +124,11 @@ def translate(
     def write(job: Job, before: Pixels | str, after: Pixels | str) -> str | None:
         if not (isinstance(before, Pixels) and isinstance(after, Pixels)):
             return str(after)
+        if masks is not None:
+            changed = masks.translate(before, size)
+            for number in range(masks.out_channels):
+                name = f"{job.target.stem}-mask{number + 1 if masks.out_channels > 1 else ''}.png"
+                write_image(to_uint8_image(changed.values[..., number : number + 1]), job.target.with_name(name))
         if side_by_side:
             right = to_uint8_image(after).convert("RGB")
             both = Image.new("RGB", (2 * right.width, right.height))

@@ -32,6 +32,7 @@ from cyclegan.imaging.npy import channels_last
 from cyclegan.imaging.source import UnsupportedImage
 from cyclegan.imaging.value_range import ValueRange, fixed_range
 from cyclegan.methods.registry import method_spec
+from cyclegan.networks.attention import AttentionGenerator, MaskGenerator
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.generator import as_generator
 from cyclegan.networks.winograd import scratch, set_winograd
@@ -221,6 +222,18 @@ class Translator:
         """A copy that uses another generator of the same channels; without `rewrite`, it is not rewritten for CPUs."""
         translator = copy.copy(self)
         translator._set_generator(generator, rewrite=rewrite)
+        return translator
+
+    def masks(self) -> "Translator":
+        """A translator to this generator's masks, one channel each, black where the input is kept.
+
+        Raises `UsageError` if the generator has no masks.
+        """
+        if not isinstance(self.generator, AttentionGenerator):
+            raise UsageError(f"{self.source or 'The generator'} has no masks; train with --generator attention.")
+        translator = self.with_generator(MaskGenerator(self.generator))
+        translator.out_channels = self.generator.count
+        translator.output_spec = DecodeSpec(self.generator.count)
         return translator
 
     @overload

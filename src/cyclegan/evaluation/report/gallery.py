@@ -16,6 +16,7 @@ from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels
 from cyclegan.imaging.image import to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage
+from cyclegan.networks.attention import AttentionGenerator
 from cyclegan.runs.grid_layout import find_layout
 from cyclegan.runs.results import EVALUATION_FILE, Evaluation, metric_info, read_evaluations
 from cyclegan.runs.summary import run_domains, saved_progress
@@ -37,6 +38,7 @@ class Example:
     before: Image.Image
     after: Image.Image
     truth: Image.Image | None = None
+    mask: Image.Image | None = None  # of an attention generator: black where the input is kept
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _read_examples(
     spaced = [others[i] for i in evenly_spaced(len(others), EXAMPLES - len(ranks))]
     spare = sorted(set(others) - set(spaced))
     examples: list[Example] = []
+    masks = translator.masks() if isinstance(translator.generator, AttentionGenerator) else None
     for i in [*ranks, *spaced, *spare][: 4 * EXAMPLES]:
         if len(examples) == EXAMPLES:
             break
@@ -154,7 +157,10 @@ def _read_examples(
             continue
         before, after = before_and_after(translator, image, size)
         images = [to_uint8_image(each) for each in (before, after, *([truth.resize(after.size)] if truth else []))]
-        examples.append(Example(path.stem, ranks.get(i, ""), captions.get(i, ""), *images))
+        example = Example(path.stem, ranks.get(i, ""), captions.get(i, ""), *images)
+        if masks is not None:
+            example = replace(example, mask=to_uint8_image(masks.translate(before).values.max(2, keepdims=True)))
+        examples.append(example)
     return tuple(examples)
 
 
