@@ -1,6 +1,7 @@
 """Distributed training on several GPUs, processes and machines, by Lightning Fabric."""
 
 import atexit
+import gc
 import logging
 import os
 import warnings
@@ -65,9 +66,13 @@ def describe_devices(used: int, available: int) -> str:
 
 
 def _destroy_process_group() -> None:
-    """End the process group's threads, which may abort the process if they outlive the interpreter."""
+    """End the process group's threads: one that still releases a tensor while the interpreter ends aborts the process.
+
+    They end with the last reference to the group. The wrapped networks hold one, and are themselves part of a cycle.
+    """
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    gc.collect()
 
 
 def on_rank_zero(fabric: Fabric, work: Callable[[], Result]) -> Result:
