@@ -389,6 +389,19 @@ def test_a_domain_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     assert contact_sheet(checked.parts).width > 600
 
 
+def test_a_broken_data_set_of_copies_is_an_error_for_both_reasons(tmp_path: Path) -> None:
+    for domain in "AB":
+        draw_images(tmp_path / f"train{domain}", 3, 0)
+        for number in range(5):
+            (tmp_path / f"train{domain}" / f"damaged{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    checked = check(tmp_path)
+    kinds = {finding.kind: finding.level for finding in checked.findings}
+    assert kinds["unreadable"] == kinds["equal domains"] == checked.level == "error"
+    with pytest.raises(SystemExit) as end:
+        run_command(["data", "check", str(tmp_path), "--json"])
+    assert end.value.code == 1
+
+
 def test_files_of_other_kinds_are_named(copy: Path) -> None:
     for name in ("a.gif", "b.PSD", "notes.txt", ".hidden.gif"):
         (copy / "trainA" / name).write_bytes(b"")

@@ -309,6 +309,26 @@ def claiming(side: int, png: bytes) -> bytes:
     return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
 
 
+def without_pixels() -> dict[str, bytes]:
+    """An image of each format with a width of 0 in its header, at offsets from the bytes in front of it."""
+    fields = {"BMP": [(b"BM", 18)], "GIF": [(b"GIF", 6), (b",\0\0\0\0", 5)], "JPEG": [(b"\xff\xc0", 7)]}
+    fields["TIFF"] = [(b"\0\1\4\0", 8)]
+    flat = {"flat.png": claiming(0, encoded("PNG"))}
+    for kind, places in fields.items():
+        content = bytearray(encoded(kind))
+        for start, offset in places:
+            at = content.index(start) + offset
+            content[at : at + 2] = bytes(2)
+        flat[f"flat.{kind.lower()}"] = bytes(content)
+    return flat
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(COLORS).save(buffer, kind)
+    return buffer.getvalue()
+
+
 GOOD_HEADERS = {"half.png", "half.jpg", "half-gray.tif"}
 
 
@@ -332,6 +352,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "script.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "not an image"),
         "half.tif": (b"II*\x00\x08\x00\x00\x00\x01\x00", ""),
     }
+    contents |= {name: (content, "") for name, content in without_pixels().items()}
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)
     (folder / "folder.png").mkdir()

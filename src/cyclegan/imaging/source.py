@@ -93,7 +93,9 @@ def open_image(path: Path) -> Iterator[IO[bytes]]:
 
 
 def require_plausible_size(size: tuple[int, int], file: IO[bytes], channels: int = 1) -> None:
-    """Raise `UnsupportedImage` for images that are too large, or too large for their number of bytes."""
+    """Raise `UnsupportedImage` for images without pixels, too large ones, and those too large for their file."""
+    if min(*size, channels) < 1:
+        raise UnsupportedImage(f"claims {size[0]} x {size[1]} pixels, so there is no image in it")
     pixels = size[0] * size[1] * channels
     is_bomb = pixels > SUSPECT_PIXELS and pixels > MAX_PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size
     if is_bomb or pixels > MAX_PIXELS:

@@ -11,7 +11,7 @@ from cyclegan.methods.registry import names_by_layout
 
 FEW = 0.02  # fraction of duplicates within a part that does no harm
 MAX_NAMED = 4  # images of a group shown by name
-COPIED_DOMAIN = 0.5  # fraction of shared images from which one domain counts as a copy of the other
+COPIED_DOMAIN = 0.5  # fraction of readable images that are shared from which one domain counts as a copy of the other
 
 
 class HashedPart(NamedTuple):
@@ -111,7 +111,7 @@ def _between_domains(a: HashedPart, b: HashedPart) -> Iterator[Finding]:
         matches[recolored(*thumbs)].append(_item(match))
     same = [(small.part, matches[False])]
     text = f"are also images of {large.part.name}"
-    if small.part.split == "train" and len(matches[False]) >= COPIED_DOMAIN * max(1, len(small.part.stats)):
+    if small.part.split == "train" and len(matches[False]) >= COPIED_DOMAIN * max(1, len(small.images)):
         text += ": the domains are copies, so there is nothing to learn."
         yield from finding(same, "equal domains", text, "Use two different kinds of images.", level="error")
     else:

@@ -19,6 +19,7 @@ UNSUPPORTED_IMAGES = frozenset(
      ".dcm", ".dng", ".nef", ".cr2")
 )  # fmt: skip
 ONE_COLOR, LOW_CONTRAST = 2.0, 6.0  # levels of 255: standard deviation of the luminance
+MOST_UNREADABLE = 0.5  # fraction of a domain's images above which the data set is broken, rather than a few files
 MANY = 0.05  # fraction of a part's images above which something unusual is a warning
 MOSTLY = 0.9  # fraction of a part's images from which it counts as uniform
 
@@ -67,8 +68,10 @@ NOTES: dict[str, tuple[Callable[[ImageStats], bool], Callable[[ImageStats], str]
 def check_headers(parts: Sequence[Part]) -> Iterator[Finding]:
     """Findings from headers and file names."""
     unreadable = [(p, [Item((each.path,), each.problem) for each in p.stats if each.problem]) for p in parts]
-    if any(part.stats and not part.readable for part in parts if part.split == "train"):
-        text = "cannot be read, and one domain has no readable images."
+    fractions = [1 - len(part.readable) / len(part.stats) for part in parts if part.split == "train" and part.stats]
+    if (worst := max(fractions, default=0.0)) > MOST_UNREADABLE:
+        how = "one domain has no readable images" if worst == 1 else "that is most of one domain"
+        text = f"cannot be read, and {how}."
         yield from finding(unreadable, "unreadable", text, "Repair or replace them.", level="error")
     else:
         advice = "Repair or remove them; training skips them, or stops at the first one with --strict."
