@@ -489,6 +489,34 @@ def test_the_contact_sheet_shows_both_domains(landscapes: Path) -> None:
     assert green[0] > 10 * green[1]
 
 
+def test_masks_and_pairs_are_checked_and_offered(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    seasons.write_seasons(root, size=32, train=4, test=1, maps=True)
+    checked = check(root)
+    note = found(checked, "masks")
+    assert note is not None
+    assert "--masks loss" in note.advice
+    assert found(checked, "pairs") is None
+    assert found(checked, "mask sizes") is None
+    Image.new("L", (16, 32), 255).save(root / "maskA" / "0000001.png")
+    (root / "testmaskB" / "1000000.png").unlink()
+    for number in range(3):  # names that occur in A as well
+        for folder in ("trainB", "maskB"):
+            (root / folder / f"000000{4 + number}.png").rename(root / folder / f"000000{number}.png")
+    checked = cyclegan.check_data(configure("paper", data=root, masks="loss"), workers=0)
+    assert files_of(found(checked, "mask sizes")) == files_of(found(checked, "plain masks")) == {("0000001.png",)}
+    missing = found(checked, "masks missing")
+    assert missing is not None
+    assert missing.level == "error"
+    assert "1000000.png has no mask" in missing.text
+    few = found(checked, "a few pairs")
+    assert few is not None
+    assert few.text.startswith("3 images of each domain have equal names")
+    wrong = found(cyclegan.check_data(configure("paper", data=root, pairs=root), workers=0), "pairs")
+    assert wrong is not None
+    assert "has no partner" in wrong.text
+
+
 def test_unprintable_characters_are_escaped() -> None:
     assert escape_unprintable("a\nb" + os.fsdecode(b"\xff") + "é\U0001f984") == "a\\nb\\xffé\U0001f984"
 

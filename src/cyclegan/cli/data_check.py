@@ -14,7 +14,7 @@ from cyclegan.config.presets import PresetName
 from cyclegan.errors import CycleGANError, UsageError
 
 CHECKED = (
-    *("a", "b", "method", "preprocess", "load_size", "crop_size"),
+    *("a", "b", "pairs", "method", "masks", "preprocess", "load_size", "crop_size"),
     *("channels_a", "channels_b", "range_a", "range_b"),
 )
 Planned = Annotated[
@@ -56,7 +56,7 @@ def check(
 
     words = [str(data)] if data is not None else []
     options = settings if preset == "auto" else {"preset": preset, **settings}
-    for name in ("a", "b", "method", "preset", *CHECKED[3:]):
+    for name in (*CHECKED, "preset"):
         if name in options:
             words += [f"--{name.replace('_', '-')}", str(options[name])]
     result = check_data(config, args=words, track=track_inspection)

@@ -16,7 +16,7 @@ from cyclegan.errors import UsageError
 from cyclegan.methods.registry import names_by_layout
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
-SEASONS_ONLY = ("size", "train", "test", "paired")
+SEASONS_ONLY = ("size", "train", "test", "paired", "maps")
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Options:
     train: Annotated[int, Doc("seasons: training images of each domain.")] = 400
     test: Annotated[int, Doc("seasons: pairs of test images.")] = 32
     paired: Annotated[Switch, Doc("seasons: training images are pairs as well, in data/seasons-paired.")] = False
+    maps: Annotated[Switch, Doc("seasons: also masks of houses and trees, and label maps.")] = False
 
 
 @command("data get")
@@ -57,7 +58,8 @@ def _draw_seasons(options: Options) -> None:
     from cyclegan.data.get import seasons
 
     to = options.output or Path("data") / (options.name + ("-paired" if options.paired else ""))
-    seasons.write_seasons(to, size=options.size, train=options.train, test=options.test, paired=options.paired)
+    sizes = {"size": options.size, "train": options.train, "test": options.test}
+    seasons.write_seasons(to, **sizes, paired=options.paired, maps=options.maps)
     count = options.train
     scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
     print(f"{to}: {scenes}, and {options.test} test scenes in both seasons.")

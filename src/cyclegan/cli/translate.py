@@ -13,7 +13,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
-from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, OptionalText, Switch
+from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, OptionalPath, OptionalText, Switch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.value_range import COLOR_FORM, parse_color
 
@@ -46,6 +46,12 @@ class Options:
     size: Annotated[str, Doc("'keep', or resize to this many pixels on the shorter side.")] = "keep"
     side_by_side: Annotated[Switch, Doc("Write input and result next to each other in one image.")] = False
     alpha: Annotated[str, Doc("Transparency: 'keep' it, or fill it with white, black or #rrggbb.")] = "keep"
+    masks: Annotated[
+        OptionalPath, Doc("Folder of masks with the names of the images, or one mask: a part of each input is kept.")
+    ] = None
+    keep_part: Annotated[
+        Literal["outside", "inside"], Doc("What --masks keeps: outside of the white area of a mask, or inside.")
+    ] = "outside"
     save_masks: Annotated[
         Switch, Doc("Also write what an attention generator changed, as NAME-mask.png: black where the input is kept.")
     ] = False
@@ -103,7 +109,9 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
 
     translator = _load(options)
     channels = 3 if options.side_by_side else translator.out_channels
-    jobs = files.plan([*map(Path, options.input)], options.output, overwrite=options.overwrite, channels=channels)
+    jobs = files.plan(
+        [*map(Path, options.input)], options.output, overwrite=options.overwrite, channels=channels, masks=options.masks
+    )
     problems = files.translate(
         translator,
         jobs,
@@ -111,6 +119,7 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
         side_by_side=options.side_by_side,
         alpha=options.alpha,
         save_masks=options.save_masks,
+        keep=options.keep_part,
     )
     if size == "keep":
         _note(files.scale_note(translator, (job.source for job in jobs)))
@@ -183,8 +192,8 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
 
     if len(options.input) > 1:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
-    if options.side_by_side or options.alpha != "keep" or options.save_masks:
-        raise UsageError("--side-by-side, --alpha and --save-masks apply to image files only.")
+    if options.side_by_side or options.alpha != "keep" or options.save_masks or options.masks:
+        raise UsageError("--side-by-side, --alpha, --masks and --save-masks apply to image files only.")
     source = Path(options.input[0])
     if options.raw is not None and size != "keep":
         raise UsageError("--size does not apply to --raw, whose frames keep their size.")

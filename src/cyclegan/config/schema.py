@@ -32,6 +32,8 @@ Schedule = Literal["linear", "step", "plateau", "cosine", "constant"]
 Direction = Literal["AtoB", "BtoA"]
 Augment = Literal["off", "diffaugment", "ada"]
 AugmentChange = Literal["color", "translation", "cutout"]
+Masks = Literal["off", "loss", "composite"]
+Keep = Literal["outside", "inside"]
 Cache = Literal["memory", "disk", "off"]
 
 Count = Annotated[int, Ge(1)]
@@ -131,6 +133,12 @@ class LossConfig:
     lambda_pairs: Annotated[
         Weight, Doc("Weight of the L1 distance between a translation and the other image of its pair, with --pairs.")
     ] = 10.0
+    masks: Annotated[
+        Masks,
+        Doc("Keep a part of each image by the masks in maskA, maskB: by a loss, or by pasting it (cyclegan, dcl)."),
+    ] = "off"
+    keep_part: Annotated[Keep, Doc("Which part --masks keeps: outside of the white area, or inside.")] = "outside"
+    lambda_keep: Annotated[Weight, Doc("Weight of the L1 distance to the input where --masks loss keeps it.")] = 10.0
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT and DCLGAN [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan.config.schema import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
 from cyclegan.data.layouts import SplitFiles
-from cyclegan.data.preprocessing import cache_key, decode_specs, load_resized, random_crop
+from cyclegan.data.preprocessing import MASK, cache_key, decode_specs, load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage, path_of
@@ -53,18 +53,26 @@ class ItemIndex(NamedTuple):
     b: int
 
 
+Masks = tuple[Sequence[Source], Sequence[Source]]  # of the images of A and of B, or empty
+
+
 class UnpairedImages(Dataset[LoadedBatch]):
     """Items with an image of each domain.
 
     An unreadable image is replaced by the next readable one of its domain; with ``config.strict`` it is the item's
-    error. Decoded images are kept in `cache`.
+    error. Decoded images are kept in `cache`. With `masks`, an item also has those of its images.
     """
 
     crop_seeds: ClassVar = {"A": "A", "B": "B"}
 
-    def __init__(self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None):
+    def __init__(
+        self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None, masks: Masks = ((), ())
+    ):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
-        self.rows = [[(file,) for file in files] for files in (self.a, self.b)]
+        self.rows: list[list[tuple[Source, ...]]] = [
+            list(zip(images, of_images)) if of_images else [(image,) for image in images]  # noqa: B905  (max_images)
+            for images, of_images in zip((self.a, self.b), masks, strict=True)
+        ]
         self.config = config
         self.specs = decode_specs(config)
         self.seed = seed
@@ -90,17 +98,20 @@ class UnpairedImages(Dataset[LoadedBatch]):
         except CycleGANError as error:
             return LoadedBatch(error=error)
         images = {}
-        for domain, each in zip("AB", values, strict=True):
-            rng = random.Random(f"{self.crop_seeds[domain]} {self.seed} {index.epoch} {index.position}")
-            images[domain] = to_tensor(random_crop(each, self.config, rng))
+        for name, each in values.items():  # a mask is cropped and flipped like its image
+            rng = random.Random(f"{self.crop_seeds[name[-1]]} {self.seed} {index.epoch} {index.position}")
+            images[name] = to_tensor(random_crop(each, self.config, rng))
         problem = self.cache.problem if self.cache is not None else None
         message = problem and f"The cache of decoded images {problem}; the other images are decoded every time."
         return LoadedBatch(images, unreadable, message)
 
-    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> list[Array]:
-        """The images of A and B. Raises `CycleGANError`."""
-        sides = zip(self.rows, (index.a, index.b), self.specs, strict=True)
-        return [self._load_readable(rows, number, (spec,), unreadable)[0] for rows, number, spec in sides]
+    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> dict[str, Array]:
+        """The images of A and B and their masks, "mask_A" and "mask_B". Raises `CycleGANError`."""
+        values: dict[str, Array] = {}
+        for domain, rows, number, spec in zip("AB", self.rows, (index.a, index.b), self.specs, strict=True):
+            loaded = self._load_readable(rows, number, (spec, MASK), unreadable)
+            values |= dict(zip((domain, f"mask_{domain}"), loaded, strict=False))
+        return values
 
     def _load_readable(
         self, rows: Sequence[tuple[Source, ...]], first: int, specs: Sequence[DecodeSpec], unreadable: dict[str, str]
@@ -129,8 +140,13 @@ class UnpairedImages(Dataset[LoadedBatch]):
 
     def images(self) -> list[tuple[Source, DecodeSpec]]:
         """All files, each with its spec."""
-        sides = zip((self.a, self.b), self.specs, strict=True)
-        return list(dict.fromkeys((source, spec) for files, spec in sides for source in files))
+        found = [
+            image
+            for rows, spec in zip(self.rows, self.specs, strict=True)
+            for row in rows
+            for image in zip(row, (spec, MASK), strict=False)
+        ]
+        return list(dict.fromkeys(found))
 
     def preload(self, start: float, progress: Callable[[int, int], None]) -> str:
         """Decode all images into the cache, on all CPU cores, and return a message about their size.
@@ -182,9 +198,9 @@ class PairedImages(UnpairedImages):
         number = position if self.config.serial_batches else int(_shuffled(len(self), self.seed, epoch)[position])
         return ItemIndex(epoch, position, number, number)
 
-    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> list[Array]:
+    def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> dict[str, Array]:
         pair = self._load_readable(self.pairs, index.a, self.specs, unreadable)
-        return [pair[0], pair[-1]]
+        return {"A": pair[0], "B": pair[-1]}
 
 
 class MixedImages(UnpairedImages):
@@ -194,9 +210,15 @@ class MixedImages(UnpairedImages):
     """
 
     def __init__(
-        self, files: SplitFiles, pairs: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None
+        self,
+        files: SplitFiles,
+        pairs: SplitFiles,
+        config: DataConfig,
+        seed: int,
+        cache: ArrayCache | None = None,
+        masks: Masks = ((), ()),
     ):
-        super().__init__(files, config, seed, cache)
+        super().__init__(files, config, seed, cache, masks)
         self.pairs = PairedImages(pairs, replace(config, max_images=None), seed, cache)
 
     def __getitem__(self, key: tuple[int, int]) -> LoadedBatch:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from cyclegan.config.schema import Direction
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import HEIF_HINT, can_read_heic, image_size
 from cyclegan.imaging.encode import HEIC_SUFFIXES, IMAGE_SUFFIXES, LISTED_SUFFIXES
-from cyclegan.imaging.source import Half, Source, UnreadableImage
+from cyclegan.imaging.source import Half, Source, UnreadableImage, path_of
 from cyclegan.system.text import counted
 
 NAMES = "names.txt"  # in a data set's folder: the names of A and B, one per line
@@ -167,6 +167,34 @@ def require_equal_sizes(files: SplitFiles) -> None:
             elif a != b and (size_a := image_size(a)) != (size_b := image_size(b)):
                 sizes = " and ".join(f"{width}x{height}" for width, height in (size_a, size_b))
                 raise UsageError(f"{a} and {b} are a pair of different sizes, {sizes}; make them the same size.")
+
+
+def companions(images: Sequence[Source], root: Path | None, domain: str, kind: str) -> tuple[Path, ...]:
+    """The mask (or whatever `kind` says) of each image of a domain, from the folder next to theirs; empty without one.
+
+    Next to trainA that is maskA or trainmaskA, next to testA testmaskA, next to photos photos-mask. Files have the
+    image's name; suffixes may differ. Raises `UsageError` for an image without exactly one.
+    """
+    if root is None:
+        return ()
+    split = root.name[:-1].lower() if root.name[-1:].lower() == domain.lower() else None
+    names = [f"{root.name}-{kind}"] if split is None else [f"{split}{kind}{domain}"]
+    names += [f"{kind}{domain}"] * (split == "train")
+    folder = next(filter(None, (_subfolder(root.parent, name) for name in names)), None)
+    if folder is None:
+        return ()
+    by_name: dict[Path, list[Path]] = {}
+    for path in find_images(folder):
+        by_name.setdefault(relative_name(path, folder), []).append(path)
+    found = [by_name.get(relative_name(path_of(image), root), []) for image in images]
+    wrong = [(image, paths) for image, paths in zip(images, found, strict=True) if len(paths) != 1]
+    if wrong:
+        image, paths = wrong[0]
+        what = f"has {len(paths)} {kind}s" if paths else f"has no {kind}"
+        raise UsageError(
+            f"{image} {what} in {folder} ({len(wrong)} of {len(images)} images); each image needs one with its name."
+        )
+    return tuple(paths[0] for paths in found)
 
 
 def without_partner(files: SplitFiles) -> tuple[list[Source], list[Source]]:

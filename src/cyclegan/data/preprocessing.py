@@ -20,6 +20,7 @@ from cyclegan.imaging.image import DecodeSpec, resize
 from cyclegan.imaging.source import Half, Source, UnreadableImage, path_of
 from cyclegan.imaging.value_range import Range, fixed_range, parse_range
 
+MASK = DecodeSpec(channels=1, background="black")  # how masks are decoded
 MAX_VALUES = 2**22  # sampled per domain for percentiles, equally from each image
 MIN_VALUES = 1024  # sampled per image
 

@@ -40,7 +40,26 @@ def find_training_data(config: Config) -> DataFiles:
         layouts.require_equal_sizes(files.train)
     if (pairs := find_extra_pairs(config)) is not None:
         layouts.require_equal_sizes(pairs)
+    for images, masks in zip((files.train.a, files.train.b), find_masks(config, files.train), strict=True):
+        layouts.require_equal_sizes(SplitFiles(images, masks, paired=True) if masks else SplitFiles())
     return files
+
+
+def find_masks(config: Config, files: SplitFiles) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The masks of the images of A and of B, empty for a domain without masks, and without `--masks`.
+
+    Raises `UsageError` if neither domain has masks, or an image has none.
+    """
+    if config.loss.masks == "off":
+        return (), ()
+    a, b = (
+        layouts.companions(images, root, domain, "mask")
+        for images, root, domain in zip((files.a, files.b), files.roots, "AB", strict=True)
+    )
+    if not (a or b):
+        folder = files.roots[0] or config.data.data
+        raise UsageError(f"--masks needs a folder maskA or maskB with the masks, next to {folder}.")
+    return a, b
 
 
 def find_extra_pairs(config: Config) -> SplitFiles | None:
@@ -68,7 +87,9 @@ def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
 def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
     """The training dataset of a configuration."""
     if (pairs := find_extra_pairs(config)) is not None:
-        return MixedImages(files, pairs, config.data, config.run.seed, cache)
+        return MixedImages(files, pairs, config.data, config.run.seed, cache, find_masks(config, files))
+    if config.loss.masks != "off":
+        return UnpairedImages(files, config.data, config.run.seed, cache, find_masks(config, files))
     dataset_class = PairedImages if is_paired(config) else UnpairedImages
     return dataset_class(files, config.data, config.run.seed, cache)
 

@@ -63,6 +63,23 @@ class Pixels:
         return replace(self, values=self.values[within], alpha=None if self.alpha is None else self.alpha[within])
 
 
+def paste(after: Pixels, before: Pixels, mask: Pixels, keep: Literal["outside", "inside"]) -> Pixels:
+    """`after`, with the pixels of `before` where the mask keeps them: outside of its white area, or inside.
+
+    All are resized to `after`. Raises `UsageError` if their channels differ.
+    """
+    if after.values.shape[2] != before.values.shape[2]:
+        raise UsageError("A part of the input can be kept only if input and result have the same number of channels.")
+    white, kept, new = (
+        each.values / np.float32(255) if each.values.dtype == np.uint8 else each.values
+        for each in (mask.resize(after.size), before.resize(after.size), after)
+    )
+    weight = white if keep == "inside" else 1 - white
+    values = weight * kept + (1 - weight) * new
+    is_byte = after.values.dtype == np.uint8
+    return replace(after, values=np.round(values * 255).astype(np.uint8) if is_byte else values.astype(np.float32))
+
+
 @dataclass(frozen=True)
 class Stored:
     """Values as a decoder returns them, (H, W, C), upright."""

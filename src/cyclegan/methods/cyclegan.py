@@ -42,9 +42,32 @@ class CycleGAN(Method):
         x, y = batch["A"], batch["B"]
         if self.lambda_identity() == 0:
             fake_y, fake_x = self.parts(lambda: G(x), lambda: F(y))
-            return {"B": fake_y, "A": fake_x}
+            return self.pasted(batch, {"B": fake_y, "A": fake_x})
         of_G, of_F = self.parts(lambda: forward_batched(G, x, y), lambda: forward_batched(F, y, x))
-        return {"B": of_G[0], "A": of_F[0], "same_B": of_G[1], "same_A": of_F[1]}
+        return self.pasted(batch, {"B": of_G[0], "A": of_F[0], "same_B": of_G[1], "same_A": of_F[1]})
+
+    def kept(self, batch: Batch, domain: str) -> Tensor | None:
+        """How much of each pixel of a domain's images must stay, (N, 1, H, W) in [0, 1]; None without masks."""
+        mask = batch.get(f"mask_{domain}")
+        if mask is None or self.settings.masks == "off":
+            return None
+        white = (mask + 1) / 2
+        return white if self.settings.keep_part == "inside" else 1 - white
+
+    def pasted(self, batch: Batch, images: Images) -> Images:
+        """The translations; with `--masks composite`, the part of the input that must stay is pasted over them."""
+        for source, target in (("A", "B"), ("B", "A")) if self.settings.masks == "composite" else ():
+            if (kept := self.kept(batch, source)) is not None:
+                images[target] = kept * batch[source] + (1 - kept) * images[target]
+        return images
+
+    def keep_loss(self, batch: Batch, images: Images) -> Terms:
+        """With `--masks loss`, lambda_keep |m (G(x) - x)| where m is 1 in the part that must stay, and of F alike."""
+        terms = {}
+        for source, target in (("A", "B"), ("B", "A")) if self.settings.masks == "loss" else ():
+            if (kept := self.kept(batch, source)) is not None:
+                terms[f"keep_{source}"] = self.settings.lambda_keep * l1(kept * images[target], kept * batch[source])
+        return terms
 
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) + L_identity [C eq. 3 and 5.2]."""
@@ -66,7 +89,7 @@ class CycleGAN(Method):
         if weight.lambda_identity > 0:  # at the end of its schedule too, since metrics keep their columns
             terms["idt_A"] = self.lambda_identity() * weight.lambda_b * l1(images.get("same_B", y), y)
             terms["idt_B"] = self.lambda_identity() * weight.lambda_a * l1(images.get("same_A", x), x)
-        return terms | self.pairs_loss(batch)
+        return terms | self.pairs_loss(batch) | self.keep_loss(batch, images)
 
     def pairs_loss(self, batch: Batch) -> Terms:
         """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]; no terms without pairs."""
@@ -94,8 +117,11 @@ class CycleGAN(Method):
         """Those of each discriminator; with a detached cycle, those of each generator."""
         if "cycle_A" in terms and not self.settings.detach_cycle:
             return [total(terms)]
-        parts = {"G_A", "cycle_B", "idt_A", "pairs_A", "D_A"}, {"G_B", "cycle_A", "idt_B", "pairs_B", "D_B"}
-        return [total({name: term for name, term in terms.items() if name in part}) for part in parts]
+        of_G, of_F = (
+            {"G_A", "cycle_B", "idt_A", "pairs_A", "keep_A", "D_A"},
+            {"G_B", "cycle_A", "idt_B", "pairs_B", "keep_B", "D_B"},
+        )
+        return [total({name: term for name, term in terms.items() if name in part}) for part in (of_G, of_F)]
 
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:
         """D_Y sees y and G(x), D_X sees x and F(y)."""

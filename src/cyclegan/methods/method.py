@@ -15,7 +15,8 @@ from cyclegan.methods.registry import METHODS, method_spec
 from cyclegan.networks.generator import Generator, build_generator
 from cyclegan.system.concurrent import concurrently
 
-# "A" and "B": (N, C, H, W) in [-1, 1]; with --pairs, "pairs_A" and "pairs_B" of the same shapes belong together
+# "A" and "B": (N, C, H, W) in [-1, 1]; with --pairs, "pairs_A" and "pairs_B" of the same shapes belong together;
+# with --masks, "mask_A" and "mask_B", (N, 1, H, W), are 1 in the white area of the masks and -1 elsewhere
 Batch = dict[str, Tensor]
 Images = dict[str, Tensor]  # generated from a batch; "A" and "B" are the fakes of that domain
 Terms = dict[str, Tensor]  # scalars, already weighted; their sum is minimized

@@ -51,10 +51,16 @@ def validate_method(config: Config) -> Config:
         raise UsageError(f"--{given} needs --{missing}: one folder for each domain.")
     if config.loss.direction == "BtoA" and "direction" not in spec.loss_settings:
         raise UsageError(f"--direction does not apply to --method {spec.name}, which has no choice of direction.")
-    if data.pairs is not None and "lambda_pairs" not in spec.loss_settings:
-        names = [name for name, each in BUILTIN.items() if "lambda_pairs" in each.loss_settings]
-        alone = ", which learns from pairs alone" * (spec.layout == "paired")
-        raise UsageError(f"--pairs does not apply to --method {spec.name}{alone}; use {' or '.join(names)}.")
+    for option, setting, is_used in (
+        ("--pairs", "lambda_pairs", data.pairs is not None),
+        ("--masks", "masks", config.loss.masks != "off"),
+    ):
+        if is_used and setting not in spec.loss_settings:
+            names = [name for name, each in BUILTIN.items() if setting in each.loss_settings]
+            alone = ", which learns from pairs alone" * (spec.layout == "paired" and option == "--pairs")
+            raise UsageError(f"{option} does not apply to --method {spec.name}{alone}; use {' or '.join(names)}.")
+    if config.loss.masks != "off" and data.channels_a != data.channels_b:
+        raise UsageError("--masks keeps a part of the input, so --channels-a and --channels-b must be equal.")
     for sentence in spec.contradictions(config):
         raise UsageError(sentence)
     return config

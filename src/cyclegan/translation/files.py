@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from PIL import Image, ImageSequence
 
 from cyclegan.data.layouts import find_images
+from cyclegan.data.preprocessing import MASK
 from cyclegan.errors import CycleGANError, OutOfMemory, UsageError
 from cyclegan.imaging.decode import image_size, read_header, read_pixels
 from cyclegan.imaging.encode import (
@@ -24,7 +25,7 @@ from cyclegan.imaging.encode import (
     write_pixels,
     written_suffix,
 )
-from cyclegan.imaging.image import Pixels, to_uint8_image
+from cyclegan.imaging.image import Pixels, paste, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.system.atomic import write_file
 from cyclegan.translation.translator import Size, Translator
@@ -40,27 +41,32 @@ class Job:
 
     source: Path
     target: Path
+    mask: Path | None = None  # of what stays as it is
 
 
-def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels: int = 3) -> list[Job]:
+def plan(
+    inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels: int = 3, masks: Path | None = None
+) -> list[Job]:
     """A job for each image of `inputs` (files, folders, patterns such as ``photos/*.jpg``), with results below `out`.
 
     Subfolders are kept. A single image may be written to a file `out`. Results with more `channels` than their format
-    can hold become TIFFs. Raises `UsageError`, before anything is written, when there are no images, when a result
-    would replace a file (unless `overwrite`) or its own source, or when two results have the same path.
+    can hold become TIFFs. `masks` is one mask, or a folder with a mask for each image, of the same name below it.
+    Raises `UsageError`, before anything is written, when there are no images, when a result would replace a file
+    (unless `overwrite`) or its own source, when two results have the same path, or when a mask is missing.
     """
     jobs = []
     for source, name in chain.from_iterable(map(_find_inputs, inputs)):
         target = out / name
         target = target.with_suffix(written_suffix(target.suffix))
-        jobs.append(Job(source, target if supports_channels(target.suffix, channels) else target.with_suffix(".tif")))
+        target = target if supports_channels(target.suffix, channels) else target.with_suffix(".tif")
+        jobs.append(Job(source, target, None if masks is None else _find_mask(masks, source, Path(name))))
     if not jobs:
         raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
         if len(jobs) > 1:
             raise UsageError(f"{len(jobs)} results do not fit into one file {out}; give a folder with -o.")
         require_written_suffix(out)
-        jobs = [Job(jobs[0].source, out)]
+        jobs = [replace(jobs[0], target=out)]
     sources: dict[Path, Path] = {}
     for job in jobs:
         if job.target in sources:
@@ -76,6 +82,18 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels
         more = f" and {len(existing) - 1} more results exist" if len(existing) > 1 else " exists"
         raise UsageError(f"{existing[0]}{more}; choose another -o, or add --overwrite.")
     return jobs
+
+
+def _find_mask(masks: Path, source: Path, name: Path) -> Path:
+    if masks.is_file():
+        return masks
+    if not masks.is_dir():
+        raise UsageError(f"{masks} does not exist; give a folder of masks, or one mask.")
+    wanted = masks / name.parent
+    found = [path for path in find_images(wanted) if path.stem == name.stem] if wanted.is_dir() else []
+    if len(found) != 1:
+        raise UsageError(f"{source} needs one mask {name.with_suffix('')} in {masks}; there are {len(found)}.")
+    return found[0]
 
 
 def _find_inputs(given: Path) -> Iterator[tuple[Path, str]]:
@@ -104,20 +122,22 @@ def translate(
     side_by_side: bool = False,
     alpha: str = "keep",
     save_masks: bool = False,
+    keep: Literal["outside", "inside"] = "outside",
 ) -> Iterator[str | None]:
     """Run the jobs in order. Yields None for each written target, or a sentence about the image that has none.
 
     Images that cannot be read or are too large do not end the rest. `side_by_side` writes input and result next to
     each other, in 8 bits. `alpha` is "keep" to restore it where the format can hold it, or the color behind transparent
-    parts. `save_masks` also writes what the generator changed, next to each result. Raises `CycleGANError` when a
-    result cannot be written, and `UsageError` for masks of a generator that has none.
+    parts. `keep` is the part of the jobs' masks in which the input stays. `save_masks` also writes what the generator
+    changed, next to each result. Raises `CycleGANError` when a result cannot be written, and `UsageError` for masks of
+    a generator that has none.
     """
     masks = translator.masks() if save_masks else None
     spec = translator.input_spec if alpha == "keep" else translator.input_spec._replace(background=alpha)
 
-    def read(job: Job) -> Pixels | str:
+    def read(job: Job) -> tuple[Pixels, Pixels | None] | str:
         try:
-            return read_pixels(job.source, spec)
+            return read_pixels(job.source, spec), None if job.mask is None else read_pixels(job.mask, MASK)
         except UnreadableImage as error:
             return str(error)
 
@@ -144,10 +164,13 @@ def translate(
         reading = [reader.submit(read, job) for job in jobs[:1]]
         writing: list[Future[str | None]] = []
         for number, job in enumerate(jobs, 1):
-            before = reading.pop().result()
+            found = reading.pop().result()
+            before, mask = (found, None) if isinstance(found, str) else found
             reading += [reader.submit(read, following) for following in jobs[number : number + 1]]
             try:
                 after = translator.translate(before, size) if isinstance(before, Pixels) else before
+                if isinstance(before, Pixels) and isinstance(after, Pixels) and mask is not None:
+                    after = paste(after, before, mask, keep)
             except OutOfMemory as error:
                 after = f"{job.source}: {error}"
             if writing:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cyclegan.config.schema import Config
+from cyclegan.data.check.companions import companion_findings
 from cyclegan.data.check.duplicate_checks import check_duplicates
 from cyclegan.data.check.file_checks import check_headers, check_pixels, check_skipped_files
 from cyclegan.data.check.findings import Finding, Level, Part, worst_first
@@ -87,7 +88,7 @@ def check_data(
     roots = roots or [folder for folder in (config.data.data, config.data.a) if folder is not None]
     of_images = chain(check_headers(parts), check_pixels(parts), check_duplicates(parts))
     of_folders = chain(size_findings(parts, config, files.train.paired), check_skipped_files(roots))
-    findings = worst_first([*of_images, *of_folders])
+    findings = worst_first([*of_images, *of_folders, *companion_findings(files, config)])
     train = [part for part in parts if part.split == "train" and part.readable]
     all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
     return Check(tuple(parts), findings, forecast(parts, config), recommended_command(args, findings, all_gray))

@@ -243,6 +243,51 @@ class Landscape:
             self.canvas.polygon(_box(x + offset * half, y - 0.32 * height, 0.17 * half, 0.38 * height), p.window)
 
 
+CLASSES = {"sky": 0, "mountains": 1, "hills": 2, "lake": 3, "path": 4, "fir": 5, "leafy": 6, "house": 7}  # by method
+OBJECTS = ("fir", "leafy", "house")  # white in masks
+
+
+class LabelCanvas(Canvas):
+    """A canvas of class numbers: whatever is drawn gets `label`, and glows nothing."""
+
+    label = 0
+
+    def polygon(self, points: Sequence[tuple[float, float]], color: Color) -> None:
+        """Fill a polygon."""
+        super().polygon(points, (self.label, self.label, self.label))
+
+    def disc(self, x: float, y: float, radius: float, color: Color) -> None:
+        """Fill a circle."""
+        super().disc(x, y, radius, (self.label, self.label, self.label))
+
+    def shaded(self, points: Sequence[tuple[float, float]], top: Color, bottom: Color) -> None:
+        """Fill a polygon."""
+        self.polygon(points, top)
+
+    def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
+        """Nothing."""
+
+
+def draw_labels(seed: int, season: Season, size: int = 64) -> Image.Image:
+    """The class of each pixel of `draw_scene`, as numbers of `CLASSES` in 8 bits."""
+    canvas = LabelCanvas(size)
+    scene = Landscape(random.Random(seed), season, canvas)
+
+    def labeled(draw: Callable[..., None], label: int) -> Callable[..., None]:
+        def method(*args: Any) -> None:
+            outer, canvas.label = canvas.label, label
+            draw(*args)
+            canvas.label = outer
+
+        return method
+
+    for name, label in CLASSES.items():
+        setattr(scene, name, labeled(getattr(scene, name), label))
+    _draw(scene)
+    middle = OVERSAMPLING // 2
+    return Image.fromarray(np.asarray(canvas.image)[middle::OVERSAMPLING, middle::OVERSAMPLING, 0].copy())
+
+
 def _box(x: float, bottom: float, half: float, height: float) -> Points:
     return [(x - half, bottom), (x - half, bottom - height), (x + half, bottom - height), (x + half, bottom)]
 
@@ -250,18 +295,25 @@ def _box(x: float, bottom: float, half: float, height: float) -> Points:
 def draw_scene(seed: int, season: Season, size: int = 64) -> Image.Image:
     """Draw the scene of a seed in a season, size x size pixels in RGB; the same scene at every size."""
     scene = Landscape(random.Random(seed), season, Canvas(size))
-    scene.sky()
-    scene.mountains()
-    scene.hills()
+    _draw(scene)
     return scene.canvas.image.reduce(OVERSAMPLING)
 
 
-def write_seasons(to: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False) -> None:
+def _draw(scene: Landscape) -> None:
+    scene.sky()
+    scene.mountains()
+    scene.hills()
+
+
+def write_seasons(
+    to: Path, *, size: int = 64, train: int = 400, test: int = 32, paired: bool = False, maps: bool = False
+) -> None:
     """Write `train` summer scenes (trainA), winter scenes (trainB), and `test` scenes in both (testA, testB), as PNG.
 
     Training scenes of A and B have different seeds unless `paired`; test files with equal names show one scene, which
-    is not a training scene. Raises `UsageError` for invalid numbers, and `CycleGANError` when `to` is not empty or
-    cannot be written.
+    is not a training scene. With `maps`, also the mask of houses and trees and the label map of each image, in maskA,
+    testmaskA, labelA, testlabelA, and so on. Raises `UsageError` for invalid numbers, and `CycleGANError` when `to` is
+    not empty or cannot be written.
     """
     if size < 16 or train < 1 or test < 0:
         raise UsageError(f"seasons needs size >= 16, train >= 1 and test >= 0, not {size}, {train} and {test}.")
@@ -276,4 +328,16 @@ def write_seasons(to: Path, *, size: int = 64, train: int = 400, test: int = 32,
             (staging / name).mkdir()
             for seed in seeds:
                 draw_scene(seed, season, size).save(staging / name / f"{seed:07d}.png")
+                if maps:
+                    _write_maps(staging, name, draw_labels(seed, season, size), f"{seed:07d}.png")
         (staging / NAMES).write_text("summer\nwinter\n", encoding="utf-8")
+
+
+def _write_maps(to: Path, images: str, labels: Image.Image, file: str) -> None:
+    """The label map of an image of the folder `images`, and the mask of its objects."""
+    split, domain = images[:-1].removeprefix("train"), images[-1]
+    mask = np.isin(np.asarray(labels), [CLASSES[name] for name in OBJECTS])
+    for kind, image in (("label", labels), ("mask", Image.fromarray(255 * mask.astype(np.uint8)))):
+        folder = to / f"{split}{kind}{domain}"
+        folder.mkdir(exist_ok=True)
+        image.save(folder / file)
