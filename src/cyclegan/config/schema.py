@@ -33,6 +33,7 @@ Direction = Literal["AtoB", "BtoA"]
 Augment = Literal["off", "diffaugment", "ada"]
 AugmentChange = Literal["color", "translation", "cutout"]
 Masks = Literal["off", "loss", "composite"]
+Structure = Literal["off", "self_similarity", "mutual_information", "ssim"]
 Keep = Literal["outside", "inside"]
 Cache = Literal["memory", "disk", "off"]
 
@@ -139,6 +140,10 @@ class LossConfig:
     ] = "off"
     keep_part: Annotated[Keep, Doc("Which part --masks keeps: outside of the white area, or inside.")] = "outside"
     lambda_keep: Annotated[Weight, Doc("Weight of the L1 distance to the input where --masks loss keeps it.")] = 10.0
+    structure: Annotated[
+        Structure, Doc("Hold translations to the structure of their input, whatever its colors (cyclegan, dcl).")
+    ] = "off"
+    lambda_structure: Annotated[Weight, Doc("Weight of --structure, whose loss is 0 to about 1.")] = 1.0
     lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT and DCLGAN [CUT eq. 5].")] = 1.0
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (

@@ -243,7 +243,7 @@ def framed_differently(evidence: Evidence) -> Result:
         f"Light areas and edges are in different positions in {a} and {b} (agreement {agreement:.2f}; 0.5 to 0.9 is "
         "usual), for example because one domain was photographed from closer or from another angle.",
         "Crop or select the images so that objects have the same size and position in both domains; generators "
-        "change appearance well, but geometry poorly.",
+        "change appearance well, but geometry poorly. If content must not move, add --structure ssim.",
     )
 
 

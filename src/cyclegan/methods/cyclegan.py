@@ -14,6 +14,7 @@ from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Images, Method, RealFake, Terms, forward_batched, total
 from cyclegan.methods.registry import register_method
 from cyclegan.methods.specs import CYCLEGAN
+from cyclegan.methods.structure import STRUCTURE
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
 
@@ -89,7 +90,20 @@ class CycleGAN(Method):
         if weight.lambda_identity > 0:  # at the end of its schedule too, since metrics keep their columns
             terms["idt_A"] = self.lambda_identity() * weight.lambda_b * l1(images.get("same_B", y), y)
             terms["idt_B"] = self.lambda_identity() * weight.lambda_a * l1(images.get("same_A", x), x)
-        return terms | self.pairs_loss(batch) | self.keep_loss(batch, images)
+        return terms | self.extra_losses(batch, images)
+
+    def extra_losses(self, batch: Batch, images: Images) -> Terms:
+        """What the paper does not have: the terms of --pairs, --masks loss and --structure."""
+        return self.pairs_loss(batch) | self.keep_loss(batch, images) | self.structure_loss(batch, images)
+
+    def structure_loss(self, batch: Batch, images: Images) -> Terms:
+        """lambda_structure times the distance of the structures of x and G(x), and of y and F(y)."""
+        weight = self.settings
+        if weight.structure == "off":
+            return {}
+        distance, (x, y) = STRUCTURE[weight.structure], (batch["A"], batch["B"])
+        of_G, of_F = self.parts(lambda: distance(x, images["B"]), lambda: distance(y, images["A"]))
+        return {"structure_A": weight.lambda_structure * of_G, "structure_B": weight.lambda_structure * of_F}
 
     def pairs_loss(self, batch: Batch) -> Terms:
         """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]; no terms without pairs."""
@@ -118,8 +132,8 @@ class CycleGAN(Method):
         if "cycle_A" in terms and not self.settings.detach_cycle:
             return [total(terms)]
         of_G, of_F = (
-            {"G_A", "cycle_B", "idt_A", "pairs_A", "keep_A", "D_A"},
-            {"G_B", "cycle_A", "idt_B", "pairs_B", "keep_B", "D_B"},
+            {"G_A", "cycle_B", "idt_A", "pairs_A", "keep_A", "structure_A", "D_A"},
+            {"G_B", "cycle_A", "idt_B", "pairs_B", "keep_B", "structure_B", "D_B"},
         )
         return [total({name: term for name, term in terms.items() if name in part}) for part in (of_G, of_F)]
 

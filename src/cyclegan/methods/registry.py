@@ -54,6 +54,7 @@ def validate_method(config: Config) -> Config:
     for option, setting, is_used in (
         ("--pairs", "lambda_pairs", data.pairs is not None),
         ("--masks", "masks", config.loss.masks != "off"),
+        ("--structure", "structure", config.loss.structure != "off"),
     ):
         if is_used and setting not in spec.loss_settings:
             names = [name for name, each in BUILTIN.items() if setting in each.loss_settings]

@@ -125,7 +125,7 @@ CYCLEGAN = MethodSpec(
     directions={"AtoB": "G", "BtoA": "F"},
     loss_settings=(
         *("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
-        *("lambda_pairs", "masks", "keep_part", "lambda_keep"),
+        *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
     ),
     short_run_generator="space_to_depth",
     subject="a CycleGAN",
@@ -137,6 +137,7 @@ CYCLEGAN = MethodSpec(
         "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
         "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
         "Pairs": (("pairs_A", "{a} → {b}"), ("pairs_B", "{b} → {a}")),
+        "Structure": (("structure_A", "{a} → {b}"), ("structure_B", "{b} → {a}")),
         "Kept part": (("keep_A", "{a} → {b}"), ("keep_B", "{b} → {a}")),
     },
     citation="""\
@@ -330,7 +331,7 @@ DCL = MethodSpec(
     directions=CYCLEGAN.directions,
     loss_settings=(
         *("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
-        *("lambda_pairs", "masks", "keep_part", "lambda_keep"),
+        *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
     ),
     defaults={
         "antialias": True,

@@ -48,11 +48,20 @@ def run_facts(
         "Speed": speed,
         f"Generator{plural}": _generator_text(networks, parameters),
         f"Discriminator{plural}": f"{discriminator}, width {networks.discriminator_width}",
-        "Losses": method_spec(config.loss.method).describe_losses(config.loss)
-        + (f", L1 × {config.loss.lambda_pairs:g} on pairs" if data.pairs is not None else ""),
+        "Losses": method_spec(config.loss.method).describe_losses(config.loss) + _extra_losses_text(config),
         "Optimizer": _optimizer_text(config.optimizer, data.batch_size),
     }
     return [(heading, text) for heading, text in facts.items() if text]
+
+
+def _extra_losses_text(config: Config) -> str:
+    """The losses of options that several methods have."""
+    loss, words = config.loss, ""
+    words += f", L1 × {loss.lambda_pairs:g} on pairs" if config.data.pairs is not None else ""
+    words += f", L1 × {loss.lambda_keep:g} to the input {loss.keep_part} of the masks" if loss.masks == "loss" else ""
+    words += f", the input pasted {loss.keep_part} of the masks" if loss.masks == "composite" else ""
+    structure = loss.structure.replace("_", "-")
+    return words + (f", structure ({structure}) × {loss.lambda_structure:g}" if loss.structure != "off" else "")
 
 
 def saved_progress(path: Path) -> tuple[int, float] | None:
