@@ -31,6 +31,7 @@ from cyclegan.runs.model import read_model
 from results import measure_missing, run_program, spread
 
 IMAGES = 30  # per domain for training
+JITTERS = ("color_jitter_a", "color_jitter_b")
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "off": ("none", {}),
     "all": ("DiffAugment: color, translation, cutout", {"augment": "diffaugment"}),
@@ -38,6 +39,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "DiffAugment: translation, cutout",
         {"augment": "diffaugment", "augment_policy": ("translation", "cutout")},
     ),
+    "jitter": ("scale ± 20 %, colors of both ± 10 %", {"scale_jitter": 0.2} | dict.fromkeys(JITTERS, 0.1)),
     "ada": ("ADA: color, translation, cutout", {"augment": "ada", "ada_images": 1000}),
 }
 

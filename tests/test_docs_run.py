@@ -107,7 +107,8 @@ def shortened(words: list[str]) -> list[str]:
     if words[0] == "train":
         name = Path(words[1]).name if words[1] != "--a" else f"{Path(words[2]).name}2{Path(words[4]).name}"
         shutil.rmtree(Path("runs", name), ignore_errors=True)
-        return [*words, *([] if "--init-from" in words else NETWORK), "--workers", "0", "--max-steps", "2"]
+        network = [] if "--init-from" in words else NETWORK[2:] if "--generator" in words else NETWORK
+        return [*words, *network, "--workers", "0", "--max-steps", "2"]
     return [*words, "--max-steps", "4"] if words[0] == "resume" else words
 
 

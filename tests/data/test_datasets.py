@@ -2,16 +2,19 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cyclegan.config.schema import Config
 from cyclegan.data.datasets import Batches, UnpairedImages
 from cyclegan.data.layouts import find_domains
 from cyclegan.data.preprocessing import load_resized, random_crop
+from cyclegan.errors import UsageError
 from cyclegan.imaging.image import DecodeSpec
 
 
@@ -91,3 +94,49 @@ def test_half_of_the_images_are_flipped(tiny: Callable[..., Config]) -> None:
     config = tiny(preprocess="none").data
     flipped = sum(random_crop(pixels, config, random.Random(i))[0, 23, 0] == 255 for i in range(400))
     assert 160 < flipped < 240
+
+
+AUGMENTED = {"rotate": True, "flip_vertical": True, "scale_jitter": 0.3, "color_jitter_a": 0.2}
+
+
+def test_augmentation_treats_images_of_an_item_alike_and_repeats(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    """A mask equal to its image stays equal but for colors; only A's colors change; a resumed run sees the same."""
+    gradient = np.add.outer(np.arange(48) * 4, np.arange(48)).astype(np.uint8)
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(gradient).convert("RGB").save(tmp_path / folder / "0.png")
+    files = find_domains(tmp_path).train
+    data = replace(tiny(**AUGMENTED, preprocess="crop").data, channels_a=1)
+    dataset = UnpairedImages(files, data, 7, masks=(files.a, ()))
+    items = [dataset[epoch, 0].images for epoch in range(40)]
+    again = UnpairedImages(files, data, 7, masks=(files.a, ()))[23, 0].images
+    assert all(torch.equal(again[name], items[23][name]) for name in again)
+    directions, spans = set(), []
+    for item in items:
+        image, mask, other = item["A"][0], item["mask_A"][0], item["B"][0]
+        assert torch.corrcoef(torch.stack([image.flatten(), mask.flatten()]))[0, 1] > 0.99  # but for clipped colors
+        assert not torch.equal(image, mask)
+        slopes = [float(mask.diff(dim=dim).mean()) * 127.5 for dim in (0, 1)]
+        steep = abs(slopes[0]) > abs(slopes[1])
+        directions.add((steep, slopes[0] > 0, slopes[1] > 0))
+        spans.append(max(map(abs, slopes)) / 4)
+        of_b = [float(other.diff(dim=dim).mean()) * 127.5 for dim in (0, 1)]
+        assert max(map(abs, of_b)) / min(map(abs, of_b)) == pytest.approx(4, rel=0.1)  # B keeps its contrast
+    assert len(directions) == 8
+    assert 1 / 1.35 < min(spans) < 0.9
+    assert 1.1 < max(spans) < 1 / 0.65
+
+
+def test_without_augmentation_crops_are_views_as_before(tiny: Callable[..., Config]) -> None:
+    pixels = np.arange(36 * 36 * 3, dtype=np.uint8).reshape(36, 36, 3)
+    crop = random_crop(pixels, tiny().data, random.Random(4))
+    rng = random.Random(4)
+    left, top = rng.randint(0, 4), rng.randint(0, 4)
+    expected = pixels[top : top + 32, left : left + 32]
+    assert np.array_equal(crop, expected[:, ::-1] if rng.random() < 0.5 else expected)
+    assert np.shares_memory(crop, pixels)
+
+
+def test_scale_jitter_needs_a_crop(tiny: Callable[..., Config]) -> None:
+    with pytest.raises(UsageError, match="--scale-jitter scales crops"):
+        tiny(scale_jitter=0.2, preprocess="none")

@@ -77,6 +77,17 @@ class DataConfig:
     load_size: Annotated[Side, Doc("Size after resizing, pixels [R]. Follows --crop-size unless given.")] = 286
     crop_size: Annotated[Side, Doc("Size of the random training crops, pixels [C].")] = 256
     flip: Annotated[bool, Doc("Flip images left to right at random [R].")] = True
+    flip_vertical: Annotated[bool, Doc("Flip images upside down at random, where there is no up.")] = False
+    rotate: Annotated[bool, Doc("Rotate images by 0, 90, 180 or 270 degrees at random, where there is no up.")] = False
+    scale_jitter: Annotated[
+        float, Ge(0), Lt(1), Doc("Scale crops at random by up to this fraction; A and B apart, pairs alike.")
+    ] = 0.0
+    color_jitter_a: Annotated[
+        float, Ge(0), Le(1), Doc("Change brightness and contrast of A at random by up to this fraction.")
+    ] = 0.0
+    color_jitter_b: Annotated[float, Ge(0), Le(1), Doc("Change brightness and contrast of B, as --color-jitter-a.")] = (
+        0.0
+    )
     serial_batches: Annotated[bool, Doc("Fixed order of images, A always with the same B [R].")] = False
     max_images: Annotated[Optional[Count], Doc("Use at most this many images of each domain.")] = None
     batch_size: Annotated[Count, Doc("Images of each domain per step and process [C].")] = 1

@@ -65,6 +65,8 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"--background is {data.background!r}; it must be {COLOR_FORM}."
     if data.preprocess.endswith("_crop") and data.crop_size > data.load_size:
         yield f"--crop-size {data.crop_size} is larger than --load-size {data.load_size}; no crop fits."
+    if data.scale_jitter and not data.preprocess.endswith("crop"):
+        yield "--scale-jitter scales crops; choose a --preprocess that ends with a crop."
     if data.preload and data.cache == "off":
         yield "--preload decodes images into the cache; use --cache memory or --cache disk."
     if not loss.augment_policy or len(set(loss.augment_policy)) < len(loss.augment_policy):

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan.config.schema import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
 from cyclegan.data.layouts import SplitFiles
-from cyclegan.data.preprocessing import MASK, cache_key, decode_specs, load_resized, random_crop
+from cyclegan.data.preprocessing import MASK, cache_key, decode_specs, jitter_color, load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage, path_of
@@ -101,6 +101,9 @@ class UnpairedImages(Dataset[LoadedBatch]):
         for name, each in values.items():  # a mask is cropped and flipped like its image
             rng = random.Random(f"{self.crop_seeds[name[-1]]} {self.seed} {index.epoch} {index.position}")
             images[name] = to_tensor(random_crop(each, self.config, rng))
+        for domain, amount in zip("AB", (self.config.color_jitter_a, self.config.color_jitter_b), strict=True):
+            rng = random.Random(f"color {domain} {self.seed} {index.epoch} {index.position}")
+            images[domain] = jitter_color(images[domain], amount, rng)
         problem = self.cache.problem if self.cache is not None else None
         message = problem and f"The cache of decoded images {problem}; the other images are decoded every time."
         return LoadedBatch(images, unreadable, message)

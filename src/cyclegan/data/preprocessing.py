@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import PIL
+from torch import Tensor
 
 from cyclegan._version import __version__
 from cyclegan.config.schema import DataConfig, Direction
@@ -75,12 +76,30 @@ def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
 
 
 def random_crop(values: Array, config: DataConfig, rng: random.Random) -> Array:
-    """A random crop of resized values (H, W, C), flipped with probability 0.5, as a view."""
+    """A random crop of resized values (H, W, C), scaled, flipped and rotated at random as configured.
+
+    A view unless it is scaled. Images of one size are treated alike by equal generators.
+    """
     if config.preprocess.endswith("crop"):
         height, width = values.shape[:2]
-        left, top = rng.randint(0, width - config.crop_size), rng.randint(0, height - config.crop_size)
-        values = values[top : top + config.crop_size, left : left + config.crop_size]
-    return values[:, ::-1] if config.flip and rng.random() < 0.5 else values
+        side = config.crop_size
+        if config.scale_jitter:
+            scale = rng.uniform(1 - config.scale_jitter, 1 + config.scale_jitter)
+            side = max(1, min(round(side / scale), height, width))
+        left, top = rng.randint(0, width - side), rng.randint(0, height - side)
+        values = resize(values[top : top + side, left : left + side], (config.crop_size, config.crop_size))
+    values = values[:, ::-1] if config.flip and rng.random() < 0.5 else values
+    values = values[::-1] if config.flip_vertical and rng.random() < 0.5 else values
+    return np.rot90(values, rng.randrange(4)) if config.rotate else values
+
+
+def jitter_color(image: Tensor, amount: float, rng: random.Random) -> Tensor:
+    """An image (C, H, W) in [-1, 1] with contrast times 1 ± `amount` and brightness ± `amount` at random, clipped."""
+    if not amount:
+        return image
+    contrast, brightness = rng.uniform(1 - amount, 1 + amount), rng.uniform(-amount, amount)
+    mean = image.mean()
+    return (mean + (image - mean) * contrast + brightness).clamp(-1, 1)
 
 
 def resolve_percentile_ranges(data: DataConfig, train: SplitFiles) -> tuple[DataConfig, list[str]]:

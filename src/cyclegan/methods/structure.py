@@ -32,7 +32,8 @@ def self_similarity(x: Tensor, y: Tensor) -> Tensor:
 
 def _similarities(images: Tensor) -> Tensor:
     """(N, P, P): for each patch, its correlations with all, normalized to length 1."""
-    sides = [min(side, CELLS) for side in images.shape[-2:]]
+    height, width = images.shape[-2:]
+    sides = min(height, CELLS), min(width, CELLS)
     cells = pad(adaptive_avg_pool2d(luminance(images), sides), (1, 1, 1, 1), mode="replicate")
     patches = unfold(cells, PATCH).transpose(1, 2)
     patches = patches - patches.mean(-1, keepdim=True)

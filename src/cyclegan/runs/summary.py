@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cyclegan.config.schema import Config, Direction, NetworkConfig, OptimizerConfig
+from cyclegan.config.schema import Config, DataConfig, Direction, NetworkConfig, OptimizerConfig
 from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.data.select import find_data_if_present
 from cyclegan.methods.registry import method_spec
@@ -43,7 +43,7 @@ def run_facts(
     discriminator = DISCRIMINATORS[networks.discriminator].describe(networks)
     facts = {
         "Data": _data_text(config, domains),
-        "Preprocessing": preprocessing + (", random horizontal flips" if data.flip else ""),
+        "Preprocessing": preprocessing + _augmentation_text(data),
         "Trained": _training_text(run, metrics),
         "Speed": speed,
         f"Generator{plural}": _generator_text(networks, parameters),
@@ -52,6 +52,17 @@ def run_facts(
         "Optimizer": _optimizer_text(config.optimizer, data.batch_size),
     }
     return [(heading, text) for heading, text in facts.items() if text]
+
+
+def _augmentation_text(data: DataConfig) -> str:
+    """How training images are changed at random."""
+    words = ", random horizontal flips" if data.flip else ""
+    words += ", vertical flips" if data.flip_vertical else ""
+    words += ", rotations by 90°" if data.rotate else ""
+    words += f", scaled by ± {data.scale_jitter:.0%}" if data.scale_jitter else ""
+    if data.color_jitter_a or data.color_jitter_b:
+        words += f", brightness and contrast ± {data.color_jitter_a:.0%} and {data.color_jitter_b:.0%}"
+    return words
 
 
 def _extra_losses_text(config: Config) -> str:

@@ -49,7 +49,10 @@ def _check_counts(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
     if few:
         counts = " and ".join(f"{part.usable} in {part.name}" for part in few)
         text = f"There are few images, {counts}: with fewer than {FEW_IMAGES}, networks memorize single images."
-        yield Finding("warning", "few images", text, "Collect more, or train briefly and watch the test images.")
+        advice = (
+            "Collect more, or train briefly, with --augment diffaugment, and where images have no up with --rotate."
+        )
+        yield Finding("warning", "few images", text, advice)
     if len(train) == 2 and not paired:
         small, large = sorted(train, key=lambda part: part.usable)
         ratio = large.usable / max(1, small.usable)
