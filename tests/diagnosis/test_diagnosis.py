@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from conftest import COMMAND, TINY, draw_images, tensors
 from cyclegan import diagnose
+from cyclegan.cli.main import run as run_command
 from cyclegan.config.schema import Config
 from cyclegan.data.get import seasons
 from cyclegan.data.select import find_data
@@ -372,12 +373,13 @@ def command(*words: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.processes
-def test_the_command_prints_and_writes_all_issues(short: Path, tmp_path: Path) -> None:
-    done = command("diagnose", short, "--json", tmp_path / "found.json")
+def test_the_command_prints_all_issues(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = command("diagnose", short)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Checked a run of 3 steps (100% of the schedule), trained on 7 and 5 images")
     assert "History too large (likely)" in done.stdout and "→ Set --pool-size to 50" in done.stdout
-    found = json.loads((tmp_path / "found.json").read_text())
+    run_command(["diagnose", str(short), "--json"])
+    found = json.loads(capsys.readouterr().out)
     assert {issue["name"] for issue in found["issues"]} == {issue.name for issue in diagnose(short).issues}
 
 

@@ -1,6 +1,7 @@
 """`evaluate` and `compare` on tiny runs: every kind of metric and data, and the printed tables."""
 
 import json
+import re
 import shutil
 import sys
 import types
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import nn
 
 from conftest import TINY, draw_images
@@ -22,6 +24,7 @@ from cyclegan.evaluation.evaluate import evaluate
 from cyclegan.evaluation.measure import measure, measure_reference
 from cyclegan.evaluation.report.report import write_report
 from cyclegan.evaluation.set_distances import FeatureNetworks
+from cyclegan.evaluation.table import LEGEND, evaluation_table
 from cyclegan.evaluation.test_set import read_test_set
 from cyclegan.imaging.decode import read_image
 from cyclegan.imaging.image import to_tensor
@@ -48,9 +51,8 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(configure("paper", data=data, runs=runs, max_steps=8, checkpoint_epochs=1, **TINY))
 
 
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The command `evaluate` or `compare` in a terminal of 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """What a command prints into a pipe."""
     run_command([str(word) for word in words])
     return capsys.readouterr().out
 
@@ -111,17 +113,17 @@ def test_inverted_colors_keep_edges_but_not_structure(data: Path) -> None:
     assert "cycle_error" not in found
 
 
-def test_the_table_fits_and_the_report_shows_it(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_fits_and_the_report_shows_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    out = call(monkeypatch, capsys, "evaluate", copy, "--json", tmp_path / "all.json")
-    assert max(map(len, out.split("All metrics")[0].splitlines())) <= 80
-    assert "…" not in out
-    assert "PSNR (dB) ↑" in out
-    plain = json.loads((tmp_path / "all.json").read_text())
-    assert len(plain[0]["metrics"]["psnr"]["per_image"]) == 3
-    assert read_evaluations(tmp_path / "all.json") == read_evaluations(copy / "evaluation.json") == evaluate(copy)
+    (tmp_path / "all.json").write_text(call(capsys, "evaluate", copy, "--json"))
+    assert len(json.loads((tmp_path / "all.json").read_text())[0]["metrics"]["psnr"]["per_image"]) == 3
+    assert read_evaluations(tmp_path / "all.json") == read_evaluations(copy / "evaluation.json")
+    piped = call(capsys, "evaluate", copy)
+    assert "PSNR (dB) ↑" in piped and f"\n{LEGEND}\n" in piped  # a sentence is a line
+    with (terminal := Console(width=80)).capture() as shown:
+        for evaluation in read_evaluations(tmp_path / "all.json"):
+            terminal.print(evaluation_table(evaluation))
+    assert "…" not in shown.get() and set(shown.get().split()) <= set(piped.split())
     page = (copy / "report.html").read_text()
     assert "Against target images" in page
     assert "kept after JPEG" in page
@@ -193,19 +195,18 @@ def test_pairs_of_other_channels_and_an_unreadable_one(tmp_path: Path) -> None:
     assert any("1 of 3 images cannot be read" in note for note in only.notes)
 
 
-def test_compare_says_what_is_surely_better(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("-o", tmp_path / "c.html", "--json", tmp_path / "c.json")
-    out = call(monkeypatch, capsys, "compare", run, run / "checkpoints" / "step-0000007", *words)
-    assert "step-0000007" in out
-    plain = json.loads((tmp_path / "c.json").read_text())
+def test_compare_says_what_is_surely_better(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("compare", run, run / "checkpoints" / "step-0000007", "-o", tmp_path / "c.html")
+    plain = json.loads(call(capsys, *words, "--json"))
     assert plain[0]["differences"]["psnr"][0]["p"] is not None
+    lines = call(capsys, *words).splitlines()
+    assert lines[1].split() == ["red2blue", "step-0000007"]
+    assert any(re.fullmatch(r"PSNR \(dB\) ↑ +[\d.]+ +[\d.]+ *", line) for line in lines)  # three images are too few
     page = (tmp_path / "c.html").read_text()
     assert page.count("<figcaption>ground truth") == 6
     assert "http" not in page
     with pytest.raises(UsageError, match="two or more runs"):
-        call(monkeypatch, capsys, "compare", run)
+        call(capsys, "compare", run)
 
 
 def test_differences_are_of_the_same_images() -> None:
@@ -293,9 +294,9 @@ def test_without_torch_fidelity(monkeypatch: pytest.MonkeyPatch, run: Path) -> N
 
 def test_most_images_must_make_a_set(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="at least 2"):
-        call(monkeypatch, capsys, "evaluate", "x", "--images", "1")
+        call(capsys, "evaluate", "x", "--images", "1")
     with pytest.raises(UsageError, match="not both"):
-        call(monkeypatch, capsys, "evaluate", "x", "--all", "--checkpoint", "best")
+        call(capsys, "evaluate", "x", "--all", "--checkpoint", "best")
 
 
 class Noise(nn.Module):

@@ -10,6 +10,7 @@ from rich.progress import track
 from rich.table import Column, Table
 from rich.text import Text
 
+from cyclegan.cli.console import output_console
 from cyclegan.data.check.check import Check, escape_unprintable, summarize
 from cyclegan.data.check.findings import LEVELS
 from cyclegan.data.check.inspect import ImageStats
@@ -20,7 +21,6 @@ LABELS = 16  # columns of the table's first column and its margins
 INDENT = 9  # columns, of the text next to a level
 MAX_FILES = {"unreadable": 20}  # files named for each finding; JSON has all
 DEFAULT_MAX_FILES = 3
-PIPE_WIDTH = 160  # columns of the table when stdout is not a terminal
 
 
 def track_inspection(stats: Iterator[ImageStats], total: int) -> Iterable[ImageStats]:
@@ -31,7 +31,7 @@ def track_inspection(stats: Iterator[ImageStats], total: int) -> Iterable[ImageS
 
 def print_check(check: Check, console: Console | None = None) -> None:
     """Print a check, with colors on a terminal."""
-    console = console or Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = console or output_console()
     summaries = [summarize(part) for part in check.parts]
     # Long names are folded, so that no figure has to be cut.
     room = max(1, (console.width - LABELS) // len(check.parts) - 3)

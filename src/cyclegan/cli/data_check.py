@@ -1,6 +1,5 @@
 """`cyclegan data check`."""
 
-import json as json_module
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.console import print_json
 from cyclegan.cli.settings import OptionalPath, Switch, settings
 from cyclegan.config.presets import PresetName
 from cyclegan.errors import CycleGANError, UsageError
@@ -61,7 +61,7 @@ def check(
             words += [f"--{name.replace('_', '-')}", str(options[name])]
     result = check_data(config, args=words, track=track_inspection)
     if json:
-        print(json_module.dumps(result.as_json(), indent=2))
+        print_json(result.as_json())
     else:
         print_check(result)
     given = (data, settings.get("a"), settings.get("b"))

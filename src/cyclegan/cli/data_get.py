@@ -1,6 +1,5 @@
 """`cyclegan data list` and `cyclegan data get`."""
 
-import json as json_module
 import sys
 import time
 from dataclasses import asdict, dataclass, fields
@@ -11,6 +10,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.console import output_console, print_json
 from cyclegan.cli.settings import OUTPUT, OptionalPath, Switch
 from cyclegan.errors import UsageError
 from cyclegan.methods.registry import names_by_layout
@@ -108,10 +108,9 @@ def list_(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     from cyclegan.data.get.catalog import all_entries
 
     if json:
-        print(json_module.dumps([asdict(entry) for entry in all_entries().values()], indent=2))
+        print_json([asdict(entry) for entry in all_entries().values()])
         return
     from rich import box
-    from rich.console import Console
     from rich.filesize import decimal
     from rich.table import Table
 
@@ -123,10 +122,7 @@ def list_(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     for entry in all_entries().values():
         size = decimal(entry.size) if entry.size else "on request" if entry.instructions else "built in"
         table.add_row(entry.name, entry.description, size, entry.terms)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=170)  # logs and pipes have no width
-    console.print(table)
+    output_console().print(table)
     print("Get one with: cyclegan data get NAME\nFrom the Hugging Face hub: cyclegan data get hf:user/name")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from cyclegan.cli.console import output_console
 from cyclegan.config.schema import SECTIONS, Config
 from cyclegan.errors import CycleGANError
 from cyclegan.system.text import counted, format_duration
@@ -21,9 +21,7 @@ def print_forecast(config: Config) -> None:
     """Print every setting with its source, the steps per epoch, and memory and time of steps measured here."""
     from cyclegan.runs.reference_files import export_obstacle
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = output_console()
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold")

@@ -1,11 +1,11 @@
 """`cyclegan env`."""
 
-import json as json_module
 from typing import Annotated
 
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.console import print_json
 from cyclegan.cli.settings import Switch
 
 
@@ -21,7 +21,7 @@ def env(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     caches = list(environment.caches())
     if json:
         sizes = {name: {"path": str(path), "bytes": size} for name, path, size in caches}
-        print(json_module.dumps({"environment": facts, "missing": extras, "caches": sizes}, indent=2))
+        print_json({"environment": facts, "missing": extras, "caches": sizes})
         return
     width = max(map(len, [*facts, *extras]))
     for name, text in facts.items():

@@ -1,6 +1,7 @@
 """`cyclegan evaluate` and `cyclegan compare`."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def evaluate(
     images: Images = 500,
     size: Annotated[OptionalInt, Doc("Resize images to this many pixels. Default: as in training.")] = None,
     inception: Inception = None,
-    json: Annotated[OptionalPath, Doc("Write all metrics, including those of each image, to this JSON file.")] = None,
+    json: Annotated[Switch, Doc("Print JSON, with the metrics of each image.")] = False,
     device: Device = "auto",
 ) -> None:
     """Measure the quality of a model's translations."""
@@ -42,8 +43,7 @@ def evaluate(
     if size is not None and size < 16:
         raise UsageError(f"--size is {size}; it must be at least 16.")
 
-    from rich.console import Console
-
+    from cyclegan.cli.console import output_console, print_json
     from cyclegan.evaluation import evaluate as evaluation
     from cyclegan.evaluation.table import LEGEND, evaluation_table, footnotes
     from cyclegan.runs.results import EVALUATION_FILE, evaluation_headline, write_evaluations
@@ -59,22 +59,22 @@ def evaluate(
         device=device,
         on_progress=_print_progress,
     )
-    console = Console()
-    for each in {each.direction: each for each in evaluations}.values():  # with --all, of the last checkpoint
-        console.print(f"{evaluation_headline(each)}\n", highlight=False, markup=False)
-    for each in evaluations:
-        console.print(evaluation_table(each))
-        console.print()
-    for sentence in [LEGEND, *footnotes(evaluations)]:
-        console.print(sentence, highlight=False, markup=False)
-    if json is not None:
-        write_evaluations(evaluations, json)
-        print(f"All metrics: {json}")
+    if json:
+        print_json([asdict(each) for each in evaluations])
+    else:
+        console = output_console()
+        for each in {each.direction: each for each in evaluations}.values():  # with --all, of the last checkpoint
+            console.print(f"{evaluation_headline(each)}\n", markup=False)
+        for each in evaluations:
+            console.print(evaluation_table(each))
+            console.print()
+        for sentence in [LEGEND, *footnotes(evaluations)]:
+            console.print(sentence, markup=False)
     if not (all or checkpoint or data) and (run / "checkpoints").is_dir():
         from cyclegan.evaluation.report.report import write_report
 
         write_evaluations(evaluations, run / EVALUATION_FILE)
-        print(f"Report: {write_report(run).path}")
+        print(f"Report: {write_report(run).path}", file=sys.stderr if json else sys.stdout)
 
 
 @command("compare")
@@ -92,46 +92,38 @@ def compare(
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Page with tables and images.")] = Path(
         "comparison.html"
     ),
-    json: Annotated[OptionalPath, Doc("Write all metrics and differences to this JSON file.")] = None,
+    json: Annotated[Switch, Doc("Print JSON, with the metrics of each image.")] = False,
     device: Device = "auto",
 ) -> None:
     """Measure runs side by side on the same images."""
     _require_images(images)
 
-    from dataclasses import asdict
-
-    from rich.console import Console
     from rich.table import Table
 
+    from cyclegan.cli.console import output_console, print_json
     from cyclegan.evaluation import compare as comparison
     from cyclegan.evaluation.report.report import write_comparison
-    from cyclegan.runs.results import write_json
 
     comparisons = comparison.compare(
         runs, data, max_images=images, inception=inception, device=device, on_progress=_print_progress
     )
-    console = Console()
-    for each in comparisons:
-        first = each.evaluations[0]
-        table = Table(
-            title=f"{first.source} → {first.target}",
-            title_justify="left",
-            title_style="bold",
-            box=None,
-            padding=(0, 2, 0, 0),
-        )
-        for name in ("", *comparison.run_labels(runs)):
-            table.add_column(name, overflow="fold")
-        for row in comparison.table_rows(each):
-            table.add_row(*row)
-        console.print(table)
-        console.print()
-    console.print(comparison.LEGEND, highlight=False, markup=False)
-    if json is not None:
-        write_json([asdict(each) for each in comparisons], json)
-        print(f"All metrics: {json}")
+    if json:
+        print_json([asdict(each) for each in comparisons])
+    else:
+        console = output_console()
+        for each in comparisons:
+            first = each.evaluations[0]
+            title = f"{first.source} → {first.target}"
+            table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+            for name in ("", *comparison.run_labels(runs)):
+                table.add_column(name, overflow="fold")
+            for row in comparison.table_rows(each):
+                table.add_row(*(row if console.is_terminal else (cell.replace("\n", "  ") for cell in row)))
+            console.print(table)
+            console.print()
+        console.print(comparison.LEGEND, markup=False)
     write_comparison(comparisons, runs, data, output, device=device)
-    print(f"Page: {output}")
+    print(f"Page: {output}", file=sys.stderr if json else sys.stdout)
 
 
 def _require_images(count: int) -> None:

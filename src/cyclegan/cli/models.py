@@ -1,6 +1,5 @@
 """`cyclegan models`, `cyclegan publish`, `cyclegan import-weights` and `cyclegan export-weights`."""
 
-import json as json_module
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.console import print_json
 from cyclegan.cli.data_get import DownloadProgress
 from cyclegan.cli.settings import OUTPUT, OptionalPath, OptionalText, Switch
 
@@ -20,7 +20,7 @@ def list_models(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
     from cyclegan.runs.released import RELEASED
 
     if json:
-        print(json_module.dumps([asdict(each) for each in RELEASED.values()], indent=2))
+        print_json([asdict(each) for each in RELEASED.values()])
         return
     print(f"{'name':<29}{'translates':<20}{'size, about':>11}  license")
     for each in RELEASED.values():

@@ -1,5 +1,6 @@
 """`cyclegan diagnose` and `cyclegan report`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
-from cyclegan.cli.settings import Device, OptionalPath
+from cyclegan.cli.settings import Device, OptionalPath, Switch
 
 Run = Annotated[Path, tyro.conf.Positional, Doc("Run folder.")]
 
@@ -17,32 +18,30 @@ def diagnose(
     run: Run,
     *,
     data: Annotated[OptionalPath, Doc("Folder of the data, if it has moved.")] = None,
-    json: Annotated[OptionalPath, Doc("Write the findings to this file as well.")] = None,
+    json: Annotated[Switch, Doc("Print JSON.")] = False,
     device: Device = "auto",
 ) -> None:
     """Look for problems in a run, and how to solve them."""
-    from dataclasses import asdict
-
-    from rich.console import Console
     from rich.padding import Padding
+    from rich.text import Text
 
+    from cyclegan.cli.console import output_console, print_json
     from cyclegan.diagnosis.diagnose import NO_ISSUES
     from cyclegan.diagnosis.diagnose import diagnose as find_issues
-    from cyclegan.runs.results import write_json
 
     diagnosis = find_issues(run, data, device=device)
-    console = Console(highlight=False, markup=False)
-    console.print(diagnosis.summary)
+    if json:
+        print_json(asdict(diagnosis))
+        return
+    console = output_console()
+    console.print(Text(diagnosis.summary))
     for issue in diagnosis.issues:
-        console.print(f"\n{issue.name} ({issue.certainty})", style="bold")
-        for direction, observation in issue.observations:
-            console.print(Padding(f"{direction}: {observation}" if direction else observation, (0, 0, 0, 2)))
-        console.print(Padding(f"→ {issue.advice}", (0, 0, 0, 2)))
+        console.print(Text(f"\n{issue.name} ({issue.certainty})", style="bold"))
+        for direction, observation in [*issue.observations, ("", f"→ {issue.advice}")]:
+            text = f"{direction}: {observation}" if direction else observation
+            console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     if not diagnosis.issues:
-        console.print(f"\n{NO_ISSUES.format(run)}")
-    if json is not None:
-        write_json(asdict(diagnosis), json)
-        print(f"All findings: {json}")
+        console.print(Text(f"\n{NO_ISSUES.format(run)}"))
 
 
 @command("report")

@@ -81,7 +81,7 @@ def train(
     if is_first_process():
         console = Console(stderr=True)
         show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
-        for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved))]:
+        for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved)), *_export_notes(resolved)]:
             show(line)
         announce_duration(resolved, show)
     _finish(lambda: trainer.train(resolved))
@@ -89,8 +89,6 @@ def train(
 
 def _choices(config: Config) -> list[str]:
     """What was chosen for the user, a sentence each."""
-    from cyclegan.runs.reference_files import export_obstacle
-
     notes = []
     source = config.sources["crop_size"]
     size, generator, start = config.data.crop_size, config.networks.generator, config.networks.init_from
@@ -101,9 +99,15 @@ def _choices(config: Config) -> list[str]:
         if config.sources["max_minutes"] != "user" and minutes:
             minutes += " unless you set a budget (--max-minutes)"
         notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
-    if obstacle := export_obstacle(config):
-        notes.append(f"`cyclegan export-weights` will not work for this run. {obstacle}")
     return notes
+
+
+def _export_notes(config: Config) -> list[str]:
+    """A sentence if the authors' code cannot load what will be trained."""
+    from cyclegan.runs.reference_files import export_obstacle
+
+    obstacle = export_obstacle(config)
+    return [f"`cyclegan export-weights` will not work for this run. {obstacle}"] if obstacle else []
 
 
 @command("resume")

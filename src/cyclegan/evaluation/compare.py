@@ -19,7 +19,8 @@ MIN_PAIRS = 6  # images; with fewer, even a sign test cannot reach this p-value
 VERDICTS = {"higher": ("worse", "better"), "lower": ("better", "worse"), "neither": ("less", "more")}  # less, more
 LEGEND = (
     "Each run is compared with the first; in parentheses, the 95 % interval of the difference. Significant: p < 0.05 "
-    "by the paired bootstrap over the same images; for metrics of whole sets, an interval without zero."
+    "by the paired bootstrap over the same images; for metrics of whole sets, an interval without zero. Values without "
+    "a comparison: not significant, there are too few images to tell."
 )
 
 
@@ -116,15 +117,17 @@ def table_rows(comparison: Comparison) -> list[list[str]]:
         digits, row = metric_info(key).digits, [heading(key)]
         for evaluation, difference in zip(comparison.evaluations, (None, *differences), strict=True):
             text = format_number(evaluation.metrics[key].value, digits)
-            row.append(text if difference is None else f"{text}\n{_describe_difference(difference, digits)}")
+            row.append(
+                text + (f"\n{words}" if difference and (words := _describe_difference(difference, digits)) else "")
+            )
         rows.append(row)
     return rows
 
 
 def _describe_difference(difference: Difference, digits: int) -> str:
-    """The verdict, the size of the difference, and its interval: "better by 0.22 (0.10 to 0.34)"."""
+    """The verdict, the size of the difference, and its interval: "better by 0.22 (0.10 to 0.34)"; else empty."""
     if difference.interval is None or "small" in difference.verdict:
-        return difference.verdict
+        return ""
     ends, size = difference.interval, ""
     if difference.significant:
         ends = min(map(abs, ends)), max(map(abs, ends))

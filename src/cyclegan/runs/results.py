@@ -1,7 +1,6 @@
 """Stored results: the metrics, the evaluation of one direction, and its JSON file."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from cyclegan.config.schema import Direction
 from cyclegan.metrics.detail import Defect, find_defects
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.system.atomic import write_text
+from cyclegan.system.text import to_json
 
 EVALUATION_FILE = "evaluation.json"  # in the run folder: what `cyclegan evaluate` measured
 REPORT_FILE = "report.json"  # in the run folder: quality against ground truth, as in report.html
@@ -156,20 +156,7 @@ def evaluation_headline(evaluation: Evaluation) -> str:
 
 def write_evaluations(evaluations: Sequence[Evaluation], file: Path) -> None:
     """Write a JSON file atomically. Raises `CycleGANError`."""
-    write_json([asdict(each) for each in evaluations], file)
-
-
-def write_json(content: Any, file: Path) -> None:
-    """Write JSON atomically; non-finite numbers become the strings "inf", "-inf" and "nan". Raises `CycleGANError`."""
-    write_text(file, json.dumps(_to_json(content), indent=1, allow_nan=False) + "\n")
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _to_json(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    write_text(file, to_json([asdict(each) for each in evaluations]) + "\n")
 
 
 def read_evaluations(file: Path) -> list[Evaluation]:

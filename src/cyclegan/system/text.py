@@ -1,4 +1,8 @@
-"""Formatting of text for messages."""
+"""Formatting of numbers and plain data as text."""
+
+import json
+import math
+from typing import Any
 
 
 def counted(number: int, noun: str) -> str:
@@ -16,3 +20,16 @@ def format_duration(minutes: float) -> str:
         return f"{minutes / 1440:.1f} days"
     hours, rest = divmod(round(minutes), 60)
     return f"{hours} h {rest:02d} min"
+
+
+def to_json(content: Any) -> str:
+    """Plain data as JSON, in ASCII; non-finite numbers become the strings "inf", "-inf" and "nan"."""
+    return json.dumps(_finite(content), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
