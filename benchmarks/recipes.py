@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from cyclegan.imaging.decode import image_size
 from results import read_results, run_program, spread
 
 DOCS = Path(__file__).parents[1] / "docs" / "recipes.md"
-BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
 RECIPES: dict[str, dict[str, Any]] = {
     "auto": {},
     "auto, ResNet": {"generator": "resnet"},  # what auto chose before
@@ -46,10 +46,10 @@ class Result:
     real: dict[str, dict[str, float]]
 
 
-def measure(folder: Path, data: Path, recipe: str, seed: int, minutes: float) -> Result:
-    """Train a recipe in a new run folder and evaluate both directions on the test images."""
+def measure(folder: Path, data: Path, recipe: str, own: dict[str, Any], seed: int, minutes: float) -> Result:
+    """Train a recipe with its `own` settings in a new run folder and evaluate its directions on the test images."""
     settings: dict[str, Any] = {"data": data, "runs": folder / "runs", "seed": seed, "max_minutes": minutes}
-    settings |= {"name": f"{data.name}-{recipe.replace(', ', '-')}-{minutes:g}min-seed{seed}"} | RECIPES[recipe]
+    settings |= {"name": f"{data.name}-{recipe.replace(', ', '-')}-{minutes:g}min-seed{seed}"} | own
     if recipe == "paper":
         settings["crop_size"] = min(MAX_SIZE, *image_size(find_domains(data).train.a[0]))
     run = train(configure(**settings, device="cpu", logger=(), sample_every=10**6))
@@ -83,7 +83,8 @@ def table(results: Sequence[Result]) -> str:
 def _cells(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
     cells = []
     for name, (_, digits) in METRICS.items():
-        found = [[r[d][name] for r in runs if r[d].get(name) is not None] for d in ("AtoB", "BtoA")]
+        of_runs = [[r.get(d, {}).get(name) for r in runs] for d in ("AtoB", "BtoA")]  # some learn one direction
+        found = [[value for value in values if value is not None] for values in of_runs]
         cells.append(" / ".join(spread(values, digits) for values in found if values))
     return cells
 
@@ -102,21 +103,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.minutes, options.seeds, options.recipes = 2.0, [0], ["auto", "auto, ResNet"]
     if not (options.folder / "seasons").exists():
         seasons.write_seasons(options.folder / "seasons")
-    file, chosen = options.folder / "results.jsonl", []
-    for data in (options.folder / "seasons", *options.data):
-        for seed in options.seeds:
-            for recipe in options.recipes:
-                key = (data.name, recipe, seed, options.minutes)
-                done = [r for r in read_results(file, Result) if (r.data, r.recipe, r.seed, r.minutes) == key]
-                if not done:
-                    done = [measure(options.folder, data, recipe, seed, options.minutes)]
-                    with file.open("a", encoding="utf-8") as lines:
-                        lines.write(json.dumps(asdict(done[0])) + "\n")
-                chosen += done
-    text, rows = DOCS.read_text("utf-8"), table(chosen)
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    DOCS.write_text(f"{before}{BEGIN}\n{rows}\n{END}{after}", encoding="utf-8")
-    print(f"{rows}\nWritten to {DOCS}")
+    recipes = {name: RECIPES[name] for name in options.recipes}
+    data = [options.folder / "seasons", *options.data]
+    chosen = measure_all(options.folder, data, recipes, options.seeds, options.minutes)
+    write_table(DOCS, "recipes", table(chosen))
+
+
+def measure_all(
+    folder: Path, data: Sequence[Path], recipes: dict[str, dict[str, Any]], seeds: Sequence[int], minutes: float
+) -> list[Result]:
+    """The result of each data set, seed and recipe, trained now where it is not stored in `folder`."""
+    file, chosen = folder / "results.jsonl", []
+    for images, seed, (recipe, own) in product(data, seeds, recipes.items()):
+        key = (images.name, recipe, seed, minutes)
+        done = [r for r in read_results(file, Result) if (r.data, r.recipe, r.seed, r.minutes) == key]
+        if not done:
+            done = [measure(folder, images, recipe, own, seed, minutes)]
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(done[0])) + "\n")
+        chosen += done
+    return chosen
+
+
+def write_table(page: Path, name: str, rows: str) -> None:
+    """Replace the rows between two comments of a page, and print them."""
+    text, begin, end = page.read_text("utf-8"), f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page.write_text(f"{text.split(begin)[0]}{begin}\n{rows}\n{end}{text.split(end)[1]}", encoding="utf-8")
+    print(f"{rows}\nWritten to {page}")
 
 
 if __name__ == "__main__":

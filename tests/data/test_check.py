@@ -547,3 +547,17 @@ def test_the_fast_check_reads_only_a_sample(tmp_path: Path) -> None:
     lines = fast_check(configure("paper", data=tmp_path), domains)
     assert lines[0].startswith("Data: 6001 images of A (train)")
     assert " inspected images of A (train)" in lines[1]
+
+
+def test_the_method_that_fits_is_named(landscapes: Path, copy: Path, tmp_path: Path) -> None:
+    assert check(landscapes).method == "--method cyclegan; --method dcl where shapes have to change."
+    for number in range(150):
+        (copy / "trainB" / f"0000{150 + number}.png").rename(copy / "trainB" / f"{number:07d}.png")
+    paired = check(copy)
+    assert paired.method.startswith("--method pix2pix if A and B are pairs")
+    assert paired.as_json()["method"] == paired.method
+    config = configure("paper", data=copy)
+    assert fast_check(config, find_domains(copy))[-1].endswith("--method pix2pix serves better.")
+    seasons.write_seasons(tmp_path / "few", size=32, train=4, test=1, maps=True)
+    assert check(tmp_path / "few").method == "--method cyclegan with --masks loss and --augment diffaugment."
+    assert check(tmp_path / "few" / "trainA", method="colorization").method.startswith("--method colorization")

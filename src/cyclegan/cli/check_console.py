@@ -51,6 +51,7 @@ def print_check(check: Check, console: Console | None = None) -> None:
     counts = ", ".join(counted(levels.count(level), level) for level in LEVELS if level in levels)
     _print_block(console, "found", "bold", counts or "no problems")
     _print_block(console, "training", "bold", *check.forecast)
+    _print_block(console, "method", "bold", check.method)
     _print_block(console, "command", "bold", check.command)
 
 

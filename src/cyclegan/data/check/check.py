@@ -14,7 +14,7 @@ from typing import Any, Literal
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cyclegan.config.schema import Config
-from cyclegan.data.check.companions import companion_findings
+from cyclegan.data.check.companions import companion_findings, fitting_method, pairs_note
 from cyclegan.data.check.duplicate_checks import check_duplicates
 from cyclegan.data.check.file_checks import check_headers, check_pixels, check_skipped_files
 from cyclegan.data.check.findings import Finding, Level, Part, worst_first
@@ -31,6 +31,7 @@ SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and
 COLUMNS, ROWS = 4, 5  # of each domain in the contact sheet
 CELL, GAP, MARGIN, HEADING = 144, 6, 24, 60  # pixels
 BACKGROUND, TEXT, FAINT, RULE = (250, 250, 248), (32, 32, 36), (128, 128, 132), (222, 222, 218)
+MAX_LINES = 3  # of the fast check
 Tracker = Callable[[Iterator[ImageStats], int], Iterable[ImageStats]]
 
 
@@ -42,6 +43,7 @@ class Check:
     findings: tuple[Finding, ...]
     forecast: tuple[str, ...]
     command: str  # to train with
+    method: str  # that fits the data, with options, a sentence
 
     @property
     def level(self) -> Level | Literal["fine"]:
@@ -56,6 +58,7 @@ class Check:
             "findings": [finding.as_json() for finding in self.findings],
             "forecast": list(self.forecast),
             "command": self.command,
+            "method": self.method,
         }
 
 
@@ -91,7 +94,8 @@ def check_data(
     findings = worst_first([*of_images, *of_folders, *companion_findings(files, config)])
     train = [part for part in parts if part.split == "train" and part.readable]
     all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
-    return Check(tuple(parts), findings, forecast(parts, config), recommended_command(args, findings, all_gray))
+    command = recommended_command(args, findings, all_gray)
+    return Check(tuple(parts), findings, forecast(parts, config), command, fitting_method(files, findings))
 
 
 def _plan(files: DataFiles) -> list[tuple[Part, Sequence[Source]]]:
@@ -135,6 +139,7 @@ def fast_check(config: Config, files: DataFiles) -> list[str]:
     lines += [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in grave[:2]]
     if len(grave) > 2:
         lines[2] += f" ({len(grave) - 2} more: see `cyclegan data check`.)"
+    lines += pairs_note(files.train, config) if len(lines) < MAX_LINES else []
     return [escape_unprintable(line) for line in lines]
 
 

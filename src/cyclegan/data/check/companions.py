@@ -40,6 +40,21 @@ def companion_findings(files: DataFiles, config: Config) -> Iterator[Finding]:
     yield from _pair_findings(files.train, config)
 
 
+def fitting_method(files: DataFiles, findings: Sequence[Finding]) -> str:
+    """The method and options that fit what was found, a sentence; docs/methods.md has the reasons."""
+    kinds = {finding.kind for finding in findings}
+    few = " and --augment diffaugment" if "few images" in kinds else ""
+    if files.train.paired and files.train.a == files.train.b:
+        return "--method colorization, which learns from color images alone."
+    if files.train.paired or kinds & {"pairs", "recolored domains"}:
+        return "--method pix2pix if A and B are pairs, pixel on pixel; otherwise --method cyclegan."
+    if "a few pairs" in kinds:
+        return f"--method cyclegan with --pairs for the images that have a partner{few}."
+    if "masks" in kinds:
+        return f"--method cyclegan with --masks loss{few}."
+    return f"--method cyclegan{few and ' with'}{few[4:]}; --method dcl where shapes have to change."
+
+
 def _mask_findings(images: Sequence[Source], masks: Sequence[Path], name: str) -> Iterator[Finding]:
     sizes, plain = [], []
     for index in evenly_spaced(len(masks), INSPECTED):
@@ -59,6 +74,14 @@ def _mask_findings(images: Sequence[Source], masks: Sequence[Path], name: str) -
     if plain:
         text = f"{len(plain)} {inspected} are all of one value, so their images stay or change as a whole."
         yield Finding("note", "plain masks", text, "Check whether this is intended.", tuple(plain))
+
+
+def pairs_note(train: SplitFiles, config: Config) -> list[str]:
+    """A sentence if an unpaired method is about to train on what looks like pairs, for the fast check."""
+    looks_paired = not train.paired and len(train.a) == len(train.b) >= FEW_PAIRS and not any(without_partner(train))
+    if not looks_paired or config.data.pairs is not None:
+        return []
+    return ["Note: All images of A have the name of an image of B. If they are pairs, --method pix2pix serves better."]
 
 
 def _pair_findings(train: SplitFiles, config: Config) -> Iterator[Finding]:
