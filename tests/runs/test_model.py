@@ -1,17 +1,21 @@
 """What a path holds, which weights are read from it, and what a model folder holds."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from cyclegan import UsageError, train
+from cyclegan import Translator, UsageError, configure, resume, train
 from cyclegan.config.schema import Config
+from cyclegan.errors import CycleGANError
 from cyclegan.runs.checkpoint import save_tensors
 from cyclegan.runs.folder import identify
 from cyclegan.runs.model import read_model
 from cyclegan.runs.publish import write_model
+from cyclegan.system.machine import peak_memory
 
 
 def test_runs_checkpoints_models_and_exports_are_told_apart(tiny: Callable[..., Config], tmp_path: Path) -> None:
@@ -56,3 +60,42 @@ def test_files_of_tensors_have_the_permissions_of_any_new_file(tmp_path: Path) -
     save_tensors({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
     (tmp_path / "other").touch()
     assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generator_width": 1000}, r"generators\.\w+\.stem\.1\.weight has the shape \(4, 3, 7, 7\)"),
+        ({"generator_width": 10**6}, "--generator-width is 1000000; it must be less than or equal to 10000"),
+        ({"blocks": 40}, r"generators\.\w+\.blocks\.1\.\S+ is missing"),
+        ({"blocks": 10**9}, "--blocks is 1000000000; it must"),
+        ({"discriminator_width": 5000}, r"discriminators\.\w+\.\S+ has the shape"),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_before_anything_is_built(
+    tiny: Callable[..., Config], tmp_path: Path, settings: dict[str, int], message: str
+) -> None:
+    model = tmp_path / "model"
+    run = train(tiny(max_steps=1))
+    write_model(read_model(run), model)
+    content = json.loads((model / "config.json").read_text())
+    content["settings"]["networks"] |= settings
+    (model / "config.json").write_text(json.dumps(content))
+    for name, value in settings.items():
+        for file in (run / "config.toml", run / "checkpoints" / "latest" / "config.toml"):
+            file.write_text(re.sub(rf"^{name} = \d+", f"{name} = {value}", file.read_text(), flags=re.MULTILINE))
+    before = peak_memory(torch.device("cpu"))
+    for use in (
+        lambda: Translator.load(model),
+        lambda: configure("paper", init_from=model),
+        lambda: read_model(run, generators_only=True),
+        lambda: resume(run, max_steps=2),
+    ):
+        with pytest.raises(CycleGANError, match=message):
+            use()
+    assert peak_memory(torch.device("cpu")) - before < 0.2  # GiB
+
+
+def test_networks_that_cannot_fit_into_memory_are_refused(tiny: Callable[..., Config]) -> None:
+    with pytest.raises(CycleGANError, match=r"million parameters, which take .* GiB to train, but .* GiB are free"):
+        train(tiny(generator_width=10_000, blocks=100))

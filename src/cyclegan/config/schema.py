@@ -40,6 +40,7 @@ Cache = Literal["memory", "disk", "off"]
 Count = Annotated[int, Ge(1)]
 Devices = Union[Count, Literal["auto"]]  # noqa: UP007  (as tyro shows it)
 CountOrZero = Annotated[int, Ge(0)]
+Channels = Annotated[int, Ge(1), Le(10_000)]  # bounded, like blocks and layers, because a stranger's file may set them
 Positive = Annotated[float, Gt(0)]
 Weight = Annotated[float, Ge(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -62,8 +63,8 @@ class DataConfig:
     pairs: Annotated[
         Optional[Path], Doc("Folder of a few pairs to learn from as well, laid out as for pix2pix (cyclegan, dcl).")
     ] = None
-    channels_a: Annotated[Count, Doc("Channels of A: 3 color, 1 gray, 4 and 2 with alpha, or any other number.")] = 3
-    channels_b: Annotated[Count, Doc("Channels of B.")] = 3
+    channels_a: Annotated[Channels, Doc("Channels of A: 3 color, 1 gray, 4 and 2 with alpha, or any other number.")] = 3
+    channels_b: Annotated[Channels, Doc("Channels of B.")] = 3
     range_a: Annotated[
         Optional[str],
         Doc(
@@ -106,14 +107,14 @@ class NetworkConfig:
     """Architectures of the generators and discriminators."""
 
     generator: Annotated[str, Doc("Generator architecture; some take --blocks [C].")] = "resnet_9blocks"
-    generator_width: Annotated[Count, Doc("Channels of the generator's first layer [C].")] = 64
-    blocks: Annotated[CountOrZero, Doc("Residual blocks of generators without a number in their name.")] = 9
+    generator_width: Annotated[Channels, Doc("Channels of the generator's first layer [C].")] = 64
+    blocks: Annotated[int, Ge(0), Le(1000), Doc("Residual blocks of generators without a number in their name.")] = 9
     attention_masks: Annotated[
         int, Ge(1), Le(10), Doc("Masks of 'attention' and 'attention_resnet', each with a content of its own.")
     ] = 1
     discriminator: Annotated[str, Doc("Discriminator architecture; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
-    discriminator_width: Annotated[Count, Doc("Channels of the discriminator's first layer [C].")] = 64
-    discriminator_layers: Annotated[Count, Doc("Stride-2 convolutions of 'n_layers'.")] = 3
+    discriminator_width: Annotated[Channels, Doc("Channels of the discriminator's first layer [C].")] = 64
+    discriminator_layers: Annotated[int, Ge(1), Le(100), Doc("Stride-2 convolutions of 'n_layers'.")] = 3
     norm: Annotated[Norm, Doc("Normalization in all networks [C].")] = "instance"
     dropout: Annotated[bool, Doc("Dropout of 0.5 in the generators [R].")] = False
     dropout_at_test: Annotated[bool, Doc("Keep dropout on in translation, as pix2pix's noise [P 3.1].")] = False

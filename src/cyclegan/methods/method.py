@@ -13,6 +13,7 @@ from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import OBJECTIVES, gradient_penalty
 from cyclegan.methods.registry import METHODS, method_spec
 from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.system.concurrent import concurrently
 
 # "A" and "B": (N, C, H, W) in [-1, 1]; with --pairs, "pairs_A" and "pairs_B" of the same shapes belong together;
@@ -160,6 +161,22 @@ def forward_batched(
 def method_class(name: str) -> type[Method]:
     """The class of a method. Raises `UsageError` for an unknown name."""
     return METHODS[name][1]
+
+
+def network_shapes(config: Config) -> dict[str, torch.Size]:
+    """Shapes of the configured networks' tensors by name, found without memory for their values.
+
+    Empty for a network from another package that needs values to be built.
+    """
+    _ = GENERATORS[config.networks.generator], DISCRIMINATORS[config.networks.discriminator]
+    method = method_class(config.loss.method)  # like those above imported here, since imports may compute with tensors
+    channels = (config.data.channels_a, config.data.channels_b)
+    try:
+        with torch.device("meta"):
+            networks = method(config.networks, config.loss, channels)
+    except RuntimeError:
+        return {}
+    return {name: value.shape for name, value in networks.state_dict().items()}
 
 
 def build_method(config: Config, seed: int) -> Method:

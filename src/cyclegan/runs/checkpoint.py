@@ -40,6 +40,12 @@ def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors by name, from its header alone. Raises as `save_tensors`."""
+    with safe_open(path, "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
 @dataclass
 class Checkpoint:
     """Everything that a run needs to resume exactly."""

@@ -20,10 +20,10 @@ from cyclegan._version import __version__
 from cyclegan.config.schema import Config, Direction
 from cyclegan.config.toml import from_tables
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.methods.method import method_class
+from cyclegan.methods.method import method_class, network_shapes
 from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.networks.generator import Generator
-from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_domains
+from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_domains, tensor_shapes
 from cyclegan.runs.folder import identify, read_run
 
 FORMAT, VERSION = "cyclegan-model", 1
@@ -100,8 +100,30 @@ def read_model(path: Path, *, generators_only: bool = False) -> Model:
     return model
 
 
+def find_misfit(config: Config, weights: Path, ema: Path | None = None) -> str:
+    """The first tensor in these files that has another shape than the settings ask for; empty if there is none.
+
+    It reads headers only and builds no network, so that a small file cannot make its reader allocate gigabytes. Files
+    that cannot be read have no misfit. Raises `UsageError` for settings that contradict each other.
+    """
+    try:
+        held = tensor_shapes(weights)
+        if ema is not None and ema.exists():
+            held |= {f"{GENERATORS}{name}": shape for name, shape in tensor_shapes(ema).items()}
+    except (OSError, SafetensorError):
+        return ""
+    networks = {tuple(name.split(".")[:2]) for name in held}
+    for name, shape in network_shapes(config).items():
+        if tuple(name.split(".")[:2]) in networks and held.get(name) != tuple(shape):
+            found = f"has the shape {held[name]}" if name in held else "is missing"
+            return f"{name} {found}; the settings ask for {tuple(shape)}"
+    return ""
+
+
 def _read_checkpoint(folder: Path, prefix: str) -> Model:
     config, ema = read_run(folder), folder / "ema.safetensors"
+    if misfit := find_misfit(config, folder / "weights.safetensors", ema):
+        raise CycleGANError(f"The weights in {folder} do not fit its config.toml: {misfit}.")
     try:
         weights = {}
         if not (prefix and ema.exists()):
@@ -140,7 +162,8 @@ def _read_model_folder(folder: Path, prefix: str) -> Model:
         model = Model(
             content["settings"], weights, str(content["source"]), (name_a, name_b), int(content["trained_size"])
         )
-        _ = model.config
+        if misfit := find_misfit(model.config, folder / "model.safetensors"):
+            raise ValueError(f"its weights do not fit its config.json: {misfit}")
         return model
     except UsageError as error:
         raise UsageError(f"{folder}/config.json: {error}") from None

@@ -14,13 +14,16 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import to_toml
-from cyclegan.errors import CycleGANError
-from cyclegan.methods.method import Batch, Images, Terms, build_method, total
+from cyclegan.errors import CycleGANError, OutOfMemory
+from cyclegan.methods.method import Batch, Images, Terms, build_method, network_shapes, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
+from cyclegan.system.machine import free_memory
 from cyclegan.training.distributed import gather_on_rank_zero
 from cyclegan.training.schedule import budget_progress, scheduled_factor
+
+COPIES = 4  # of each parameter while training: the weight, its gradient, and Adam's two moments
 
 
 class TrainState:
@@ -28,6 +31,7 @@ class TrainState:
 
     def __init__(self, config: Config, fabric: Fabric):
         self.config, self.fabric = config, fabric
+        _require_memory(config, fabric.device)
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.set_winograd(self.method, config.run.winograd)
@@ -338,6 +342,17 @@ class TrainState:
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _require_memory(config: Config, device: torch.device) -> None:
+    """Raise `OutOfMemory` for networks that cannot fit, which a system that overcommits memory would kill later."""
+    parameters = sum(shape.numel() for shape in network_shapes(config).values())
+    needed, free = parameters * 4 * (COPIES if device.type == "cpu" else 1), free_memory()
+    if needed > free:
+        raise OutOfMemory(
+            f"The networks have {parameters / 1e6:,.0f} million parameters, which take {needed / 2**30:,.0f} GiB to "
+            f"train, but {free / 2**30:,.1f} GiB are free; lower --generator-width or --discriminator-width."
+        )
 
 
 def detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, write_config
 from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.model import find_misfit
 from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
@@ -100,6 +101,8 @@ def resume(
     loggers = build_loggers(config.run.logger)
     domains = find_training_data(config)
     path = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
+    if path is not None and (misfit := find_misfit(config, path / "weights.safetensors", path / "ema.safetensors")):
+        raise CycleGANError(f"{path} does not fit the run's config.toml: {misfit}.")
     state = TrainState(config, launch(config))
     if path is None:
         state.init_from(starting_weights(config))
