@@ -110,7 +110,7 @@ def test_repeated_reflection_equals_numpys(height: int, width: int, min_size: in
 def test_discriminators_return_logits(name: str) -> None:
     network = build_discriminator(NetworkConfig(discriminator=name, discriminator_width=4), 3)
     logits = network(torch.rand(2, 3, 64, 64))
-    assert logits.shape[:2] == (2, 2 if name == "dual" else 1)
+    assert logits.shape[:2] == (2, {"dual": 2, "projected": 5}.get(name, 1))
     assert not isinstance(list(network.modules())[-1], nn.Sigmoid)
 
 

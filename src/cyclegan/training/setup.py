@@ -19,6 +19,7 @@ from cyclegan.methods.method import method_class
 from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.runs.model import read_model
 from cyclegan.system.machine import gpu_memory
+from cyclegan.system.optional import efficientnet_packages, is_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,9 @@ def detect_environment(config: Config) -> Environment:
                 continue
     if not sides:
         raise UsageError(f"None of the images like {domains.train.a[0]} can be read.")
-    return Environment(round(statistics.median(sides)), gpu_memory(config.run.device))
+    colors = {config.data.channels_a, config.data.channels_b} <= {1, 3}
+    has_features = colors and is_installed(*efficientnet_packages(1))
+    return Environment(round(statistics.median(sides)), gpu_memory(config.run.device), has_features)
 
 
 def resolve_from_data(config: Config, domains: DataFiles) -> tuple[Config, list[str]]:
