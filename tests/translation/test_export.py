@@ -17,9 +17,11 @@ from cyclegan.config.schema import Config
 from cyclegan.methods.method import build_method, method_class
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
+from cyclegan.system.optional import optional_import
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
+from cyclegan.translation.export.onnx import open_graph
 from cyclegan.translation.export_formats import FORMATS
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
@@ -185,6 +187,7 @@ def test_impossible_requests_are_refused(model: Path, photos: Path, tmp_path: Pa
         ("onnx", "there.onnx", {}, "exists; choose another -o"),
         ("onnx", "gone/g.onnx", {}, "does not exist; create it first"),
         ("cobol", "g.cbl", {}, "--format is 'cobol'; it must be one of onnx, openvino"),
+        ("onnx", "g.onnx", {"device": "abacus"}, "The device 'abacus' is not available on this machine"),
     ]
     for name, out, settings, message in requests:
         with pytest.raises(UsageError, match=message):
@@ -205,6 +208,27 @@ def test_impossible_requests_are_refused(model: Path, photos: Path, tmp_path: Pa
         with pytest.raises(UsageError, match=r"choose one|must be HxW"):
             run_command(["export", str(model), "--format", "onnx", *words])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["g.bin", "strange.onnx", "there.onnx"]
+
+
+@pytest.mark.parametrize(("tf32", "use_tf32"), [(True, 1), (False, 0)])
+def test_onnx_runs_on_the_gpu_of_a_runtime_that_has_one(
+    onnx: Path, monkeypatch: pytest.MonkeyPatch, tf32: bool, use_tf32: int
+) -> None:
+    onnxruntime, opened = optional_import("onnxruntime", "export"), []
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc, name-defined]
+        def __init__(self, graph: Path, options: Any, providers: list[Any]):
+            opened.append(providers)
+            super().__init__(graph, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    for device in ("auto", "cuda", "cpu"):
+        open_graph(onnx, onnx, device, tf32=tf32)
+    on_gpu = [("CUDAExecutionProvider", {"use_tf32": use_tf32}), "CPUExecutionProvider"]
+    assert opened == [on_gpu, on_gpu, ["CPUExecutionProvider"]]
 
 
 def _strange_onnx(path: Path) -> Path:

@@ -42,6 +42,7 @@ class Options:
     ] = None
     from_file: Annotated[OptionalPath, Doc("npm package of the runtime for 'web', if it cannot be downloaded.")] = None
     overwrite: Annotated[Switch, Doc("Replace an existing export.")] = False
+    device: Annotated[str, Doc("Device to compare on: cpu, cuda, mps, ..., as far as the format has it.")] = "cpu"
 
 
 @command("export")
@@ -73,6 +74,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         min_psnr=options.min_psnr,
         web_runtime=options.from_file,
         overwrite=options.overwrite,
+        device=options.device,
     )
     print(report)
     print(f"Wrote {report.path}. {FORMATS[options.format].usage.format(path=report.path)}")

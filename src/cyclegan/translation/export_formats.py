@@ -53,6 +53,7 @@ class ExportJob:
     metadata: ExportMetadata
     calibration: Sequence[Tensor]  # real images (1, C, H, W) in [-1, 1]
     web_runtime: Path | None = None  # the npm package for the format "web"
+    device: str = "cpu"  # on which `reopen` runs it
 
     @cached_property
     def module(self) -> Generator:

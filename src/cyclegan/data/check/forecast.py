@@ -50,7 +50,8 @@ def _check_counts(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
         counts = " and ".join(f"{part.usable} in {part.name}" for part in few)
         text = f"There are few images, {counts}: with fewer than {FEW_IMAGES}, networks memorize single images."
         advice = (
-            "Collect more, or train briefly, with --augment diffaugment, and where images have no up with --rotate."
+            "Collect more, or train with --augment diffaugment, and where images have no up with --rotate; "
+            "checkpoints/best is from before the quality on test images fell, however long you train."
         )
         yield Finding("warning", "few images", text, advice)
     if len(train) == 2 and not paired:
@@ -100,6 +101,8 @@ def forecast(parts: Sequence[Part], config: Config) -> tuple[str, str]:
     """What training does with these images, in two sentences."""
     data, run, optimizer = config.data, config.run, config.optimizer
     preprocessing = POLICIES[data.preprocess].format(load=data.load_size, crop=data.crop_size)
+    if data.preprocess == "resize_and_crop" and data.load_size == data.crop_size:
+        preprocessing = preprocessing.partition(" and ")[0]
     steps = steps_per_epoch(max(part.total for part in parts if part.split == "train"), config)
     epochs = optimizer.epochs + optimizer.epochs_decay
     budget = f"{epochs} epochs are {epochs * steps:,}"

@@ -4,7 +4,8 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import load_generator, read_model
 from cyclegan.system.atomic import replace_folder
+from cyclegan.system.machine import find_device
 from cyclegan.system.optional import optional_import
 from cyclegan.system.text import counted
 from cyclegan.translation.export_formats import FORMATS, ExportJob, Format, prepare_for_export
@@ -73,6 +75,7 @@ def export(
     min_psnr: float | None = None,
     web_runtime: Path | None = None,
     overwrite: bool = False,
+    device: str = "cpu",
 ) -> ExportReport:
     """Export the generator of a run, a checkpoint, a model folder or ``hf:user/name``, verified before it is kept.
 
@@ -80,8 +83,10 @@ def export(
     `direction` is as for `Translator.load`. `images` to compare and calibrate on, a folder or files, default to
     the run's own. The export fails, and nothing is written, when an image's PSNR against PyTorch is below `min_psnr`:
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
-    otherwise downloaded. Raises `UsageError` for impossible requests, `CycleGANError` for failures.
+    otherwise downloaded. `device` is the one to compare on. Raises `UsageError` for impossible requests,
+    `CycleGANError` for failures.
     """
+    runs_on = find_device(device)
     name, source, writer = Path(source).resolve().name, resolve_source(source), FORMATS[format]
     model = read_model(source, generators_only=True)
     generator, channels, learned = load_generator(model, direction, source)
@@ -110,13 +115,13 @@ def export(
     sources = _find_images(source, learned, images, calibrate=precision == "int8")
     verification, calibration = _load_images(sources, decode_specs(data, learned)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
-    job = ExportJob(generator, model, metadata, calibration, web_runtime)
+    job = ExportJob(generator, model, metadata, calibration, web_runtime, runs_on.type)
     with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
         written = Path(temporary) / out.name
         writer.write(job, written)
-        report = _compare(
-            prepare_for_export(generator), writer.reopen(job, written), verification, out, writer.files(written)
-        )
+        reference, exported = prepare_for_export(generator), writer.reopen(job, written)
+        on_device = [image.to(runs_on) for image in verification]
+        report = _compare(reference.to(runs_on), exported.to(runs_on), on_device, out, writer.files(written))
         limit = MIN_PSNR[precision] if min_psnr is None else min_psnr
         if not report.psnr >= limit:
             raise CycleGANError(
@@ -215,13 +220,13 @@ def _compare(
     reference: nn.Module, exported: nn.Module, images: Sequence[Tensor], out: Path, files: Sequence[Path]
 ) -> ExportReport:
     rows = []
-    with torch.inference_mode():
+    with torch.inference_mode(), _without_tf32():
         exported(images[-1]), reference(images[-1])  # warm-up
         for image in images:
             start = time.perf_counter()
-            expected = reference(image)
+            expected = reference(image).cpu()
             middle = time.perf_counter()
-            result = exported(image)
+            result = exported(image).cpu()
             seconds, reference_seconds = time.perf_counter() - middle, middle - start
             if result.shape != expected.shape or not bool(result.isfinite().all()):
                 raise CycleGANError(
@@ -234,3 +239,13 @@ def _compare(
     size = sum(file.stat().st_size for file in files)
     mean, time_per_image, ratio = statistics.fmean(means), statistics.median(times), statistics.median(ratios)
     return ExportReport(out, len(images), max(largest), mean, min(psnrs), size, time_per_image, ratio)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Convolutions on GPUs in full precision."""
+    allowed, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed

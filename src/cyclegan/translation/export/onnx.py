@@ -35,16 +35,17 @@ def write_graph(job: ExportJob, path: Path) -> None:
         _quantize(path, job.calibration)
 
 
-def open_graph(graph: Path | bytes, path: Path, device: str) -> ExportedGenerator:
-    """Open an ONNX graph, from a file or its content; errors name `path`."""
+def open_graph(graph: Path | bytes, path: Path, device: str, *, tf32: bool = True) -> ExportedGenerator:
+    """Open an ONNX graph, from a file or its content; errors name `path`. GPUs may round to TF32 unless forbidden."""
     runtime = optional_import("onnxruntime", "export")
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = torch.get_num_threads()
-    providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+    cuda = ("CUDAExecutionProvider", {"use_tf32": int(tf32)})
+    providers = {"cpu": ["CPUExecutionProvider"], "cuda": [cuda, "CPUExecutionProvider"]}
     available = runtime.get_available_providers()
     name = ("cuda" if "CUDAExecutionProvider" in available else "cpu") if device == "auto" else device
-    if name not in providers or providers[name][0] not in available:
+    if name not in providers or f"{name.upper()}ExecutionProvider" not in available:
         raise UsageError(f"This ONNX Runtime has no device {device!r}; use 'auto' for the best one it has.")
     try:
         session = runtime.InferenceSession(graph, options, providers=providers[name])
@@ -116,7 +117,7 @@ def _open_openvino(path: Path, device: str) -> ExportedGenerator:
 
 ONNX = Format(
     write_graph,
-    lambda job, path: open_graph(path, path, "cpu"),
+    lambda job, path: open_graph(path, path, job.device, tf32=False),
     lambda path, device: open_graph(path, path, device),
     suffix=".onnx",
     precisions=("float32", "float16", "int8"),
@@ -125,7 +126,7 @@ ONNX = Format(
 register_format("onnx", ONNX)
 _openvino = Format(
     _write_openvino,
-    lambda job, path: _open_openvino(path, "cpu"),
+    lambda job, path: _open_openvino(path, job.device),
     _open_openvino,
     suffix=".xml",
     companions=(".bin",),

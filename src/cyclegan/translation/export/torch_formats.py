@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.export.passes import move_to_device_pass
 
 from cyclegan.errors import UsageError
 from cyclegan.runs.folder import is_model_folder
@@ -21,8 +22,7 @@ def _write_program(job: ExportJob, path: Path) -> None:
 
 def _reopen_program(job: ExportJob, path: Path) -> nn.Module:
     # The guards hold for the sizes of the trace only, the graph for all sizes.
-    network = torch.export.load(path).module(check_guards=False)
-    return ExportedGenerator(lambda images: network(torch.from_numpy(images)).detach().numpy(), job.metadata)
+    return move_to_device_pass(torch.export.load(path), job.device).module(check_guards=False)
 
 
 def _refuse_program(path: Path, device: str) -> ExportedGenerator:

@@ -36,6 +36,8 @@ PAGE = ("index.html", "page.js", "LICENSES.txt")  # copied from this package
 
 def _write(job: ExportJob, path: Path) -> None:
     metadata = job.metadata
+    if job.device != "cpu":
+        raise UsageError("The web page computes on CPUs; leave out --device.")
     if not {metadata.in_channels, metadata.out_channels} <= {1, 3}:
         raise UsageError("The web page shows gray and color images only; this model has other channels.")
     graph = path.with_name("graph.onnx")
