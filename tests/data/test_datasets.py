@@ -107,9 +107,9 @@ def test_augmentation_treats_images_of_an_item_alike_and_repeats(tiny: Callable[
         Image.fromarray(gradient).convert("RGB").save(tmp_path / folder / "0.png")
     files = find_domains(tmp_path).train
     data = replace(tiny(**AUGMENTED, preprocess="crop").data, channels_a=1)
-    dataset = UnpairedImages(files, data, 7, masks=(files.a, ()))
+    dataset = UnpairedImages(files, data, 7, companions={"mask_A": files.a})
     items = [dataset[epoch, 0].images for epoch in range(40)]
-    again = UnpairedImages(files, data, 7, masks=(files.a, ()))[23, 0].images
+    again = UnpairedImages(files, data, 7, companions={"mask_A": files.a})[23, 0].images
     assert all(torch.equal(again[name], items[23][name]) for name in again)
     directions, spans = set(), []
     for item in items:

@@ -36,7 +36,7 @@ def test_masks_are_cropped_and_flipped_like_their_images(data: Path, tmp_path: P
     files = find_domains(root).train
     masks = companions(files.a, files.roots[0], "A", "mask")
     config = DataConfig(preprocess="crop", crop_size=16)
-    plain, masked = UnpairedImages(files, config, 3), UnpairedImages(files, config, 3, masks=(masks, ()))
+    plain, masked = UnpairedImages(files, config, 3), UnpairedImages(files, config, 3, companions={"mask_A": masks})
     for key in ((0, 0), (0, 3), (5, 6)):
         item = masked[key].images
         assert item.keys() == {"A", "B", "mask_A"}

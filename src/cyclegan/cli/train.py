@@ -75,13 +75,14 @@ def train(
 
     from cyclegan.cli.dry_run import announce_duration
     from cyclegan.data.check.check import fast_check
-    from cyclegan.data.select import find_data
+    from cyclegan.data.select import find_training_data
     from cyclegan.training import trainer
 
     if is_first_process():
         console = Console(stderr=True)
         show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
-        for line in [*_choices(resolved), *fast_check(resolved, find_data(resolved)), *_export_notes(resolved)]:
+        files = find_training_data(resolved)
+        for line in [*_choices(resolved), *fast_check(resolved, files), *_export_notes(resolved)]:
             show(line)
         announce_duration(resolved, show)
     _finish(lambda: trainer.train(resolved))

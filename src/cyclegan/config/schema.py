@@ -152,6 +152,14 @@ class LossConfig:
     ] = "off"
     keep_part: Annotated[Keep, Doc("Which part --masks keeps: outside of the white area, or inside.")] = "outside"
     lambda_keep: Annotated[Weight, Doc("Weight of the L1 distance to the input where --masks loss keeps it.")] = 10.0
+    labels: Annotated[
+        bool,
+        Doc("A segmenter trained on the label maps in labelA, labelB must read them in translations (cyclegan, dcl)."),
+    ] = False
+    label_classes: Annotated[CountOrZero, Doc("Classes in label maps, numbered from 0; 0: found in the maps.")] = 0
+    lambda_labels: Annotated[Weight, Doc("Weight of the segmenter's cross entropy on translations, with --labels.")] = (
+        1.0
+    )
     structure: Annotated[
         Structure, Doc("Hold translations to the structure of their input, whatever its colors (cyclegan, dcl).")
     ] = "off"

@@ -5,7 +5,7 @@ Datasets have no state, so a resumed run sees the same batches as an uninterrupt
 
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cyclegan.config.schema import DataConfig
 from cyclegan.data.cache import Array, ArrayCache
 from cyclegan.data.layouts import SplitFiles
-from cyclegan.data.preprocessing import MASK, cache_key, decode_specs, jitter_color, load_resized, random_crop
+from cyclegan.data.preprocessing import COMPANIONS, cache_key, decode_specs, jitter_color, load_resized, random_crop
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage, path_of
@@ -53,28 +53,40 @@ class ItemIndex(NamedTuple):
     b: int
 
 
-Masks = tuple[Sequence[Source], Sequence[Source]]  # of the images of A and of B, or empty
+# By name in an item, such as "mask_A": a file for each image of that domain, of a kind in `COMPANIONS`.
+Companions = Mapping[str, Sequence[Source]]
 
 
 class UnpairedImages(Dataset[LoadedBatch]):
     """Items with an image of each domain.
 
     An unreadable image is replaced by the next readable one of its domain; with ``config.strict`` it is the item's
-    error. Decoded images are kept in `cache`. With `masks`, an item also has those of its images.
+    error. Decoded images are kept in `cache`. An item also has the
+    `companions` of its images.
     """
 
     crop_seeds: ClassVar = {"A": "A", "B": "B"}
 
     def __init__(
-        self, files: SplitFiles, config: DataConfig, seed: int, cache: ArrayCache | None = None, masks: Masks = ((), ())
+        self,
+        files: SplitFiles,
+        config: DataConfig,
+        seed: int,
+        cache: ArrayCache | None = None,
+        companions: Companions | None = None,
     ):
         self.a, self.b = files.a[: config.max_images], files.b[: config.max_images]
-        self.rows: list[list[tuple[Source, ...]]] = [
-            list(zip(images, of_images)) if of_images else [(image,) for image in images]  # noqa: B905  (max_images)
-            for images, of_images in zip((self.a, self.b), masks, strict=True)
-        ]
+        specs = decode_specs(config)
+        self.names: list[list[str]] = []  # of A and of B: those of a row's files in an item
+        self.columns: list[list[DecodeSpec]] = []
+        self.rows: list[list[tuple[Source, ...]]] = []
+        for domain, images, spec in zip("AB", (self.a, self.b), specs, strict=True):
+            own = {name: files for name, files in (companions or {}).items() if name[-1] == domain}
+            self.names.append([domain, *own])
+            self.columns.append([spec, *(COMPANIONS[name.split("_")[0]] for name in own)])
+            self.rows.append([*zip(images, *(files[: len(images)] for files in own.values()), strict=True)])
         self.config = config
-        self.specs = decode_specs(config)
+        self.specs = specs
         self.seed = seed
         self.cache = cache
 
@@ -100,7 +112,7 @@ class UnpairedImages(Dataset[LoadedBatch]):
         images = {}
         for name, each in values.items():  # a mask is cropped and flipped like its image
             rng = random.Random(f"{self.crop_seeds[name[-1]]} {self.seed} {index.epoch} {index.position}")
-            images[name] = to_tensor(random_crop(each, self.config, rng))
+            images[name] = to_tensor(random_crop(each, self.config, rng, labels=name.startswith("label")))
         for domain, amount in zip("AB", (self.config.color_jitter_a, self.config.color_jitter_b), strict=True):
             rng = random.Random(f"color {domain} {self.seed} {index.epoch} {index.position}")
             images[domain] = jitter_color(images[domain], amount, rng)
@@ -109,11 +121,10 @@ class UnpairedImages(Dataset[LoadedBatch]):
         return LoadedBatch(images, unreadable, message)
 
     def _load_item(self, index: ItemIndex, unreadable: dict[str, str]) -> dict[str, Array]:
-        """The images of A and B and their masks, "mask_A" and "mask_B". Raises `CycleGANError`."""
+        """The images of A and B and what else is in their rows. Raises `CycleGANError`."""
         values: dict[str, Array] = {}
-        for domain, rows, number, spec in zip("AB", self.rows, (index.a, index.b), self.specs, strict=True):
-            loaded = self._load_readable(rows, number, (spec, MASK), unreadable)
-            values |= dict(zip((domain, f"mask_{domain}"), loaded, strict=False))
+        for names, rows, number, specs in zip(self.names, self.rows, (index.a, index.b), self.columns, strict=True):
+            values |= zip(names, self._load_readable(rows, number, specs, unreadable), strict=True)
         return values
 
     def _load_readable(
@@ -145,9 +156,9 @@ class UnpairedImages(Dataset[LoadedBatch]):
         """All files, each with its spec."""
         found = [
             image
-            for rows, spec in zip(self.rows, self.specs, strict=True)
+            for rows, specs in zip(self.rows, self.columns, strict=True)
             for row in rows
-            for image in zip(row, (spec, MASK), strict=False)
+            for image in zip(row, specs, strict=True)
         ]
         return list(dict.fromkeys(found))
 
@@ -219,9 +230,9 @@ class MixedImages(UnpairedImages):
         config: DataConfig,
         seed: int,
         cache: ArrayCache | None = None,
-        masks: Masks = ((), ()),
+        companions: Companions | None = None,
     ):
-        super().__init__(files, config, seed, cache, masks)
+        super().__init__(files, config, seed, cache, companions)
         self.pairs = PairedImages(pairs, replace(config, max_images=None), seed, cache)
 
     def __getitem__(self, key: tuple[int, int]) -> LoadedBatch:

@@ -16,12 +16,13 @@ from cyclegan.config.schema import DataConfig, Direction
 from cyclegan.data.cache import Array
 from cyclegan.data.layouts import SplitFiles
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import HAS_DEEP_PNG, read_pixels, read_stored
+from cyclegan.imaging.decode import HAS_DEEP_PNG, read_labels, read_pixels, read_stored
 from cyclegan.imaging.image import DecodeSpec, resize
 from cyclegan.imaging.source import Half, Source, UnreadableImage, path_of
 from cyclegan.imaging.value_range import Range, fixed_range, parse_range
 
-MASK = DecodeSpec(channels=1, background="black")  # how masks are decoded
+MASK, LABELS = DecodeSpec(channels=1, background="black"), DecodeSpec(channels=1, labels=True)
+COMPANIONS = {"mask": MASK, "label": LABELS}  # kinds of files next to the images, and how they are decoded
 MAX_VALUES = 2**22  # sampled per domain for percentiles, equally from each image
 MIN_VALUES = 1024  # sampled per image
 
@@ -38,6 +39,9 @@ def load_resized(source: Source, spec: DecodeSpec, config: DataConfig) -> Array:
 
     Raises `UnreadableImage`.
     """
+    if spec.labels:
+        labels = read_labels(source)
+        return resize(labels, training_size(labels.shape[1::-1], config), labels=True)
     draft = config.draft and config.preprocess == "resize_and_crop"
     pixels = read_pixels(source, spec, min_side=2 * config.load_size if draft else None)
     return resize(pixels.values, training_size(pixels.size, config))
@@ -75,7 +79,7 @@ def training_size(size: tuple[int, int], config: DataConfig) -> tuple[int, int]:
     return width, height
 
 
-def random_crop(values: Array, config: DataConfig, rng: random.Random) -> Array:
+def random_crop(values: Array, config: DataConfig, rng: random.Random, *, labels: bool = False) -> Array:
     """A random crop of resized values (H, W, C), scaled, flipped and rotated at random as configured.
 
     A view unless it is scaled. Images of one size are treated alike by equal generators.
@@ -87,7 +91,8 @@ def random_crop(values: Array, config: DataConfig, rng: random.Random) -> Array:
             scale = rng.uniform(1 - config.scale_jitter, 1 + config.scale_jitter)
             side = max(1, min(round(side / scale), height, width))
         left, top = rng.randint(0, width - side), rng.randint(0, height - side)
-        values = resize(values[top : top + side, left : left + side], (config.crop_size, config.crop_size))
+        crop = values[top : top + side, left : left + side]
+        values = resize(crop, (config.crop_size, config.crop_size), labels=labels)
     values = values[:, ::-1] if config.flip and rng.random() < 0.5 else values
     values = values[::-1] if config.flip_vertical and rng.random() < 0.5 else values
     return np.rot90(values, rng.randrange(4)) if config.rotate else values

@@ -40,26 +40,30 @@ def find_training_data(config: Config) -> DataFiles:
         layouts.require_equal_sizes(files.train)
     if (pairs := find_extra_pairs(config)) is not None:
         layouts.require_equal_sizes(pairs)
-    for images, masks in zip((files.train.a, files.train.b), find_masks(config, files.train), strict=True):
-        layouts.require_equal_sizes(SplitFiles(images, masks, paired=True) if masks else SplitFiles())
+    for name, companions in find_companions(config, files.train).items():
+        images = files.train.a if name[-1] == "A" else files.train.b
+        layouts.require_equal_sizes(SplitFiles(images, companions, paired=True))
     return files
 
 
-def find_masks(config: Config, files: SplitFiles) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The masks of the images of A and of B, empty for a domain without masks, and without `--masks`.
+def find_companions(config: Config, files: SplitFiles) -> dict[str, tuple[Path, ...]]:
+    """The masks and label maps that training uses, as "mask_A" and so on: one for each image of that domain.
 
-    Raises `UsageError` if neither domain has masks, or an image has none.
+    Raises `UsageError` if neither domain has any of a kind that is asked for, or an image has none.
     """
-    if config.loss.masks == "off":
-        return (), ()
-    a, b = (
-        layouts.companions(images, root, domain, "mask")
-        for images, root, domain in zip((files.a, files.b), files.roots, "AB", strict=True)
-    )
-    if not (a or b):
-        folder = files.roots[0] or config.data.data
-        raise UsageError(f"--masks needs a folder maskA or maskB with the masks, next to {folder}.")
-    return a, b
+    found: dict[str, tuple[Path, ...]] = {}
+    for option, kind in (("--masks", "mask"), ("--labels", "label")):
+        if getattr(config.loss, option[2:]) in ("off", False):
+            continue
+        of_domains = {
+            f"{kind}_{domain}": layouts.companions(images, root, domain, kind)
+            for images, root, domain in zip((files.a, files.b), files.roots, "AB", strict=True)
+        }
+        if not any(of_domains.values()):
+            folder = files.roots[0] or config.data.data
+            raise UsageError(f"{option} needs a folder {kind}A or {kind}B with the {kind}s, next to {folder}.")
+        found |= {name: paths for name, paths in of_domains.items() if paths}
+    return found
 
 
 def find_extra_pairs(config: Config) -> SplitFiles | None:
@@ -86,12 +90,12 @@ def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
 
 def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
     """The training dataset of a configuration."""
+    companions, seed = find_companions(config, files), config.run.seed
     if (pairs := find_extra_pairs(config)) is not None:
-        return MixedImages(files, pairs, config.data, config.run.seed, cache, find_masks(config, files))
-    if config.loss.masks != "off":
-        return UnpairedImages(files, config.data, config.run.seed, cache, find_masks(config, files))
-    dataset_class = PairedImages if is_paired(config) else UnpairedImages
-    return dataset_class(files, config.data, config.run.seed, cache)
+        return MixedImages(files, pairs, config.data, seed, cache, companions)
+    if is_paired(config):
+        return PairedImages(files, config.data, seed, cache)
+    return UnpairedImages(files, config.data, seed, cache, companions)
 
 
 def sample_rows(config: Config, files: DataFiles, direction: Direction) -> list[tuple[Source, ...]]:

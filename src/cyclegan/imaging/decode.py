@@ -97,6 +97,18 @@ def read_stored(source: Source, channels: int) -> Array:
         return decoded.values[..., :-1] if decoded.alpha else decoded.values
 
 
+def read_labels(source: Source) -> Array:
+    """Read a label map, (H, W, 1) of uint8: gray values or numbers of palette colors, as stored.
+
+    Raises `UnreadableImage`, also for maps in color or of more than 8 bits.
+    """
+    with open_image(path_of(source)) as file:
+        decoded, _ = _decode(file, 1, None)
+        if isinstance(decoded, Image.Image) and decoded.mode in ("1", "L", "P"):
+            return np.asarray(decoded)[..., None].astype(np.uint8)
+        raise UnsupportedImage("is not a label map, which has one channel or a palette, in 8 bits")
+
+
 def read_image(source: Source, channels: int = 3, *, min_side: int | None = None) -> Image.Image:
     """Read an image like `read_pixels`, as an 8 bit Pillow image in "RGB" (3 channels) or "L" (1)."""
     return to_uint8_image(read_pixels(source, DecodeSpec(channels), min_side=min_side))

@@ -31,6 +31,7 @@ class DecodeSpec(NamedTuple):
     channels: int = 3
     value_range: ValueRange | None = None  # stored values of black and white; None for the full range of the type
     background: str = "white"  # behind transparent pixels
+    labels: bool = False  # a label map, whose numbers are kept; see `decode.read_labels`
 
 
 COLOR = DecodeSpec()
@@ -224,11 +225,12 @@ def _map_bands(values: Array, change: Callable[[Image.Image], Image.Image]) -> A
     return changed if values.dtype == np.uint8 else changed.clip(0, 1)  # bicubic overshoots
 
 
-def resize(values: Array, size: tuple[int, int]) -> Array:
-    """Values (H, W, C) resized to (width, height) by Pillow's bicubic filter."""
+def resize(values: Array, size: tuple[int, int], *, labels: bool = False) -> Array:
+    """Values (H, W, C) resized to (width, height) by Pillow's bicubic filter; `labels` by the nearest pixel."""
     if values.shape[1::-1] == size:
         return values
-    return _map_bands(values, lambda band: band.resize(size, Image.Resampling.BICUBIC))
+    resampling = Image.Resampling.NEAREST if labels else Image.Resampling.BICUBIC
+    return _map_bands(values, lambda band: band.resize(size, resampling))
 
 
 def resize_and_center_crop(values: Array, side: int) -> Array:

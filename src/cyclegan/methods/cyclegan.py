@@ -7,6 +7,7 @@ The data set's folders A and B are X and Y. Loss terms are named as in the autho
 from functools import partial
 
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
 from cyclegan.methods.history import ImageHistory
@@ -17,6 +18,9 @@ from cyclegan.methods.specs import CYCLEGAN
 from cyclegan.methods.structure import STRUCTURE
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
+from cyclegan.networks.segmenter import Segmenter
+
+UNLABELED = 255  # in label maps: pixels of no class
 
 
 @register_method(CYCLEGAN)
@@ -30,6 +34,8 @@ class CycleGAN(Method):
             {"G": build_generator(networks, x, y), "F": build_generator(networks, y, x)},
             {"D_Y": build_discriminator(networks, y), "D_X": build_discriminator(networks, x)},
         )
+        if loss.labels:  # with the discriminators, since it learns from their loss, and not from the generators'
+            self.discriminators["S"] = Segmenter(x, max(loss.label_classes, 1))
         self.histories = {domain: ImageHistory(loss.pool_size, self.rng) for domain in ("B", "A")}
 
     def lambda_identity(self) -> float:
@@ -94,7 +100,24 @@ class CycleGAN(Method):
 
     def extra_losses(self, batch: Batch, images: Images) -> Terms:
         """What the paper does not have: the terms of --pairs, --masks loss and --structure."""
-        return self.pairs_loss(batch) | self.keep_loss(batch, images) | self.structure_loss(batch, images)
+        own = self.pairs_loss(batch) | self.keep_loss(batch, images)
+        return own | self.structure_loss(batch, images) | self.labels_loss(batch, images)
+
+    def labels_loss(self, batch: Batch, images: Images) -> Terms:
+        """Semantic consistency: cross entropy of S(G(x)) with the labels of x (CyCADA: Hoffman et al. 2018, eq. 4).
+
+        There, S is trained before and read instead of labels; here it is trained alongside, on real images.
+        """
+        return {
+            f"labels_{source}": self.settings.lambda_labels * self.reading_error(images[target], batch, source)
+            for source, target in (("A", "B"), ("B", "A"))
+            if f"label_{source}" in batch
+        }
+
+    def reading_error(self, images: Tensor, batch: Batch, domain: str) -> Tensor:
+        """Cross entropy of what S reads in images with the labels of a domain's images; pixels of 255 do not count."""
+        labels = ((batch[f"label_{domain}"][:, 0] + 1) * 127.5).round().long()
+        return cross_entropy(self.discriminators["S"](images), labels, ignore_index=UNLABELED)
 
     def structure_loss(self, batch: Batch, images: Images) -> Terms:
         """lambda_structure times the distance of the structures of x and G(x), and of y and F(y)."""
@@ -125,17 +148,21 @@ class CycleGAN(Method):
 
         fake_y, fake_x = (self.histories[domain].query(images[domain].detach()) for domain in ("B", "A"))
         of_Y, of_X = self.parts(lambda: loss("D_Y", batch["B"], fake_y), lambda: loss("D_X", batch["A"], fake_x))
-        return {"D_A": of_Y, "D_B": of_X}
+        labeled = [domain for domain in "AB" if f"label_{domain}" in batch]
+        read = {domain: self.reading_error(batch[domain], batch, domain) / len(labeled) for domain in labeled}
+        return {"D_A": of_Y, "D_B": of_X} | ({"S": total(read)} if read else {})
 
     def independent_losses(self, terms: Terms) -> list[Tensor]:
         """Those of each discriminator; with a detached cycle, those of each generator."""
         if "cycle_A" in terms and not self.settings.detach_cycle:
             return [total(terms)]
-        of_G, of_F = (
-            {"G_A", "cycle_B", "idt_A", "pairs_A", "keep_A", "structure_A", "D_A"},
-            {"G_B", "cycle_A", "idt_B", "pairs_B", "keep_B", "structure_B", "D_B"},
+        parts = (
+            {"G_A", "cycle_B", "idt_A", "pairs_A", "keep_A", "structure_A", "labels_A", "D_A"},
+            {"G_B", "cycle_A", "idt_B", "pairs_B", "keep_B", "structure_B", "labels_B", "D_B"},
+            {"S"},
         )
-        return [total({name: term for name, term in terms.items() if name in part}) for part in (of_G, of_F)]
+        losses = ({name: term for name, term in terms.items() if name in part} for part in parts)
+        return [total(loss) for loss in losses if loss]
 
     def discriminator_inputs(self, batch: Batch, images: Images) -> dict[Direction, RealFake]:
         """D_Y sees y and G(x), D_X sees x and F(y)."""

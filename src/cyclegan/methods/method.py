@@ -17,7 +17,8 @@ from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.system.concurrent import concurrently
 
 # "A" and "B": (N, C, H, W) in [-1, 1]; with --pairs, "pairs_A" and "pairs_B" of the same shapes belong together;
-# with --masks, "mask_A" and "mask_B", (N, 1, H, W), are 1 in the white area of the masks and -1 elsewhere
+# with --masks, "mask_A" and "mask_B", (N, 1, H, W), are 1 in the white area of the masks and -1 elsewhere;
+# with --labels, "label_A" and "label_B" of that shape are 2/255 times the number of the class, minus 1
 Batch = dict[str, Tensor]
 Images = dict[str, Tensor]  # generated from a batch; "A" and "B" are the fakes of that domain
 Terms = dict[str, Tensor]  # scalars, already weighted; their sum is minimized

@@ -54,6 +54,7 @@ def validate_method(config: Config) -> Config:
     for option, setting, is_used in (
         ("--pairs", "lambda_pairs", data.pairs is not None),
         ("--masks", "masks", config.loss.masks != "off"),
+        ("--labels", "labels", config.loss.labels),
         ("--structure", "structure", config.loss.structure != "off"),
     ):
         if is_used and setting not in spec.loss_settings:
@@ -62,6 +63,8 @@ def validate_method(config: Config) -> Config:
             raise UsageError(f"{option} does not apply to --method {spec.name}{alone}; use {' or '.join(names)}.")
     if config.loss.masks != "off" and data.channels_a != data.channels_b:
         raise UsageError("--masks keeps a part of the input, so --channels-a and --channels-b must be equal.")
+    if config.loss.labels and data.channels_a != data.channels_b:
+        raise UsageError("--labels reads images of both domains, so --channels-a and --channels-b must be equal.")
     for sentence in spec.contradictions(config):
         raise UsageError(sentence)
     return config

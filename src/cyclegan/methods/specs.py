@@ -126,6 +126,7 @@ CYCLEGAN = MethodSpec(
     loss_settings=(
         *("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
         *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
+        *("labels", "label_classes", "lambda_labels"),
     ),
     short_run_generator="space_to_depth",
     subject="a CycleGAN",
@@ -137,6 +138,8 @@ CYCLEGAN = MethodSpec(
         "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
         "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
         "Pairs": (("pairs_A", "{a} → {b}"), ("pairs_B", "{b} → {a}")),
+        "Labels in translations": (("labels_A", "{a} → {b}"), ("labels_B", "{b} → {a}")),
+        "Segmenter": (("S", ""),),
         "Structure": (("structure_A", "{a} → {b}"), ("structure_B", "{b} → {a}")),
         "Kept part": (("keep_A", "{a} → {b}"), ("keep_B", "{b} → {a}")),
     },
@@ -337,6 +340,7 @@ DCL = MethodSpec(
     loss_settings=(
         *("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
         *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
+        *("labels", "label_classes", "lambda_labels"),
     ),
     defaults={
         "antialias": True,

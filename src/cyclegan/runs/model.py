@@ -27,6 +27,7 @@ from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_doma
 from cyclegan.runs.folder import identify, read_run
 
 FORMAT, VERSION = "cyclegan-model", 1
+ONLY_FOR_TRAINING = ("augmentations.", "discriminators.S.")  # the latter is a segmenter of one data set's classes
 GENERATORS = "generators."  # prefix of their tensors
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 
@@ -134,7 +135,7 @@ def _read_checkpoint(folder: Path, prefix: str) -> Model:
         step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
-    weights = {k: v for k, v in weights.items() if not k.startswith("augmentations.")}  # only for training
+    weights = {k: v for k, v in weights.items() if not k.startswith(ONLY_FOR_TRAINING)}
     source = f"trained with cyclegan {__version__}, {step} steps"
     return Model(model_settings(config), weights, source, saved_domains(folder), config.data.crop_size)
 

@@ -71,6 +71,7 @@ def _extra_losses_text(config: Config) -> str:
     words += f", L1 × {loss.lambda_pairs:g} on pairs" if config.data.pairs is not None else ""
     words += f", L1 × {loss.lambda_keep:g} to the input {loss.keep_part} of the masks" if loss.masks == "loss" else ""
     words += f", the input pasted {loss.keep_part} of the masks" if loss.masks == "composite" else ""
+    words += f", labels read in translations × {loss.lambda_labels:g}" if loss.labels else ""
     structure = loss.structure.replace("_", "-")
     return words + (f", structure ({structure}) × {loss.lambda_structure:g}" if loss.structure != "off" else "")
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cyclegan.config.presets import Environment, PresetName
 from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
-from cyclegan.data.select import find_data
+from cyclegan.data.select import find_companions, find_data
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import image_size
+from cyclegan.imaging.decode import image_size, read_labels
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.method import method_class
 from cyclegan.methods.registry import method_spec, validate_method
@@ -94,7 +98,26 @@ def resolve_from_data(config: Config, domains: DataFiles) -> tuple[Config, list[
         notes.append(
             f"The identity loss is off: it needs equal channels, and A has {data.channels_a}, B {data.channels_b}."
         )
+    if loss.labels and not loss.label_classes:
+        loss = replace(loss, label_classes=count_classes(find_companions(config, domains.train)))
+        changed.add("label_classes")
+        notes.append(f"Label maps have {loss.label_classes} classes.")
     return replace(config, data=data, loss=loss, sources=config.sources | dict.fromkeys(changed, "data")), notes
+
+
+def count_classes(companions: Mapping[str, Sequence[Path]]) -> int:
+    """One more than the highest number in the label maps but 255, which is no class.
+
+    Raises `UsageError` if there is none.
+    """
+    highest = -1
+    for path in (path for name, paths in companions.items() if name.startswith("label") for path in paths):
+        with suppress(UnreadableImage):
+            labels = np.unique(read_labels(path))
+            highest = max([highest, *labels[labels < 255].tolist()])
+    if highest < 0:
+        raise UsageError("None of the label maps can be read, or none has a class; --labels needs 8-bit maps.")
+    return highest + 1
 
 
 def starting_weights(config: Config) -> dict[str, Tensor]:

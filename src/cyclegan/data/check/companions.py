@@ -1,7 +1,6 @@
-"""Findings about masks next to the images, and about which method fits what is there."""
+"""Findings about masks and label maps next to the images, and about which method fits what is there."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,30 +12,35 @@ from cyclegan.data.layouts import DataFiles, SplitFiles, companions, require_equ
 from cyclegan.data.preprocessing import MASK
 from cyclegan.data.select import evenly_spaced, find_extra_pairs
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import image_size, read_pixels
+from cyclegan.imaging.decode import image_size, read_labels, read_pixels
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.system.text import counted
 
-INSPECTED = 200  # masks per domain whose pixels are read
+INSPECTED = 200  # masks and label maps per domain whose pixels are read
 FEW_PAIRS = 3  # equal names that are no coincidence
 
 
 def companion_findings(files: DataFiles, config: Config) -> Iterator[Finding]:
-    """Findings about masks, and a note about a method or option that fits the data."""
-    has_masks = False
-    for split in (files.train, files.test):
-        for images, root, domain in zip((split.a, split.b), split.roots, "AB", strict=True):
-            try:
-                masks = companions(images, root, domain, "mask")
-            except UsageError as error:
-                level: Literal["error", "note"] = "error" if config.loss.masks != "off" else "note"
-                yield Finding(level, "masks missing", str(error), "Draw the missing masks, or remove those images.")
-                continue
-            has_masks = has_masks or bool(masks)
-            yield from _mask_findings(images, masks, f"{files.names['AB'.index(domain)]}")
-    if has_masks and config.loss.masks == "off":
-        text = "There are masks, which training does not use unless asked to."
-        yield Finding("note", "masks", text, "--masks loss keeps what is outside of their white area.")
+    """Findings about masks, label maps and pairs, and a note about a method or option that fits the data."""
+    for kind, used, advice in (
+        ("mask", config.loss.masks != "off", "--masks loss keeps what is outside of their white area."),
+        ("label", config.loss.labels, "--labels asks translations to show the same labels."),
+    ):
+        found = False
+        for split in (files.train, files.test):
+            for images, root, domain in zip((split.a, split.b), split.roots, "AB", strict=True):
+                try:
+                    paths = companions(images, root, domain, kind)
+                except UsageError as error:
+                    level: Literal["error", "note"] = "error" if used else "note"
+                    yield Finding(level, f"{kind}s missing", str(error), "Draw them, or remove those images.")
+                    continue
+                found = found or bool(paths)
+                yield from _file_findings(images, paths, kind, files.names["AB".index(domain)])
+        if found and not used:
+            yield Finding(
+                "note", f"{kind}s", f"There are {kind}s, which training does not use unless asked to.", advice
+            )
     yield from _pair_findings(files.train, config)
 
 
@@ -50,30 +54,37 @@ def fitting_method(files: DataFiles, findings: Sequence[Finding]) -> str:
         return "--method pix2pix if A and B are pairs, pixel on pixel; otherwise --method cyclegan."
     if "a few pairs" in kinds:
         return f"--method cyclegan with --pairs for the images that have a partner{few}."
-    if "masks" in kinds:
-        return f"--method cyclegan with --masks loss{few}."
+    if kinds & {"masks", "labels"}:
+        options = " and ".join(o for kind, o in (("masks", "--masks loss"), ("labels", "--labels")) if kind in kinds)
+        return f"--method cyclegan with {options}{few}."
     return f"--method cyclegan{few and ' with'}{few[4:]}; --method dcl where shapes have to change."
 
 
-def _mask_findings(images: Sequence[Source], masks: Sequence[Path], name: str) -> Iterator[Finding]:
-    sizes, plain = [], []
-    for index in evenly_spaced(len(masks), INSPECTED):
-        mask = masks[index]
-        with suppress(UnreadableImage):
-            size, expected = image_size(mask), image_size(images[index])
+def _file_findings(images: Sequence[Source], paths: Sequence[Path], kind: str, name: str) -> Iterator[Finding]:
+    """Masks or label maps of another size than their images, unreadable ones, and those of a single value."""
+    sizes, plain, unreadable = [], [], []
+    for index in evenly_spaced(len(paths), INSPECTED):
+        path = paths[index]
+        try:
+            size, expected = image_size(path), image_size(images[index])
             if size != expected:
-                text = f"{mask} ({size[0]}x{size[1]}, its image {expected[0]}x{expected[1]})"
-                sizes.append(Item((mask,), text))
-            values = read_pixels(mask, MASK).values
+                text = f"{path} ({size[0]}x{size[1]}, its image {expected[0]}x{expected[1]})"
+                sizes.append(Item((path,), text))
+            values = read_labels(path) if kind == "label" else read_pixels(path, MASK).values
             if np.ptp(values) == 0:
-                plain.append(Item((mask,), str(mask)))
-    inspected = f"of {min(len(masks), INSPECTED)} inspected masks of {name}"
+                plain.append(Item((path,), str(path)))
+        except UnreadableImage as error:
+            unreadable.append(Item((path,), str(error)))
+    inspected = f"of {min(len(paths), INSPECTED)} inspected {kind}s of {name}"
     if sizes:
         text = f"{len(sizes)} {inspected} have another size than their images."
-        yield Finding("error", "mask sizes", text, "Resize them without smoothing.", tuple(sizes))
+        yield Finding("error", f"{kind} sizes", text, "Resize them without smoothing.", tuple(sizes))
+    if unreadable:
+        text = f"{len(unreadable)} {inspected} cannot be read."
+        yield Finding("error", f"unreadable {kind}s", text, "Correct or replace them.", tuple(unreadable))
     if plain:
-        text = f"{len(plain)} {inspected} are all of one value, so their images stay or change as a whole."
-        yield Finding("note", "plain masks", text, "Check whether this is intended.", tuple(plain))
+        text = f"{len(plain)} {inspected} have a single value."
+        yield Finding("note", f"plain {kind}s", text, "Check whether this is intended.", tuple(plain))
 
 
 def pairs_note(train: SplitFiles, config: Config) -> list[str]:
