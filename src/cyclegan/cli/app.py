@@ -19,7 +19,7 @@ GROUPS = {  # the overview of `cyclegan help`
     "Data": ("data list", "data get", "data prepare", "data check"),
     "Training": ("train", "resume", "watch"),
     "Results": ("translate", "evaluate", "compare", "diagnose", "report"),
-    "Sharing": ("models list", "models get", "export", "publish", "import-weights", "export-weights"),
+    "Sharing": ("serve", "models list", "models get", "export", "publish", "import-weights", "export-weights"),
     "System": ("env", "completion"),
 }
 FAMILIES = ("data", "models")  # first words of commands that have two

@@ -17,6 +17,7 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     export,
     models,
     report,
+    serve,
     settings,
     train,
     translate,

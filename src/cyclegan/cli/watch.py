@@ -39,7 +39,7 @@ def watch(
         optional_import(library, "watch")
 
     from cyclegan.system.text import counted
-    from cyclegan.web.server import address, open_socket, serve
+    from cyclegan.web.server import address, is_local, open_socket, serve
     from cyclegan.web.state import find_runs
     from cyclegan.web.watch import watch_app
 
@@ -53,6 +53,6 @@ def watch(
     if "SSH_CONNECTION" in os.environ and host == "127.0.0.1":
         number = listener.getsockname()[1]
         print(f"On your own machine, first: ssh -L {number}:127.0.0.1:{number} MACHINE", flush=True)
-    if host not in ("127.0.0.1", "::1", "localhost"):
+    if not is_local(host):
         print("Everyone who can reach this address can see these runs: there is no password.", flush=True)
     serve(watch_app(runs), listener, host)

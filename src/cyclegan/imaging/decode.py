@@ -58,8 +58,8 @@ for _library in ("PIL", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-def read_pixels(source: Source, spec: DecodeSpec = COLOR, *, min_side: int | None = None) -> Pixels:
-    """Decode an image in the channels and value range of `spec`, upright according to its EXIF orientation.
+def read_pixels(source: Source | IO[bytes], spec: DecodeSpec = COLOR, *, min_side: int | None = None) -> Pixels:
+    """Decode an image, a file or an open one, in the channels and value range of `spec`, upright as its EXIF data say.
 
     8 bit images stay uint8; deeper ones become float32. Gray and color are converted to each other; other numbers of
     channels must match. Transparent pixels are composited on the background, except for 2 and 4 channels, the last of
@@ -129,7 +129,7 @@ def image_size(source: Source) -> tuple[int, int]:
     return read_header(source).size
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source | IO[bytes]) -> Header:
     """Read the properties of an image without decoding it. Raises `UnreadableImage`."""
     if isinstance(source, Half):
         header = read_header(source.path)

@@ -17,6 +17,7 @@ HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 IMAGE_SUFFIXES = WRITTEN_SUFFIXES | HEIC_SUFFIXES | {".avif"}  # that can be read
 LISTED_SUFFIXES = ", ".join(sorted(IMAGE_SUFFIXES))  # for messages
 _ARRAYS, _TIFFS = (".npy", ".npz"), (".tif", ".tiff")
+_LOSSY = (".jpg", ".jpeg", ".webp")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _TIFF: dict[str, Any] = {"compression": "tiff_deflate"}
 _OPTIONS = {".jpg": _JPEG, ".jpeg": _JPEG, ".webp": {"lossless": True, "exact": True}, ".tif": _TIFF, ".tiff": _TIFF}
@@ -33,10 +34,11 @@ def written_suffix(suffix: str) -> str:
     return ".png" if suffix.lower() in IMAGE_SUFFIXES - WRITTEN_SUFFIXES else suffix
 
 
-def write_image(image: Image.Image, path: Path) -> None:
+def write_image(image: Image.Image, path: Path, quality: int | None = None) -> None:
     """Write a Pillow image in the format of the path's suffix, atomically; missing folders are created.
 
-    JPEG has quality 95 without chroma subsampling; WebP is lossless. Raises `UsageError` for a suffix that is not an
+    JPEG has quality 95 without chroma subsampling; WebP is lossless. With `quality`, from 1 to 100, both are lossy with
+    Pillow's settings. Raises `UsageError` for a suffix that is not an
     image's, and `CycleGANError` when the file cannot be written.
     """
     require_written_suffix(path)
@@ -45,14 +47,15 @@ def write_image(image: Image.Image, path: Path) -> None:
         return
     if path.suffix.lower() in (".jpg", ".jpeg") and max(image.size) > 65_500:  # libjpeg would print to stderr
         raise CycleGANError(f"{path} cannot be written: JPEG is limited to 65500 pixels per side; use PNG.")
-    write_file(path, lambda temporary: image.save(temporary, **_OPTIONS.get(path.suffix.lower(), {})))
+    options = _OPTIONS.get(path.suffix.lower(), {}) if quality is None else {"quality": quality}
+    write_file(path, lambda temporary: image.save(temporary, **options))
 
 
-def write_pixels(pixels: Pixels, path: Path) -> None:
+def write_pixels(pixels: Pixels, path: Path, quality: int | None = None) -> None:
     """Write an image in the format of the path's suffix, in its own type and range where the format supports them.
 
     PNG supports 8 and 16 bits, TIFF and NumPy files any type, the others 8 bits. A separate alpha channel is written
-    if the format supports one. Raises like `write_image`.
+    if the format supports one. `quality` is that of JPEG and WebP, as in `write_image`. Raises like `write_image`.
     """
     require_written_suffix(path)
     suffix, channels = path.suffix.lower(), pixels.values.shape[2]
@@ -71,7 +74,7 @@ def write_pixels(pixels: Pixels, path: Path) -> None:
         save: Callable[..., None] = np.save if suffix == ".npy" else np.savez_compressed
         write_file(path, lambda temporary: save(temporary, array))
     elif dtype == np.uint8 and values.shape[2] in MODES and (channels in (1, 3) or suffix not in _TIFFS):
-        write_image(Image.fromarray(flat), path)
+        write_image(Image.fromarray(flat), path, quality if suffix in _LOSSY else None)
     elif suffix in _TIFFS:
         colors = 3 if values.shape[2] in (3, 4) else 1
         options: dict[str, Any] = {"photometric": "rgb" if colors == 3 else "minisblack"}

@@ -75,12 +75,17 @@ class Header:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[IO[bytes]]:
-    """Open an image file; every error in the block is raised as `UnreadableImage`."""
+def open_image(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    """Open an image file, or take an open one; every error in the block is raised as `UnreadableImage`."""
+    path = source if isinstance(source, Path) else "The image"
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would block forever
-            raise UnsupportedImage("is a folder, not an image" if path.is_dir() else "is not a regular file")
-        with path.open("rb") as file:
+        if not isinstance(source, Path):
+            source.seek(0)
+            yield source
+            return
+        if source.exists() and not source.is_file():  # opening a pipe would block forever
+            raise UnsupportedImage("is a folder, not an image" if source.is_dir() else "is not a regular file")
+        with source.open("rb") as file:
             yield file
     except UnsupportedImage as error:
         raise UnreadableImage(f"{path} {error}.") from None
@@ -97,8 +102,11 @@ def require_plausible_size(size: tuple[int, int], file: IO[bytes], channels: int
     if min(*size, channels) < 1:
         raise UnsupportedImage(f"claims {size[0]} x {size[1]} pixels, so there is no image in it")
     pixels = size[0] * size[1] * channels
-    is_bomb = pixels > SUSPECT_PIXELS and pixels > MAX_PIXELS_PER_BYTE * os.fstat(file.fileno()).st_size
-    if is_bomb or pixels > MAX_PIXELS:
+    if pixels > SUSPECT_PIXELS:
+        here, length = file.tell(), file.seek(0, os.SEEK_END)
+        file.seek(here)
+        if pixels <= min(MAX_PIXELS, MAX_PIXELS_PER_BYTE * length):
+            return
         raise UnsupportedImage(f"claims {size[0]} x {size[1]} pixels, more than is safe to decode")
 
 

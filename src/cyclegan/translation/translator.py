@@ -268,6 +268,16 @@ class Translator:
 
     __call__ = translate
 
+    def translate_batch(self, images: Sequence[Pixels]) -> list[Pixels]:
+        """Translate images of equal size and type in one batch, which GPUs do faster: equal up to rounding."""
+        first, value_range = images[0], self.output_spec.value_range
+        dtype = output_dtype(first.dtype, value_range)
+        results = self._translate_tensor(torch.stack([to_tensor(image.values) for image in images]), "keep")
+        return [
+            replace(image, values=to_values(result, dtype, value_range), dtype=dtype, value_range=value_range)
+            for image, result in zip(images, results, strict=True)
+        ]
+
     def scale_note(self, name: str | Path, size: tuple[int, int]) -> str | None:
         """A sentence about an image whose width and height are far from the scale of training, else None."""
         trained = self.trained_scale or min(size)
@@ -317,7 +327,7 @@ class Translator:
 
     def _translate_pixels(self, pixels: Pixels, size: Size) -> Pixels:
         if size != "keep" and min(pixels.size) != size:
-            pixels = pixels.resize(_scaled(*pixels.size, shorter=size))
+            pixels = pixels.resize(scaled_size(*pixels.size, shorter=size))
         value_range, (height, width) = self.output_spec.value_range, pixels.values.shape[:2]
         dtype = output_dtype(pixels.dtype, value_range)
         with self._alone():
@@ -342,7 +352,7 @@ class Translator:
             )
         batch = tensor if tensor.ndim == 4 else tensor[None]
         if size != "keep":
-            sides = _scaled(*batch.shape[-2:], shorter=size)
+            sides = scaled_size(*batch.shape[-2:], shorter=size)
             batch = nn.functional.interpolate(batch, sides, mode="bicubic", antialias=True, align_corners=False)
         batch = batch.float()
         with self._alone():
@@ -369,7 +379,7 @@ class Translator:
         return result
 
 
-def _scaled(first: int, second: int, *, shorter: int) -> tuple[int, int]:
+def scaled_size(first: int, second: int, *, shorter: int) -> tuple[int, int]:
     """Two sides scaled so that the shorter one has this length."""
     scale = shorter / min(first, second)
     return max(1, round(first * scale)), max(1, round(second * scale))

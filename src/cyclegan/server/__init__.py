@@ -1,0 +1,1 @@
+"""Trained generators behind an HTTP interface: `cyclegan serve`."""
