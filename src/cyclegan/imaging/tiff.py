@@ -37,7 +37,7 @@ def apply_orientation(values: np.ndarray[Any, Any], orientation: int) -> np.ndar
 
 def read_tiff_header(file: IO[bytes]) -> tuple[Header, int]:
     """The header as stored, and the EXIF orientation."""
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name="image") as tiff:
         page: Any = tiff.pages[0]
         size, orientation = _size(page, file)
         mode = _MODES.get(page.photometric, "P" if page.photometric == 3 else "YCbCr")
@@ -53,7 +53,7 @@ def decode_tiff(file: IO[bytes], channels: int) -> tuple[Image.Image | Stored, b
 
     Gray pages or planes, if there are `channels` of them, are the channels; otherwise the first page is the image.
     """
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name="image") as tiff:
         page: Any = tiff.pages[0]
         size, orientation = _size(page, file)
         profile = page.tags.valueof("InterColorProfile")
