@@ -161,9 +161,10 @@ def _read_header(upload: IO[bytes], wanted: Wanted, max_pixels: int) -> Header:
     if header.kind == "NPZ":  # a few bytes may unpack to gigabytes
         raise Problem("unreadable-image", "Compressed arrays (.npz) are not accepted; send the array as .npy.")
     size = header.size if wanted.size == "keep" else scaled_size(*header.size, shorter=wanted.size)
-    if max(header.size[0] * header.size[1], size[0] * size[1]) > max_pixels:
-        name = "The image" if size[0] * size[1] <= max_pixels else f"The result of {size[0]}x{size[1]} pixels"
-        raise Problem("image-too-large", f"{name} has more than {max_pixels:,} pixels; reduce it, or use ?size=256.")
+    for name, (width, height) in (("The image", header.size), ("The result", size)):
+        if width * height > max_pixels:
+            text = f"{name} of {width}x{height} pixels has more than {max_pixels:,}; reduce it, or use ?size=256."
+            raise Problem("image-too-large", text)
     suffix = wanted.suffix or STREAM_SUFFIXES.get(header.kind, ".png")
     if not supports_channels(suffix, wanted.channels):
         if wanted.suffix:

@@ -26,7 +26,7 @@ async def uploads(request: Request, max_bytes: int, seconds: float, count: int) 
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > max_bytes:
-        raise _too_large(max_bytes, Connection="close")  # or else all of it would be read only to be dropped
+        raise _too_large(max_bytes)  # not by closing the connection, or clients would not see the answer
     limited = Request(request.scope, _limited(request.receive, max_bytes))
     form = FormData()
     try:
@@ -43,9 +43,7 @@ async def uploads(request: Request, max_bytes: int, seconds: float, count: int) 
                     f"form (multipart/form-data) with the field {FIELD}.",
                 )
     except TimeoutError:
-        raise Problem(
-            "upload-too-slow", f"The upload took more than {seconds:g} seconds; send less.", Connection="close"
-        ) from None
+        raise Problem("upload-too-slow", f"The upload took more than {seconds:g} seconds; send less.") from None
     try:
         if not files or len(files) != len(form.multi_items() or files):
             raise Problem("invalid-request", f"The form must have images only, as files in the field {FIELD}.")
@@ -64,14 +62,14 @@ def _limited(receive: Receive, max_bytes: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > max_bytes:  # chunked, without a declared length
-            raise _too_large(max_bytes, Connection="close")
+            raise _too_large(max_bytes)
         return message
 
     return receive_within_limit
 
 
-def _too_large(max_bytes: int, **headers: str) -> Problem:
-    return Problem("upload-too-large", f"The upload is larger than {max_bytes / 2**20:g} MiB; send less.", **headers)
+def _too_large(max_bytes: int) -> Problem:
+    return Problem("upload-too-large", f"The upload is larger than {max_bytes / 2**20:g} MiB; send less.")
 
 
 async def _body(request: Request) -> IO[bytes]:

@@ -59,6 +59,10 @@ class Workers:
             self._jobs.append(job)
             self._changed.notify_all()
 
+    def waiting(self) -> int:
+        """Number of jobs that no device has taken."""
+        return len(self._jobs)
+
     def alive(self) -> bool:
         """Whether every device works."""
         return not self.closed and all(thread.is_alive() for thread in self.threads)
