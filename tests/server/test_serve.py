@@ -2,6 +2,10 @@
 
 import io
 import json
+import re
+import shutil
+import socket
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,9 +21,12 @@ from PIL import Image
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
-from conftest import wait_until
-from cyclegan import Translator
+from conftest import start, wait_until
+from cyclegan import Translator, UsageError
+from cyclegan.cli.main import run as run_command
 from serving import Running, encoded, serving, write_tiny_model
+
+pytestmark = pytest.mark.network
 
 PNG = {"Content-Type": "image/png"}
 
@@ -262,3 +269,41 @@ def test_work_is_dropped_when_its_time_is_up_or_its_client_gone(trained: Path) -
         assert server.client.post("/v1/translate", content=encoded(), headers=PNG).status_code == 200
         assert len(gate.batches) == 2  # the dropped image was never translated
         assert 499 in [record.fields["status"] for record in server.log]  # type: ignore[attr-defined]
+
+
+def test_the_command_explains_what_keeps_it_from_serving(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(*words: object) -> str:
+        with pytest.raises(UsageError) as caught:
+            run_command(["serve", *map(str, words)])
+        return str(caught.value)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Port {port} of 127.0.0.1 is in use" in error(trained, "--port", port)
+    assert "Two models are called red2blue" in error(trained, trained, "--port", 0)
+    assert "--queue is 0; it must be more than 0." in error(trained, "--queue", 0)
+    assert "--max-batch is 'many'" in error(trained, "--max-batch", "many")
+    assert "--api-key-file" in error(trained, "--api-key-file", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    assert "pip install 'cyclegan[serve]'" in error(trained)
+
+
+@pytest.mark.processes
+def test_a_signal_ends_the_command_after_a_deleted_model_was_used(trained: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    process = start("serve", f"red={model}", "--port", 0, CYCLEGAN_API_KEY="key")
+    assert process.stdout is not None and process.stderr is not None
+    line = process.stdout.readline()
+    shutil.rmtree(model)
+    headers = PNG | {"Authorization": "Bearer key"}
+    url = re.search(r"Serving 1 model \(red\): (http://127.0.0.1:\d+/)", line)
+    assert url is not None, line + process.stderr.read()
+    answer = httpx.post(f"{url[1]}v1/translate", content=encoded(), headers=headers, trust_env=False, timeout=60)
+    assert answer.status_code == 200
+    assert httpx.get(f"{url[1]}v1/models", headers=headers | {"Host": "evil.org"}, trust_env=False).status_code == 421
+    process.terminate()
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["request", "stopping"]

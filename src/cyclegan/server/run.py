@@ -13,12 +13,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cyclegan.server.observe import LOGGER, JsonFormatter
 from cyclegan.server.service import Service
+from cyclegan.system.signals import SIGNALS
 
 SPARE = 2.0  # seconds after which a connection is closed whose request the app has not answered as too slow
 
 
 def serve(app: ASGIApp, service: Service, listener: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM; requests that are under way are finished first, within their time limit."""
+    for number in SIGNALS:  # which uvicorn raises again when it has ended, as it was asked to
+        signal.signal(number, lambda *_: None)
     server(app, service).run(sockets=[listener])
 
 
