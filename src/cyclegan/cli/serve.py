@@ -38,16 +38,19 @@ def serve(
         OptionalPath, Doc(f"File with accepted API keys, one per line. Also from the variable {KEY}.")
     ] = None,
     cors: Annotated[
-        tuple[str, ...], Doc("Origins whose web pages may use the server, such as https://example.org.")
+        tuple[str, ...],
+        tyro.conf.arg(metavar="ORIGIN ...", help_behavior_hint=""),
+        Doc("Origins whose web pages may use the server, such as https://example.org."),
     ] = (),
 ) -> None:
     """Serve models over HTTP: images in, images out.
 
-    Several GPUs share the work (--device auto, or cuda:0,cuda:1). Ctrl-C and SIGTERM finish what is under way.
+    All GPUs share the work. Ctrl-C finishes what is under way.
 
     For example
       cyclegan serve runs/horse2zebra
-      curl -T horse.jpg -H "Content-Type: image/jpeg" -X POST http://127.0.0.1:8000/v1/translate -o zebra.jpg
+      cyclegan serve horses=runs/horse2zebra seasons=runs/seasons --port 80
+      curl -F image=@horse.jpg http://127.0.0.1:8000/v1/translate -o zebra.jpg
     """
     if not models:
         raise UsageError("`cyclegan serve` needs MODEL; see `cyclegan serve --help`.")
