@@ -23,8 +23,9 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill the generated pages, and let links that leave docs/ lead to the repository."""
     for marker, generate in (("commands", commands), ("settings", settings)):
-        if f"<!-- generated: {marker} -->" in markdown:
-            markdown = markdown.replace(f"<!-- generated: {marker} -->", generate())
+        before, found, rest = markdown.partition(f"<!-- generated: {marker} -->")
+        if found:  # in place of the lines for readers of the file itself
+            markdown = before + generate() + rest.partition("<!-- end -->")[2]
 
     def absolute(match: re.Match[str]) -> str:
         return f"]({SOURCES}{posixpath.normpath(match[1])})"

@@ -92,13 +92,15 @@ def test_long_names_do_not_cut_the_figures_of_a_narrow_table(landscapes: Path, t
 
 def test_the_forecast_has_the_budget_that_applies(landscapes: Path) -> None:
     settings = {"data": landscapes, "device": "cpu"}
+    budgets = (("paper", {"max_steps": 75}), ("paper", {"max_minutes": 5, "load_size": 256}), ("auto", {}))
     steps, minutes, auto = (
-        cyclegan.check_data(configure(preset, **settings, **budget), workers=0).forecast[1]
-        for preset, budget in (("paper", {"max_steps": 75}), ("paper", {"max_minutes": 5}), ("auto", {}))
+        cyclegan.check_data(configure(preset, **settings, **budget), workers=0).forecast for preset, budget in budgets
     )
-    assert steps == "An epoch has 150 steps; 75 steps are 0.5 epochs."
-    assert minutes == "An epoch has 150 steps; training takes 5 minutes."
-    assert auto == "An epoch has 150 steps; training takes 60 minutes unless you set a budget."
+    assert steps[0] == "Images are resized to 286x286 and randomly cropped to 256x256, half of them mirrored."
+    assert minutes[0] == "Images are resized to 256x256, half of them mirrored."
+    assert steps[1] == "An epoch has 150 steps; 75 steps are 0.5 epochs."
+    assert minutes[1] == "An epoch has 150 steps; training takes 5 minutes."
+    assert auto[1] == "An epoch has 150 steps; training takes 60 minutes unless you set a budget."
 
 
 # The same folder of odd files for check, training and translation.

@@ -27,7 +27,7 @@ def check(
     data: Annotated[OptionalPath, tyro.conf.Positional, Doc("Folder of the data, as for `cyclegan train`.")] = None,
     *,
     preset: Annotated[PresetName, Doc("Preset to train with.")] = "auto",
-    sheet: Annotated[OptionalPath, Doc("Where to write the contact sheet. Default: NAME-check.png.")] = None,
+    sheet: Annotated[OptionalPath, Doc("File of the contact sheet. Default: NAME-check.png.")] = None,
     json: Annotated[
         Switch, Doc("Print JSON with every affected file; write no sheet unless --sheet is given.")
     ] = False,

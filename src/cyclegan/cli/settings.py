@@ -67,7 +67,7 @@ def _help_field(name: str, default: str | None) -> tuple[str, Any, Any]:
     from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 
     choices = {"method": METHODS.names, "generator": GENERATORS.names, "discriminator": DISCRIMINATORS.names}
-    metavar = f"{{{','.join(choices[name]())}}}" if name in choices else None
+    metavar = f"{{{','.join(choices[name]())}}}" if name in choices else "INT|auto" if name == "devices" else None
     if isinstance(DEFAULTS[name], tuple):
         metavar = " ".join([*map(str, DEFAULTS[name][:2]), "..."])
     default = _default(name) if default is None else default

@@ -234,10 +234,10 @@ class OptimizerConfig:
 class RunConfig:
     """Budget, hardware, and what is written."""
 
-    max_steps: Annotated[Optional[Count], Doc("Budget in steps; the whole schedule is fitted into it.")] = None
-    max_minutes: Annotated[Optional[Positive], Doc("Budget in minutes; the whole schedule is fitted into it.")] = None
+    max_steps: Annotated[Optional[Count], Doc("Budget in steps, into which the schedule is fitted.")] = None
+    max_minutes: Annotated[Optional[Positive], Doc("Budget in minutes, into which the schedule is fitted.")] = None
     seed: Annotated[CountOrZero, Doc("Seed of weights, data order and everything else random.")] = 0
-    name: Annotated[Optional[str], Doc("Name of the run folder. Default: the name of the data.")] = None
+    name: Annotated[Optional[str], Doc("Name of the run folder. Default: as the data.")] = None
     runs: Annotated[Path, Doc("Folder in which run folders are created.")] = Path("runs")
     device: Annotated[str, Doc("Device to train on: auto, cpu, cuda, mps, ...")] = "auto"
     devices: Annotated[

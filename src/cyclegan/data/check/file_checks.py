@@ -93,7 +93,8 @@ def check_pixels(parts: Sequence[Part]) -> Iterator[Finding]:
     colored = [part for part in parts if sum(stats.gray for stats in part.readable) < MOSTLY * len(part.readable)]
     found = match_images(colored, lambda stats: stats.gray)
     advice = "Keep one kind, or networks will mix the two."
-    yield from finding(found, "gray among color", "are gray, unlike the others.", advice, level=MANY)
+    text = "have no color, whatever their mode, unlike the others."
+    yield from finding(found, "gray among color", text, advice, level=MANY)
 
 
 def check_skipped_files(folders: Sequence[Path]) -> Iterator[Finding]:
