@@ -37,7 +37,8 @@ DEMANDING: dict[str, Any] = {
         | {"schedule": "plateau", "accumulate": 2, "clip_norm": 1.0}
         | {"objective": "vanilla", "augment": "ada", "ada_images": 20, "ada_target": -0.5},
         {"max_steps": 15, "log_every": 4, "generator": "space_to_depth", "discriminator_learning_rate": 1e-3}
-        | {"warmup": 0.2, "decay_from": 0.3, "ema_horizon": 0.2, "identity_until": 0.4, "clip_norm": 1.0},
+        | {"warmup": 0.2, "decay_from": 0.3, "ema_horizon": 0.2, "identity_until": 0.4, "clip_norm": 1.0}
+        | {"discriminator": "projected", "crop_size": 32, "load_size": 32},
     ],
 )
 def test_stop_and_resume_equals_straight(tiny: Callable[..., Config], settings: dict[str, Any], workers: int) -> None:

