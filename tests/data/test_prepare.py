@@ -14,7 +14,8 @@ from PIL import Image
 
 from conftest import draw_images
 from cyclegan.cli import main as cli
-from cyclegan.data.layouts import find_domains, find_pairs
+from cyclegan.data.get.seasons import write_seasons
+from cyclegan.data.layouts import companions, find_domains, find_pairs
 from cyclegan.data.prepare.plan import Task
 from cyclegan.data.prepare.run import Recipe, TaskResult, crop_starts, run
 from cyclegan.imaging.decode import read_image
@@ -353,3 +354,21 @@ def test_the_names_of_two_folders_are_kept(prepare: Command, tmp_path: Path) -> 
     assert find_domains(a=tmp_path / "art" / "trainA", b=tmp_path / "art" / "trainB").names == ("photos", "paintings")
     assert prepare("--a", "photos", "--b", "paintings", "-o", "summer2winter")[0] == 0  # the new folder says more
     assert find_domains(tmp_path / "summer2winter").names == ("summer", "winter")
+
+
+def test_masks_and_label_maps_follow_their_images(prepare: Command, tmp_path: Path) -> None:
+    write_seasons(tmp_path / "in", size=32, train=4, test=0, maps=True)
+    code, _, err = prepare("in", "-o", "out", "--test", "0.25", "--size", "64", "--format", "jpg", "--crops", "48")
+    assert code == 0, err
+    found = names(tmp_path / "out")
+    for kind, suffix in (("mask", "png"), ("label", "png"), ("", "jpg")):
+        for split, count in (("train", 3), ("test", 1)):
+            for domain in "AB":
+                assert sum(name.startswith(f"{split}{kind}{domain}/") for name in found) == 4 * count
+                assert all(name.endswith(suffix) for name in found if name.startswith(f"{split}{kind}{domain}/"))
+    files = find_domains(tmp_path / "out")
+    for kind in ("mask", "label"):
+        assert len(companions(files.train.a, files.train.roots[0], "A", kind)) == 12
+        assert len(companions(files.test.b, files.test.roots[1], "B", kind)) == 4
+    for path in (tmp_path / "out" / "trainlabelA").iterdir():
+        assert set(np.unique(np.asarray(Image.open(path)))) <= set(range(8))  # numbers are not mixed by resizing

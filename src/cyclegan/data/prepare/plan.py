@@ -8,6 +8,7 @@ from typing import Literal
 
 from cyclegan.data import layouts
 from cyclegan.data.layouts import DataFiles, SplitFiles
+from cyclegan.data.preprocessing import COMPANIONS
 from cyclegan.errors import UsageError
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 from cyclegan.imaging.source import Half, Source, path_of
@@ -19,7 +20,7 @@ Layout = Literal["folders", "join", "halve", "edges"]
 
 @dataclass(frozen=True)
 class Task:
-    """Sources that belong together, and the domains they become: "A", "B", or "" for both in one file.
+    """Sources that belong together, and the domains they become: "A", "B", "maskA", ..., or "" for both in one file.
 
     `name` is the path of the result below its folder, without suffix.
     """
@@ -60,7 +61,8 @@ def plan(
     if not has_videos and all(map(layouts.paired_by_name, splits)):  # names pair all images in every split
         notes.append(f"Found {len(found.train.a)} pairs with equal names, which stay together.")
         folders = ("",) if layout == "join" else ("A", "B")
-        return _tasks(found, None, folders, test, f"pairs {seed}"), found.names, notes
+        tasks = _tasks(found, None, folders, test, f"pairs {seed}")
+        return _with_companions(tasks, found) if layout == "folders" else tasks, found.names, notes
     if layout == "join":
         raise UsageError("The test images of A and B do not have equal names, so they cannot be joined.")
     alone = layouts.without_partner(found.train) if len(splits) == 1 and not has_videos else ([], [])
@@ -70,7 +72,23 @@ def plan(
         notes.append(f"Most names are equal in A and B, but {first} has no partner; {advice}.")
     sides = ((0, "A"), (1, "B"))
     tasks = [task for side, name in sides for task in _tasks(found, side, (name,), test, f"{name} {seed}")]
-    return tasks, found.names, notes
+    return _with_companions(tasks, found) if layout == "folders" else tasks, found.names, notes
+
+
+def _with_companions(tasks: list[Task], found: DataFiles) -> list[Task]:
+    """The tasks, each also with the masks and label maps of its images. Raises `UsageError` for a missing one."""
+    known: dict[tuple[str, Source], list[tuple[str, Source]]] = {}
+    for files in (found.train, found.test):
+        for domain, images, root in zip("AB", (files.a, files.b), files.roots, strict=True):
+            for kind in COMPANIONS:
+                for image, path in zip(images, layouts.companions(images, root, domain, kind), strict=False):
+                    known.setdefault((domain, image), []).append((f"{kind}{domain}", path))
+    changed = []
+    for task in tasks:
+        own = [each for key in zip(task.domains, task.sources, strict=False) for each in known.get(key, [])]
+        domains, sources = tuple(domain for domain, _ in own), tuple(source for _, source in own)
+        changed.append(replace(task, domains=task.domains + domains, sources=task.sources + sources))
+    return changed
 
 
 def is_video(source: Source) -> bool:

@@ -7,14 +7,16 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from cyclegan.data.prepare.plan import Layout, Task, is_video, make_names_unique
-from cyclegan.imaging.decode import read_header, read_pixels
+from cyclegan.data.preprocessing import COMPANIONS
+from cyclegan.imaging.decode import read_header, read_labels, read_pixels
 from cyclegan.imaging.encode import supports_channels, write_pixels, written_suffix
-from cyclegan.imaging.image import DecodeSpec, Pixels, to_uint8_image
+from cyclegan.imaging.image import DecodeSpec, Pixels, resize, to_uint8_image
 from cyclegan.imaging.source import Source, UnreadableImage, UnsupportedImage, open_image, path_of
 from cyclegan.imaging.video import read_frames
 from cyclegan.system.machine import cpu_count
@@ -40,6 +42,14 @@ class Recipe:
     def changes(self) -> bool:
         """Whether images must be decoded."""
         return (self.size, self.crops, self.suffix) != (None, None, None)
+
+
+class LabelMap(Pixels):
+    """Class numbers, which are resized by taking the nearest."""
+
+    def resize(self, size: tuple[int, int]) -> Pixels:
+        """The map resized to (width, height)."""
+        return replace(self, values=resize(self.values, size, labels=True))
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,12 @@ def _target(task: Task, folder: Path, domain: str) -> Path:
 
 def _convert(task: Task, folder: Path, layout: Layout, recipe: Recipe) -> int:
     """Decode, change and write; both images of a pair, or none."""
-    suffixes = [recipe.suffix or written_suffix(path_of(source).suffix) for source in task.sources]
-    images = [_read(source, suffix) for source, suffix in zip(task.sources, suffixes, strict=True)]
+    images, suffixes = [], []
+    for source, domain in zip_longest(task.sources, task.domains[: len(task.sources)], fillvalue=""):
+        is_companion = domain.startswith(tuple(COMPANIONS))  # whose values JPEG would change
+        suffixes.append(".png" if is_companion else recipe.suffix or written_suffix(path_of(source).suffix))
+        is_labels = domain.startswith("label")
+        images.append(LabelMap(read_labels(source)) if is_labels else _read(source, suffixes[-1]))
     if layout == "join":
         images, suffixes = [_side_by_side(*images)], [suffixes[0] if len(set(suffixes)) == 1 else ".png"]
     elif layout == "edges":
