@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from conftest import metrics, tensors
-from cyclegan import Translator, diagnose, resume, train, write_report
+from cyclegan import Translator, diagnose, evaluate, resume, train, write_report
 from cyclegan.config.schema import Config, DataConfig, LossConfig, NetworkConfig
 from cyclegan.data.datasets import UnpairedImages
 from cyclegan.data.get.seasons import write_seasons
 from cyclegan.data.layouts import companions, find_domains
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_labels
+from cyclegan.imaging.image import to_tensor
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.registry import validate_method
@@ -90,6 +91,14 @@ def test_a_labeled_run_resumes_bit_for_bit_and_can_be_used_like_others(
     assert {"labels_A", "labels_B", "S"} <= metrics(straight)[0].keys()
     assert read_run(straight).loss.label_classes == 8
     diagnose(straight)
+    outside = next(iter(evaluate(straight))).metrics["kept_change"]  # by testmaskA, which the training did not use
+    x, white = (
+        to_tensor(Image.open(next((labeled / f).iterdir())).resize((32, 32), 3)) for f in ("testA", "testmaskA")
+    )
+    fake = Translator.load(straight).translate(x[None])[0]
+    kept = (1 - white) / 2
+    expected = ((fake - x).abs().mean(0) * kept[0]).sum() / kept.sum()
+    assert (outside.value, outside.untranslated) == (pytest.approx(expected.item(), rel=0.02), 0)
     assert "labels read in translations × 1" in write_report(straight).path.read_text()
     Translator.load(straight).save(tmp_path / "model")
     train(tiny(data=labeled, init_from=straight, max_steps=1, measure_every=0, name="without"))  # without labels

@@ -93,6 +93,11 @@ def _measure_content(fakes: Tensor, untranslated: Tensor, images: TestSet) -> di
     for agreement in (content.edge_agreement, content.structure_agreement):
         real = None if images.truth is None else agreement(untranslated, images.truth).tolist()
         metrics[agreement.__name__] = mean_value(agreement(untranslated, fakes).tolist(), None, real)
+    if images.kept is not None:
+        kept, truth = images.kept, images.truth
+        change, none = (content.masked_change(each, untranslated, kept).tolist() for each in (fakes, untranslated))
+        real = None if truth is None else content.masked_change(truth, untranslated, kept).tolist()
+        metrics["kept_change"] = mean_value(change, none, real)
     if len(images.train_hashes):
         sets = [fakes, untranslated, *([] if images.other is None else [images.target])]
         hashes = (perceptual_hashes([*map(thumbnail, each)]) for each in sets)

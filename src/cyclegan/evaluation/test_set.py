@@ -1,17 +1,20 @@
 """The images on which a direction is evaluated, as tensors of one size."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.layouts import paired_by_name
-from cyclegan.data.preprocessing import decode_specs
+from cyclegan.data.layouts import SplitFiles, companions, paired_by_name
+from cyclegan.data.preprocessing import MASK, decode_specs
 from cyclegan.data.select import evenly_spaced, find_data, is_paired
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, perceptual_hashes
@@ -33,6 +36,7 @@ class TestSet:
     other: Tensor | None  # further real images of the target domain
     train_hashes: Floats  # perceptual_hashes of the target's training images
     notes: tuple[str, ...]
+    kept: Tensor | None = None  # (N, 1, H, W), 1 where masks of the inputs keep them, 0 elsewhere; None without masks
 
 
 def read_test_set(config: Config, direction: Direction, size: int, max_images: int) -> TestSet:
@@ -49,7 +53,10 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
     inputs = test if test.a else train
     pairs = paired_by_name(inputs) if test.a or is_paired(config) else []
     rows: list[tuple[Source, ...]] = [*pairs] or [(path,) for path in inputs.a]
-    read, count = list(_read(rows, specs, size, max_images)), min(len(rows), max_images)
+    masks = _find_masks(inputs, direction)
+    of_rows = [*specs[: 1 + bool(pairs)], *[MASK] * bool(masks)]
+    rows = [(*row, masks[row[0]]) for row in rows] if masks else rows
+    read, count = list(_read(rows, of_rows, size, max_images)), min(len(rows), max_images)
     if not read:
         raise CycleGANError(f"None of the {count} test images can be read.")
     if count < len(rows):
@@ -78,7 +85,20 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
         other=torch.stack(other) if other else None,
         train_hashes=perceptual_hashes([*map(thumbnail, read_b(train.b, MAX_TRAIN_IMAGES))]),
         notes=tuple(notes),
+        kept=_kept(columns[-1], config.loss.keep_part) if masks else None,
     )
+
+
+def _find_masks(inputs: SplitFiles, direction: Direction) -> dict[Source, Path]:
+    """The mask of each input; empty unless all have one."""
+    with suppress(UsageError):
+        return dict(zip(inputs.a, companions(inputs.a, inputs.roots[0], direction[0], "mask"), strict=False))
+    return {}
+
+
+def _kept(masks: Tensor, part: Literal["outside", "inside"]) -> Tensor:
+    white = (masks + 1) / 2
+    return white if part == "inside" else 1 - white
 
 
 def _read(

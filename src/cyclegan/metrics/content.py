@@ -46,6 +46,11 @@ def structure_agreement(a: Tensor, b: Tensor) -> Tensor:
     return torch.tensor([*map(similarity.structure, luminance(a), luminance(b))])
 
 
+def masked_change(a: Tensor, b: Tensor, kept: Tensor) -> Tensor:
+    """Mean absolute difference (N) of images (N, C, H, W) where `kept` (N, 1, H, W) is 1; 0 where that is nowhere."""
+    return ((a - b).abs().mean(1, keepdim=True) * kept).sum((1, 2, 3)) / kept.sum((1, 2, 3)).clamp_min(1e-6)
+
+
 def color_distance(images: Tensor, target: Tensor) -> float:
     """Distance of the color distributions of two sets of images (N, C, H, W) in [-1, 1], in 8-bit levels; at least 0.
 

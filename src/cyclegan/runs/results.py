@@ -61,6 +61,7 @@ METRICS: dict[str, MetricInfo] = {
     "kept_noise": MetricInfo("kept after noise", CYCLE, "higher", 2),
     "edge_agreement": MetricInfo("edge agreement", CONTENT, "neither", 3),
     "structure_agreement": MetricInfo("structure agreement", CONTENT, "neither", 3),
+    "kept_change": MetricInfo("change where kept (L1)", CONTENT, "lower", 4),
     "train_similarity": MetricInfo("training-set similarity", CONTENT, "neither", 3),
     "train_duplicates": MetricInfo("training-set duplicates", CONTENT, "lower", 3),
 }

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +115,7 @@ def _target(task: Task, folder: Path, domain: str) -> Path:
 def _convert(task: Task, folder: Path, layout: Layout, recipe: Recipe) -> int:
     """Decode, change and write; both images of a pair, or none."""
     images, suffixes = [], []
-    for source, domain in zip_longest(task.sources, task.domains[: len(task.sources)], fillvalue=""):
+    for source, domain in zip(task.sources, [*task.domains, *[""] * len(task.sources)], strict=False):
         is_companion = domain.startswith(tuple(COMPANIONS))  # whose values JPEG would change
         suffixes.append(".png" if is_companion else recipe.suffix or written_suffix(path_of(source).suffix))
         is_labels = domain.startswith("label")
