@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint docs docker-check benchmark examples ablations figures constraints clean
+.PHONY: demo test test-all lint abuse docs docker-check benchmark examples ablations figures constraints clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -27,6 +27,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+abuse: $(READY)
+	$(BIN)/python -m pytest -s -m "" -k 1000 tests/server/test_abuse.py
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

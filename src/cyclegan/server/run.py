@@ -66,7 +66,8 @@ class ImpatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Stop waiting when a request is complete."""
         super().data_received(data)
-        if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.IDLE):
+        has_part = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])  # of the headers
+        if not (has_part or self.conn.their_state is h11.SEND_BODY):
             self._stop()
         elif self.timer is None:
             self._start()
