@@ -147,6 +147,8 @@ def test_wrong_addresses_methods_and_types_are_explained(server: Running) -> Non
     problem(
         post("/v1/translate", content=b"x", headers={"Content-Type": "multipart/form-data"}), 400, "invalid-request"
     )
+    form = {"Content-Type": "multipart/form-data; boundary=b"}  # and no part
+    problem(post("/v1/translate", content=b"--b", headers=form), 400, "invalid-request")
     assert "npy" in problem(post("/v1/translate", content=npz(), headers=PNG), 422, "unreadable-image")
 
 

@@ -50,8 +50,8 @@ async def uploads(request: Request, max_bytes: int, seconds: float, count: int) 
         yield files
     finally:
         await form.close()
-        if not form:
-            files[0].close()
+        for file in files:
+            file.close()
 
 
 def _limited(receive: Receive, max_bytes: int) -> Receive:
