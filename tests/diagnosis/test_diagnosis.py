@@ -137,6 +137,7 @@ def issues() -> dict[str, Evidence]:
         "Blurred": evidence({"fakes": blur(winter)}),
         "Too sharp": evidence({"fakes": 0.5 * winter + 0.3 * noise(SCENES, 1, 64, 64)}),
         "Worse than untranslated": evidence({"distance": Distance("SWD", 2000.0, 1000.0)}),
+        "Content moved": evidence({"fakes": winter.roll(6, -1)}),
         "History too small": evidence(config=changed(pool_size=0)),
         "History too large": evidence(config=changed(pool_size=2000)),
         "Ended too early": evidence(step=300, progress=0.3),
@@ -211,6 +212,15 @@ def test_translations_that_are_worse_than_the_input_are_found() -> None:
     for progress, said in ((0.1, False), (0.5, True)):  # at first, all translations are far from the target
         found = run_checks(evidence(directions=(static,), progress=progress), in_progress=True)
         assert any(f.issue == "Worse than untranslated" for f in found) == said
+
+
+def test_moved_content_is_no_issue_where_the_ground_truth_moves_it_too() -> None:
+    moved = scenes("winter").roll(6, -1)
+    assert run_checks(evidence({"fakes": moved, "targets": moved, "paired": True})) == []
+    (finding,) = run_checks(evidence({"fakes": moved, "paired": True}))
+    assert finding.issue == "Content moved"
+    assert "--structure ssim" in finding.advice and "--lambda-a" in finding.advice
+    assert run_checks(evidence({"fakes": moved}, progress=0.1), in_progress=True) == []  # at first nothing is in place
 
 
 def test_blur_dots_and_noise_are_told_apart() -> None:

@@ -16,7 +16,7 @@ from cyclegan.diagnosis import statistics as stats
 from cyclegan.diagnosis.evidence import CLEAN, DirectionEvidence, Evidence
 from cyclegan.methods.losses import OBJECTIVES
 from cyclegan.methods.registry import method_spec, names_by_layout
-from cyclegan.metrics import cycle, detail
+from cyclegan.metrics import content, cycle, detail
 from cyclegan.runs.results import IMPROVE
 from cyclegan.system.text import counted
 
@@ -30,7 +30,7 @@ MIN_LAYOUT_IMAGES = 16  # per domain, for a reliable mean layout
 IDENTITY = f"--lambda-identity {PAPER.loss.lambda_identity:g}"
 SATURATED = (0.1, 0.2, 0.4)  # fraction of black or white values beyond that of real images
 LAYOUT_BOUNDS = (0.25, 0.1, -0.2)  # agreement of layouts below which domains are framed differently
-ENDED_TOO_EARLY, WORSE_THAN_INPUT = "Ended too early", "Worse than untranslated"
+ENDED_TOO_EARLY, WORSE_THAN_INPUT, MOVED = "Ended too early", "Worse than untranslated", "Content moved"
 MIN_STEPS = 150  # before that, networks say nothing about the settings
 FROM_DATA = ("Domains framed differently", "History too small", "History too large", ENDED_TOO_EARLY)  # need no steps
 UNTRANSLATED_FROM = 0.3  # in a run in progress; at first, all translations are far from the target
@@ -232,6 +232,35 @@ def worse_than_input(evidence: Evidence, direction: DirectionEvidence) -> Result
     )
 
 
+def content_moved(evidence: Evidence, direction: DirectionEvidence) -> Result:
+    """Translations have the detail of real images, but not the edges of their input."""
+    ignored, energy = input_ignored(evidence, direction), _relative_energy(direction)
+    if ignored is None or ignored[0] or not detail.BLURRED < energy < detail.TOO_SHARP:
+        return None  # few images, or an issue that explains it
+    agreement, other = _edge_agreement(direction.inputs, direction.fakes)
+    kept = (agreement - other) / (1 - other)
+    if direction.paired:
+        truth = _edge_agreement(direction.inputs, direction.targets)
+        if kept > (truth[0] - truth[1]) / (1 - truth[1]) - 0.2:
+            return None  # the task requires it
+    spec = method_spec(evidence.config.loss.method)
+    weights = ", ".join(f"--{name.replace('_', '-')}" for name in spec.input_weights)
+    held = "with a loss on structure (--structure ssim), masks (--masks loss) or labels (--labels), or "
+    return (
+        grade(kept, 0.3, 0.2, 0.1),
+        f"The edges of translations agree with those of their input by {agreement:.2f}, where edges of another image "
+        f"agree by {other:.2f}: content has moved or was invented.",
+        f"Ignore this if shapes have to change. Otherwise start again {held * ('structure' in spec.loss_settings)}with "
+        f"higher weights of what ties translations to their input: {weights}.",
+    )
+
+
+def _edge_agreement(inputs: Tensor, images: Tensor) -> tuple[float, float]:
+    """The mean agreement of the edges of inputs with those of their images, and with those of the next ones."""
+    own, other = (float(content.edge_agreement(inputs, each).mean()) for each in (images, images.roll(1, 0)))
+    return own, other
+
+
 def framed_differently(evidence: Evidence) -> Result:
     """Light areas and edges are in different positions in the two domains, so a generator would have to move them."""
     agreement = evidence.layout_agreement
@@ -386,6 +415,7 @@ CHECKS: tuple[tuple[str, Callable[..., Result], bool], ...] = (
     ("Blurred", blurred, False),
     ("Too sharp", too_sharp, False),
     (WORSE_THAN_INPUT, worse_than_input, False),
+    (MOVED, content_moved, False),
 )
 
 
@@ -408,5 +438,5 @@ def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding
     if in_progress or (not early and any(finding.certainty == "certain" for finding in others)):
         found = others
     if in_progress and evidence.progress < UNTRANSLATED_FROM:
-        found = [finding for finding in found if finding.issue != WORSE_THAN_INPUT]
+        found = [finding for finding in found if finding.issue not in (WORSE_THAN_INPUT, MOVED)]
     return sorted(found, key=lambda finding: -CERTAINTIES.index(finding.certainty))
