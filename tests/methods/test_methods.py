@@ -151,6 +151,14 @@ def test_the_identity_loss_falls_linearly_to_zero_and_is_then_not_computed() -> 
             torch.testing.assert_close(terms[name], share * expected[name])
 
 
+def test_terms_of_a_subclass_are_never_left_out_of_independent_losses() -> None:
+    ours = method(detach_cycle=True)
+    terms = {name: torch.tensor(float(n)) for n, name in enumerate(("G_A", "G_B", "cycle_A", "keep_A", "tv_A"), 1)}
+    assert [loss.item() for loss in ours.independent_losses(terms)] == [15]
+    del terms["tv_A"]
+    assert [loss.item() for loss in ours.independent_losses(terms)] == [5, 5]
+
+
 def test_a_perfect_pair_has_no_loss() -> None:
     """Generators that copy, on equal domains, have no cycle and identity loss."""
     ours = method()

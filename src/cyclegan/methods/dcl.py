@@ -59,7 +59,7 @@ class DCLGAN(CycleGAN):
             for term, domain in (("idt_A", "B"), ("idt_B", "A")):
                 y = batch[domain]
                 terms[term] = self.lambda_identity() / 2 * l1(images.get(f"same_{domain}", y), y)
-        return terms | self.extra_losses(batch, images)
+        return terms | self.constraint_losses(batch, images)
 
     def contrast(self, batch: Batch, images: Images, source: str, target: str) -> Tensor:
         """PatchNCE of the translations to `target` against their inputs from `source` [DCL eq. 2 and 3]."""

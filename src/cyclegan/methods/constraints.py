@@ -1,0 +1,96 @@
+"""What holds the translations of a two-way method beyond its paper: a few pairs, masks, label maps and structure.
+
+G: X -> Y and F: Y -> X are the generators, S a segmenter. Each constraint is off unless its option is given.
+"""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from cyclegan.methods.losses import l1
+from cyclegan.methods.method import Batch, Images, Method, Terms, total
+from cyclegan.methods.structure import STRUCTURE
+from cyclegan.networks.segmenter import Segmenter
+
+WAYS = (("A", "B"), ("B", "A"))  # source and target
+UNLABELED = 255  # in label maps: pixels of no class
+
+# Terms of the generators' loss that only G or only F learns from; those of A are of images translated from A.
+TERMS_OF_G, TERMS_OF_F = (
+    frozenset(f"{name}_{domain}" for name in ("pairs", "keep", "structure", "labels")) for domain in "AB"
+)
+
+
+class ConstrainedMethod(Method):
+    """A method with the generators G and F. Call `add_segmenter` after `set_networks`."""
+
+    def add_segmenter(self, channels: int) -> None:
+        """With `--labels`, S joins the discriminators, since it learns from their loss, not from the generators'."""
+        if self.settings.labels:
+            self.discriminators["S"] = Segmenter(channels, max(self.settings.label_classes, 1))
+
+    def constraint_losses(self, batch: Batch, images: Images) -> Terms:
+        """The generators' terms of all constraints."""
+        own = self.pairs_loss(batch) | self.keep_loss(batch, images)
+        return own | self.structure_loss(batch, images) | self.labels_loss(batch, images)
+
+    def pairs_loss(self, batch: Batch) -> Terms:
+        """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]."""
+        if "pairs_A" not in batch:
+            return {}
+        G, F, x, y = self.generators["G"], self.generators["F"], batch["pairs_A"], batch["pairs_B"]
+        of_G, of_F = self.parts(lambda: l1(G(x), y), lambda: l1(F(y), x))
+        return {"pairs_A": self.settings.lambda_pairs * of_G, "pairs_B": self.settings.lambda_pairs * of_F}
+
+    def kept(self, batch: Batch, domain: str) -> Tensor | None:
+        """How much of each pixel of a domain's images must stay, (N, 1, H, W) in [0, 1]; None without masks."""
+        mask = batch.get(f"mask_{domain}")
+        if mask is None or self.settings.masks == "off":
+            return None
+        white = (mask + 1) / 2
+        return white if self.settings.keep_part == "inside" else 1 - white
+
+    def pasted(self, batch: Batch, images: Images) -> Images:
+        """The translations; with `--masks composite`, the part of the input that must stay is pasted over them."""
+        for source, target in WAYS if self.settings.masks == "composite" else ():
+            if (kept := self.kept(batch, source)) is not None:
+                images[target] = kept * batch[source] + (1 - kept) * images[target]
+        return images
+
+    def keep_loss(self, batch: Batch, images: Images) -> Terms:
+        """With `--masks loss`, lambda_keep |m (G(x) - x)| where m is 1 in the part that must stay, and of F alike."""
+        terms = {}
+        for source, target in WAYS if self.settings.masks == "loss" else ():
+            if (kept := self.kept(batch, source)) is not None:
+                terms[f"keep_{source}"] = self.settings.lambda_keep * l1(kept * images[target], kept * batch[source])
+        return terms
+
+    def structure_loss(self, batch: Batch, images: Images) -> Terms:
+        """lambda_structure times the distance of the structures of x and G(x), and of y and F(y)."""
+        weight = self.settings
+        if weight.structure == "off":
+            return {}
+        distance, x, y = STRUCTURE[weight.structure], batch["A"], batch["B"]
+        of_G, of_F = self.parts(lambda: distance(x, images["B"]), lambda: distance(y, images["A"]))
+        return {"structure_A": weight.lambda_structure * of_G, "structure_B": weight.lambda_structure * of_F}
+
+    def labels_loss(self, batch: Batch, images: Images) -> Terms:
+        """Semantic consistency: cross entropy of S(G(x)) with the labels of x (CyCADA: Hoffman et al. 2018, eq. 4).
+
+        There, S is trained before and read instead of labels; here it is trained alongside, on real images.
+        """
+        return {
+            f"labels_{source}": self.settings.lambda_labels * self.reading_error(images[target], batch, source)
+            for source, target in WAYS
+            if f"label_{source}" in batch
+        }
+
+    def segmenter_loss(self, batch: Batch) -> Terms:
+        """Cross entropy of S(x) and S(y) with their labels, the mean over the domains that have labels."""
+        labeled = [domain for domain in "AB" if f"label_{domain}" in batch]
+        read = {domain: self.reading_error(batch[domain], batch, domain) / len(labeled) for domain in labeled}
+        return {"S": total(read)} if read else {}
+
+    def reading_error(self, images: Tensor, batch: Batch, domain: str) -> Tensor:
+        """Cross entropy of what S reads in images with the labels of a domain's images; pixels of 255 do not count."""
+        labels = ((batch[f"label_{domain}"][:, 0] + 1) * 127.5).round().long()
+        return cross_entropy(self.discriminators["S"](images), labels, ignore_index=UNLABELED)
