@@ -289,7 +289,7 @@ def test_the_command_explains_what_keeps_it_from_serving(
     assert "--max-batch is 'many'" in error(trained, "--max-batch", "many")
     assert "--api-key-file" in error(trained, "--api-key-file", tmp_path / "none")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    assert "pip install 'cyclegan[serve]'" in error(trained)
+    assert 'pip install "cyclegan[serve]"' in error(trained)
 
 
 @pytest.mark.processes

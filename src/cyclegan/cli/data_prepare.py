@@ -1,7 +1,6 @@
 """`cyclegan data prepare`."""
 
 import re
-import shlex
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from cyclegan.cli.app import command
 from cyclegan.cli.settings import NO_DEFAULT, OptionalInt, OptionalPath, OptionalText, Switch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.registry import names_by_layout
+from cyclegan.system.text import quote
 
 if TYPE_CHECKING:
     from cyclegan.data.prepare.plan import Layout
@@ -90,7 +90,7 @@ def prepare(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     note = f"; {skipped} skipped, see above" if skipped else ""
     print(f"{options.output}: {', '.join(f'{count:,} in {name}' for name, count in counts.items())}{note}.")
     method = "" if layout == "folders" else f" --method {names_by_layout('paired')[0]}"
-    print(f"Check it with: cyclegan data check {shlex.quote(str(options.output))}{method}")
+    print(f"Check it with: cyclegan data check {quote(options.output)}{method}")
 
 
 def _layout(options: Options) -> "Layout":

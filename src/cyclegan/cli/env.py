@@ -28,7 +28,7 @@ def env(*, json: Annotated[Switch, Doc("Print JSON.")] = False) -> None:
         print(f"{name:<{width}}  {text}")
     print("\nExtras")
     for name, missing in sorted(extras.items()):
-        hint = f"needs {', '.join(missing)}: pip install 'cyclegan[{name}]'" if missing else "installed"
+        hint = f'needs {", ".join(missing)}: pip install "cyclegan[{name}]"' if missing else "installed"
         print(f"{name:<{width}}  {hint}")
     print("\nCaches, which may be deleted at any time")
     for name, path, size in caches:

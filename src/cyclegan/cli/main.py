@@ -1,5 +1,6 @@
 """The console script: the overview of all commands, and how a command ends."""
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -64,6 +65,9 @@ def main() -> NoReturn:
     """The console script. Exit code 0, 1 for failed work, 2 for wrong usage, 128 + signal when interrupted."""
     # Threads that spin for long while waiting slow down other runs on the same machine. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # pipes on Windows, for one, cannot encode arrows
+            stream.reconfigure(errors="replace")
     try:
         run(sys.argv[1:])
     except CycleGANError as error:

@@ -102,7 +102,7 @@ def _choices(config: Config) -> list[str]:
         notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
         rgb = {config.data.channels_a, config.data.channels_b} <= {1, 3}
         if rgb and size >= PHOTOGRAPHS and config.networks.discriminator == "dual":
-            notes.append("Photographs are learned in fewer steps after: pip install 'cyclegan[features]'.")
+            notes.append('Photographs are learned in fewer steps after: pip install "cyclegan[features]".')
     return notes
 
 

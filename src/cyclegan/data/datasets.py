@@ -25,6 +25,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.image import DecodeSpec, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage, path_of
 from cyclegan.system.machine import cpu_count
+from cyclegan.system.signals import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -293,7 +294,7 @@ def collate(items: list[LoadedBatch]) -> LoadedBatch:
 
 def _ignore_signals(worker: int) -> None:
     """Signals reach all processes of a group; the training process alone handles them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -52,7 +52,7 @@ def load_networks(inception: str | None = None) -> tuple[FeatureNetworks, list[s
     )
     if networks.efficientnet or networks.inception:
         return networks, []
-    return networks, ["No feature network is installed; pip install 'cyclegan[features]' adds distances of features."]
+    return networks, ['No feature network is installed; pip install "cyclegan[features]" adds distances of features.']
 
 
 def set_distances(images: ImageSet, target: ImageSet) -> list[tuple[int, Distances]]:

@@ -49,7 +49,7 @@ _AVIF_BRANDS = (b"avif", b"avis")  # other files of this container are HEIC
 HAS_DEEP_PNG = find_spec("imagecodecs") is not None  # PNG color of 16 bits is read in full depth
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
-HEIF_HINT = "to read HEIC, install: pip install 'cyclegan[heif]'"
+HEIF_HINT = 'to read HEIC, install: pip install "cyclegan[heif]"'
 
 # Decoders' warnings about odd metadata are silenced here, once, since `catch_warnings` is not thread-safe. Pillow's
 # DecompressionBombWarning is not a UserWarning, so it still reaches callers.

@@ -89,7 +89,7 @@ def write_pixels(pixels: Pixels, path: Path, quality: int | None = None) -> None
         try:
             from imagecodecs import png_encode
         except ImportError:
-            advice = "needs imagecodecs (pip install 'cyclegan[deep]'); or use .tif"
+            advice = 'needs imagecodecs (pip install "cyclegan[deep]"); or use .tif'
             raise CycleGANError(f"{path} cannot be written: 16 bit color PNG {advice}.") from None
         write_file(path, lambda temporary: temporary.write_bytes(png_encode(flat)))
 

@@ -70,7 +70,7 @@ def load_inception(weights: Path | None) -> Features:
     except ImportError as error:
         raise UsageError(
             f"FID and KID need torch-fidelity, which cannot be imported ({error}); install it with: "
-            "pip install 'cyclegan[metrics]'."
+            'pip install "cyclegan[metrics]".'
         ) from None
     state = _read_weights(weights) if weights is not None else _download_weights(fidelity.URL_INCEPTION_V3)
     with tempfile.TemporaryDirectory() as folder:  # torch-fidelity unpickles any file; this one has only tensors

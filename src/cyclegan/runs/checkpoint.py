@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.system.atomic import replace_folder
+from cyclegan.system.atomic import rename, replace_folder
 
 LATEST, BEST = "latest", "best"
 _OLDER = ".latest-older"  # left by a kill in the middle of `replace_folder`
@@ -36,8 +36,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def load_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
     """The tensors of a file whose names start with `prefix`; no others are read. Raises as `save_tensors`."""
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+    with safe_open(path, "pt") as file:  # its tensors are views of the file, which Windows would not let go then
+        return {name: file.get_tensor(name).clone() for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -99,10 +99,10 @@ def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
     for existing in folder.glob("step-*"):
         if existing.name >= numbered.name:
             shutil.rmtree(existing)
-    temporary.rename(numbered)
+    rename(temporary, numbered)
     if keep:
         for old in sorted(folder.glob("step-*"))[:-keep]:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)  # one that is being read on Windows is deleted next time
 
 
 def latest_checkpoint(run: Path) -> Path | None:

@@ -2,12 +2,29 @@
 
 import os
 import shutil
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cyclegan.errors import CycleGANError
+
+# Seconds between attempts. Windows refuses to rename what another program has open, be it a virus scanner.
+BUSY_DELAYS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
+
+
+def rename(source: Path, target: Path, delays: Sequence[float] = BUSY_DELAYS) -> None:
+    """Rename a file, which may replace another one, or a folder; waits for programs that have it open on Windows."""
+    for delay in delays:
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(delay)
+        else:
+            return
+    source.replace(target)
 
 
 @contextmanager
@@ -20,7 +37,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix.lower()}")
     try:
         yield temporary
-        temporary.replace(path)
+        rename(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -53,8 +70,8 @@ def replace_folder(folder: Path, fill: Callable[[Path], object]) -> None:
         fill(newer)
         if folder.exists():  # otherwise `older` may be the only copy: keep it until `newer` is in place
             shutil.rmtree(older, ignore_errors=True)
-            folder.rename(older)
-        newer.rename(folder)
+            rename(folder, older)
+        rename(newer, folder)
         shutil.rmtree(older, ignore_errors=True)
     finally:
         shutil.rmtree(newer, ignore_errors=True)

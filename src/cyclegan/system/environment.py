@@ -3,7 +3,6 @@
 import json
 import platform
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from packaging.requirements import Requirement
 from cyclegan._version import __version__
 from cyclegan.system.atomic import write_text
 from cyclegan.system.machine import cpu_count, user_cache_dir
+from cyclegan.system.text import quote
 
 FILE = "environment.json"
 
@@ -60,7 +60,7 @@ def read_environments(run: Path) -> list[dict[str, str]]:
 
 def command_line() -> str:
     """The command that started this process, quoted for a shell."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return quote(Path(sys.argv[0]).name, *sys.argv[1:])
 
 
 def git_revision() -> str | None:

@@ -28,4 +28,4 @@ def optional_import(name: str, extra: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise UsageError(f"This needs {name}; install it with: pip install 'cyclegan[{extra}]'.") from None
+        raise UsageError(f'This needs {name}; install it with: pip install "cyclegan[{extra}]".') from None

@@ -2,6 +2,9 @@
 
 import json
 import math
+import shlex
+import subprocess
+import sys
 from typing import Any
 
 
@@ -20,6 +23,12 @@ def format_duration(minutes: float) -> str:
         return f"{minutes / 1440:.1f} days"
     hours, rest = divmod(round(minutes), 60)
     return f"{hours} h {rest:02d} min"
+
+
+def quote(*words: object, windows: bool = sys.platform == "win32") -> str:
+    """Words of a command line, quoted where the shell needs it; those of Windows know double quotes only."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if windows else shlex.join(texts)
 
 
 def to_json(content: Any) -> str:

@@ -1,7 +1,6 @@
 """The progress of a run: a live display in a terminal or a notebook, plain lines in a log."""
 
 import os
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.text import Text
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
 from cyclegan.system.machine import device_count, find_device, local_processes
-from cyclegan.system.text import counted, format_duration
+from cyclegan.system.text import counted, format_duration, quote
 from cyclegan.training.distributed import describe_devices
 from cyclegan.training.monitor import Monitor, TrainStatus
 from cyclegan.training.quality import score
@@ -69,9 +68,9 @@ class Display(Monitor):
         workers = f", {counted(config.data.workers, 'loader worker')}" if config.data.workers else ""
         self.on_message(f"  Device: {device}, {count}; precision {precision}{workers}")
         self.on_message(f"  Images: {run / 'samples'}; report: {run / 'report.html'}")
-        self.on_message(f"  Live in a browser: cyclegan watch {shlex.quote(str(run))}")
+        self.on_message(f"  Live in a browser: cyclegan watch {quote(run)}")
         if (run / "tensorboard").is_dir():
-            self.on_message(f"  TensorBoard: tensorboard --logdir {shlex.quote(str(run / 'tensorboard'))}")
+            self.on_message(f"  TensorBoard: tensorboard --logdir {quote(run / 'tensorboard')}")
         self.on_message("  docs/reading-the-curves.md explains the losses.")
         self.started = time.monotonic()
 

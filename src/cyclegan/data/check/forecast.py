@@ -1,13 +1,12 @@
 """A forecast of training: findings about the number and size of images, steps per epoch, and the command to use."""
 
-import shlex
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.data.check.findings import Finding, Level, Part, finding, match_images
 from cyclegan.system.machine import local_processes
-from cyclegan.system.text import counted
+from cyclegan.system.text import counted, quote
 
 FEW_IMAGES = 100
 UNEVEN, VERY_UNEVEN = 3, 10  # ratio of the numbers of images in the two domains
@@ -122,4 +121,4 @@ def recommended_command(args: Sequence[str], findings: Sequence[Finding], all_gr
     is_squeezed = any(finding.kind == "squeezed" for finding in findings)
     preprocess = ["--preprocess", "scale_shortside_and_crop"] if is_squeezed else []
     channels = ["--channels-a", "1", "--channels-b", "1"] if all_gray else []
-    return shlex.join(["cyclegan", "train", *args, *preprocess, *channels])
+    return quote("cyclegan", "train", *args, *preprocess, *channels)

@@ -26,6 +26,7 @@ MIN_FILES = 64  # fewer files are inspected in this process
 TOLERANCE = 12  # levels of 255 within which an area counts as uniform, because of JPEG noise
 SHARP = 24  # levels of 255; min step between a bar and the image
 MIN_BAR = 0.02  # of the image's width or height
+MAX_PROCESSES = 61  # that Windows can wait for
 GRAY = 8  # levels of 255; max difference between the channels of a gray image, because of JPEG noise
 UNKNOWN = Header("", "", 0, (0, 0), several=False)
 
@@ -71,7 +72,7 @@ def inspect_images(
 
     Raises `CycleGANError` when a process dies, and `UsageError` for a negative number.
     """
-    workers = cpu_count() if workers is None else workers
+    workers = min(cpu_count() if workers is None else workers, MAX_PROCESSES)
     if workers < 0:
         raise UsageError(f"--workers is {workers}; it must be at least 0.")
     each_spec = specs or repeat(COLOR)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cyclegan.errors import CycleGANError
+from cyclegan.system.atomic import rename
 
 MARKER = ".cyclegan-data.json"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -30,7 +31,7 @@ def new_folder(to: Path) -> Iterator[Path]:
         yield temporary
         if to.exists():
             to.rmdir()
-        unwrap(temporary).rename(to)
+        rename(unwrap(temporary), to)
     except OSError as error:
         if error.errno in DISK_FULL:
             raise CycleGANError(f"The disk of {to} is full; nothing was written, make room and try again.") from None

@@ -54,7 +54,7 @@ def download(url: str, folder: Path, *, max_bytes: int = MAX_BYTES, timeout: flo
         raise CycleGANError(f"{url} {reason}") from None
     if file.suffix.lower() in IMAGE_SUFFIXES:
         return file
-    return file.rename(folder / f"{name}{SUFFIXES.get(kind, f'.{kind.lower()}')}")
+    return file.replace(folder / f"{name}{SUFFIXES.get(kind, f'.{kind.lower()}')}")
 
 
 def _save(url: str, file: Path, max_bytes: int, timeout: float) -> None:

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from cyclegan.runs.results import (
 from cyclegan.runs.summary import headline, run_domains, run_facts, saved_progress
 from cyclegan.system.atomic import write_text
 from cyclegan.system.environment import read_environments
+from cyclegan.system.text import quote
 from cyclegan.translation.translator import Translator
 
 NAME = "report.html"
@@ -77,7 +77,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
         write_evaluations(quality, run / REPORT_FILE)
     diagnosis = None
     if live:
-        notes += [LIVE_NOTE.format(shlex.quote(str(run)))]
+        notes += [LIVE_NOTE.format(quote(run))]
         notes += [f"Step {step:,}: {text}" for step, text in reversed(read_messages(run / "messages.jsonl"))]
     else:
         with suppress(CycleGANError, OSError):  # without a checkpoint or data, which the notes say
@@ -93,7 +93,7 @@ def write_report(run: str | Path, *, live: bool = False) -> WrittenReport:
     names = run_domains(run, domains)
     contents = {
         "name": run.resolve().name,
-        "run": shlex.quote(str(run)),
+        "run": quote(run),
         "version": __version__,
         "method": spec,
         "notes": notes,
