@@ -861,7 +861,7 @@ def test_ambiguous_or_broken_hub_data_is_explained(
 
 def test_a_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match=r"needs datasets; .* pip install 'cyclegan\[hub\]'"):
+    with pytest.raises(UsageError, match=r'needs datasets; .* pip install "cyclegan\[hub\]"'):
         hub.write_hub_dataset("hf:user/name", tmp_path / "data")
 
 

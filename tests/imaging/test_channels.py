@@ -88,7 +88,7 @@ def test_16_bit_color_png_needs_imagecodecs(tmp_path: Path, monkeypatch: pytest.
         assert np.array_equal(to_stored_values(again, again.dtype), values[..., :channels])
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     assert read_pixels(tmp_path / "x.png", DecodeSpec(4)).dtype == np.uint8
-    with pytest.raises(CycleGANError, match=r"x\.png cannot be written: .*pip install 'cyclegan\[deep\]'"):
+    with pytest.raises(CycleGANError, match=r'x\.png cannot be written: .*pip install "cyclegan\[deep\]"'):
         write_pixels(deep, tmp_path / "x.png")
     write_pixels(deep, tmp_path / "x.tif")
     assert np.array_equal(tifffile.imread(tmp_path / "x.tif"), values)

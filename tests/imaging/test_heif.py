@@ -69,7 +69,7 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path, monkeypatch: py
     for domain in "AB":
         save(tmp_path / domain / f"{domain}.heic")
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    install = r"to read HEIC, install: pip install 'cyclegan\[heif\]'\.$"
+    install = r'to read HEIC, install: pip install "cyclegan\[heif\]"\.$'
     with pytest.raises(UsageError, match=f"A contains 1 image, all HEIC; {install}"):
         find_domains(tmp_path)
     with pytest.raises(UnreadableImage, match=f"A.heic is a HEIC image; {install}"):

@@ -225,7 +225,7 @@ def test_errors_of_the_hub_are_explained(trained: Path, hub: Hub, monkeypatch: p
     with pytest.raises(CycleGANError, match="log in with `hf auth login`"):
         publish(trained, "me/red2blue")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UsageError, match=r"pip install 'cyclegan\[hub\]'"):
+    with pytest.raises(UsageError, match=r'pip install "cyclegan\[hub\]"'):
         Translator.load("hf:me/red2blue")
 
 

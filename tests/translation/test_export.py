@@ -244,7 +244,7 @@ def _strange_onnx(path: Path) -> Path:
 
 def test_a_missing_library_is_named(onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UsageError, match=r"needs onnxruntime; .* pip install 'cyclegan\[export\]'"):
+    with pytest.raises(UsageError, match=r'needs onnxruntime; .* pip install "cyclegan\[export\]"'):
         Translator.load(onnx)
 
 

@@ -208,7 +208,7 @@ def test_impossible_videos_are_refused(translator: Translator, tmp_path: Path, m
     with pytest.raises((UsageError, CycleGANError), match=r"\.webm|cannot be translated"):
         translate_video(translator, tmp_path / "in.mp4", tmp_path / "out.webm")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UsageError, match=r"pip install 'cyclegan\[video\]'"):
+    with pytest.raises(UsageError, match=r'pip install "cyclegan\[video\]"'):
         translate_video(translator, tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.mp4", "in.mp4"]
 

@@ -248,7 +248,7 @@ def test_a_port_in_use_or_wrong_is_one_sentence() -> None:
 
 def test_without_its_libraries_the_command_says_how_to_install_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UsageError, match=r"needs uvicorn; install it with: pip install 'cyclegan\[watch\]'"):
+    with pytest.raises(UsageError, match=r'needs uvicorn; install it with: pip install "cyclegan\[watch\]"'):
         main.run(["watch", str(run)])
 
 
