@@ -23,6 +23,7 @@ from cyclegan.cli import (  # noqa: F401  (importing a module registers its comm
     train,
     translate,
     watch,
+    web_app,
 )
 from cyclegan.cli.app import (
     COMMANDS,

@@ -23,6 +23,8 @@ def optional_import(name: str, extra: str) -> Any:
     """Import a library of one of the package's extras. Raises `UsageError` when it is not installed."""
     if name.startswith("onnxruntime"):
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    if name == "gradio":
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     if name == "openvino":  # which goes without this module
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:

@@ -1,0 +1,64 @@
+"""Parts of the app that several tabs share."""
+
+import html
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from cyclegan.errors import CycleGANError
+from cyclegan.imaging.image import Pixels, to_uint8_image
+
+SHOWN = 2048  # pixels of the longer side of images on the page; downloads are complete
+
+
+def any_image(**settings: Any) -> gr.Image:
+    """An image input that hands over its file untouched, for `imaging` to decode or to say what is wrong with it."""
+    image = gr.Image(type="filepath", image_mode=None, **settings)
+    # Not a subclass: for each, Gradio writes a .pyi file next to the module.
+    image.preprocess = lambda payload: None if payload is None else str(payload.path)  # type: ignore[method-assign]
+    return image
+
+
+def error(problem: CycleGANError | str) -> gr.Error:
+    """The message of an error, shown until it is closed."""
+    return gr.Error(html.escape(str(problem)), duration=None, title="That did not work", print_exception=False)
+
+
+def guarded(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The event listener `work`, whose errors become messages on the page."""
+
+    @wraps(work)
+    def listener(*arguments: Any) -> Any:
+        try:
+            return work(*arguments)
+        except CycleGANError as problem:
+            raise error(problem) from None
+
+    return listener
+
+
+def note(text: str, role: str = "status") -> str:
+    """A line of text as HTML, which screen readers announce when it changes."""
+    return f'<p class="note" role="{role}">{html.escape(text)}</p>' if text else ""
+
+
+def display_image(pixels: Pixels) -> Image.Image:
+    """An image for the page, in 8 bits and not too large."""
+    image = to_uint8_image(pixels).convert("RGB")
+    image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    return image
+
+
+def parse_size(value: float | None) -> Any:
+    """The shorter side of a number field, in pixels; "keep" for an empty one."""
+    return int(value) if value else "keep"
+
+
+def result_folder() -> Path:
+    """A new folder for a result, which is deleted when the app ends."""
+    return Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
