@@ -1,5 +1,8 @@
 """Run folders: creating, reading and locking them; and telling runs, checkpoints, models and exports apart."""
 
+import os
+import signal
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +15,7 @@ from cyclegan.config.toml import from_toml, to_toml
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.atomic import write_text
 
+PROCESS_FILE = ".process"  # in a run folder that is or was trained: the number of the process, and its machine
 SILENT_SECONDS = 120.0  # after which a run that cannot be locked counts as ended
 
 
@@ -45,6 +49,17 @@ def create_run_folder(config: Config) -> Path:
 
     Raises `UsageError` when a run of the given name exists, `CycleGANError` when the folder cannot be created.
     """
+    run = next_run_folder(config)
+    try:
+        run.mkdir(parents=True)
+    except OSError as error:
+        raise CycleGANError(f"The run folder {run} cannot be created: {error.strerror}.") from None
+    write_config(config, run)
+    return run
+
+
+def next_run_folder(config: Config) -> Path:
+    """The folder that a new run gets. Raises `UsageError` when a run of the given name exists."""
     data = config.data
     folders = [data.data] if data.data else [data.a, data.b]
     name = config.run.name or "2".join(folder.resolve().name for folder in folders if folder is not None)
@@ -54,11 +69,6 @@ def create_run_folder(config: Config) -> Path:
             raise UsageError(f"{run} exists; choose another --name, or continue it with `cyclegan resume {run}`.")
         number += 1
         run = config.run.runs / f"{name}-{number}"
-    try:
-        run.mkdir(parents=True)
-    except OSError as error:
-        raise CycleGANError(f"The run folder {run} cannot be created: {error.strerror}.") from None
-    write_config(config, run)
     return run
 
 
@@ -82,7 +92,25 @@ def lock_run(run: Path) -> FileLock:
         raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
     except OSError:  # file systems without locks must not prevent training
         pass
+    with suppress(CycleGANError):
+        write_text(run / PROCESS_FILE, f"{os.getpid()} {socket.gethostname()}\n")
     return lock
+
+
+def stop_run(run: Path) -> None:
+    """Ask the process that trains a run to save and stop, as Ctrl-C does.
+
+    Raises `UsageError` when none does, and when it runs on another machine or belongs to another user.
+    """
+    if not is_training(run):
+        raise UsageError(f"{run} is not being trained.")
+    try:
+        number, host = (run / PROCESS_FILE).read_text(encoding="utf-8").split()
+        if host != socket.gethostname():
+            raise UsageError(f"{run} is being trained on {host}; stop it there.")
+        os.kill(int(number), signal.SIGTERM)
+    except (OSError, ValueError):
+        raise UsageError(f"The process that trains {run} cannot be stopped from here; stop it where it runs.") from None
 
 
 def is_training(run: Path) -> bool:

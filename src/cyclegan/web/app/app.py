@@ -7,9 +7,12 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from cyclegan.web.app.files_tab import build_files_tab
+from cyclegan.web.app.gallery_tab import build_gallery_tab
 from cyclegan.web.app.guard import Guard
 from cyclegan.web.app.models import Models
 from cyclegan.web.app.theme import HEAD, theme
+from cyclegan.web.app.train_tab import build_train_tab
 from cyclegan.web.app.try_tab import build_try_tab
 from cyclegan.web.state import find_runs
 from cyclegan.web.watch import STATIC, watch_app
@@ -22,13 +25,14 @@ def build_app(paths: Sequence[str | Path], *, auth: tuple[str, str] | None = Non
 
     Who serves it should check the request's host: see `cyclegan.web.server.HostCheck`.
     """
-    models = Models(paths)
     folders = [Path(path) for path in paths if Path(path).is_dir()]
+    runs = next((folder for folder in folders if not (folder / "config.toml").exists()), Path("runs"))
+    models, watched = Models([*paths, *({runs} - set(folders))]), [*folders, *({runs} - set(folders))]
     app = FastAPI(title="cyclegan", docs_url=None, redoc_url=None, openapi_url=None)
-    app.mount("/live", watch_app(folders))
+    app.mount("/live", watch_app(watched))
     gr.mount_gradio_app(
         app,
-        build_pages(models, folders),
+        build_pages(models, watched, runs),
         "/",
         theme=theme(),
         css_paths=STATIC / "app.css",
@@ -43,25 +47,36 @@ def build_app(paths: Sequence[str | Path], *, auth: tuple[str, str] | None = Non
     return Guard(app, auth)
 
 
-def build_pages(models: Models, folders: Sequence[Path]) -> gr.Blocks:
-    """The tabs."""
+def build_pages(models: Models, folders: Sequence[Path], runs: Path) -> gr.Blocks:
+    """The tabs. `folders` are runs and folders of runs; new runs are created in `runs`."""
     with gr.Blocks(title="cyclegan", fill_width=True, analytics_enabled=False) as pages:
         gr.HTML("<header><p>cyclegan app</p><h1>Translate images, train models</h1></header>", elem_id="top")
-        with gr.Tabs(), gr.Tab("Try", id="try") as tab:
-            lists = build_try_tab(models)
+        with gr.Tabs():
+            with gr.Tab("Try", id="try") as try_tab:
+                model, others = build_try_tab(models)
+            with gr.Tab("Files", id="files") as files_tab:
+                files_model = build_files_tab(models)
+            with gr.Tab("Test images", id="images") as gallery_tab:
+                gallery_model = build_gallery_tab(models)
+            with gr.Tab("Train", id="train") as train_tab:
+                run = build_train_tab(folders, runs)
 
-        def refresh(chosen: str | None, others: Sequence[str]) -> Any:
+        def refresh(*chosen: str | None) -> Any:
             choices = models.labels()
-            sources = [source for _, source in choices]
-            first = chosen or (sources[0] if sources else None)
-            return gr.Dropdown(choices=choices, value=first), gr.Dropdown(
-                choices=choices, value=[each for each in others or [] if each in sources]
-            )
+            return [gr.Dropdown(choices=choices, value=each or (choices[0][1] if choices else None)) for each in chosen]
 
-        gr.on([pages.load, tab.select], refresh, lists, lists, show_progress="hidden", queue=False)
+        def refresh_others(chosen: Sequence[str] | None) -> Any:
+            choices = models.labels()
+            kept = {source for _, source in choices} & {*(chosen or ())}
+            return gr.Dropdown(choices=choices, value=[each for each in chosen or () if each in kept])
+
+        def refresh_runs(chosen: str | None) -> Any:
+            names = list(find_runs(folders))
+            return gr.Dropdown(choices=names, value=chosen if chosen in names else names[-1] if names else None)
+
+        models_lists = [model, files_model, gallery_model]
+        shown = [pages.load, try_tab.select, files_tab.select, gallery_tab.select]
+        gr.on(shown, refresh, models_lists, models_lists, show_progress="hidden", queue=False)
+        gr.on(shown[:2], refresh_others, others, others, show_progress="hidden", queue=False)
+        gr.on([pages.load, train_tab.select], refresh_runs, run, run, show_progress="hidden", queue=False)
     return pages
-
-
-def count_runs(paths: Sequence[str | Path]) -> int:
-    """The number of runs below the paths."""
-    return len(find_runs([Path(path) for path in paths if Path(path).is_dir()]))

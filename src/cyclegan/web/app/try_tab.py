@@ -15,8 +15,8 @@ from cyclegan.imaging.image import Pixels
 from cyclegan.runs.folder import is_model_folder, read_run
 from cyclegan.translation.files import scale_note
 from cyclegan.translation.translator import Size, Translator
-from cyclegan.web.app.models import Models, direction_choices
-from cyclegan.web.app.widgets import any_image, display_image, guarded, note, parse_size, result_folder
+from cyclegan.web.app.models import Models
+from cyclegan.web.app.widgets import any_image, display_image, follow_model, guarded, note, parse_size, result_folder
 
 HINT = "Drop an image, paste one, or use the webcam. It is translated as soon as it is there."
 
@@ -38,7 +38,7 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
                 example = gr.Button("Use a test image", elem_id="try-example")
                 go = gr.Button("Translate", variant="primary", elem_id="try-go")
             with gr.Accordion("Settings", open=False, elem_id="try-settings"):
-                size = gr.Number(label="Size", info="Shorter side in pixels. Empty: the image's own.", precision=0)
+                size = gr.Number(label="Size", info="Shorter side in pixels. 0: the image's own.", precision=0)
                 memory = gr.Textbox(label="Memory", info="Limit, such as 2GiB. Empty: most of what is free.")
                 round_trip = gr.Checkbox(label="Round trip", info="Also translate the result back.")
                 others = gr.Dropdown(
@@ -68,13 +68,6 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
             )
 
     @guarded
-    def choose(source: str | None) -> Any:
-        if not source:
-            return gr.Radio(visible=False)
-        choices = direction_choices(models.load(source))
-        return gr.Radio(choices=choices, value=choices[0][1], visible=True)
-
-    @guarded
     def show_example(source: str, direction: str) -> str:
         return example_image(models.load(source, direction))
 
@@ -101,7 +94,7 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
 
     inputs = [image, model, direction, size, memory, round_trip, others]
     outputs = [result, status, download, further]
-    model.change(choose, model, direction, show_progress="hidden")
+    follow_model(models, model, direction)
     example.click(show_example, [model, direction], image, show_progress="hidden")
     gr.on(
         [go.click, image.change, direction.input, round_trip.input],
@@ -182,6 +175,6 @@ def translate_image(
     return (
         (display_image(before), display_image(after)),
         note(sentence),
-        gr.DownloadButton(value=str(target), visible=True),
-        gr.Gallery(value=shown, visible=bool(shown)),
+        gr.update(value=str(target), visible=True),
+        gr.update(value=shown, visible=bool(shown)),
     )

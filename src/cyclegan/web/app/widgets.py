@@ -12,6 +12,7 @@ from PIL import Image
 
 from cyclegan.errors import CycleGANError
 from cyclegan.imaging.image import Pixels, to_uint8_image
+from cyclegan.web.app.models import Models, direction_choices
 
 SHOWN = 2048  # pixels of the longer side of images on the page; downloads are complete
 
@@ -62,3 +63,19 @@ def parse_size(value: float | None) -> Any:
 def result_folder() -> Path:
     """A new folder for a result, which is deleted when the app ends."""
     return Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
+
+
+def follow_model(models: Models, model: gr.Dropdown, direction: gr.Radio) -> None:
+    """Let `direction` offer the directions of the chosen model; of one that cannot be loaded, say why instead."""
+    info = model.info
+
+    def choose(source: str | None) -> Any:
+        if not source:
+            return gr.update(info=info), gr.update(visible=False)
+        try:
+            choices = direction_choices(models.load(source))
+        except CycleGANError as problem:
+            return gr.update(info=str(problem)), gr.update(visible=False)
+        return gr.update(info=info), gr.Radio(choices=choices, value=choices[0][1], visible=True)
+
+    model.change(choose, model, [model, direction], show_progress="hidden")
