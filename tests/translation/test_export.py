@@ -1,6 +1,7 @@
 """Exports: each runtime's results at any size, metadata, verification and refused requests."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,7 @@ def test_impossible_requests_are_refused(model: Path, photos: Path, tmp_path: Pa
     (tmp_path / "g.bin").write_text("something of the user's")
     with pytest.raises(UsageError, match=r"g\.bin exists; .* replace it with --overwrite"):
         export(model, "openvino", tmp_path / "g.xml", images=photos)
-    for name in ("safetensors", "web"):
+    for name in ("safetensors", "space", "web"):
         with pytest.raises(UsageError, match=f"is not an export to {name}, and is not replaced"):
             export(model, name, photos, images=photos, overwrite=True)
     with pytest.raises(UsageError, match=r"cannot be opened|was not written by"):
@@ -337,3 +338,19 @@ def test_the_web_page_translates_in_a_browser(model: Path, photos: Path, tmp_pat
     found = np.asarray(translated_by_page(tmp_path / "page", image, tmp_path / "page.png")).astype(int)
     expected = np.asarray(Translator.load(model).translate(Image.open(image).convert("RGB")))
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.slow
+def test_the_page_of_a_space_translates_as_the_model(model: Path, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    export(model, "space", tmp_path / "space", images=photos)
+    assert (tmp_path / "space" / "README.md").read_text("utf-8").startswith("---\ntitle: ")
+    translate = runpy.run_path(str(tmp_path / "space" / "app.py"))["translate"]
+    image = Image.open(sorted(photos.iterdir())[0]).convert("RGB")
+    before, after = translate(image)
+    assert before.tobytes() == image.tobytes()
+    expected = np.asarray(Translator.load(model).translate(image)).astype(int)
+    assert np.abs(np.asarray(after) - expected).max() <= 1
+    large, _ = translate(image.resize((1600, 1000)).convert("RGBA"))
+    assert large.mode == "RGB" and large.width * large.height <= 1_001_000
+    export(model, "space", tmp_path / "space", images=photos, overwrite=True)

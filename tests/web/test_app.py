@@ -1,8 +1,16 @@
 """The app: its models, what guards it, how it translates, and all of it in a browser."""
 
 import base64
+import io
+import json
+import re
+import shutil
 import socket
 import sys
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +24,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from conftest import TINY
+from conftest import TINY, start, wait_until
 from cyclegan import Translator
 from cyclegan.cli import main
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import to_uint8_image
+from cyclegan.runs.folder import is_training, stop_run
 from cyclegan.runs.model import read_model
 from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
@@ -37,7 +46,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     settings: dict[str, Any] = TINY | {"max_steps": 2, "measure_every": 0}
     train(configure("paper", data=data, runs=folder, name="red", **settings))
-    write_model(read_model(folder / "red"), folder / "model")
+    write_model(read_model(folder / "red"), folder / "shared")
     return folder
 
 
@@ -47,7 +56,7 @@ def silent(*_: object, **__: object) -> None:
 
 def test_runs_checkpoints_and_models_are_found_and_named(runs: Path, tmp_path: Path) -> None:
     found = find_models([runs, "hf:someone/horses", tmp_path])
-    assert found["red"] == str(runs / "red") and found["model"] == str(runs / "model")
+    assert found["red"] == str(runs / "red") and found["shared"] == str(runs / "shared")
     assert found["someone/horses"] == "hf:someone/horses"
     assert find_models([runs / "red"])["red"] == str(runs / "red")
 
@@ -66,13 +75,13 @@ def test_an_image_is_translated_as_by_the_translator_and_back(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     source, image = str(runs / "red"), data / "testA" / "00.png"
-    arguments = (str(image), source, "AtoB", "keep", "", True, [str(runs / "model")], silent)
+    arguments = (str(image), source, "AtoB", "keep", "", True, [str(runs / "shared")], silent)
     shown, status, download, further = translate_image(Models([runs]), *arguments)  # type: ignore[arg-type]
     translator = Translator.load(source, "AtoB")
     expected = to_uint8_image(translator(read_pixels(image, translator.input_spec)))
     assert "red → blue, 40×40 pixels." in status
     assert shown[0].tobytes() == Image.open(image).tobytes() and shown[1].tobytes() == expected.tobytes()
-    assert [caption for _, caption in further["value"]] == ["red", "model", "and back to red"]
+    assert [caption for _, caption in further["value"]] == ["red", "shared", "and back to red"]
     assert Path(download["value"]).name == "00-blue.png"
     assert Image.open(download["value"]).tobytes() == expected.tobytes()
 
@@ -123,3 +132,127 @@ def test_without_gradio_the_command_says_how_to_install_it(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UsageError, match=r"needs gradio; install it with: pip install 'cyclegan\[app\]'"):
         main.run(["app"])
+
+
+@pytest.fixture
+def page(runs: Path, tmp_path: Path) -> Iterator[tuple[Any, str]]:
+    """A tab of the browser with the app for a copy of the runs, and the address."""
+    browser = pytest.importorskip("page_in_browser", reason="needs websocket-client, of the extra visdom")
+    if browser.chromium() is None:
+        pytest.skip("needs Chromium")
+    shutil.copytree(runs, tmp_path / "runs")
+    with served(tmp_path / "runs") as address, browser.open_tab("about:blank") as tab:
+        tab.call("Network.enable")
+        tab.call("Page.navigate", url=address)
+        tab.until("document.querySelectorAll('#try-direction input').length == 2")
+        yield tab, address
+
+
+@contextmanager
+def served(runs: Path) -> Iterator[str]:
+    """The app as a process, and its address."""
+    with start("app", runs, "--port", 0) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.kill()
+
+
+def choose_files(tab: Any, selector: str, *files: Path) -> None:
+    document = tab.call("DOM.getDocument")["root"]["nodeId"]
+    chooser = tab.call("DOM.querySelector", nodeId=document, selector=f"{selector} input[type=file]")["nodeId"]
+    tab.call("DOM.setFileInputFiles", nodeId=chooser, files=[str(file) for file in files])
+
+
+def click(tab: Any, selector: str) -> None:
+    tab.until(f"!!document.querySelector('{selector}') && !document.querySelector('{selector}').disabled")
+    tab.evaluate(f"document.querySelector('{selector}').click()")
+
+
+def open_page_tab(tab: Any, title: str) -> None:
+    tab.evaluate(f"[...document.querySelectorAll('[role=tab]')].find(e => e.textContent.trim() == '{title}').click()")
+
+
+def fill(tab: Any, selector: str, text: object) -> None:
+    tab.until(f"!!document.querySelector('{selector}')")
+    tab.evaluate(
+        f"field = document.querySelector('{selector}'); field.value = '{text}';"
+        "field.dispatchEvent(new Event('input', {bubbles: true})); field.dispatchEvent(new Event('blur'))"
+    )
+
+
+def until_text(tab: Any, selector: str, *texts: str) -> None:
+    for text in texts:
+        tab.until(f"document.querySelector('{selector}')?.innerText.includes({text!r})")
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.network
+def test_a_browser_translates_one_image_and_many(page: tuple[Any, str], data: Path, tmp_path: Path) -> None:
+    tab, address = page
+    choose_files(tab, "#try-image", data / "testA" / "00.png")
+    until_text(tab, "#try-status", "red → blue, 40×40 pixels.")
+    tab.until("document.querySelectorAll('#try-result img').length == 2")
+    click(tab, "#try-direction label:last-child input")
+    until_text(tab, "#try-status", "blue → red, 40×40 pixels.")
+    uploaded = tab.evaluate("document.querySelector('#try-image img').src")
+    click(tab, "#try-example")
+    tab.until(f"![undefined, {uploaded!r}].includes(document.querySelector('#try-image img')?.src)")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    open_page_tab(tab, "Files")
+    choose_files(tab, "#files-input", *sorted((data / "testA").iterdir()), broken)
+    until_text(tab, "#files-input", "broken")
+    click(tab, "#files-go")
+    until_text(tab, "#files-status", "3 images translated, 1 skipped. broken.png is damaged")
+    link = tab.evaluate("document.querySelector('#files-download').closest('a, div').querySelector('a')?.href ?? ''")
+    link = link or tab.evaluate("document.querySelector('a#files-download')?.href")
+    with urllib.request.urlopen(link) as answer, zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
+        assert sorted(archive.namelist()) == ["00.png", "01.png", "02.png"]
+    open_page_tab(tab, "Test images")
+    click(tab, "#gallery-go")
+    until_text(tab, "#gallery-status", "red → blue, mean of these 3: PSNR")
+    open_page_tab(tab, "Try")
+    choose_files(tab, "#try-image", broken)
+    until_text(tab, "body", "broken.png is damaged")
+    loaded = tab.evaluate("JSON.stringify(performance.getEntriesByType('resource').map(each => each.name))")
+    assert [each for each in json.loads(loaded) if not each.startswith((address, "data:", "blob:"))] == []
+    tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    tab.until("document.documentElement.scrollWidth <= 390")
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.network
+def test_a_run_started_in_the_browser_outlives_the_app(page: tuple[Any, str], data: Path, tmp_path: Path) -> None:
+    tab, _ = page
+    run, browser = tmp_path / "runs" / "short", pytest.importorskip("page_in_browser")
+    open_page_tab(tab, "Train")
+    fill(tab, "#train-a textarea, #train-a input", data / "trainA")
+    fill(tab, "#train-b textarea, #train-b input", data / "trainB")
+    click(tab, "#train-check")
+    until_text(tab, "#train-findings", "7 in red (train)", "cyclegan train --a")
+    fill(tab, "#train-minutes input", 2)
+    fill(tab, "#train-name textarea, #train-name input", "short")
+    click(tab, "#train-start")
+    until_text(tab, "#train-message", "Started", "Closing this page does not stop it.")
+    tab.until("!!document.querySelector('#live iframe')?.contentDocument?.querySelector('.state.training')")
+    with served(run.parent) as other, browser.open_tab(other) as second:
+        tab.call("Page.navigate", url="about:blank")
+        assert is_training(run)
+        second.until("!!document.querySelector('#try-go')")
+        open_page_tab(second, "Train")
+        until_text(second, "#train-state", "short: training")
+        click(second, "#train-resume")
+        until_text(second, "body", "is being trained by another process; wait for it, or stop it first.")
+        click(second, "#train-stop")
+        until_text(second, "#train-state", "short: stopped")
+        click(second, "#train-resume")
+        until_text(second, "#train-state", "short: training")
+    assert is_training(run)  # its app was killed
+    stop_run(run)
+    wait_until(lambda: not is_training(run))

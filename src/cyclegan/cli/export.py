@@ -23,7 +23,7 @@ class Options:
         tyro.conf.arg(metavar="FORMAT"),
         Doc(
             "onnx, openvino, torch-export, safetensors (a model folder), web (a page that translates in the browser), "
-            "or a format of an installed package."
+            "space (a folder that runs as a Hugging Face Space), or a format of an installed package."
         ),
     ]
     output: Annotated[Optional[Path], OUTPUT, Doc("File or folder to create. Default: RUN-DIRECTION.")] = None

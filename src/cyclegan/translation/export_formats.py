@@ -102,6 +102,7 @@ FORMATS: Registry[Format] = Registry(
         **dict.fromkeys(("onnx", "openvino"), "cyclegan.translation.export.onnx"),
         **dict.fromkeys(("torch-export", "safetensors"), "cyclegan.translation.export.torch_formats"),
         "web": "cyclegan.translation.export.web",
+        "space": "cyclegan.translation.export.space",
     },
 )
 

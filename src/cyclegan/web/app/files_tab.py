@@ -122,8 +122,8 @@ def build_files_tab(models: Models) -> gr.Dropdown:
             shown = {video: gr.update(value=str(target), visible=True)} if videos else {}
             yield {status: note(sentence), download: gr.update(value=str(target), visible=True), **shown, **idle}
         finally:
-            if job := jobs.pop(session, None):
-                job.cancelled.set()  # when the page was closed
+            if session in jobs:
+                jobs.pop(session).cancelled.set()  # when the page was closed
 
     def cancel_now(request: gr.Request) -> None:
         if job := jobs.get(str(request.session_hash)):

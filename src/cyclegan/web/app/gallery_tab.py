@@ -81,10 +81,10 @@ def translated_test_images(
     if order != IN_ORDER:
         better_last = METRICS[key].better != "lower"
         numbers.sort(key=metrics[key].per_image.__getitem__, reverse=better_last == (order == BEST))
-    shown = [
-        (_side_by_side(visible[n], fakes[n]), f"{images.names[n]}: {figures(lambda each, n=n: each.per_image[n])}")
-        for n in numbers
-    ]
+    shown = []
+    for number in numbers:
+        caption = f"{images.names[number]}: {figures(lambda each: each.per_image[number])}"  # noqa: B023  (called here)
+        shown.append((_side_by_side(visible[number], fakes[number]), caption))
     means = figures(lambda each: each.value)
     return shown, " ".join((f"{' → '.join(images.domains)}, mean of these {len(fakes)}: {means}.", *images.notes))
 

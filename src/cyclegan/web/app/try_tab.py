@@ -26,7 +26,7 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             model = gr.Dropdown(label="Model", info="Or type a path, or user/name on the hub.", allow_custom_value=True)
-            direction = gr.Radio(label="Direction", visible=False)
+            direction = gr.Radio(label="Direction", visible=False, elem_id="try-direction")
             image = any_image(
                 label="Image",
                 sources=["upload", "webcam", "clipboard"],
