@@ -92,13 +92,13 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
             visible=kind == TWO
         )
 
-    def check_now(kind: str, a: str, b: str, preset: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
+    def check_now(kind: str, a: str, b: str, minutes: float | None, preset: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         def track(stats: Iterator[ImageStats], total: int) -> Iterable[ImageStats]:
             return progress.tqdm(stats, total=total, desc="Inspecting", unit="images")
 
         @guarded
         def work() -> Any:
-            settings = settings_of(kind, a, b, None, "")
+            settings = settings_of(kind, a, b, minutes, "")
             try:
                 config = configure(preset, **settings)  # type: ignore[arg-type]
             except UsageError:
@@ -146,11 +146,14 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
     def show_live(name: str | None) -> str:
         if not name:
             return ""
-        return f'<iframe title="Live view of {html.escape(name)}" src="live/#run={quote(name)}"></iframe>'
+        # The name is in the query too: an address that differs in its fragment only would not be loaded.
+        return f'<iframe title="Live view of {html.escape(name)}" src="live/?{quote(name)}#run={quote(name)}"></iframe>'
 
     fields = [kind, a, b, minutes, name, preset]
     kind.change(show_fields, kind, [a, b], show_progress="hidden")
-    check.click(check_now, [kind, a, b, preset], [findings, sheet], concurrency_id="check", show_progress_on=[findings])
+    check.click(
+        check_now, [kind, a, b, minutes, preset], [findings, sheet], concurrency_id="check", show_progress_on=[findings]
+    )
     start.click(start_now, fields, [message, run], concurrency_id="start", show_progress_on=[message])
     resume.click(resume_now, [run, more], state, concurrency_id="start")
     stop.click(stop_now, run, state, show_progress="hidden")
