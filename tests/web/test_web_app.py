@@ -128,7 +128,7 @@ def test_a_port_in_use_is_one_sentence() -> None:
 
 def test_without_gradio_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(UsageError, match=r"needs gradio; install it with: pip install 'cyclegan\[app\]'"):
+    with pytest.raises(UsageError, match=r'needs gradio; install it with: pip install "cyclegan\[app\]"'):
         main.run(["app"])
 
 
@@ -235,7 +235,7 @@ def test_a_run_started_in_the_browser_outlives_the_app(page: tuple[Any, str], da
     fill(tab, "#train-b textarea, #train-b input", data / "trainB")
     click(tab, "#train-check")
     until_text(tab, "#train-findings", "7 in red (train)", "cyclegan train --a")
-    fill(tab, "#train-minutes input", 2)
+    fill(tab, "#train-minutes input", 30)
     fill(tab, "#train-name textarea, #train-name input", "short")
     click(tab, "#train-start")
     until_text(tab, "#train-message", "Started", "Closing this page does not stop it.")
