@@ -21,8 +21,8 @@ STATUS = TrainStatus(
 LOSSES = {"G_A": 0.5, "G_B": 0.4, "D_A": 0.3, "D_B": 0.2, "cycle_A": 1.5, "cycle_B": 1.25, "extra": 7.0}
 
 
-def shown(tiny: Callable[..., Config], *, terminal: bool) -> tuple[TerminalDisplay, io.StringIO]:
-    run = train(tiny(max_steps=1, name="run"), progress=False)
+def shown(tiny: Callable[..., Config], *, terminal: bool, **more: Any) -> tuple[TerminalDisplay, io.StringIO]:
+    run = train(tiny(max_steps=1, name="run", **more), progress=False)
     text = io.StringIO()
     display = TerminalDisplay(Console(file=text, force_terminal=terminal, width=80, height=40))
     display.on_start(run, 0)
@@ -58,8 +58,11 @@ def test_a_log_gets_lines_with_the_names_of_metrics_csv(tiny: Callable[..., Conf
     assert "step 500 of about 2,000 (25%)" in lines[-1]
 
 
-def test_the_speed_is_smoothed(tiny: Callable[..., Config]) -> None:
-    display, _ = shown(tiny, terminal=False)
+def test_the_speed_is_smoothed_and_the_best_is_chosen_as_the_checkpoint(tiny: Callable[..., Config]) -> None:
+    display, _ = shown(tiny, terminal=False, best_by="psnr")
+    for step, psnr, ssim in ((5, 21.0, 0.1), (10, 20.0, 0.9)):
+        display.on_quality(replace(STATUS, step=step), {"psnr_AtoB": psnr, "ssim_AtoB": ssim, "swd_AtoB": 9.0})
+    assert display.best == "PSNR 21 at step 5"
     for speed in (10.0, 0.0):
         display.on_losses(replace(STATUS, images_per_second=speed), LOSSES)
     assert 0 < display.speed < 10

@@ -71,6 +71,11 @@ def test_the_best_quality_is_that_of_a_translation_next_to_the_untranslated_inpu
     (run / "quality.csv").write_text(baseline + "8,1,200,100\n16,2,90,80\n24,3,120,90\n")
     expected = {"name": "SWD", "last": 105, "best": 85, "best_step": 16, "untranslated": 60}
     assert summary(run)["quality"] == expected
+    config = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(config.replace('best_by = "auto"', 'best_by = "psnr"'))
+    (run / "quality.csv").write_text("step,minutes,psnr_AtoB,ssim_AtoB,swd_AtoB\n8,1,21,0.1,9\n16,2,20,0.9,8\n")
+    expected = {"name": "PSNR", "last": 20, "best": 21, "best_step": 8, "untranslated": None}
+    assert summary(run)["quality"] == expected
     (run / "quality.csv").write_text(baseline)
     assert summary(run)["quality"] is None
 

@@ -1,13 +1,16 @@
-"""Reading ``metrics.csv`` and its siblings, truncating them on resume, and the messages of a run."""
+"""Reading ``metrics.csv`` and its siblings, truncating them on resume; quality as one number; messages of a run."""
 
 import csv
 import io
 import json
 import math
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from cyclegan.system.atomic import write_text
+
+HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "swd": False}  # metrics of quality.csv
 
 
 def read_metrics(path: Path) -> dict[str, list[float]]:
@@ -31,6 +34,19 @@ def drop_rows_after(path: Path, step: int) -> list[str]:
     head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     write_text(path, head + "".join(row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step))
     return head.split()[0].split(",") if head.strip() else []
+
+
+def selecting_metric(best_by: str, columns: Iterable[str]) -> str:
+    """The metric that selects the best checkpoint, by the setting `best_by` and columns such as "ssim_AtoB"."""
+    names = set(columns)
+    paired = all(f"ssim_{name.rpartition('_')[2]}" in names for name in names if name.startswith("swd_"))
+    return best_by if best_by != "auto" else "ssim" if paired else "swd"
+
+
+def score(values: Mapping[str, float], metric: str) -> float:
+    """The mean of a metric over the directions, of values such as "psnr_AtoB", negated if lower is better."""
+    each = [value for name, value in values.items() if name.startswith(f"{metric}_")]
+    return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[metric] else -1)
 
 
 def append_message(path: Path, step: int, text: str) -> None:

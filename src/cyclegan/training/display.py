@@ -16,11 +16,11 @@ from rich.text import Text
 
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import read_run
+from cyclegan.runs.metrics_files import score, selecting_metric
 from cyclegan.system.machine import device_count, find_device, local_processes
 from cyclegan.system.text import counted, format_duration, quote
 from cyclegan.training.distributed import describe_devices
 from cyclegan.training.monitor import Monitor, TrainStatus
-from cyclegan.training.quality import score
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,7 +57,7 @@ class Display(Monitor):
         config = read_run(run)
         self.groups = method_spec(config.loss.method).term_groups
         self.on_message(f"Run folder: {run}" + (f", resuming at step {step}" if step else ""))
-        self.max_steps = config.run.max_steps
+        self.max_steps, self.best_by = config.run.max_steps, config.run.best_by
         device = find_device(config.run.device).type
         used = local_processes(config.run.devices, config.run.device)
         count = describe_devices(used, device_count(config.run.device))
@@ -93,7 +93,7 @@ class Display(Monitor):
             self.on_message(f"Untranslated inputs: {', '.join(texts.values())}")
             return
         self.quality = f"{', '.join(texts.values())} at step {status.step:,}"
-        name = "ssim" if "ssim" in metrics else "swd"
+        name = selecting_metric(self.best_by, values)
         if (reached := score(values, name)) > self.best_score:
             self.best_score, self.best = reached, f"{texts[name]} at step {status.step:,}"
 

@@ -1,6 +1,6 @@
 """Quality during training, measured on the same few test images, which selects the best checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,10 +16,10 @@ from cyclegan.metrics import patches
 from cyclegan.metrics.content import with_channels
 from cyclegan.metrics.similarity import compare_with_ground_truth
 from cyclegan.networks.generator import Generator
+from cyclegan.runs.metrics_files import score
 from cyclegan.training.step import TrainState
 
 NUM_IMAGES = 32  # of each domain; translating them takes about as long as four training steps
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "swd": False}
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,6 @@ class Quality:
     def score(self, values: dict[str, float]) -> float:
         """The mean of the metric `best_by` over the directions, negated if lower is better."""
         return score(values, self.best_by)
-
-
-def score(values: Mapping[str, float], metric: str) -> float:
-    """The mean of a metric over the directions of `Quality.measure`, negated if lower is better."""
-    each = [value for name, value in values.items() if name.startswith(f"{metric}_")]
-    return sum(each) / len(each) * (1 if HIGHER_IS_BETTER[metric] else -1)
 
 
 def _measure(images: Tensor, subset: Subset, direction: Direction) -> dict[str, float]:

@@ -15,12 +15,11 @@ from cyclegan.evaluation.report.curves import MAX_POINTS, QUALITY_GROUPS, group_
 from cyclegan.methods.registry import method_spec
 from cyclegan.runs.folder import is_training, read_run
 from cyclegan.runs.grid_layout import find_layout
-from cyclegan.runs.metrics_files import read_messages, read_metrics
+from cyclegan.runs.metrics_files import HIGHER_IS_BETTER, read_messages, read_metrics, score, selecting_metric
 from cyclegan.training.schedule import budget_progress
 
 RECENT_ROWS = 20  # of metrics.csv; they tell the speed from which the time left follows
 DEFAULT_HEADINGS = ("input", "translated", "and back", "identity")  # of grids without text
-SCORES = {"SSIM": ("ssim", max), "SWD": ("swd", min)}  # the first that was measured sums up a run; which value is best
 _GRID = re.compile(r"step-(\d+)-([A-Za-z]+)\.png")
 T = TypeVar("T")
 
@@ -112,7 +111,7 @@ def summarize_run(name: str, run: Path) -> dict[str, Any]:
         "speed": last.get("images_per_second"),
         "first_row": config.run.log_every,
         "updated": version and round(version[0] / 1e9, 1),
-        "quality": _quality(quality),
+        "quality": _quality(quality, config.run.best_by),
         "messages": len(_messages(run / "messages.jsonl")),
         "report": (run / "report.html").is_file(),
     }
@@ -193,20 +192,22 @@ def _panels(file: Path, names: tuple[str, str], method: str) -> list[dict[str, A
     return panels
 
 
-def _quality(quality: dict[str, list[float]]) -> dict[str, Any] | None:
-    """The metric that sums up a run, the mean of both directions: last, best, and of the untranslated inputs."""
-    for title, (prefix, best) in SCORES.items():
-        columns = [values for column, values in quality.items() if column.startswith(f"{prefix}_")]
-        if not columns:
-            continue
-        means = [(sum(row) / len(row), step) for step, *row in zip(quality["step"], *columns, strict=True)]
-        measured = [each for each in means if each[1] > 0]  # step 0: the untranslated inputs
-        if measured:
-            value, step = best(measured)
-            first = means[0][0] if means[0][1] == 0 else None
-            found = {"last": measured[-1][0], "best": value, "best_step": step, "untranslated": first}
-            return {"name": title} | found
-    return None
+def _quality(quality: dict[str, list[float]], best_by: str) -> dict[str, Any] | None:
+    """The metric that selects the best checkpoint, the mean of its directions: last, best, of untranslated inputs."""
+    metric = selecting_metric(best_by, quality)
+    columns = [column for column in quality if column.startswith(f"{metric}_")]
+    if not columns:
+        return None
+    rows = zip(quality["step"], *(quality[column] for column in columns), strict=True)
+    scores = [(score(dict(zip(columns, row, strict=True)), metric), step) for step, *row in rows]
+    measured = [each for each in scores if each[1] > 0]  # step 0: the untranslated inputs
+    if not measured:
+        return None
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    best, best_step = max(measured, key=lambda each: each[0])
+    untranslated = sign * scores[0][0] if scores[0][1] == 0 else None
+    found = {"last": sign * measured[-1][0], "best": sign * best, "best_step": best_step, "untranslated": untranslated}
+    return {"name": metric.upper()} | found
 
 
 def _minutes_left(metrics: dict[str, list[float]]) -> float | None:

@@ -50,7 +50,7 @@ def _check_counts(train: Sequence[Part], paired: bool) -> Iterator[Finding]:
         text = f"There are few images, {counts}: with fewer than {FEW_IMAGES}, networks memorize single images."
         advice = (
             "Collect more, or train with --augment diffaugment, and where images have no up with --rotate; "
-            "checkpoints/best is from before the quality on test images fell, however long you train."
+            "however long you train, checkpoints/best is the best step."
         )
         yield Finding("warning", "few images", text, advice)
     if len(train) == 2 and not paired:
