@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint abuse docs docker-check benchmark examples ablations figures constraints clean
+.PHONY: demo test test-all lint abuse docs docker-check campaign benchmark examples ablations figures constraints clean
 
 demo: $(READY)
 	rm -rf $(DEMO)
@@ -27,6 +27,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/bandit --quiet --recursive src --configfile pyproject.toml
 
 abuse: $(READY)
 	$(BIN)/python -m pytest -s -m "" -k 1000 tests/server/test_abuse.py
@@ -36,6 +37,13 @@ docs: $(READY)
 
 docker-check: $(READY)
 	$(BIN)/python -m pytest -m "" tests/test_dockerfile.py
+
+# Injected faults, one campaign after the other; docs/hardening.md says what they do. CAMPAIGNS="kills disk" chooses.
+SEED ?= 0
+ROUNDS ?= 100
+campaign: $(READY)
+	mkdir -p outputs
+	$(BIN)/python tests/campaigns/run.py --seed $(SEED) --rounds $(ROUNDS) --report outputs/campaign.json $(CAMPAIGNS)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/training.py

@@ -35,7 +35,10 @@ def describe_os_error(error: OSError) -> str:
     return f"{error.filename or 'A file'}: {error.strerror or error}."
 
 
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # in messages of plain RuntimeErrors
+NO_MEMORY = (  # in messages of errors without a type of their own: of PyTorch, of threads, and of libraries to load
+    *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
+    *("can't start new thread", "failed to map segment"),
+)
 
 
 @contextmanager
@@ -43,9 +46,9 @@ def explain_out_of_memory(advice: str) -> Iterator[None]:
     """Convert out-of-memory errors of Python and PyTorch to an `OutOfMemory` that ends with the advice."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:  # torch.OutOfMemoryError is a RuntimeError
         is_typed = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        if not is_typed and not any(words in str(error) for words in NO_MEMORY):
+        if not is_typed and not any(words in str(error).lower() for words in NO_MEMORY):
             raise
         raise OutOfMemory(f"There is not enough memory; {advice}.") from None
 

@@ -141,6 +141,7 @@ def issues() -> dict[str, Evidence]:
         "History too small": evidence(config=changed(pool_size=0)),
         "History too large": evidence(config=changed(pool_size=2000)),
         "Ended too early": evidence(step=300, progress=0.3),
+        "Loss not finite": evidence(step=3, progress=0.01, not_finite=4),
     }
 
 

@@ -2,12 +2,14 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cyclegan.errors import CycleGANError
-from cyclegan.system.atomic import replace_folder, staged_file, write_file, write_text
+from cyclegan.system.atomic import replace_folder, staged_file, temporary_path, write_file, write_text
 
 
 def test_text_is_written_with_missing_folders_and_default_permissions(tmp_path: Path) -> None:
@@ -72,3 +74,18 @@ def test_the_older_folder_of_a_killed_replacement_is_kept_until_the_next_one_is_
 
     replace_folder(tmp_path / "latest", fill)
     assert [each.name for each in tmp_path.iterdir()] == ["latest"]
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        for path in (temporary_path(tmp_path / "before", "1.png"), temporary_path(tmp_path / "before", "folder")):
+            left = tmp_path / "out" / path.name.replace(f"-{os.getpid()}-", f"-{other.pid}-")
+            left.mkdir(parents=True)
+        mine = tmp_path / "out" / ".hidden-1"
+        mine.touch()
+        temporary_path(tmp_path / "out", "x")
+        assert len(list((tmp_path / "out").iterdir())) == 3, "the process still runs"
+        other.communicate(b"\n")
+    (tmp_path / "out").rename(tmp_path / "later")
+    temporary_path(tmp_path / "later", "x")
+    assert [each.name for each in (tmp_path / "later").iterdir()] == [mine.name]

@@ -35,7 +35,7 @@ from cyclegan.cli.app import (
     parse_and_call,
     print_completion,
 )
-from cyclegan.errors import CycleGANError, describe_os_error
+from cyclegan.errors import CycleGANError, describe_os_error, explain_out_of_memory
 
 OVERVIEW = """\
 usage: cyclegan COMMAND ...
@@ -70,7 +70,8 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # pipes on Windows, for one, cannot encode arrows
             stream.reconfigure(errors="replace")
     try:
-        run(sys.argv[1:])
+        with explain_out_of_memory("close other programs, or use a machine with more"):
+            run(sys.argv[1:])
     except CycleGANError as error:
         raise SystemExit(_report_error(error)) from None
     except OSError as error:  # not expected anywhere else, such as a folder that may not be read

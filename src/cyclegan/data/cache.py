@@ -24,7 +24,7 @@ from cyclegan.system.machine import free_memory, user_cache_dir
 
 Array = np.ndarray[Any, Any]
 
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108: folders in it have random names
 TEMPORARY = "cyclegan-arrays-"  # prefix of folders that are deleted at the end of a run
 STALE = 60.0  # seconds after which such a folder without owner counts as left behind
 LOCK_TIMEOUT = 30.0  # seconds after which another process holding the lock counts as stuck

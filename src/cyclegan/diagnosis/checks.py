@@ -30,9 +30,10 @@ MIN_LAYOUT_IMAGES = 16  # per domain, for a reliable mean layout
 IDENTITY = f"--lambda-identity {PAPER.loss.lambda_identity:g}"
 SATURATED = (0.1, 0.2, 0.4)  # fraction of black or white values beyond that of real images
 LAYOUT_BOUNDS = (0.25, 0.1, -0.2)  # agreement of layouts below which domains are framed differently
-ENDED_TOO_EARLY, WORSE_THAN_INPUT, MOVED = "Ended too early", "Worse than untranslated", "Content moved"
+LOSS_NOT_FINITE, ENDED_TOO_EARLY, WORSE_THAN_INPUT = "Loss not finite", "Ended too early", "Worse than untranslated"
+MOVED = "Content moved"
 MIN_STEPS = 150  # before that, networks say nothing about the settings
-FROM_DATA = ("Domains framed differently", "History too small", "History too large", ENDED_TOO_EARLY)  # need no steps
+FROM_DATA = ("Domains framed differently", "History too small", "History too large", LOSS_NOT_FINITE, ENDED_TOO_EARLY)
 UNTRANSLATED_FROM = 0.3  # in a run in progress; at first, all translations are far from the target
 
 
@@ -372,8 +373,22 @@ def history_too_large(evidence: Evidence) -> Result:
     )
 
 
+def loss_not_finite(evidence: Evidence) -> Result:
+    """The run ended because a loss, and with it the weights, became infinite or NaN."""
+    if evidence.not_finite is None:
+        return None
+    return (
+        "certain",
+        f"The loss was no longer finite at step {evidence.not_finite:,}, which ended the run; its last checkpoint, of "
+        f"step {evidence.step:,}, is finite.",
+        "Start again with a smaller --learning-rate, --clip-norm 1 or --precision 32-true.",
+    )
+
+
 def ended_too_early(evidence: Evidence) -> Result:
     """Few images were seen, or the schedule was not completed."""
+    if evidence.not_finite is not None:
+        return None
     images, loss = evidence.images_seen, evidence.config.loss
     advice = "Continue with cyclegan resume and a larger budget (--max-minutes, --max-steps or --epochs)."
     if evidence.step < MIN_STEPS:
@@ -416,6 +431,7 @@ CHECKS: tuple[tuple[str, Callable[..., Result], bool], ...] = (
     ("Too sharp", too_sharp, False),
     (WORSE_THAN_INPUT, worse_than_input, False),
     (MOVED, content_moved, False),
+    (LOSS_NOT_FINITE, loss_not_finite, True),
 )
 
 

@@ -27,7 +27,7 @@ from cyclegan.errors import CycleGANError
 from cyclegan.methods.method import Method, build_method
 from cyclegan.metrics.intervals import MetricValue
 from cyclegan.runs.folder import read_run
-from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.metrics_files import NOT_FINITE, read_messages, read_metrics
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import EVALUATION_FILE, read_evaluations, target_distance
 from cyclegan.runs.summary import saved_progress
@@ -139,7 +139,9 @@ def diagnose(run: str | Path, data: str | Path | None = None, *, device: str = "
     if evidence is None:
         raise CycleGANError(f"None of the training images of {run} can be read.")
     stored = {e.direction: target_distance(e) for e in read_evaluations(run / EVALUATION_FILE) if e.step == step}
-    evidence = replace(evidence, directions=tuple(_with_stored(each, stored) for each in evidence.directions))
+    ends = [at for at, text in read_messages(run / "messages.jsonl") if text.startswith(NOT_FINITE) and at > step]
+    directions = tuple(_with_stored(each, stored) for each in evidence.directions)
+    evidence = replace(evidence, directions=directions, not_finite=max(ends, default=None))
     found, issues = run_checks(evidence), []
     for name in dict.fromkeys(finding.issue for finding in found):
         same = [finding for finding in found if finding.issue == name]

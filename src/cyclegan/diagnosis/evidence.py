@@ -87,6 +87,7 @@ class Evidence:
     progress: float  # completed fraction of the schedule
     weight_growth: float  # size of the generators' weights relative to their initialization
     layout_agreement: float | None  # of the two domains; None if they have no layout
+    not_finite: int | None = None  # the step at which the loss was no longer finite, if that ended the run
 
     @property
     def has_history(self) -> bool:

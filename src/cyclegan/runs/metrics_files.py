@@ -11,6 +11,7 @@ from pathlib import Path
 from cyclegan.system.atomic import write_text
 
 HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "swd": False}  # metrics of quality.csv
+NOT_FINITE = "The loss is no longer finite"  # the start of the last message of a run that ended so
 
 
 def read_metrics(path: Path) -> dict[str, list[float]]:

@@ -1,13 +1,18 @@
 """Files and folders that appear complete or not at all, whenever the process is killed."""
 
 import os
+import platform
 import shutil
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+
+import psutil
 
 from cyclegan.errors import CycleGANError
 
@@ -27,6 +32,27 @@ def rename(source: Path, target: Path, delays: Sequence[float] = BUSY_DELAYS) ->
     source.replace(target)
 
 
+# Names carry the machine and the process, so that the files of a killed process can be told from those of a live one.
+_OWNER = f".cyclegan-{zlib.crc32(platform.node().encode()):08x}-"
+
+
+def temporary_path(folder: Path, name: str) -> Path:
+    """A path in `folder` for a file or folder that is renamed to its own name when it is complete.
+
+    The first call for a folder deletes what killed processes of this machine have left in it.
+    """
+    _delete_abandoned(folder)
+    return folder / f"{_OWNER}{os.getpid()}-{name}"
+
+
+@lru_cache(maxsize=1024)
+def _delete_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"{_OWNER}*"):
+        with suppress(ValueError, OSError):
+            if not psutil.pid_exists(int(path.name.removeprefix(_OWNER).split("-")[0])):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds. Creates missing folders.
@@ -34,7 +60,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     The temporary file keeps the suffix, by which writers choose their format. After an error it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{path.suffix.lower()}")
+    temporary = temporary_path(path.parent, f"{threading.get_ident()}{path.suffix.lower()}")
     try:
         yield temporary
         rename(temporary, path)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
 from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, write_config
-from cyclegan.runs.metrics_files import read_metrics
+from cyclegan.runs.metrics_files import NOT_FINITE, append_message, read_metrics
 from cyclegan.runs.model import find_misfit
 from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
@@ -338,10 +338,13 @@ class Trainer:
             return
         kept = checkpoints.latest_checkpoint(self.run_folder)
         problem = CycleGANError(
-            f"The loss is no longer finite at step {self.state.step}. "
+            f"{NOT_FINITE} at step {self.state.step}. "
             + (f"The last good checkpoint is {kept}; " if kept else "There is no checkpoint yet; ")
             + "try a smaller --learning-rate, --clip-norm 1 or --precision 32-true, and start again."
         )
+        if self.fabric.is_global_zero:
+            with suppress(OSError):  # a full disk must not hide the problem
+                append_message(self.run_folder / "messages.jsonl", self.state.step, str(problem))
         problem.shared = True
         raise problem
 

@@ -63,7 +63,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 def address(listener: socket.socket) -> str:
     """The address that a browser on this machine opens."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104: no binding, but an address to show
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 

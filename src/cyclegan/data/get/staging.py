@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cyclegan.errors import CycleGANError
-from cyclegan.system.atomic import rename
+from cyclegan.system.atomic import rename, temporary_path
 
 MARKER = ".cyclegan-data.json"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,7 +25,7 @@ def new_folder(to: Path) -> Iterator[Path]:
     """
     to = Path(os.path.abspath(to))  # noqa: PTH100  (a temporary folder cannot be next to ".")
     require_free(to)
-    temporary = to.with_name(f".{to.name}.{os.getpid()}")
+    temporary = temporary_path(to.parent, to.name)
     try:
         temporary.mkdir(parents=True)
         yield temporary

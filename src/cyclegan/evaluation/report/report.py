@@ -150,7 +150,7 @@ def _page_environment(side: int) -> Environment:
 
     def mark_options(text: str) -> Markup:
         """The text with command-line options as code, so that they do not break at their hyphens."""
-        return Markup(re.sub(r"(?<!\w)(--[a-z-]+)", r"<code>\1</code>", str(escape(text))))
+        return Markup(re.sub(r"(?<!\w)(--[a-z-]+)", r"<code>\1</code>", str(escape(text))))  # nosec B704: escaped
 
     loader = PackageLoader("cyclegan.evaluation.report")
     environment = Environment(

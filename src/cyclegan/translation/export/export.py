@@ -24,7 +24,7 @@ from cyclegan.networks import winograd
 from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import load_generator, read_model
-from cyclegan.system.atomic import replace_folder
+from cyclegan.system.atomic import replace_folder, temporary_path
 from cyclegan.system.machine import find_device
 from cyclegan.system.optional import optional_import
 from cyclegan.system.text import counted
@@ -116,7 +116,8 @@ def export(
     verification, calibration = _load_images(sources, decode_specs(data, learned)[0], fixed_size)
     winograd.set_winograd(generator, False)  # compare with PyTorch's own convolutions
     job = ExportJob(generator, model, metadata, calibration, web_runtime, runs_on.type)
-    with tempfile.TemporaryDirectory(dir=out.resolve().parent, prefix=".export-") as temporary:
+    beside = temporary_path(out.resolve().parent, "export-")
+    with tempfile.TemporaryDirectory(dir=beside.parent, prefix=beside.name) as temporary:
         written = Path(temporary) / out.name
         writer.write(job, written)
         report = _compare(

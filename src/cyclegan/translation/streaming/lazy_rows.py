@@ -234,7 +234,7 @@ class Materialized(Rows):
 
 def _temporary_file(size: int) -> "tempfile._TemporaryFileWrapper[bytes]":
     """An unnamed file of `size` bytes, deleted with this process. Raises `CycleGANError` when the disk is too full."""
-    large = Path("/var/tmp")  # where /tmp may be in memory
+    large = Path("/var/tmp")  # where /tmp may be in memory  # nosec B108: the file has no name
     use_default = "TMPDIR" in os.environ or not os.access(large, os.W_OK)
     folder = Path(tempfile.gettempdir()) if use_default else large
     if shutil.disk_usage(folder).free < size:
