@@ -45,10 +45,13 @@ VARIABLES = {
     "button_cancel_text_color": ("#ffffff", "#ffffff"),
 }
 
-# The live view grows with its contents, so that the page has one scroll bar.
+# The live view grows with its contents, so that the page has one scroll bar. Buttons are named by their text, which
+# Gradio gives other labels.
 HEAD = """<script>
 setInterval(() => {
   const frame = document.querySelector("#live iframe"), page = frame?.contentDocument?.querySelector("main");
+  for (const each of document.querySelectorAll(".upload-container[aria-label], .thumbnail-lg[aria-label]"))
+    if (each.textContent.trim()) each.removeAttribute("aria-label");
   if (page) frame.style.height = `${page.scrollHeight + 8}px`;
 }, 500);
 </script>"""
