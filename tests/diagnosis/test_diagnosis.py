@@ -201,6 +201,9 @@ def test_a_short_run_ended_too_early_to_judge(steps: int) -> None:
     (only,) = run_checks(evidence({"fakes": noise(SCENES, 3, 64, 64)}, step=steps))
     assert (only.issue, only.certainty) == ("Ended too early", "certain")
     assert f"ended after {steps} steps, too early to judge" in only.observation
+    assert "So far, those from summer to winter are further from the target domain than" in only.observation
+    (better,) = run_checks(evidence(step=steps))
+    assert "So far" not in better.observation
     framed = run_checks(evidence(step=steps, layout_agreement=-0.3))  # data and settings can be judged
     assert [f.issue for f in framed] == ["Domains framed differently", "Ended too early"]
 

@@ -393,6 +393,10 @@ def ended_too_early(evidence: Evidence) -> Result:
     advice = "Continue with cyclegan resume and a larger budget (--max-minutes, --max-steps or --epochs)."
     if evidence.step < MIN_STEPS:
         observation = f"The run ended after {counted(evidence.step, 'step')}, too early to judge its translations."
+        worse = [each for each in evidence.directions if (worse_than_input(evidence, each) or (None,))[0]]
+        if worse:
+            names = " and ".join(_direction_name(evidence, each) for each in worse)
+            observation += f" So far, those from {names} are further from the target domain than their inputs."
         return "certain", observation, advice
     certainty = grade(images, 200, 150, 100)
     if all(each.reconstructions for each in evidence.directions) and min(loss.lambda_a, loss.lambda_b) > 0:
@@ -407,6 +411,10 @@ def ended_too_early(evidence: Evidence) -> Result:
         f"The run saw {images:,} images per domain and completed {evidence.progress:.0%} of the schedule.",
         advice,
     )
+
+
+def _direction_name(evidence: Evidence, direction: DirectionEvidence) -> str:
+    return " to ".join(evidence.names if direction.direction == "AtoB" else evidence.names[::-1])
 
 
 # Issue, check, and whether it concerns the whole run; causes before effects. Bounds were set on healthy and sabotaged
@@ -448,8 +456,8 @@ def run_checks(evidence: Evidence, *, in_progress: bool = False) -> list[Finding
         for scope in [()] if whole_run else [(direction,) for direction in evidence.directions]:
             certainty, observation, advice = check(evidence, *scope) or (None, "", "")
             if certainty:
-                names = (evidence.names if each.direction == "AtoB" else evidence.names[::-1] for each in scope)
-                found.append(Finding(issue, certainty, "".join(map(" to ".join, names)), observation, advice))
+                name = "".join(_direction_name(evidence, each) for each in scope)
+                found.append(Finding(issue, certainty, name, observation, advice))
     others = [finding for finding in found if finding.issue != ENDED_TOO_EARLY]
     if in_progress or (not early and any(finding.certainty == "certain" for finding in others)):
         found = others
