@@ -56,10 +56,6 @@ class Processes:
             lines[-1].removeprefix("cyclegan: ") if lines else f"The training process ended with {process.returncode}."
         )
 
-    def training(self) -> list[Path]:
-        """The runs of this app that are still training."""
-        return [run for run, (process, _) in self._started.items() if process.poll() is None]
-
     def _launch(self, run: Path, *words: str) -> None:
         log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process's entry)
         process = subprocess.Popen(
