@@ -99,3 +99,11 @@ def test_sizes_that_the_weights_do_not_have_are_refused_before_anything_is_built
 def test_networks_that_cannot_fit_into_memory_are_refused(tiny: Callable[..., Config]) -> None:
     with pytest.raises(CycleGANError, match=r"million parameters, which take .* GiB to train, but .* GiB are free"):
         train(tiny(generator_width=10_000, blocks=100))
+
+
+def test_a_state_that_is_not_a_table_is_damage(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=1))
+    (run / "checkpoints" / "latest" / "state.json").write_text("1")
+    for use in (lambda: read_model(run), lambda: resume(run, max_steps=2)):
+        with pytest.raises(CycleGANError, match="cannot be loaded|is damaged"):
+            use()

@@ -133,7 +133,7 @@ def _read_checkpoint(folder: Path, prefix: str) -> Model:
             weights = {name: value for name, value in weights.items() if not name.startswith(GENERATORS)}
             weights |= {f"{GENERATORS}{name}": value for name, value in load_tensors(ema).items()}
         step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
     weights = {k: v for k, v in weights.items() if not k.startswith(ONLY_FOR_TRAINING)}
     source = f"trained with cyclegan {__version__}, {step} steps"
