@@ -317,7 +317,14 @@ def test_export_and_import_give_equal_weights(part: Any, config: NetworkConfig) 
     for name, value in ours.items():  # all different, but for the biases that must be zero
         if not (config.norm == "none" and name.endswith("bias")):
             value.copy_(torch.randn(value.shape) * 100)
-    own = {"resnet_light", "unet_64", "space_to_depth", "dual", "projected"}  # which the authors' code does not have
+    own = {
+        "resnet_light",
+        "unet_64",
+        "space_to_depth",
+        "space_to_depth_4",
+        "dual",
+        "projected",
+    }  # which the authors' code does not have
     if (kind := getattr(config, part)) in own:
         with pytest.raises(UsageError, match=kind):
             to_reference(ours, describe(ours, part, config))

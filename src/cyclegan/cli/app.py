@@ -17,7 +17,7 @@ Command = Callable[..., None]
 COMMANDS: dict[str, Command] = {}  # "data get" -> function
 GROUPS = {  # the overview of `cyclegan help`
     "Data": ("data list", "data get", "data prepare", "data check"),
-    "Training": ("train", "resume", "watch"),
+    "Training": ("train", "resume", "distill", "watch"),
     "Results": ("app", "translate", "evaluate", "compare", "diagnose", "report"),
     "Sharing": ("serve", "models list", "models get", "export", "publish", "import-weights", "export-weights"),
     "System": ("env", "completion"),

@@ -1,17 +1,18 @@
 """`cyclegan train` and `cyclegan resume`."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command, is_first_process
 from cyclegan.cli.report import print_report
-from cyclegan.cli.settings import OptionalPath, OptionalText, Switch, settings
+from cyclegan.cli.settings import OPTIONS, OptionalPath, OptionalText, Switch, settings
 from cyclegan.config.presets import PHOTOGRAPHS, PresetName
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
@@ -21,6 +22,12 @@ RESUMABLE = (
     *("patience", "workers", "device", "devices"),
 )
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
+STUDENT = {"model": ("direction",), "length": ("max_minutes", "max_steps", "epochs"), "run": ("name", "device")}
+OF_STUDENTS = [name for name in OPTIONS if name not in ("method", "init_from") and not name.startswith("teacher_")]
+StudentSettings = Annotated[
+    dict[str, Any],
+    tyro.conf.arg(name="", constructor_factory=settings(OF_STUDENTS, STUDENT, "")),
+]
 NewSettings = Annotated[
     dict[str, Any],
     tyro.conf.arg(name="", constructor_factory=settings(RESUMABLE, {"training": RESUMABLE}, "(default: the run's)")),
@@ -71,6 +78,11 @@ def train(
         print_forecast(resolved)
         return
 
+    _train(resolved)
+
+
+def _train(config: Config) -> None:
+    """Train, after saying what was chosen and what the data looks like."""
     from rich.console import Console
 
     from cyclegan.cli.dry_run import announce_duration
@@ -81,19 +93,23 @@ def train(
     if is_first_process():
         console = Console(stderr=True)
         show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
-        files = find_training_data(resolved)
-        for line in [*_choices(resolved), *fast_check(resolved, files), *_export_notes(resolved)]:
+        files = find_training_data(config)
+        for line in [*_choices(config), *fast_check(config, files), *_export_notes(config)]:
             show(line)
-        announce_duration(resolved, show)
-    _finish(lambda: trainer.train(resolved))
+        announce_duration(config, show)
+    _finish(lambda: trainer.train(config))
 
 
 def _choices(config: Config) -> list[str]:
     """What was chosen for the user, a sentence each."""
+    from cyclegan.methods.registry import method_spec
+
     notes = []
     source = config.sources["crop_size"]
     size, generator, start = config.data.crop_size, config.networks.generator, config.networks.init_from
-    if start is not None:
+    if start is not None and method_spec(config.loss.method).learns_from_teacher:
+        notes.append(f"Distilling {start}, {config.loss.direction}, into {generator} at {size}x{size}.")
+    elif start is not None:
         notes.append(f"Starting from {start}, with its {generator} networks.")
     if source.startswith("preset auto"):
         minutes = f", for {config.run.max_minutes:g} minutes" if config.run.max_minutes else ""
@@ -136,6 +152,55 @@ def resume(
     from cyclegan.training import trainer
 
     _finish(lambda: trainer.resume(run, checkpoint=checkpoint, **settings))
+
+
+@command("distill")
+def distill(
+    run: Annotated[Path, tyro.conf.Positional, Doc("Teacher: run folder, checkpoint, model folder, or hf:user/name.")],
+    data: Annotated[
+        OptionalPath, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]"), Doc("Data set. Default: the run's.")
+    ] = None,
+    *,
+    student: Annotated[
+        Literal["small", "medium", "large"], Doc("Size of the student; --dry-run measures the speed of each.")
+    ] = "medium",
+    dry_run: Annotated[Switch, Doc("Print the settings and the speed of the students; train nothing.")] = False,
+    settings: StudentSettings,
+) -> None:
+    """Train a small, fast generator to translate like that of a run.
+
+    The student learns one direction, from the run's own images.
+
+    Its run is evaluated, translated with, exported and resumed like any other.
+
+    Run `cyclegan distill --help-all` to see all settings.
+
+    Sources: [C] CycleGAN's paper, [P] pix2pix's, [CUT] CUT's, [ADA] ADA's,
+    [R] the authors' PyTorch repository.
+
+    For example
+      cyclegan distill runs/horse2zebra --dry-run
+      cyclegan distill runs/horse2zebra --max-minutes 60
+      cyclegan distill runs/horse2zebra --direction BtoA --student small
+    """
+    if data is not None:
+        settings["data"] = data
+
+    from cyclegan.training.distill import configure_student, measure_speeds
+
+    config = configure_student(run, student=student, **settings)
+    if dry_run:
+        from cyclegan.cli.dry_run import print_forecast
+
+        print_forecast(config)
+    if is_first_process():
+        teacher, *students = measure_speeds(config)
+        for each in (teacher, *students):
+            ratio = "" if each is teacher else f", {teacher.seconds / each.seconds:.1f} times as fast"
+            text = f"{each.name}: {each.generator}, {each.parameters:,} parameters"
+            print(f"{text}: {each.seconds * 1000:.3g} ms per image{ratio}", file=sys.stdout if dry_run else sys.stderr)
+    if not dry_run:
+        _train(config)
 
 
 def _finish(train: Callable[[], Path]) -> None:

@@ -163,9 +163,15 @@ class LossConfig:
     structure: Annotated[
         Structure, Doc("Hold translations to the structure of their input, whatever its colors (cyclegan, dcl).")
     ] = "off"
-    lambda_structure: Annotated[Weight, Doc("Weight of --structure, whose loss is 0 to about 1.")] = 1.0
-    lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target image in pix2pix [P eq. 4].")] = 100.0
+    lambda_structure: Annotated[
+        Weight, Doc("Weight of --structure, whose loss is 0 to about 1; in distill, of 1 - SSIM to the teacher.")
+    ] = 1.0
+    lambda_l1: Annotated[Weight, Doc("Weight of the L1 distance to the target in pix2pix [P eq. 4], distill.")] = 100.0
     lambda_nce: Annotated[Weight, Doc("Weight of PatchNCE in CUT and DCLGAN [CUT eq. 5].")] = 1.0
+    lambda_features: Annotated[Weight, Doc("Weight of the relative error of features in distill.")] = 1.0
+    teacher_generator: Annotated[str, Doc("Architecture of distill's teacher, as are the next two.")] = "resnet_9blocks"
+    teacher_width: Annotated[Channels, Doc("Channels of the teacher's first layer.")] = 64
+    teacher_blocks: Annotated[int, Ge(0), Le(1000), Doc("Residual blocks of the teacher.")] = 9
     nce_identity: Annotated[bool, Doc("PatchNCE on images of B as well, so that they stay unchanged [CUT eq. 5].")] = (
         True
     )
@@ -180,7 +186,7 @@ class LossConfig:
     flip_equivariance: Annotated[bool, Doc("Flip half of the batches in the generator's passes, as FastCUT [CUT].")] = (
         False
     )
-    direction: Annotated[Direction, Doc("Direction that pix2pix learns [R].")] = "AtoB"
+    direction: Annotated[Direction, Doc("Direction that pix2pix and distill learn [R].")] = "AtoB"
     pool_size: Annotated[CountOrZero, Doc("Generated images kept per direction for the discriminators [C 4].")] = 50
     lambda_gp: Annotated[Weight, Doc("Weight of the gradient penalty of 'wgangp'.")] = 10.0
     augment: Annotated[

@@ -57,6 +57,7 @@ class MethodSpec:
     short_run_generator: str = "resnet"  # architecture for a short run on a CPU
     short_run_settings: Callable[[Settings], Settings] = lambda settings: {}  # changes for a short run on a CPU
     contradictions: Callable[[Config], Iterable[str]] = lambda config: ()  # a sentence for each
+    learns_from_teacher: bool = False  # whether `init_from` is a teacher, whose architecture is in `teacher_*`
 
     # Reports
     subject: str = ""  # of a headline, "a CycleGAN, trained for an hour"; the title if empty
@@ -371,4 +372,43 @@ DCL = MethodSpec(
     input_weights=("lambda_nce", "lambda_identity"),
 )
 
-BUILTIN: dict[str, MethodSpec] = {spec.name: spec for spec in (CYCLEGAN, PIX2PIX, COLORIZATION, CUT, FASTCUT, DCL)}
+
+def _describe_distances(loss: LossConfig) -> str:
+    weights = {"L1": loss.lambda_l1, "structure": loss.lambda_structure, "features": loss.lambda_features}
+    distances = ", ".join(f"{name} × {weight:g}" for name, weight in weights.items() if weight)
+    return f"Adversarial ({OBJECTIVES[loss.objective]}), distances to the teacher: {distances}"
+
+
+def _distill_contradictions(config: Config) -> Iterable[str]:
+    if config.loss.lambda_structure and config.data.crop_size < 11:
+        yield "--lambda-structure needs crops of 11 pixels and more; raise --crop-size, or set it to 0."
+
+
+DISTILL = MethodSpec(
+    name="distill",
+    title="Distillation",
+    module="cyclegan.methods.distill",
+    directions={"AtoB": "G", "BtoA": "G"},
+    loss_settings=("lambda_l1", "lambda_structure", "lambda_features", "direction"),
+    defaults={"lambda_l1": 10.0, "lambda_identity": 0.0, "pool_size": 0},
+    short_run_generator="space_to_depth",
+    contradictions=_distill_contradictions,
+    learns_from_teacher=True,
+    subject="a student, distilled from a larger generator",
+    describe_losses=_describe_distances,
+    curves="The distances to the teacher should fall.",
+    term_groups=GAN_GROUPS
+    | {"Distance to the teacher": (("G_L1", "L1"), ("G_structure", "structure"), ("G_features", "features"))},
+    citation="""\
+@inproceedings{li2020gan,
+  author    = {Li, Muyang and Lin, Ji and Ding, Yaoyao and Liu, Zhijian and Zhu, Jun-Yan and Han, Song},
+  title     = {{GAN} Compression: Efficient Architectures for Interactive Conditional {GANs}},
+  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  pages     = {5284--5294},
+  year      = {2020}
+}""",
+    input_weights=("lambda_l1",),
+)
+
+METHODS = (CYCLEGAN, PIX2PIX, COLORIZATION, CUT, FASTCUT, DCL, DISTILL)
+BUILTIN: dict[str, MethodSpec] = {spec.name: spec for spec in METHODS}

@@ -39,11 +39,16 @@ def ssim(a: Tensor, b: Tensor) -> float:
     Gaussian window of 11x11 pixels with sigma 1.5, without padding; a side shorter than 11 pixels is first extended to
     11 by symmetric reflection. Raises `ValueError` when the shapes differ.
     """
+    return float(ssim_map(*_padded(a, b)).mean().item())
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM wherever the window fits: (N, C, H, W) in [-1, 1], to (N, C, H - 10, W - 10); differentiable."""
     mean_a, mean_b, variance_a, variance_b, covariance = _moments(a, b)
     c1, c2 = (K1 * PEAK_TO_PEAK) ** 2, (K2 * PEAK_TO_PEAK) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
-    return float((luminance * structure).mean().item())
+    return luminance * structure
 
 
 def structure(a: Tensor, b: Tensor) -> float:
@@ -51,7 +56,7 @@ def structure(a: Tensor, b: Tensor) -> float:
 
     Independent of brightness and contrast; -1 for a negative. Raises `ValueError` when the shapes differ.
     """
-    _, _, variance_a, variance_b, covariance = _moments(a, b)
+    _, _, variance_a, variance_b, covariance = _moments(*_padded(a, b))
     c3 = (K2 * PEAK_TO_PEAK) ** 2 / 2
     deviations = variance_a.clamp_min(0).sqrt() * variance_b.clamp_min(0).sqrt()
     return float(((covariance + c3) / (deviations + c3)).mean().item())
@@ -79,12 +84,17 @@ def compare_with_ground_truth(
 
 
 def _moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Local means, variances and covariance, with short sides extended to the window by symmetric reflection."""
-    missing = [max(0, WINDOW - side) for side in a.shape[1:]]
-    padding = [(0, 0), *((count // 2, count - count // 2) for count in missing)]
-    a, b = (torch.from_numpy(np.pad(each.numpy(), padding, mode="symmetric")) for each in _comparable(a, b))
+    """Local means, variances and covariance of (N, C, H, W), where the window fits."""
     mean_a, mean_b, square_a, square_b, product = _blur(torch.stack([a, b, a * a, b * b, a * b]))
     return mean_a, mean_b, square_a - mean_a**2, square_b - mean_b**2, product - mean_a * mean_b
+
+
+def _padded(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two images (C, H, W) as (1, C, H, W), with short sides extended to the window by symmetric reflection."""
+    missing = [max(0, WINDOW - side) for side in a.shape[1:]]
+    padding = [(0, 0), *((count // 2, count - count // 2) for count in missing)]
+    a, b = (torch.from_numpy(np.pad(each.numpy(), padding, mode="symmetric"))[None] for each in _comparable(a, b))
+    return a, b
 
 
 def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,10 +104,10 @@ def _comparable(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, H - 10, W - 10): weighted means over the Gaussian window."""
-    offset = torch.arange(WINDOW, dtype=maps.dtype) - WINDOW // 2
+    """(..., H, W) to (..., H - 10, W - 10): weighted means over the Gaussian window."""
+    offset = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
     weights = torch.exp(-(offset**2) / (2 * SIGMA**2))
     weights = weights / weights.sum()
-    flat = maps.reshape(-1, 1, *maps.shape[2:])
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
     flat = conv2d(conv2d(flat, weights[None, None, :, None]), weights[None, None, None, :])
-    return flat.reshape(*maps.shape[:2], *flat.shape[2:])
+    return flat.reshape(*maps.shape[:-2], *flat.shape[2:])

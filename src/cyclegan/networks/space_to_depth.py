@@ -1,4 +1,4 @@
-"""A generator at half resolution, for short training runs on small images: space to depth, blocks, depth to space.
+"""Generators at half or a quarter of the resolution, light and quickly trained: space to depth, blocks, depth to space.
 
 Sub-pixel convolution: Shi et al., CVPR 2016, eq. 4. Its initialization (ICNR): Aitken et al. 2017, section 3. Residual
 branches that start small, with a learned scale: Zhang et al., "Fixup Initialization", ICLR 2019.
@@ -18,15 +18,15 @@ from cyclegan.networks.winograd import Conv3x3
 
 
 @register_generator("space_to_depth", "{blocks}-block space-to-depth network")
+@register_generator("space_to_depth_4", "{blocks}-block space-to-depth network of 4×4 pixels", factor=4)
 class SpaceToDepthGenerator(Generator):
-    """Each 2x2 block of pixels becomes the channels of one, which loses nothing; all convolutions run on those.
+    """Each block of `factor` x `factor` pixels becomes the channels of one, which loses nothing; all convolutions run
+    on those.
 
     A block is x + g * conv(ReLU(norm(conv(x)))), with a learned scale g for each channel. It has one norm where the
     paper's has two: the second would remove the contrast of what the block adds.
     """
 
-    size_multiple = 2
-    min_size = 4  # reflecting a border of one pixel takes two, at half resolution
     initializes_itself = True
 
     def __init__(
@@ -34,13 +34,16 @@ class SpaceToDepthGenerator(Generator):
         in_channels: int = 3,
         out_channels: int = 3,
         *,
+        factor: int = 2,
         width: int = 32,
         blocks: int = 4,
         norm: str = "instance",
         dropout: bool = False,
     ):
         super().__init__()
-        make_norm, bias = NORMS[norm], needs_bias(norm)
+        make_norm, bias, pixels = NORMS[norm], needs_bias(norm), factor**2
+        self.size_multiple = factor
+        self.min_size = 2 * factor  # reflecting a border of one pixel takes two, at the lower resolution
 
         def conv(before: int, after: int, bias: bool = True) -> list[nn.Module]:
             return [nn.ReflectionPad2d(1), Conv3x3(before, after, bias=bias)]
@@ -49,20 +52,25 @@ class SpaceToDepthGenerator(Generator):
             middle = [make_norm(width), nn.ReLU(inplace=True), Dropout(0.5) if dropout else nn.Identity()]
             return Residual(*conv(width, width, bias), *middle, *conv(width, width), ChannelScale(width))
 
-        first = [nn.PixelUnshuffle(2), *conv(4 * in_channels, width, bias), make_norm(width), nn.ReLU(inplace=True)]
+        first = [
+            nn.PixelUnshuffle(factor),
+            *conv(pixels * in_channels, width, bias),
+            make_norm(width),
+            nn.ReLU(inplace=True),
+        ]
         self.stem = nn.Sequential(*first)
         self.blocks = nn.Sequential(*(block() for _ in range(blocks)))
-        self.head = nn.Sequential(*conv(width, 4 * out_channels), nn.PixelShuffle(2), nn.Tanh())
-        self._initialize()
+        self.head = nn.Sequential(*conv(width, pixels * out_channels), nn.PixelShuffle(factor), nn.Tanh())
+        self._initialize(pixels)
 
     @torch.no_grad()
-    def _initialize(self) -> None:
-        """PyTorch's default, but residual branches start at a tenth, and the 2x2 pixels of the output equal (ICNR)."""
+    def _initialize(self, pixels: int) -> None:
+        """PyTorch's default, but residual branches start at a tenth, and the pixels of a block equal (ICNR)."""
         block: Any
         for block in self.blocks:
             block.body[-2].weight.mul_(0.1)
         last: Any = self.head[1]
-        last.weight.copy_(last.weight[::4].repeat_interleave(4, 0))
+        last.weight.copy_(last.weight[::pixels].repeat_interleave(pixels, 0))
         last.bias.zero_()
 
     @classmethod
@@ -71,7 +79,7 @@ class SpaceToDepthGenerator(Generator):
         return super().from_config(config, in_channels, out_channels, **({"blocks": config.blocks} | settings))
 
     def stages(self) -> Sequence[nn.Module]:
-        """To half the resolution, the blocks, and back."""
+        """To the lower resolution, the blocks, and back."""
         return [self.stem, self.blocks, self.head]
 
     def encoder(self) -> Sequence[nn.Module]:

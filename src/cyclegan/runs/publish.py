@@ -106,8 +106,10 @@ def write_model(model: Model, folder: Path, *, overwrite: bool = False, card: st
         "source": model.source,
     }
 
+    weights = {name: value for name, value in model.weights.items() if not name.startswith("teacher.")}
+
     def fill(new: Path) -> None:
-        save_tensors(model.weights, new / "model.safetensors")
+        save_tensors(weights, new / "model.safetensors")
         (new / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (new / "README.md").write_text(card or model_card(model, folder.name), encoding="utf-8")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from cyclegan.config.presets import Environment, PresetName
 from cyclegan.config.resolve import resolve
@@ -19,9 +20,9 @@ from cyclegan.data.select import find_companions, find_data
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size, read_labels
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.methods.method import method_class
+from cyclegan.methods.method import build_method, method_class
 from cyclegan.methods.registry import method_spec, validate_method
-from cyclegan.runs.model import read_model
+from cyclegan.runs.model import Model, read_model
 from cyclegan.system.machine import gpu_memory
 from cyclegan.system.optional import efficientnet_packages, is_installed
 
@@ -47,10 +48,19 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
     method = method_spec(str(user.get("method") or (file or known)["method"]))
     initial = user.get("init_from")
     model = None if initial is None else read_model(initial, generators_only=True).architecture
+    if model is not None and method.learns_from_teacher:
+        model = _of_teacher(model)
     environment = None
     if preset == "auto" and file is None:
         environment = detect_environment(Config().with_settings(**method.defaults | {"method": method.name} | user))
     return validate_method(resolve(preset, method, user, environment=environment, initial_model=model, file=file))
+
+
+def _of_teacher(architecture: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a student's run that are its teacher's: the teacher's own architecture, and the discriminator."""
+    own = {"generator": "teacher_generator", "generator_width": "teacher_width", "blocks": "teacher_blocks"}
+    dropout = ("dropout", "dropout_at_test")
+    return {own.get(name, name): value for name, value in architecture.items() if name not in dropout}
 
 
 def _is_path(name: str) -> bool:
@@ -125,10 +135,14 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
 
     Raises `UsageError` when they are of another method or architecture than configured.
     """
-    path = config.networks.init_from
+    path, teaches = config.networks.init_from, method_spec(config.loss.method).learns_from_teacher
+    if path is None and teaches:
+        raise UsageError(f"--method {config.loss.method} needs a teacher; use `cyclegan distill RUN`, or --init-from.")
     if path is None:
         return {}
     model = read_model(path)
+    if teaches:
+        return _teacher_weights(config, model, path)
     if method_class(model.method) is not method_class(config.loss.method):
         raise UsageError(f"{path} was made by the method {model.method}; add --method {model.method}.")
     mine = config.flat()
@@ -137,3 +151,20 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} {mine[name]} does not fit {path}, whose networks have {value}; leave it out.")
     return model.weights
+
+
+def _teacher_weights(config: Config, model: Model, path: Path) -> dict[str, Tensor]:
+    """The weights of a teacher's generator, and of its discriminator, if that judges images of the target alone."""
+    direction, spec = config.loss.direction, method_spec(model.method)
+    if spec.layout == "single domain":
+        raise UsageError(f"{path} was trained with --method {model.method}, which cannot be distilled.")
+    if direction not in model.directions:
+        raise UsageError(f"{path} translates {' and '.join(model.directions)} only, not {direction}.")
+    weights = {f"teacher.network.{k}": v for k, v in model.network(f"generators.{spec.directions[direction]}").items()}
+    channels = dict(zip("AB", (model.config.data.channels_a, model.config.data.channels_b), strict=True))
+    images = {domain: torch.zeros(1, count, 1, 1) for domain, count in channels.items()}
+    judged = build_method(model.config, seed=0).discriminator_inputs(images, images)[direction]
+    if judged.real.shape[1] == channels[direction[-1]]:
+        name = f"discriminators.{judged.discriminator}"
+        weights |= {f"discriminators.D.{k}": v for k, v in model.network(name).items()}
+    return weights

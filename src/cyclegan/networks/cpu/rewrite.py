@@ -51,31 +51,32 @@ class CpuGenerator(Generator):
             y: Tensor = self.generator(x)
             return y
         self.layers = self.layers or rewrite(self.generator.stages() or ())
-        y = torch.cat([self._translate(image) for image in x]).contiguous()
-        scratch.release(MAX_SCRATCH)
-        return y
+        padded = pad_to_multiple(x, self.size_multiple, self.min_size)
+        return run(self.layers, padded)[..., : x.shape[2], : x.shape[3]].contiguous()
 
-    def _translate(self, image: Tensor) -> Tensor:
-        """(C, H, W) to (1, C, H, W)."""
-        _, height, width = image.shape
-        padded = pad_to_multiple(image[None], self.size_multiple, self.min_size)
-        y = DeferredEpilogue(padded[0].permute(1, 2, 0))
-        for layer in self.layers:
+
+def run(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    """The rewritten layers applied to a batch (N, C, H, W), one image after the other."""
+    results = []
+    for image in x:
+        y = DeferredEpilogue(image.permute(1, 2, 0))
+        for layer in layers:
             y = layer(y)
-        return y.tensor()[..., :height, :width]
+        results.append(y.tensor().clone(memory_format=torch.contiguous_format))  # out of scratch memory
+    scratch.release(MAX_SCRATCH)
+    return torch.cat(results)
 
 
 def rewrite_for_cpu(generator: Generator) -> Generator:
-    """The generator for CPU inference, or itself if it has no stages, is a U-Net, or has dropout that stays on."""
+    """The generator for CPU inference, or itself if it cannot be rewritten."""
+    return generator.map_network(lambda network: CpuGenerator(network) if is_rewritable(network) else network)
 
-    def change(network: Generator) -> Generator:
-        stages = network.stages()
-        modules = list(network.modules())
-        noisy = any(isinstance(m, Dropout) and m.noise_seed is not None for m in modules)
-        unsupported = stages is None or noisy or any(isinstance(m, UNetLevel) for m in modules)
-        return network if unsupported else CpuGenerator(network)
 
-    return generator.map_network(change)
+def is_rewritable(network: Generator) -> bool:
+    """Whether a generator has stages, is not a U-Net, and has no dropout that stays on."""
+    modules = list(network.modules())
+    noisy = any(isinstance(m, Dropout) and m.noise_seed is not None for m in modules)
+    return network.stages() is not None and not noisy and not any(isinstance(m, UNetLevel) for m in modules)
 
 
 @torch.no_grad()
