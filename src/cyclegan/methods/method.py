@@ -89,7 +89,7 @@ class Method(nn.Module):
 
     def parts(self, *functions: Callable[[], Part]) -> tuple[Part, ...]:
         """Results of functions that do not depend on each other, computed side by side where that is faster."""
-        if self.threads_per_part:
+        if self.threads_per_part and len(functions) > 1:  # one alone keeps all threads
             return concurrently(*functions, threads=self.threads_per_part)
         return tuple(function() for function in functions)
 
