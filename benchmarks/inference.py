@@ -14,27 +14,34 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from cyclegan.config.schema import NetworkConfig
 from cyclegan.networks import winograd
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.generator import Generator, build_generator
-from cyclegan.training.setup import configure
+from cyclegan.training.distill import Student, student_networks
 
 Run = Callable[[Tensor], Tensor]
-Preset = Literal["paper", "fast"]
-PRESETS: tuple[Preset, ...] = ("paper", "fast")
+GENERATORS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "fast": {"generator": "resnet_light", "generator_width": 32},
+    "auto": {"generator": "space_to_depth", "generator_width": 32, "blocks": 4},
+    "unet": {"generator": "unet_256", "norm": "batch"},
+    **{student: student_networks(student, 256) for student in get_args(Student)},
+}
 SIZES = (128, 256, 512, 1024)
 OURS = "ours"
 
 
-def generator(preset: Preset) -> Generator:
-    """The preset's generator with PyTorch's own convolutions, and weights as large as trained ones."""
+def generator(name: str) -> Generator:
+    """A preset's, a U-Net's or a student's generator with PyTorch's own convolutions, and weights as large as trained
+    ones."""
     torch.manual_seed(0)
-    network = build_generator(configure(preset).networks, 3, 3).eval()
+    network = build_generator(NetworkConfig(**GENERATORS[name]), 3, 3).eval()
     winograd.set_winograd(network, False)
     return network
 
@@ -98,31 +105,32 @@ def runs(network: Generator, size: int, threads: int, names: list[str]) -> dict[
     return found
 
 
-def timed(candidates: dict[str, Run], x: Tensor, rounds: int) -> dict[str, list[float]]:
+def timed(candidates: dict[str, Run], x: Tensor, rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
     """Seconds of each candidate in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
             run(x)
-            start = time.perf_counter()
+            start = clock()
             run(x)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 
-def compare(preset: Preset, size: int, options: argparse.Namespace) -> None:
+def compare(name: str, size: int, options: argparse.Namespace) -> None:
     """Print a line per candidate."""
-    network = generator(preset)
+    network = generator(name)
     candidates = runs(network, size, options.threads, options.with_)
     x = torch.rand(1, 3, size, size) * 2 - 1
     rounds = max(3, options.rounds * 256**2 // size**2) if size > 256 else options.rounds
     reference = network(x)
-    seconds = timed(candidates, x, rounds)
-    for name, times in seconds.items():
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    seconds = timed(candidates, x, rounds, clock)
+    for runtime, times in seconds.items():
         ratio = statistics.median(t / ours for t, ours in zip(times, seconds[OURS], strict=True))
-        difference = (candidates[name](x) - reference).abs().max().item()
+        difference = (candidates[runtime](x) - reference).abs().max().item()
         print(
-            f"{preset:5s} {size:4d}x{size:<4d} {name:11s} {statistics.median(times):7.3f} s  {ratio:5.2f} x ours  "
+            f"{name:6s} {size:4d}x{size:<4d} {runtime:11s} {statistics.median(times):7.3f} s  {ratio:5.2f} x ours  "
             f"largest difference from eager {difference:.1e} (median of {rounds})",
             flush=True,
         )
@@ -131,17 +139,18 @@ def compare(preset: Preset, size: int, options: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=PRESETS, nargs="+", default=PRESETS)
+    parser.add_argument("--generator", choices=GENERATORS, nargs="+", default=list(GENERATORS))
     parser.add_argument("--size", type=int, nargs="+", default=SIZES)
     parser.add_argument("--with", dest="with_", choices=OTHERS, nargs="+", default=list(OTHERS))
     parser.add_argument("--rounds", type=int, default=15, help="rounds at 256x256 and below; fewer for larger images")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds: for one thread on a busy machine")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with torch.inference_mode():
-        for preset in options.preset:
+        for name in options.generator:
             for size in options.size:
-                compare(preset, size, options)
+                compare(name, size, options)
 
 
 if __name__ == "__main__":

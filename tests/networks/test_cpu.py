@@ -98,10 +98,23 @@ def test_scales_of_channels_are_folded_into_the_convolutions_before(norm: str, w
     assert largest_difference(network, (2, 1, 51, 37)) < 5e-5
 
 
-def test_u_nets_and_active_dropout_are_not_rewritten() -> None:
-    for settings_ in ({"generator": "unet_64"}, {"generator": "resnet", "dropout": True, "dropout_at_test": True}):
-        network = build_generator(NetworkConfig(generator_width=8, blocks=1, **settings_), 3, 3)  # type: ignore[arg-type]
-        assert rewrite_for_cpu(network) is network
+def test_a_generator_with_active_dropout_is_not_rewritten() -> None:
+    settings_ = {"generator": "resnet", "dropout": True, "dropout_at_test": True}
+    network = build_generator(NetworkConfig(generator_width=8, blocks=1, **settings_), 3, 3)  # type: ignore[arg-type]
+    assert rewrite_for_cpu(network) is network
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_u_net_shares_its_weights_and_keeps_its_noise(norm: str) -> None:
+    torch.manual_seed(0)
+    settings_ = {"generator": "unet_64", "norm": norm, "dropout": True, "dropout_at_test": True}
+    network = build_generator(NetworkConfig(generator_width=8, **settings_), 3, 3).eval()  # type: ignore[arg-type]
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0.05, 0.2)
+    fast = rewrite_for_cpu(network)
+    assert {id(p) for p in fast.parameters()} == {id(p) for p in network.parameters()}
+    for shape in ((2, 3, 64, 128), (1, 3, 70, 40)):
+        assert largest_difference(network, shape) < 5e-5
 
 
 def test_gradients_and_other_precisions_use_the_original_generator() -> None:

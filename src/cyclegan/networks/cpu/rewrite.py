@@ -11,6 +11,7 @@ Where time is saved, and where that is implemented:
 - The last convolution, whose few outputs leave vector units idle, computes all rows of its kernel at once
   (`FewOutputsConv`).
 - Learned scales of channels are folded into the convolutions before them.
+- U-Nets stay as they are, except for the convolutions at their deepest levels (`small_images`).
 """
 
 import copy
@@ -21,12 +22,13 @@ from torch import Tensor, nn
 
 from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.cpu.layers import DirectConv, EagerLayer, FewOutputsConv, ImageNorm, Layer, ResidualSum, relu
+from cyclegan.networks.cpu.small_images import with_matrix_products
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import BatchNorm, ChannelScale, Dropout, Residual, UNetLevel, pad_to_multiple
 from cyclegan.networks.winograd import computes_on_cpu, scratch
 
-MIN_CHANNELS = 64  # with fewer, the transforms cost more than the products save
+MIN_CHANNELS = 32  # with fewer, the transforms cost more than the products save
 MAX_SCRATCH = 2**27  # bytes of each scratch buffer kept for the next call: enough for images of 512x512
 FEW = 8  # outputs of a convolution that leave vector units idle
 
@@ -68,8 +70,14 @@ def run(layers: Sequence[Layer], x: Tensor) -> Tensor:
 
 
 def rewrite_for_cpu(generator: Generator) -> Generator:
-    """The generator for CPU inference, or itself if it cannot be rewritten."""
-    return generator.map_network(lambda network: CpuGenerator(network) if is_rewritable(network) else network)
+    """The generator for CPU inference, or itself if it cannot be rewritten; it may share the weights."""
+
+    def change(network: Generator) -> Generator:
+        if any(isinstance(module, UNetLevel) for module in network.modules()):
+            return with_matrix_products(network)
+        return CpuGenerator(network) if is_rewritable(network) else network
+
+    return generator.map_network(change)
 
 
 def is_rewritable(network: Generator) -> bool:
