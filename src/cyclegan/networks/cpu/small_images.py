@@ -34,7 +34,7 @@ class SmallImageConv(nn.Module):
             return y
         weights = self.conv.weight.flatten(1)  # a convolution's (O, C x K x K), transposed (C, O x K x K)
         if self.halves:  # pixels are the rows of the products: few rows are faster than few columns
-            y = (unfold(x, **self.window).mT @ weights.T).mT.unflatten(2, (height, width))
+            y = (unfold(x, **self.window).mT @ weights.T).mT.reshape(len(x), -1, height, width)
         else:
             y = fold((x.flatten(2).mT @ weights).mT, (2 * height, 2 * width), **self.window)
         return y if self.conv.bias is None else y + self.conv.bias[:, None, None]
