@@ -32,7 +32,7 @@ from cyclegan.networks.generator import build_generator
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 
-GENERATORS = {
+GENERATORS: dict[str, dict[str, str | int]] = {
     "tiny": {"generator": "resnet_6blocks", "generator_width": 8},
     "auto": {"generator": "space_to_depth"},  # what the preset chooses on a CPU
     "paper": {"generator": "resnet_9blocks"},
