@@ -757,7 +757,7 @@ class FakeSplit:
 
 def cells(count: int, kind: str = "JPEG") -> list[dict[str, Any]]:
     written = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(written, kind)
+    Image.new("RGB", (16, 16)).save(written, kind)  # Pillow writes no smaller icons
     return [{"bytes": written.getvalue(), "path": None}] * count
 
 

@@ -135,8 +135,8 @@ def test_a_kill_at_any_stage_of_writing_leaves_a_complete_checkpoint(
     target, name, after = {
         "mkdir": (Path, "mkdir", 0),
         "save_tensors": (checkpoint, "save_tensors", 1),
-        "rename": (Path, "rename", 0),
-        "rename again": (Path, "rename", 1),
+        "rename": (Path, "replace", 0),
+        "rename again": (Path, "replace", 1),
     }[stage]
     monkeypatch.setattr(target, name, dying(getattr(target, name), after))
     with pytest.raises(Died):
