@@ -30,7 +30,7 @@ EXTENDING = "".join(
     file.read_text("utf-8") for file in (ROOT / "tests" / "extending").rglob("*.*") if file.suffix in (".py", ".toml")
 )
 RUNS = ("seasons", "summer-winter", "horse2zebra", "photos2paintings", "first", "second", "maps", "NAME")
-SLOW = ("evaluation", "export", "first-run", "in-a-product")
+SLOW = ("evaluation", "export", "first-run", "in-a-product", "training")
 NETWORK = ["--generator", "resnet_6blocks", "--generator-width", "4", "--discriminator-width", "4"]
 
 

@@ -10,6 +10,7 @@ NOTEBOOK = Path(__file__).parents[1] / "examples" / "quickstart.ipynb"
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_quickstart_trains_measures_translates_and_saves(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

@@ -823,7 +823,7 @@ def test_hub_files_are_written_unchanged(library: Callable[..., None], tmp_path:
     )
     hub.write_hub_dataset("hf:user/name", tmp_path / "data")
     assert (tmp_path / "data" / "trainA" / "000000.jpg").read_bytes() == stored.read_bytes()
-    assert Image.open(tmp_path / "data" / "trainB" / "000000.png").size == (4, 4)
+    assert Image.open(tmp_path / "data" / "trainB" / "000000.png").size == (16, 16)
 
 
 @pytest.mark.parametrize(

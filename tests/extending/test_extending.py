@@ -187,6 +187,7 @@ def test_their_data_set_is_available_by_name(run: Path, outputs: dict[str, Any])
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_the_python_interface_takes_the_same_names(
     environment: dict[str, str], settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path:
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_two_processes_train_keep_their_own_histories_and_resume(data: Path, tmp_path: Path) -> None:
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, dropout=True)]
     # A constant rate, because a budget of steps is part of the schedule.

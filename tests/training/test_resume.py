@@ -90,6 +90,7 @@ def test_sigterm_saves_and_the_run_resumes_to_the_same_end(data: Path, tmp_path:
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_a_run_that_resumes(data: Path, tmp_path: Path) -> None:
     """Saves happen after every step here, so that kills fall into the writing too."""
     often = {"save_minutes": 1e-9, "max_steps": 40}
