@@ -16,7 +16,9 @@ from cyclegan.server.problems import STATUS
 from serving import encoded, serving, write_tiny_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
-EXAMPLES = re.findall(r"<!-- not run: tests/server/test_pages.py [^\n]* -->\n```(\w*)\n(.*?)```", PAGE, re.S)
+EXAMPLES = re.findall(
+    r"<!-- not run: needs a server; tests/server/test_pages.py [^\n]* -->\n```(\w*)\n(.*?)```", PAGE, re.S
+)
 
 
 @pytest.mark.network

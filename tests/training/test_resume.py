@@ -72,6 +72,7 @@ def test_a_run_without_checkpoint_starts_over(tiny: Callable[..., Config]) -> No
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_sigterm_saves_and_the_run_resumes_to_the_same_end(data: Path, tmp_path: Path) -> None:
     words = ["train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, max_steps=60)]
     straight = run(*words, "--name", "straight", OMP_NUM_THREADS="1")

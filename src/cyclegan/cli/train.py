@@ -167,7 +167,7 @@ def distill(
     dry_run: Annotated[Switch, Doc("Print the settings and the speed of the students; train nothing.")] = False,
     settings: StudentSettings,
 ) -> None:
-    """Train a small, fast generator to translate like that of a run.
+    """Train a small, fast generator on a run's translations.
 
     The student learns one direction, from the run's own images.
 
