@@ -1,4 +1,4 @@
-"""Mixed training: a few pairs beside unpaired images."""
+"""Mixed training: a few pairs in addition to unpaired images."""
 
 import shutil
 from collections.abc import Callable

@@ -100,7 +100,7 @@ def open_image(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
 def require_plausible_size(size: tuple[int, int], file: IO[bytes], channels: int = 1) -> None:
     """Raise `UnsupportedImage` for images without pixels, too large ones, and those too large for their file."""
     if min(*size, channels) < 1:
-        raise UnsupportedImage(f"claims {size[0]} x {size[1]} pixels, so there is no image in it")
+        raise UnsupportedImage(f"claims {size[0]} x {size[1]} pixels, so it holds no image")
     pixels = size[0] * size[1] * channels
     if pixels > SUSPECT_PIXELS:
         here, length = file.tell(), file.seek(0, os.SEEK_END)

@@ -67,7 +67,7 @@ def create_app(service: Service, keys: Sequence[str] = (), origins: Sequence[str
         if model is None and len(models) > 1:
             raise Problem("invalid-request", f"Choose a model with ?model=NAME; there are {', '.join(models)}.")
         if model is not None and model not in models:
-            raise Problem("unknown-model", f"There is no such model here; there are {', '.join(models)}.")
+            raise Problem("unknown-model", f"This server has no such model; there are {', '.join(models)}.")
         if size != "keep" and size < 1:
             raise Problem("invalid-request", "size must be at least 1, or keep.")
         try:

@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class Observer:
-    """Middleware: gives requests an id, logs and counts them, and answers 500 where there is no other answer."""
+    """Middleware: gives requests an id, logs and counts them, and answers 500 where the app fails to answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
         self.app, self.metrics = app, metrics

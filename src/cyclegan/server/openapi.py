@@ -8,7 +8,7 @@ _IMAGE = {"type": "string", "format": "binary"}
 _EXAMPLES = {
     400: Problem("invalid-request", "Choose a model with ?model=NAME; there are horse2zebra, summer2winter."),
     401: Problem("unauthorized", "This server needs an API key; send it as `Authorization: Bearer KEY`."),
-    404: Problem("unknown-model", "There is no such model here; there are horse2zebra, summer2winter."),
+    404: Problem("unknown-model", "This server has no such model; there are horse2zebra, summer2winter."),
     408: Problem("upload-too-slow", "The upload took more than 60 seconds; send less."),
     413: Problem("upload-too-large", "The upload is larger than 32 MiB; send less."),
     415: Problem(

@@ -94,7 +94,7 @@ class Workers:
         return [job for job in self._jobs if job.batch_key() == key][: self.max_batch]
 
     def _is_complete(self, key: Hashable) -> bool:
-        """Whether there is no reason to wait for more images of this kind: enough are here, or others wait."""
+        """Whether waiting for more images of this kind is pointless: enough are here, or others wait."""
         return self.closed or len(self._fitting(key)) != len(self._jobs) or len(self._jobs) >= self.max_batch
 
     def _work(self, translators: Mapping[str, Translator]) -> None:
