@@ -8,6 +8,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.serving import is_local
 from cyclegan.cli.settings import Device, OptionalPath, OptionalText
 from cyclegan.errors import UsageError
 
@@ -73,7 +74,7 @@ def serve(
     from cyclegan.server.service import Limits, Service
     from cyclegan.system.text import counted
     from cyclegan.translation.streaming.large_images import parse_bytes
-    from cyclegan.web.server import HostCheck, address, is_local, open_socket
+    from cyclegan.web.server import HostCheck, address, open_socket
 
     limits = Limits(parse_bytes(max_upload), max_pixels, timeout, queue)
     listener = open_socket(host, port)

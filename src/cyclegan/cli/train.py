@@ -116,8 +116,7 @@ def _choices(config: Config) -> list[str]:
         if config.sources["max_minutes"] != "user" and minutes:
             minutes += " unless you set a budget (--max-minutes)"
         notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
-        rgb = {config.data.channels_a, config.data.channels_b} <= {1, 3}
-        if rgb and size >= PHOTOGRAPHS and config.networks.discriminator == "dual":
+        if config.data.is_gray_or_rgb and size >= PHOTOGRAPHS and config.networks.discriminator == "dual":
             notes.append('Photographs are learned in fewer steps after: pip install "cyclegan[features]".')
     return notes
 

@@ -1,6 +1,5 @@
 """`cyclegan watch`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.serving import is_local, print_tunnel
 from cyclegan.errors import UsageError
 
 
@@ -39,7 +39,7 @@ def watch(
         optional_import(library, "watch")
 
     from cyclegan.system.text import counted
-    from cyclegan.web.server import address, is_local, open_socket, serve
+    from cyclegan.web.server import address, open_socket, serve
     from cyclegan.web.state import find_runs
     from cyclegan.web.watch import watch_app
 
@@ -50,9 +50,7 @@ def watch(
     listener = open_socket(host, port)
     url = address(listener)
     print(f"Watching {counted(len(found), 'run')}: {url}  (Ctrl-C stops)", flush=True)
-    if "SSH_CONNECTION" in os.environ and host == "127.0.0.1":
-        number = listener.getsockname()[1]
-        print(f"On your own machine, first: ssh -L {number}:127.0.0.1:{number} MACHINE", flush=True)
+    print_tunnel(listener)
     if not is_local(host):
         print("Everyone who can reach this address can see these runs: there is no password.", flush=True)
     serve(watch_app(runs), listener, host)

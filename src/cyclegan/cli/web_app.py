@@ -9,10 +9,9 @@ import tyro
 from typing_extensions import Doc
 
 from cyclegan.cli.app import command
+from cyclegan.cli.serving import is_local, print_tunnel
 from cyclegan.cli.settings import OptionalText
 from cyclegan.errors import UsageError
-
-LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 @command("app")
@@ -38,7 +37,7 @@ def app(
       cyclegan app runs --host 0.0.0.0 --auth @password.txt
     """
     password = _password(auth)
-    if host not in LOCAL and password is None:
+    if not is_local(host) and password is None:
         raise UsageError(
             f"--host {host} lets everyone who reaches it read images and start runs; add --auth NAME:PASSWORD."
         )
@@ -62,9 +61,7 @@ def app(
 
         built = build_app(models, auth=password)
         print(f"The app: {address(listener)}  (Ctrl-C stops it)", flush=True)
-        if "SSH_CONNECTION" in os.environ and host in LOCAL:
-            number = listener.getsockname()[1]
-            print(f"On your own machine, first: ssh -L {number}:127.0.0.1:{number} MACHINE", flush=True)
+        print_tunnel(listener)
         serve(built, listener, host)
 
 

@@ -29,9 +29,9 @@ FAST: dict[str, Any] = {
     "ema_decay": 0.999,
 }
 
-# Of "space_to_depth" on a CPU, alone or with attention; docs/recipes.md has the measurements.
 PHOTOGRAPHS = 96  # pixels; larger images are taken for photographs, on which a classifier's features pay
 
+# Of "space_to_depth" on a CPU, alone or with attention; docs/recipes.md has the measurements.
 SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,

@@ -78,8 +78,8 @@ class DataConfig:
     load_size: Annotated[Side, Doc("Size after resizing, pixels [R]. Follows --crop-size unless given.")] = 286
     crop_size: Annotated[Side, Doc("Size of the random training crops, pixels [C].")] = 256
     flip: Annotated[bool, Doc("Flip images left to right at random [R].")] = True
-    flip_vertical: Annotated[bool, Doc("Flip images upside down at random, where there is no up.")] = False
-    rotate: Annotated[bool, Doc("Rotate images by 0, 90, 180 or 270 degrees at random, where there is no up.")] = False
+    flip_vertical: Annotated[bool, Doc("Flip images upside down at random; for images without an up.")] = False
+    rotate: Annotated[bool, Doc("Rotate images by 0, 90, 180 or 270 degrees; for images without an up.")] = False
     scale_jitter: Annotated[
         float, Ge(0), Lt(1), Doc("Scale crops at random by up to this fraction; A and B apart, pairs alike.")
     ] = 0.0
@@ -100,6 +100,11 @@ class DataConfig:
     preload: Annotated[bool, Doc("Decode all images into the cache before the first step.")] = False
     draft: Annotated[bool, Doc("Decode large JPEGs at reduced size: faster, and nearly equal.")] = False
     strict: Annotated[bool, Doc("Stop at the first unreadable image instead of skipping it.")] = False
+
+    @property
+    def is_gray_or_rgb(self) -> bool:
+        """Whether networks for photographs can read the images of both domains."""
+        return {self.channels_a, self.channels_b} <= {1, 3}
 
 
 @dataclass(frozen=True)

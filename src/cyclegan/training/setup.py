@@ -82,8 +82,7 @@ def detect_environment(config: Config) -> Environment:
                 continue
     if not sides:
         raise UsageError(f"None of the images like {domains.train.a[0]} can be read.")
-    colors = {config.data.channels_a, config.data.channels_b} <= {1, 3}
-    has_features = colors and is_installed(*efficientnet_packages(1))
+    has_features = config.data.is_gray_or_rgb and is_installed(*efficientnet_packages(1))
     return Environment(round(statistics.median(sides)), gpu_memory(config.run.device), has_features)
 
 

@@ -67,11 +67,6 @@ def address(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def is_local(host: str) -> bool:
-    """Whether an address is that of this machine only."""
-    return host in ("127.0.0.1", "::1", "localhost")
-
-
 def serve(app: ASGIApp, listener: socket.socket, host: str) -> None:
     """Serve until Ctrl-C or SIGTERM, to requests by IP address, `localhost`, this machine's name and `host`."""
     checked = HostCheck(app, [host, socket.gethostname(), socket.getfqdn()])

@@ -30,9 +30,8 @@ class Processes:
         run = next_run_folder(configure(preset, **settings))
         options = {**settings, "runs": run.parent, "name": run.name}
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items() if key != "data"]
-        self._launch(
-            run, "train", *(str(settings[key]) for key in ("data",) if key in settings), f"--preset={preset}", *words
-        )
+        data = [str(settings["data"])] if "data" in settings else []
+        self._launch(run, "train", *data, f"--preset={preset}", *words)
         return run
 
     def resume(self, run: Path, minutes: float | None = None) -> None:
