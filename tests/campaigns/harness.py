@@ -1,6 +1,7 @@
 """The command in forked processes, with a fault at a chosen moment, and what must hold afterwards."""
 
 import hashlib
+import io
 import os
 import random
 import resource
@@ -10,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -183,7 +184,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def leftovers(folder: Path) -> list[str]:
     """Hidden files that should not outlive a completed command."""
-    return [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+    return [str(path) for path in folder.rglob(".*") if path.name not in (".lock", ".process")]
 
 
 def small_data(folder: Path) -> Path:
@@ -209,13 +210,21 @@ class Command:
     words: Callable[[Path], list[object]]
 
 
+def run_here(words: list[object]) -> None:
+    """Run a command line in this process, which thereby imports and caches what every forked one will need."""
+    with redirect_stdout(io.StringIO()) as output, redirect_stderr(output):
+        try:
+            run_words(words, Path())()
+        except SystemExit as end:
+            assert not end.code, output.getvalue()
+
+
 @cache
 def prepared(folder: Path) -> tuple[Path, Path, list[Command]]:
     """Data, a finished run, and the commands other than training that write files; made once for all campaigns."""
-    data = small_data(folder / "red2blue")
-    outcome = attempt(train_words(data, folder / "made"), folder / "made")
-    assert outcome.code == 0, outcome.text
-    run = folder / "made" / "run"
+    data, run = small_data(folder / "red2blue"), folder / "made" / "run"
+    run_here(train_words(data, run.parent))
+    run_here(["translate", run, data / "testA", "-o", folder / "first"])
     archive = shutil.make_archive(str(folder / "maps"), "zip", data)
     return (
         data,

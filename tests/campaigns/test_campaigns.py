@@ -12,7 +12,6 @@ RUN = Path(__file__).parent / "run.py"
 
 
 @pytest.mark.processes
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="campaigns fork")
 def test_a_quick_form_of_each_campaign_finds_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
