@@ -1,7 +1,7 @@
 """Compare training recipes for equal minutes on several data sets, with seeds and the scores of doing nothing.
 
-    python benchmarks/recipes.py                                          # the built-in set, 5 minutes, three seeds
-    python benchmarks/recipes.py horse2zebra facades --minutes 30         # and data folders of yours
+    python benchmarks/recipes.py                                          # the built-in sets, 5 minutes, three seeds
+    python benchmarks/recipes.py horse2zebra facades --sets --minutes 30  # data folders of yours only
     python benchmarks/recipes.py --quick                                  # one seed, two recipes, two minutes
 
 Each run is trained and measured once and its result stored, so a stopped benchmark continues. The table is written
@@ -10,8 +10,9 @@ into docs/recipes.md. Let nothing else run meanwhile: slower steps are fewer ste
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,33 @@ RECIPES: dict[str, dict[str, Any]] = {
     "auto, ResNet": {"generator": "resnet"},  # what auto chose before
     "paper": {"preset": "paper"},  # at the size of the images
 }
-METRICS = {"psnr": ("PSNR in dB", 2), "ssim": ("SSIM", 3), "kd_efficientnet": ("KD", 3), "swd": ("SWD", 0)}
+METRICS = {
+    "psnr": ("PSNR in dB", 2),
+    "ssim": ("SSIM", 3),
+    "kd_efficientnet": ("KD", 3),
+    "swd": ("SWD", 0),
+    "gradient_energy": ("gradient energy", 0),
+    "nyquist_ratio": ("Nyquist ratio", 2),
+    "edge_agreement": ("edge agreement", 3),
+}
 MAX_SIZE = 128  # of training images with the preset paper, as with auto
+
+
+def write_closer(to: Path) -> None:
+    """The built-in set with winter at one and a half times the scale, so that the domains differ in framing."""
+    seasons.write_seasons(to)
+    for file in sorted(to.glob("*B/*.png")):
+        image = seasons.draw_scene(int(file.stem), "winter", 96).crop((16, 28, 80, 92))
+        image.save(file.with_name(f"closer-{file.name}"))  # another name: there is no ground truth
+        file.unlink()
+
+
+SETS: dict[str, Callable[[Path], None]] = {
+    "seasons": seasons.write_seasons,
+    "seasons-128": partial(seasons.write_seasons, size=128),
+    "seasons-30": partial(seasons.write_seasons, train=30),
+    "seasons-closer": write_closer,
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,10 @@ def measure(folder: Path, data: Path, recipe: str, own: dict[str, Any], seed: in
 
 def table(results: Sequence[Result]) -> str:
     """The results as Markdown: a row for each data set and recipe, A → B / B → A in each cell, means over the seeds."""
-    rows = [["data", "recipe", "minutes", "steps", *(title for title, _ in METRICS.values()), "seeds"], ["---"] * 9]
+    rows = [
+        ["data", "recipe", "minutes", "steps", *(title for title, _ in METRICS.values()), "seeds"],
+        ["---"] * (5 + len(METRICS)),
+    ]
     for data in dict.fromkeys(r.data for r in results):
         mine = [r for r in results if r.data == data]
         rows.append([data, "untranslated", "", "", *_cells([r.untranslated for r in mine[:1]]), ""])
@@ -92,7 +121,8 @@ def _cells(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train what has no result yet, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="*", help="data folders, in addition to the built-in set")
+    parser.add_argument("data", type=Path, nargs="*", help="data folders, in addition to the built-in sets")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS), help="built-in sets, drawn here")
     parser.add_argument("--minutes", type=float, default=5.0, help="minutes of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds for each recipe")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
@@ -101,10 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.quick:
         options.minutes, options.seeds, options.recipes = 2.0, [0], ["auto", "auto, ResNet"]
-    if not (options.folder / "seasons").exists():
-        seasons.write_seasons(options.folder / "seasons")
+    for name in options.sets:
+        if not (options.folder / name).exists():
+            SETS[name](options.folder / name)
     recipes = {name: RECIPES[name] for name in options.recipes}
-    data = [options.folder / "seasons", *options.data]
+    data = [*(options.folder / name for name in options.sets), *options.data]
     chosen = measure_all(options.folder, data, recipes, options.seeds, options.minutes)
     write_table(DOCS, "recipes", table(chosen))
 
