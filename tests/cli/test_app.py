@@ -229,3 +229,29 @@ def test_the_overview_shows_optional_and_repeated_arguments(capsys: pytest.Captu
     overview = capsys.readouterr().out
     for usage in ("translate RUN INPUT ...", "evaluate RUN [DATA]", "compare RUN RUN ..."):
         assert f"  {usage} " in overview
+
+
+@pytest.mark.processes
+def test_wrong_command_lines_are_answered_before_torch_is_loaded(data: Path, tmp_path: Path) -> None:
+    lines = [
+        ["train"],
+        ["train", "nothing", "--preset", "paper"],
+        ["train", str(data), "--crop-size", "0"],
+        ["train", str(data), "--generator", "nothing"],
+        ["resume", "nothing"],
+        ["distill", "nothing"],
+        ["translate", "nothing", str(data), "-o", "out"],
+        ["evaluate", "nothing"],
+        ["compare", "nothing", "other"],
+        ["diagnose", "nothing"],
+        ["report", "nothing"],
+        ["export", "nothing", "--format", "onnx"],
+        ["publish", "nothing", "user/name"],
+        ["data", "check", "nothing"],
+    ]
+    code = (
+        "import sys\nfrom cyclegan.cli.main import run\nfrom cyclegan.errors import UsageError\n"
+        f"for line in {lines!r}:\n    try: run(line)\n    except UsageError: assert 'torch' not in sys.modules, line\n"
+        "    else: raise AssertionError(line)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=60)

@@ -75,7 +75,7 @@ def test_every_setting_in_the_file_stands_under_its_meaning() -> None:
     ("settings", "sentence"),
     [
         ({"crop_size": 300, "load_size": 286}, "--crop-size 300 is larger than --load-size 286"),
-        ({"batch_size": 0}, "--batch-size is 0; it must be greater than or equal to 1"),
+        ({"batch_size": -1}, "--batch-size is -1; it must be greater than or equal to 0"),
         ({"learning_rate": -1.0}, "--learning-rate is -1.0; it must be greater than 0"),
         ({"learning_rate": float("nan")}, "--learning-rate is nan"),
         ({"beta1": 1.0}, "--beta1 is 1.0; it must be less than 1"),
@@ -113,7 +113,7 @@ def test_unknown_sections_and_settings_are_named(tmp_path: Path) -> None:
     for text, sentence in {
         "[nets]": r"config.toml: unknown section \[nets\]",
         "[data]\nfolder = 'x'": "unknown setting folder",
-        "[data]\nbatch_size = 0": "config.toml: --batch-size is 0",
+        "[data]\nbatch_size = -1": "config.toml: --batch-size is -1",
         "[data\n": "cannot be read as TOML",
         "batch_size = 3": "unknown section",
     }.items():

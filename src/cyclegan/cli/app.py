@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import tyro
@@ -93,6 +94,21 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
         )
         value = event.message.rpartition(": ")[2].partition("] does not match")[0].removeprefix("[")
         raise UsageError(f"{flag} must be {kind}, not {value}.")
+
+
+def require_run(folder: Path) -> None:
+    """Raise `UsageError` for what is no run, before torch is imported to read it."""
+    from cyclegan.runs.folder import read_run
+
+    read_run(folder)
+
+
+def require_model(source: str | Path) -> None:
+    """Raise `UsageError` for what is no run, checkpoint, model or export, before torch is imported to read it."""
+    from cyclegan.runs.folder import identify
+
+    if not str(source).startswith("hf:"):
+        identify(Path(source))
 
 
 def parameters(function: Command) -> dict[str, str | None]:

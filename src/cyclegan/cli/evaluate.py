@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command
+from cyclegan.cli.app import command, require_model
 from cyclegan.cli.settings import Device, OptionalInt, OptionalPath, OptionalText, Switch
 from cyclegan.errors import UsageError
 
@@ -42,6 +42,7 @@ def evaluate(
     _require_images(images)
     if size is not None and size < 16:
         raise UsageError(f"--size is {size}; it must be at least 16.")
+    require_model(run)
 
     from cyclegan.cli.console import output_console, print_json
     from cyclegan.evaluation import evaluate as evaluation
@@ -97,6 +98,8 @@ def compare(
 ) -> None:
     """Measure runs side by side on the same images."""
     _require_images(images)
+    for run in runs:
+        require_model(run)
 
     from rich.table import Table
 

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command
+from cyclegan.cli.app import command, require_model
 from cyclegan.cli.settings import NO_DEFAULT, OUTPUT, OptionalDirection, OptionalPath, OptionalText, Switch
 from cyclegan.errors import UsageError
 
@@ -59,6 +59,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     if options.half and options.int8:
         raise UsageError("--half and --int8 were both given; choose one.")
     size = _size(options.fixed_size)
+    require_model(options.run)
 
     from cyclegan.translation.export.export import export as export_generator
     from cyclegan.translation.export_formats import FORMATS

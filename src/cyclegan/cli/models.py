@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command
+from cyclegan.cli.app import command, require_model
 from cyclegan.cli.console import print_json
 from cyclegan.cli.data_get import DownloadProgress
 from cyclegan.cli.settings import OUTPUT, OptionalPath, OptionalText, Switch
@@ -70,6 +70,8 @@ def publish(
     discriminators: Annotated[Switch, Doc("Upload the discriminators too, for fine-tuning.")] = False,
 ) -> None:
     """Upload a model and its card to the Hugging Face hub."""
+    require_model(run)
+
     from cyclegan.runs import publish as publishing
 
     address = publishing.publish(run, name, private=private, license=license, discriminators=discriminators)
@@ -113,6 +115,8 @@ def export_weights(
     overwrite: Annotated[Switch, Doc("Replace existing files.")] = False,
 ) -> None:
     """Write .pth files for the authors' repositories."""
+    require_model(run)
+
     from cyclegan.runs.model import read_model
     from cyclegan.runs.reference_files import export_model, write_files
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command
+from cyclegan.cli.app import command, require_run
 from cyclegan.cli.settings import Device, OptionalPath, Switch
 
 Run = Annotated[Path, tyro.conf.Positional, Doc("Run folder.")]
@@ -22,6 +22,8 @@ def diagnose(
     device: Device = "auto",
 ) -> None:
     """Look for problems in a run, and how to solve them."""
+    require_run(run)
+
     from rich.padding import Padding
     from rich.text import Text
 
@@ -47,6 +49,7 @@ def diagnose(
 @command("report")
 def report(run: Run) -> None:
     """Write the report.html of a run again."""
+    require_run(run)
     print_report(run)
 
 

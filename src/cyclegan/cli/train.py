@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command, is_first_process
+from cyclegan.cli.app import command, is_first_process, require_model, require_run
 from cyclegan.cli.report import print_report
 from cyclegan.cli.settings import OPTIONS, OptionalPath, OptionalText, Switch, settings
 from cyclegan.config.presets import PHOTOGRAPHS, PresetName
@@ -65,10 +65,11 @@ def train(
       cyclegan train --a photos --b paintings --preset paper
       cyclegan train data/edges2shoes --method pix2pix --dry-run
     """
-    from cyclegan.training.setup import configure
-
     if config is not None and preset != "auto":
         raise UsageError("Give either --preset or --config, not both.")
+
+    from cyclegan.training.setup import configure
+
     if data is not None:
         settings["data"] = data
     resolved = configure(preset, config_file=config, **settings)
@@ -83,17 +84,19 @@ def train(
 
 def _train(config: Config) -> None:
     """Train, after saying what was chosen and what the data looks like."""
+    from cyclegan.data.select import find_training_data
+
+    files = find_training_data(config)  # its errors need no torch
+
     from rich.console import Console
 
     from cyclegan.cli.dry_run import announce_duration
     from cyclegan.data.check.check import fast_check
-    from cyclegan.data.select import find_training_data
     from cyclegan.training import trainer
 
     if is_first_process():
         console = Console(stderr=True)
         show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
-        files = find_training_data(config)
         for line in [*_choices(config), *fast_check(config, files), *_export_notes(config)]:
             show(line)
         announce_duration(config, show)
@@ -148,6 +151,8 @@ def resume(
     if data is not None:
         settings["data"] = data
 
+    require_run(run)
+
     from cyclegan.training import trainer
 
     _finish(lambda: trainer.resume(run, checkpoint=checkpoint, **settings))
@@ -184,6 +189,8 @@ def distill(
     """
     if data is not None:
         settings["data"] = data
+
+    require_model(run)
 
     from cyclegan.training.distill import configure_student, measure_speeds
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command
+from cyclegan.cli.app import command, require_model
 from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, OptionalPath, OptionalText, Switch
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.value_range import COLOR_FORM, parse_color
@@ -87,6 +87,7 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         raise UsageError("`cyclegan translate` needs INPUT; see `cyclegan translate --help`.")
     size = _size(options.size)
     _require_alpha(options.alpha)
+    require_model(options.run)
 
     from cyclegan.data.get.url import download, is_url
 
@@ -107,11 +108,12 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
 
     from cyclegan.translation import files
 
+    inputs = [*map(Path, options.input)]
+    files.plan(inputs, options.output, overwrite=options.overwrite, masks=options.masks)  # its errors need no torch
+
     translator = _load(options)
     channels = 3 if options.side_by_side else translator.out_channels
-    jobs = files.plan(
-        [*map(Path, options.input)], options.output, overwrite=options.overwrite, channels=channels, masks=options.masks
-    )
+    jobs = files.plan(inputs, options.output, overwrite=options.overwrite, channels=channels, masks=options.masks)
     problems = files.translate(
         translator,
         jobs,

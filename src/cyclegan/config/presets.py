@@ -56,9 +56,11 @@ class Environment:
     image_size: int  # pixels, the median shorter side of the training images
     gpu_memory: float | None  # GiB; None when training runs on the CPU
     has_features: bool = False  # whether a classifier is installed whose features fit the images' channels
+    has_bfloat16: bool = False  # whether the GPU computes in bfloat16 at full speed
 
     def __str__(self) -> str:
         device = "no GPU" if self.gpu_memory is None else f"GPU with {self.gpu_memory:.0f} GiB"
+        device += " and bfloat16" if self.has_bfloat16 else ""
         return f"{device}, images of {self.image_size} pixels"
 
 
@@ -73,7 +75,8 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         generator = "resnet_9blocks" if crop >= 200 else "resnet_6blocks"
         chosen = {"draft": True, "generator": generator, "ema_decay": 0.999, **sizes(crop)}
         # A step at 256x256 takes 2.7 GiB on a CPU, and GPUs need additional workspace.
-        return chosen | ({"precision": "16-mixed"} if memory < 4 else {})
+        precision = "bf16-mixed" if environment.has_bfloat16 else "16-mixed" if memory < 4 else "32-true"
+        return chosen | {"precision": precision}
     tiny, resized = size < PHOTOGRAPHS, sizes(_multiple_of_32(min(size, 128)))
     common: dict[str, Any] = {
         "draft": True,

@@ -91,7 +91,7 @@ class DataConfig:
     )
     serial_batches: Annotated[bool, Doc("Fixed order of images, A always with the same B [R].")] = False
     max_images: Annotated[Optional[Count], Doc("Use at most this many images of each domain.")] = None
-    batch_size: Annotated[Count, Doc("Images of each domain per step and process [C].")] = 1
+    batch_size: Annotated[CountOrZero, Doc("Images of each domain per step and process [C]; 0: what fits.")] = 1
     workers: Annotated[CountOrZero, Doc("Data loader processes; 0 loads in the main process.")] = 2
     cache: Annotated[Cache, Doc("Where decoded, resized images are cached; 'disk' is shared with later runs.")] = (
         "memory"
@@ -256,6 +256,8 @@ class RunConfig:
     ] = 1
     nodes: Annotated[Count, Doc("Machines.")] = 1
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Precision of the networks.")] = "32-true"
+    compile: Annotated[bool, Doc("Compile the networks by torch.compile, where it works.")] = False
+    channels_last: Annotated[bool, Doc("Keep channels last in memory, which suits tensor cores.")] = False
     winograd: Annotated[bool, Doc("Faster 3x3 convolutions on CPUs, equal up to rounding (Lavin and Gray 2016).")] = (
         True
     )

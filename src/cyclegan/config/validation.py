@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 def validate(config: Config) -> Config:
+    """As `validate_types`; also raises `UsageError` for the first settings that contradict each other."""
+    config = validate_types(config)
+    for sentence in _contradictions(config):
+        raise UsageError(sentence)
+    return config
+
+
+def validate_types(config: Config) -> Config:
     """The configuration, with values as typed in the schema: lists as tuples, strings as paths, 1 as 1.0.
 
     Raises `UsageError` for the first invalid setting, in one sentence.
@@ -32,10 +40,7 @@ def validate(config: Config) -> Config:
             setting = str(first["loc"][0])
             value, rule = getattr(getattr(config, name), setting), first["msg"].replace("Input should", "it must")
             raise UsageError(f"{flag(setting)} is {value!r}; {rule}.") from None
-    config = replace(config, **sections)
-    for sentence in _contradictions(config):
-        raise UsageError(sentence)
-    return config
+    return replace(config, **sections)
 
 
 def flag(name: str) -> str:

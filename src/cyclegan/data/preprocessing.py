@@ -1,15 +1,16 @@
 """From image files to pixels at training size, and the random crop and flip."""
 
+from __future__ import annotations
+
 import os
 import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
-from torch import Tensor
 
 from cyclegan._version import __version__
 from cyclegan.config.schema import DataConfig, Direction
@@ -20,6 +21,9 @@ from cyclegan.imaging.decode import HAS_DEEP_PNG, read_labels, read_pixels, read
 from cyclegan.imaging.image import DecodeSpec, resize
 from cyclegan.imaging.source import Half, Source, UnreadableImage, path_of
 from cyclegan.imaging.value_range import Range, fixed_range, parse_range
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MASK, LABELS = DecodeSpec(channels=1, background="black"), DecodeSpec(channels=1, labels=True)
 COMPANIONS = {"mask": MASK, "label": LABELS}  # kinds of files next to the images, and how they are decoded

@@ -1,23 +1,28 @@
 """Selecting images: those a configuration trains on, and small fixed subsets for display and diagnostics."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data import layouts
-from cyclegan.data.cache import ArrayCache
-from cyclegan.data.datasets import MixedImages, PairedImages, UnpairedImages
 from cyclegan.data.layouts import DataFiles, SplitFiles
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
 from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.methods.registry import method_spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cyclegan.data.cache import ArrayCache
+    from cyclegan.data.datasets import UnpairedImages
 
 
 def find_data(config: Config) -> DataFiles:
@@ -90,6 +95,8 @@ def find_data_if_present(config: Config) -> tuple[DataFiles | None, list[str]]:
 
 def make_dataset(config: Config, files: SplitFiles, cache: ArrayCache | None = None) -> UnpairedImages:
     """The training dataset of a configuration."""
+    from cyclegan.data.datasets import MixedImages, PairedImages, UnpairedImages
+
     companions, seed = find_companions(config, files), config.run.seed
     if (pairs := find_extra_pairs(config)) is not None:
         return MixedImages(files, pairs, config.data, seed, cache, companions)
@@ -135,6 +142,8 @@ def load_fixed_images(
 
     A row is an image, or an image and its ground truth. The list is empty if no row is readable.
     """
+    import torch
+
     loaded: list[list[Tensor]] = []
     for row in rows:
         if len(loaded) == count:

@@ -3,18 +3,21 @@
 float32 represents 16 bits exactly. The stored type travels with the values, so that results are written in it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from cyclegan.errors import UsageError
 from cyclegan.imaging.source import UnsupportedImage, expected_channels
 from cyclegan.imaging.value_range import ValueRange, parse_color
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 Alpha = Literal["", "straight", "premultiplied"]
@@ -52,12 +55,12 @@ class Pixels:
         """Width and height."""
         return self.values.shape[1], self.values.shape[0]
 
-    def resize(self, size: tuple[int, int]) -> "Pixels":
+    def resize(self, size: tuple[int, int]) -> Pixels:
         """The image resized to (width, height)."""
         alpha = None if self.alpha is None else resize(self.alpha[..., None], size)[..., 0]
         return replace(self, values=resize(self.values, size), alpha=alpha)
 
-    def crop(self, box: tuple[int, int, int, int]) -> "Pixels":
+    def crop(self, box: tuple[int, int, int, int]) -> Pixels:
         """The box (left, top, right, bottom), as a view."""
         left, top, right, bottom = box
         within = slice(top, bottom), slice(left, right)
@@ -247,6 +250,8 @@ def to_uint8_image(pixels: Pixels | Array) -> Image.Image:
 
 def to_tensor(image: Image.Image | Array) -> Tensor:
     """Convert (H, W) or (H, W, C), uint8 or float in [0, 1], to float32 (C, H, W) in [-1, 1]."""
+    import torch  # only here: finding images must not wait for it
+
     values = np.asarray(image)
     planes = torch.from_numpy(np.array(np.moveaxis(np.atleast_3d(values), 2, 0), order="C"))
     return (planes.float().div_(127.5) if planes.dtype == torch.uint8 else planes.float().mul_(2)).sub_(1)
@@ -256,7 +261,7 @@ def to_values(tensor: Tensor, dtype: np.dtype[Any] = UINT8, value_range: ValueRa
     """Convert (C, H, W) in [-1, 1], clamped, to (H, W, C): rounded uint8 if images are stored so, else float32."""
     unit = tensor.detach().float().clamp(-1, 1).add(1)
     if dtype == np.uint8 and value_range is None:
-        return unit.mul(127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        return unit.mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     return unit.div(2).permute(1, 2, 0).cpu().numpy()
 
 

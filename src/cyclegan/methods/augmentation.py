@@ -83,11 +83,12 @@ class Augmentation(nn.Module):
         super().__init__()
         self.changes, self.stacked = tuple(changes), list(stacked)
         self.register_buffer("p", torch.tensor(p))
+        self.adaptive = p < 1
 
     def forward(self, images: Tensor) -> Tensor:
         """The augmented images."""
         for name in self.changes if self.training else ():
-            chosen = torch.rand(len(images)) < self.p.cpu()
+            chosen = torch.rand(len(images)) < (self.p.cpu() if self.adaptive else 1.0)  # the former waits for a GPU
             if bool(chosen.any()):
                 parts = torch.split(images, self.stacked, 1) if name == "color" and self.stacked else (images,)
                 changed = torch.cat([CHANGES[name](part) for part in parts], 1)
@@ -106,7 +107,7 @@ class Augmentation(nn.Module):
 
 def _per_image(values: Tensor, images: Tensor) -> Tensor:
     """(N,) as (N, 1, 1, 1), on the images' device and, except for booleans, in their type."""
-    values = values.to(images.device) if values.dtype == torch.bool else values.to(images)
+    values = values.to(images.device, images.dtype if values.dtype != torch.bool else torch.bool, non_blocking=True)
     return values.view(-1, 1, 1, 1)
 
 

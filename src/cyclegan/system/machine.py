@@ -1,16 +1,21 @@
 """What the machine offers: CPU cores, memory, devices, and the user's cache folder."""
 
+from __future__ import annotations
+
 import os
 import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 import psutil
-import torch
 
 from cyclegan.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def cpu_count() -> int:
@@ -35,6 +40,8 @@ def free_memory() -> int:
 def peak_memory(device: torch.device) -> float:
     """Peak memory in GiB: of the CUDA device, otherwise of this process."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 2**30
     if sys.platform == "win32":
         return float(psutil.Process().memory_info().peak_wset) / 2**30
@@ -51,6 +58,8 @@ def user_cache_dir() -> Path:
 
 def gpu_memory(device: str) -> float | None:
     """Memory in GiB of the GPU that `device` selects, or None if it selects the CPU."""
+    import torch
+
     if device in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
     if device in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
@@ -60,6 +69,8 @@ def gpu_memory(device: str) -> float | None:
 
 def device_count(device: str) -> int:
     """Number of GPUs that `device` offers; 1 if it selects the CPU."""
+    import torch
+
     return max(1, torch.cuda.device_count()) if device in ("auto", "cuda", "gpu") else 1
 
 
@@ -69,8 +80,18 @@ def local_processes(devices: int | str, device: str) -> int:
     return int(started or (device_count(device) if devices == "auto" else devices))
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether the GPU that `device` selects computes in bfloat16 at full speed, as NVIDIA's do since Ampere."""
+    import torch
+
+    cuda = device in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return cuda and torch.cuda.get_device_capability(0) >= (8, 0)
+
+
 def find_device(name: str) -> torch.device:
     """The device `name`; "auto" selects a GPU if available. Raises `UsageError` for devices that do not work."""
+    import torch
+
     if name in ("auto", "gpu"):
         other = "mps" if torch.backends.mps.is_available() else name.replace("auto", "cpu")
         name = "cuda" if torch.cuda.is_available() else other

@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from cyclegan.config.presets import Environment, PresetName
 from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml
+from cyclegan.config.validation import validate_types
 from cyclegan.data.select import find_companions, find_data
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size, read_labels
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.methods.method import build_method, method_class
 from cyclegan.methods.registry import method_spec, validate_method
-from cyclegan.runs.model import Model, read_model
-from cyclegan.system.machine import gpu_memory
+from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
+from cyclegan.system.machine import gpu_memory, has_bfloat16
 from cyclegan.system.optional import efficientnet_packages, is_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cyclegan.data.layouts import DataFiles
+    from cyclegan.runs.model import Model
 
 HEADERS = 200  # images per domain whose size is read; a header takes less than a millisecond
 
@@ -43,17 +43,34 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
     or contradictory settings, and when the preset `auto` cannot read any image.
     """
     known = Config().flat()
+    given = validate_types(Config().with_settings(**settings)).networks  # before images are read and torch is loaded
+    GENERATORS.check(given.generator)
+    DISCRIMINATORS.check(given.discriminator)
     user = {n: Path(v) if n in known and isinstance(v, str) and _is_path(n) else v for n, v in settings.items()}
     file = None if config_file is None else from_toml(Path(config_file)).with_settings(name=None).flat()
     method = method_spec(str(user.get("method") or (file or known)["method"]))
     initial = user.get("init_from")
-    model = None if initial is None else read_model(initial, generators_only=True).architecture
-    if model is not None and method.learns_from_teacher:
-        model = _of_teacher(model)
+    model = None
+    if initial is not None:
+        from cyclegan.runs.model import read_model
+
+        model = read_model(initial, generators_only=True).architecture
+        model = _of_teacher(model) if method.learns_from_teacher else model
     environment = None
     if preset == "auto" and file is None:
         environment = detect_environment(Config().with_settings(**method.defaults | {"method": method.name} | user))
-    return validate_method(resolve(preset, method, user, environment=environment, initial_model=model, file=file))
+    return resolve_batch_size(
+        validate_method(resolve(preset, method, user, environment=environment, initial_model=model, file=file))
+    )
+
+
+def resolve_batch_size(config: Config) -> Config:
+    """The configuration with the batch size that fits in place of 0."""
+    if config.data.batch_size > 0:
+        return config
+    from cyclegan.training.batch_size import fit_batch_size
+
+    return fit_batch_size(config)
 
 
 def _of_teacher(architecture: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +100,8 @@ def detect_environment(config: Config) -> Environment:
     if not sides:
         raise UsageError(f"None of the images like {domains.train.a[0]} can be read.")
     has_features = config.data.is_gray_or_rgb and is_installed(*efficientnet_packages(1))
-    return Environment(round(statistics.median(sides)), gpu_memory(config.run.device), has_features)
+    device = config.run.device
+    return Environment(round(statistics.median(sides)), gpu_memory(device), has_features, has_bfloat16(device))
 
 
 def resolve_from_data(config: Config, domains: DataFiles) -> tuple[Config, list[str]]:
@@ -139,6 +157,10 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
         raise UsageError(f"--method {config.loss.method} needs a teacher; use `cyclegan distill RUN`, or --init-from.")
     if path is None:
         return {}
+
+    from cyclegan.methods.method import method_class
+    from cyclegan.runs.model import read_model
+
     model = read_model(path)
     if teaches:
         return _teacher_weights(config, model, path)
@@ -154,6 +176,10 @@ def starting_weights(config: Config) -> dict[str, Tensor]:
 
 def _teacher_weights(config: Config, model: Model, path: Path) -> dict[str, Tensor]:
     """The weights of a teacher's generator, and of its discriminator, if that judges images of the target alone."""
+    import torch
+
+    from cyclegan.methods.method import build_method
+
     direction, spec = config.loss.direction, method_spec(model.method)
     if spec.layout == "single domain":
         raise UsageError(f"{path} was trained with --method {model.method}, which cannot be distilled.")

@@ -20,6 +20,7 @@ from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
 from cyclegan.system.machine import free_memory
+from cyclegan.training.acceleration import compile_networks, set_math_modes
 from cyclegan.training.distributed import gather_on_rank_zero
 from cyclegan.training.schedule import budget_progress, scheduled_factor
 
@@ -35,8 +36,18 @@ class TrainState:
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.set_winograd(self.method, config.run.winograd)
+        set_math_modes(fabric.device, config)
+        if config.run.channels_last:
+            self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: Any = fabric.setup_module(self.method)
         self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
+        self.notes: list[str] = []  # sentences for the user about what was set up
+        if config.run.compile:
+            data, device = config.data, fabric.device
+            shapes = {"A": data.channels_a, "B": data.channels_b}
+            crops = {d: torch.zeros(data.batch_size, c, data.crop_size, data.crop_size) for d, c in shapes.items()}
+            problem = compile_networks(self.method, {d: each.to(device) for d, each in crops.items()})
+            self.notes += [problem] if problem else []
         for name in ("generate", "generators_loss", "discriminators_loss"):
             self.module.mark_forward_method(name)
         averages = config.optimizer.ema_decay or config.optimizer.ema_horizon

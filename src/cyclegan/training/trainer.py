@@ -32,7 +32,7 @@ from cyclegan.training.monitor import Monitor, MonitorList, TrainStatus
 from cyclegan.training.quality import Quality
 from cyclegan.training.samples import SampleImages
 from cyclegan.training.schedule import Clock
-from cyclegan.training.setup import resolve_from_data, starting_weights
+from cyclegan.training.setup import resolve_batch_size, resolve_from_data, starting_weights
 from cyclegan.training.step import TrainState
 
 SYNC_EVERY = 10  # steps between synchronizations of stop requests, saves and minutes over several processes
@@ -64,7 +64,7 @@ def train(config: Config, *, monitors: Sequence[Monitor] = (), progress: bool = 
     finite, memory runs out or the disk is full. Checkpoints saved before an error are kept.
     """
     refuse_loader_process()
-    config = validate_method(config)
+    config = resolve_batch_size(validate_method(config))
     loggers = build_loggers(config.run.logger)
     domains = find_training_data(config)
     config, notes = resolve_from_data(config, domains)
@@ -153,7 +153,7 @@ def _run(
         on_rank_zero(fabric, lambda: write_config(state.config, run))
         on_rank_zero(fabric, lambda: record_environment(run))
         listeners.call("on_start", run, state.step)
-        for note in notes:
+        for note in (*notes, *state.notes):
             listeners.message(note)
         stack.callback(torch.set_num_threads, torch.get_num_threads())  # which a training step may lower
         stack.enter_context(independent_failures(fabric))

@@ -1,5 +1,7 @@
 """Translating images in files, animated ones (GIF, WebP, APNG) and one from a pipe."""
 
+from __future__ import annotations
+
 import glob
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from PIL import Image, ImageSequence
 
@@ -28,7 +30,9 @@ from cyclegan.imaging.encode import (
 from cyclegan.imaging.image import Pixels, paste, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.system.atomic import write_file
-from cyclegan.translation.translator import Size, Translator
+
+if TYPE_CHECKING:
+    from cyclegan.translation.translator import Size, Translator
 
 ANIMATED = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}  # suffix -> Pillow's format; it may try no other
 # Formats in which the result for a pipe is written; all others become PNG.

@@ -1,11 +1,13 @@
 """Translating videos and cameras; timing, sound and color tags are kept (extra `video`). And raw frames in pipes."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +16,9 @@ from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb
 from cyclegan.system.atomic import staged_file
 from cyclegan.system.optional import optional_import
 from cyclegan.system.signals import StopRequests
-from cyclegan.translation.translator import Size, Translator
+
+if TYPE_CHECKING:
+    from cyclegan.translation.translator import Size, Translator
 
 CAMERA = "camera:"
 CODECS = {".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "row-mt": "1"})}

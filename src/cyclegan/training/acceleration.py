@@ -1,0 +1,38 @@
+"""What makes a training step fast on the device at hand: math modes, memory format, compiled networks."""
+
+import torch
+from torch import Tensor, nn
+
+from cyclegan.config.schema import Config
+from cyclegan.errors import first_line
+from cyclegan.methods.method import Method
+from cyclegan.networks.generator import ColorSpaceGenerator
+
+
+def set_math_modes(device: torch.device, config: Config) -> None:
+    """On CUDA: TF32 for single precision, and the fastest algorithm for each convolution if sizes do not change."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = config.data.preprocess.endswith("crop")
+        torch.set_float32_matmul_precision("high")  # cuDNN's convolutions use TF32 anyway
+
+
+def compile_networks(method: Method, images: dict[str, Tensor]) -> str | None:
+    """Compile the networks by torch.compile, or return a sentence why they are not.
+
+    `images` (N, C, H, W), by domain, have the size of training crops. One network translates them first, to see
+    whether the compiler works here.
+    """
+    direction = method.spec.learned(method.settings)[0]
+    generator = method.generators[method.spec.directions[direction]]
+    try:
+        torch.compile(generator, dynamic=False)(images[direction[0]]).sum().backward()
+    except Exception as error:  # compilers raise nearly anything
+        return f"The networks are not compiled, since torch.compile fails here: {first_line(error)}"
+    finally:
+        method.zero_grad()
+    networks: list[nn.Module] = list(method.generators.values())
+    if method.settings.objective != "wgangp":  # compiled networks have no second derivatives, as its penalty needs
+        networks += method.discriminators.values()
+    for network in networks:  # training calls the network within a color space
+        (network.network if isinstance(network, ColorSpaceGenerator) else network).compile(dynamic=False)
+    return None
