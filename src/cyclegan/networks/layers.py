@@ -148,8 +148,16 @@ class BlurUp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """To (N, C, 2 H, 2 W)."""
-        wide = pad(x, (1, 1, 1, 1), mode="replicate")
-        return conv_transpose2d(wide, self.kernel, stride=2, padding=3, groups=x.shape[1])
+        return conv_transpose2d(_repeat_border(x), self.kernel, stride=2, padding=3, groups=x.shape[1])
+
+
+def _repeat_border(x: Tensor) -> Tensor:
+    """(N, C, H, W) with a border of one pixel: (N, C, H + 2, W + 2)."""
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return pad(x, (1, 1, 1, 1), mode="replicate")
+    # torch.compile expects a contiguous gradient of this padding, and gets one with channels last.
+    x = torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
+    return torch.cat([x[..., :1], x, x[..., -1:]], 3)
 
 
 def _blur(weights: Sequence[float], channels: int) -> Tensor:
