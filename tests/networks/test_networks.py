@@ -85,7 +85,7 @@ def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> N
 @given(
     st.integers(1, 70),
     st.integers(1, 70),
-    st.sampled_from(["resnet", "resnet_light", "unet_128", "space_to_depth", "attention"]),
+    st.sampled_from(["resnet", "resnet_light", "unet_128", "space_to_depth", "space_to_depth_photo", "attention"]),
 )
 def test_generators_keep_any_size(height: int, width: int, name: str) -> None:
     network = build_generator(NetworkConfig(generator=name, generator_width=2, blocks=1), 3, 3)
@@ -146,6 +146,15 @@ def test_the_space_to_depth_generator_starts_with_small_branches_and_without_a_c
         assert (network.blocks(stem) - stem).abs().mean() < 0.3 * stem.abs().mean()  # type: ignore[operator]
         y = network(torch.rand(1, 3, 32, 32) * 2 - 1)
     assert torch.equal(y[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), y)
+
+
+@pytest.mark.parametrize(("generator", "sees_contrast"), [("space_to_depth", False), ("space_to_depth_photo", True)])
+def test_the_norm_of_the_stem_hides_the_contrast_of_an_image(generator: str, sees_contrast: bool) -> None:
+    network = build_generator(NetworkConfig(generator=generator, generator_width=16, blocks=3), 3, 3)
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        change = (network(image) - network(image / 2)).abs().mean()
+    assert (change > 0.02) == sees_contrast
 
 
 @pytest.mark.parametrize("init", ["normal", "orthogonal"])

@@ -70,10 +70,11 @@ def test_other_channels_are_refused() -> None:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        (Environment(128, None, has_features=True), "projected"),
-        (Environment(128, None), "dual"),
-        (Environment(64, None, has_features=True), "dual"),
+        (Environment(128, None, has_features=True), ("projected", "space_to_depth_photo")),
+        (Environment(128, None), ("dual", "space_to_depth_photo")),
+        (Environment(64, None, has_features=True), ("dual", "space_to_depth")),
     ],
 )
-def test_auto_chooses_it_for_photographs(environment: Environment, expected: str) -> None:
-    assert auto_settings(environment, "space_to_depth")["discriminator"] == expected
+def test_auto_chooses_it_for_photographs(environment: Environment, expected: tuple[str, str]) -> None:
+    settings = auto_settings(environment, "space_to_depth")
+    assert (settings["discriminator"], settings["generator"]) == expected

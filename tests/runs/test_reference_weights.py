@@ -321,6 +321,7 @@ def test_export_and_import_give_equal_weights(part: Any, config: NetworkConfig) 
         "resnet_light",
         "unet_64",
         "space_to_depth",
+        "space_to_depth_photo",
         "space_to_depth_4",
         "dual",
         "projected",

@@ -46,6 +46,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "U-Net of pix2pix, with noise": partial(UNet, norm="batch", dropout=True),
     "U-Net without norm": partial(UNet, norm="none"),
     "space to depth": partial(SpaceToDepthGenerator, width=8, blocks=2),
+    "space to depth, without norm in its stem": partial(SpaceToDepthGenerator, width=8, blocks=2, stem_norm=False),
     "space to depth, batch norm, with noise": partial(
         SpaceToDepthGenerator, width=8, blocks=2, norm="batch", dropout=True
     ),

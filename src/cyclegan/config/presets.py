@@ -29,9 +29,10 @@ FAST: dict[str, Any] = {
     "ema_decay": 0.999,
 }
 
-PHOTOGRAPHS = 96  # pixels; larger images are taken for photographs, on which a classifier's features pay
+PHOTOGRAPHS = 96  # pixels; images of this size and more are taken for photographs
 
-# Of "space_to_depth" on a CPU, alone or with attention; docs/recipes.md has the measurements.
+# Of these generators on a CPU; docs/recipes.md has the measurements.
+SHORT_RUN_GENERATORS = ("space_to_depth", "space_to_depth_photo", "attention")
 SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,
@@ -89,9 +90,11 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         "log_every": 10,
         **resized,
     }
-    if generator in ("space_to_depth", "attention"):
+    if generator in SHORT_RUN_GENERATORS:
         not_enlarged = min(resized["load_size"], max(resized["crop_size"], size))
         chosen = common | SHORT_RUN | {"load_size": not_enlarged}
+        if not tiny and generator == "space_to_depth":
+            chosen["generator"] = "space_to_depth_photo"
         return chosen | ({"discriminator": "projected"} if environment.has_features and not tiny else {})
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own

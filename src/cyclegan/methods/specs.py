@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from cyclegan.config.presets import SHORT_RUN_GENERATORS
 from cyclegan.system.text import counted
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _describe_patch_losses(loss: LossConfig) -> str:
 
 def _encoder_layers(settings: Settings) -> Settings:
     """The layers of a light generator, whose encoder is shorter, as (image, ..., last block)."""
-    if settings["generator"] in ("space_to_depth", "attention"):  # of the stem, of the middle and of the last block
+    if settings["generator"] in SHORT_RUN_GENERATORS:  # of the stem, of the middle and of the last block
         return {"nce_layers": (0, 4, 4 + settings["blocks"] // 2, 4 + settings["blocks"])}
     return {"nce_layers": (0, 4, 8, 12, 11 + settings["blocks"])}
 

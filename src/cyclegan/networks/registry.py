@@ -36,7 +36,9 @@ GENERATORS: Registry[Architecture] = Registry(
     {
         **dict.fromkeys(("resnet_9blocks", "resnet_6blocks", "resnet", "resnet_light"), _RESNET),
         **dict.fromkeys(("unet_256", "unet_128", "unet_64"), _UNET),
-        **dict.fromkeys(("space_to_depth", "space_to_depth_4"), "cyclegan.networks.space_to_depth"),
+        **dict.fromkeys(
+            ("space_to_depth", "space_to_depth_photo", "space_to_depth_4"), "cyclegan.networks.space_to_depth"
+        ),
         **dict.fromkeys(("attention", "attention_resnet"), "cyclegan.networks.attention"),
     },
 )

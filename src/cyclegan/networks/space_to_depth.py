@@ -18,13 +18,15 @@ from cyclegan.networks.winograd import Conv3x3
 
 
 @register_generator("space_to_depth", "{blocks}-block space-to-depth network")
+@register_generator("space_to_depth_photo", "{blocks}-block space-to-depth network that sees colors", stem_norm=False)
 @register_generator("space_to_depth_4", "{blocks}-block space-to-depth network of 4×4 pixels", factor=4)
 class SpaceToDepthGenerator(Generator):
     """Each block of `factor` x `factor` pixels becomes the channels of one, which loses nothing; all convolutions run
     on those.
 
     A block is x + g * conv(ReLU(norm(conv(x)))), with a learned scale g for each channel. It has one norm where the
-    paper's has two: the second would remove the contrast of what the block adds.
+    paper's has two: the second would remove the contrast of what the block adds. Without `stem_norm`, the blocks see
+    the brightness and contrast of the image, which a norm would remove: a dusk stays a dusk.
     """
 
     initializes_itself = True
@@ -38,6 +40,7 @@ class SpaceToDepthGenerator(Generator):
         width: int = 32,
         blocks: int = 4,
         norm: str = "instance",
+        stem_norm: bool = True,
         dropout: bool = False,
     ):
         super().__init__()
@@ -54,8 +57,8 @@ class SpaceToDepthGenerator(Generator):
 
         first = [
             nn.PixelUnshuffle(factor),
-            *conv(pixels * in_channels, width, bias),
-            make_norm(width),
+            *conv(pixels * in_channels, width, bias or not stem_norm),
+            make_norm(width) if stem_norm else nn.Identity(),
             nn.ReLU(inplace=True),
         ]
         self.stem = nn.Sequential(*first)
