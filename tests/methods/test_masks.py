@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from conftest import metrics, run, tensors
-from cyclegan import Translator, resume, train
+from cyclegan import Translator, evaluate, resume, train
 from cyclegan.config.schema import Config, DataConfig, LossConfig, NetworkConfig
 from cyclegan.data.datasets import UnpairedImages
 from cyclegan.data.get.seasons import CLASSES, draw_labels, write_seasons
@@ -93,6 +93,19 @@ def test_a_run_with_masks_resumes_and_translates_with_them(
     assert np.array_equal(result, np.where(mask[..., None] > 0, alone, image))
     done = run("translate", straight, root / "testA", "-o", out, "--overwrite", "--masks", root / "trainB")
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)  # the same names, and images serve as masks
+
+
+def test_pasting_is_part_of_the_metrics(tiny: Callable[..., Config], data: Path, tmp_path: Path) -> None:
+    root = add_masks(data, tmp_path / "masked")
+    (root / "testmaskA").mkdir()
+    for path in (root / "testA").iterdir():
+        Image.new("L", Image.open(path).size, 0).save(root / "testmaskA" / path.name)  # all of it stays
+    change = {}
+    for masks in ("loss", "composite"):
+        forward, inverse = evaluate(train(tiny(data=root, masks=masks, measure_every=0, max_steps=1, name=masks)))
+        change[masks] = forward.metrics["kept_change"].value
+        assert "kept_change" not in inverse.metrics
+    assert change["composite"] == pytest.approx(0, abs=0.001) and change["loss"] > 0.1
 
 
 def test_masks_are_refused_where_they_do_not_apply(tiny: Callable[..., Config]) -> None:

@@ -50,6 +50,8 @@ def measure(
 ) -> dict[str, MetricValue]:
     """All metrics of a direction by the keys of `METRICS`; those of the cycle need the `inverse` translator."""
     raw = _translate(translator, images.inputs)
+    if images.kept is not None and images.composite:
+        raw = images.kept * reference.untranslated + (1 - images.kept) * raw
     fakes = cycle.quantize(raw)
     metrics: dict[str, MetricValue] = {}
     if images.truth is not None:

@@ -37,6 +37,7 @@ class TestSet:
     train_hashes: Floats  # perceptual_hashes of the target's training images
     notes: tuple[str, ...]
     kept: Tensor | None = None  # (N, 1, H, W), 1 where masks of the inputs keep them, 0 elsewhere; None without masks
+    composite: bool = False  # whether the method pastes what must stay over its translations
 
 
 def read_test_set(config: Config, direction: Direction, size: int, max_images: int) -> TestSet:
@@ -86,6 +87,7 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
         train_hashes=perceptual_hashes([*map(thumbnail, read_b(train.b, MAX_TRAIN_IMAGES))]),
         notes=tuple(notes),
         kept=_kept(columns[-1], config.loss.keep_part) if masks else None,
+        composite=bool(masks) and config.loss.masks == "composite",
     )
 
 
