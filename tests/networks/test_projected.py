@@ -71,7 +71,7 @@ def test_other_channels_are_refused() -> None:
     ("environment", "expected"),
     [
         (Environment(128, None, has_features=True), ("projected", "space_to_depth_photo")),
-        (Environment(128, None), ("dual", "space_to_depth_photo")),
+        (Environment(128, None), ("dual", "space_to_depth")),
         (Environment(64, None, has_features=True), ("dual", "space_to_depth")),
     ],
 )

@@ -93,9 +93,11 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
     if generator in SHORT_RUN_GENERATORS:
         not_enlarged = min(resized["load_size"], max(resized["crop_size"], size))
         chosen = common | SHORT_RUN | {"load_size": not_enlarged}
-        if not tiny and generator == "space_to_depth":
-            chosen["generator"] = "space_to_depth_photo"
-        return chosen | ({"discriminator": "projected"} if environment.has_features and not tiny else {})
+        if environment.has_features and not tiny:
+            chosen["discriminator"] = "projected"
+            if generator == "space_to_depth":
+                chosen["generator"] = "space_to_depth_photo"
+        return chosen
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own
 
