@@ -72,7 +72,13 @@ def test_channels_last_changes_the_memory_and_not_the_numbers(tiny: Callable[...
         {"generator": "space_to_depth_4", "augment": "diffaugment"},
         {"method": "pix2pix", "generator": "unet_64", "dropout": False},
         {"method": "colorization", "generator": "unet_64", "dropout": False},
+        {"generator": "resnet_light", "antialias": True, "discriminator": "dual", "detach_cycle": True},
+        {"generator": "attention", "discriminator": "pixel", "objective": "minimax"},
+        {"generator": "attention_resnet", "structure": "self_similarity", "discriminator": "n_layers"},
+        {"discriminator": "projected"},
         {"method": "cut", "nce_layers": (0, 4)},
+        {"method": "fastcut", "nce_layers": (0, 4)},
+        {"method": "dcl", "nce_layers": (0, 4)},
         {"method": "distill", "generator": "space_to_depth", "teacher_generator": "resnet", "teacher_width": 4},
     ],
 )

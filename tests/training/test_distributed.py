@@ -33,8 +33,7 @@ torch.set_default_dtype(torch.float64)
 processes, out = int(sys.argv[1]), sys.argv[2]
 config = configure("paper", generator="resnet", generator_width=4, blocks=1, discriminator_width=4, pool_size=0,
                    device="cpu", batch_size=2 // processes)
-strategy = "ddp_find_unused_parameters_true" if processes > 1 else "auto"
-fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
+fabric = Fabric(accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto")
 fabric.launch()
 training = TrainState(config, fabric)
 both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1

@@ -45,7 +45,8 @@ class CUT(Method):
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Those of G and the projections."""
-        return chain(self.generators.parameters(), self.projections.parameters())
+        projections = self.projections.parameters() if self.settings.lambda_nce > 0 else ()
+        return chain(self.generators.parameters(), projections)
 
     def generate(self, batch: Batch) -> Images:
         """G(x), and G(y) for the identity; of mirror images at random with `flip_equivariance`."""

@@ -38,7 +38,8 @@ class DCLGAN(CycleGAN):
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Those of G, F and the projections."""
-        return chain(self.generators.parameters(), self.projections.parameters())
+        projections = self.projections.parameters() if self.settings.lambda_nce > 0 else ()
+        return chain(self.generators.parameters(), projections)
 
     def features(self, domain: str, images: Tensor) -> list[Tensor]:
         """Features of images (N, C, H, W) of a domain at each of the layers: by G's encoder for A, by F's for B."""

@@ -129,7 +129,8 @@ class Distillation(Method):
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Those of G and the 1x1 convolutions."""
-        return chain(self.generators.parameters(), self.teacher.matches.parameters())
+        matches = self.teacher.matches.parameters() if self.settings.lambda_features > 0 else ()
+        return chain(self.generators.parameters(), matches)
 
     def generate(self, batch: Batch) -> Images:
         """G(x), and its features."""

@@ -98,7 +98,7 @@ class Method(nn.Module):
         return [total(terms)]
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters that learn from the generators' loss."""
+        """Parameters that learn from the generators' loss, which must depend on each of them in every step."""
         return self.generators.parameters()
 
     def augment(self, discriminator: str, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from cyclegan.config.schema import Config
 from cyclegan.errors import first_line
 from cyclegan.methods.method import Method
 from cyclegan.networks.generator import ColorSpaceGenerator
+from cyclegan.networks.projected import FrozenFeatures
 
 
 def set_math_modes(device: torch.device, config: Config) -> None:
@@ -33,6 +34,9 @@ def compile_networks(method: Method, images: dict[str, Tensor]) -> str | None:
     networks: list[nn.Module] = list(method.generators.values())
     if method.settings.objective != "wgangp":  # compiled networks have no second derivatives, as its penalty needs
         networks += method.discriminators.values()
+    for module in method.modules():  # whose compiled gradients are wrong on CPUs with torch 2.13
+        if isinstance(module, FrozenFeatures):
+            module.forward = torch.compiler.disable(module.forward)  # type: ignore[method-assign,no-untyped-call]
     for network in networks:  # training calls the network within a color space
         (network.network if isinstance(network, ColorSpaceGenerator) else network).compile(dynamic=False)
     return None

@@ -46,8 +46,7 @@ def launch(config: Config) -> Fabric:
             devices=devices,
             num_nodes=nodes,
             precision=None if "LT_PRECISION" in os.environ else run.precision,
-            # A backward pass reaches either the generators or the discriminators.
-            strategy="ddp_find_unused_parameters_true" if distributed and "LT_STRATEGY" not in os.environ else "auto",
+            strategy="ddp" if distributed and "LT_STRATEGY" not in os.environ else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from cyclegan.config.schema import Config
 from cyclegan.config.toml import to_toml
 from cyclegan.errors import CycleGANError, OutOfMemory
-from cyclegan.methods.method import Batch, Images, Terms, build_method, network_shapes, total
+from cyclegan.methods.method import Batch, Images, Method, Terms, build_method, network_shapes, total
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
@@ -39,7 +39,8 @@ class TrainState:
         set_math_modes(fabric.device, config)
         if config.run.channels_last:
             self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.module: Any = fabric.setup_module(self.method)
+        self.method.to(fabric.device)
+        self.sides: list[Any] = [fabric.setup_module(side) for side in _sides(self.method)]
         self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
         self.notes: list[str] = []  # sentences for the user about what was set up
         if config.run.compile:
@@ -48,8 +49,6 @@ class TrainState:
             crops = {d: torch.zeros(data.batch_size, c, data.crop_size, data.crop_size) for d, c in shapes.items()}
             problem = compile_networks(self.method, {d: each.to(device) for d, each in crops.items()})
             self.notes += [problem] if problem else []
-        for name in ("generate", "generators_loss", "discriminators_loss"):
-            self.module.mark_forward_method(name)
         averages = config.optimizer.ema_decay or config.optimizer.ema_horizon
         self.ema = EMA(self.method.generators) if averages else None
         self.optimizers: list[Any] = [
@@ -86,7 +85,7 @@ class TrainState:
         """
         self.method.progress = self.progress()
         if self.method.discriminators_first:
-            images = [self.module.generate(batch) for batch in batches]
+            images = [self.sides[0]("generate", batch) for batch in batches]
             d_terms = self._step_discriminators(batches, images)
             g_terms, _ = self._step_generators(batches, images)
         else:
@@ -105,7 +104,7 @@ class TrainState:
         """Whether parts of a step may run side by side: on one CPU, without random numbers within a step."""
         config, fabric = self.config, self.fabric
         random = config.networks.dropout or config.loss.augment != "off" or config.loss.objective == "wgangp"
-        return fabric.device.type == "cpu" and fabric.world_size == 1 and not random
+        return fabric.device.type == "cpu" and fabric.world_size == 1 and not (random or config.run.compile)
 
     def _step_generators(
         self, batches: Sequence[Batch], images: Sequence[Images] | None = None
@@ -114,13 +113,13 @@ class TrainState:
         all_terms, all_images = [], []
         self.method.discriminators.requires_grad_(False)
         for i, batch in enumerate(batches):
-            with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
-                generated = self.module.generate(batch) if images is None else images[i]
-                terms = self.module.generators_loss(batch, generated)
+            with self.fabric.no_backward_sync(self.sides[0], enabled=i + 1 < len(batches)):
+                generated = self.sides[0]("generate", batch) if images is None else images[i]
+                terms = self.sides[0]("generators_loss", batch, generated)
                 self._backward(terms, len(batches))
             all_terms.append(detached(terms))
             all_images.append(detached(generated))
-        self._optimizer_step(self.optimizers[0])
+        self._optimizer_step(0)
         self.method.discriminators.requires_grad_(True)
         if self.ema is not None:
             self.ema.update(self.method.generators, self.ema_decay())
@@ -137,11 +136,11 @@ class TrainState:
         """Loss, backward, step on these generated images; returns the loss terms, detached."""
         all_terms = []
         for i, (batch, generated) in enumerate(zip(batches, images, strict=True)):
-            with self.fabric.no_backward_sync(self.module, enabled=i + 1 < len(batches)):
-                terms = self.module.discriminators_loss(batch, generated)
+            with self.fabric.no_backward_sync(self.sides[1], enabled=i + 1 < len(batches)):
+                terms = self.sides[1]("discriminators_loss", batch, generated)
                 self._backward(terms, len(batches))
             all_terms.append(detached(terms))
-        self._optimizer_step(self.optimizers[1])
+        self._optimizer_step(1)
         return all_terms
 
     def _backward(self, terms: Terms, batches: int) -> None:
@@ -149,10 +148,10 @@ class TrainState:
         losses = self.method.independent_losses(terms) if self.method.threads_per_part else [total(terms)]
         self.method.parts(*(partial(self.fabric.backward, loss / batches) for loss in losses))
 
-    def _optimizer_step(self, optimizer: Any) -> None:
-        norm = self.config.optimizer.clip_norm
+    def _optimizer_step(self, side: int) -> None:
+        optimizer, norm = self.optimizers[side], self.config.optimizer.clip_norm
         if norm is not None:
-            self.fabric.clip_gradients(self.module, optimizer, max_norm=norm, error_if_nonfinite=False)
+            self.fabric.clip_gradients(self.sides[side], optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -353,6 +352,28 @@ class TrainState:
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+class _Side(nn.Module):
+    """The networks that one side's loss trains; several processes average the gradients of exactly these."""
+
+    def __init__(self, method: Method, networks: Iterable[nn.Module]):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self._function = partial(getattr, method)  # an attribute would register all networks
+
+    def forward(self, name: str, *args: Any) -> Any:
+        """Call the method's function of that name."""
+        return self._function(name)(*args)
+
+
+def _sides(method: Method) -> tuple[_Side, _Side]:
+    """The generators' side and the discriminators'; buffers of augmentations are synchronized with both."""
+    learning = set(method.generator_parameters())
+    generators = [each for each in method.children() if not learning.isdisjoint(each.parameters())]
+    return _Side(method, [*generators, method.augmentations]), _Side(
+        method, [method.discriminators, method.augmentations]
+    )
 
 
 def _require_memory(config: Config, device: torch.device) -> None:
