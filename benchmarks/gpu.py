@@ -1,7 +1,7 @@
 """Training and translation on a GPU: steps and images per second, memory, and the share of the matrix ceiling.
 
 ``python benchmarks/gpu.py`` prints the table of docs/performance.md: `paper` at 256x256 with batch sizes 1, 4 and 16,
-in single precision, TF32 and bfloat16, with channels last and compiled, beside the textbook step of
+in single precision, TF32 and bfloat16, with channels last and compiled, and the textbook step of
 benchmarks/training.py in the same run. The ceiling is the speed of a product of large matrices in the same precision.
 ``--profile`` adds where the time of a step goes. With ``--device cpu`` and small sizes it only shows that the program
 works.
@@ -14,14 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from cyclegan.config.schema import Config
 from cyclegan.training.setup import configure
-from cyclegan.training.step import TrainState
-from training import Textbook
+from training import Textbook, our_step, random_images, textbook_step
 
 MODES: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -44,31 +41,6 @@ def tf32(allowed: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-
-
-def textbook(config: Config, device: torch.device) -> Step:
-    """A textbook step, as in tutorials, in single precision."""
-    step = Textbook(config)
-    for network in (step.G, step.F, step.D_Y, step.D_X):
-        network.to(device)
-    x, y = images(config, device)
-    return lambda: step.step(x, y)
-
-
-def ours(config: Config, device: torch.device) -> Step:
-    """Our step, without EMA, which the textbook lacks."""
-    state = TrainState(config, Fabric(accelerator=device.type, devices=1, precision=config.run.precision))
-    for note in state.notes:
-        print(note)
-    x, y = images(config, device)
-    return lambda: state.train_step([{"A": x, "B": y}])
-
-
-def images(config: Config, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random batches of both domains."""
-    size = config.data.crop_size
-    x, y = torch.rand(2, config.data.batch_size, 3, size, size, device=device) * 2 - 1
-    return x, y
 
 
 def per_second(step: Step, device: torch.device, seconds: float, warm_up: int) -> float:
@@ -142,7 +114,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no CUDA GPU; --device cpu with small sizes shows that the program works")
+        parser.error("no CUDA GPU was found; --device cpu with small sizes shows that the program works")
     device = torch.device(options.device)
     settings = {"generator_width": options.width, "discriminator_width": options.width, "load_size": options.size}
     base = configure("paper", crop_size=options.size, device=options.device, winograd=False, **settings)
@@ -155,20 +127,20 @@ def main() -> None:
     for batch in options.batch:
         config = base.with_settings(batch_size=batch)
         print(f"\n| batch {batch} | steps/s | GiB | arithmetic |\n| --- | --- | --- | --- |")
-        step = textbook(config, device)
+        step = textbook_step(config)
         work = flops(step)
         with tf32(False):
             reference = measure("textbook, float32", step, work, ceilings["float32"], options)
         for name in options.modes:
             torch.compiler.reset()
-            step = ours(config.with_settings(**MODES[name]), device)
+            step = our_step(config.with_settings(**MODES[name]))
             with tf32(name != "float32"):
                 speed = measure(name, step, work, ceilings[name.split(",")[0]], options)
             print(f"  {speed / reference:.2f} times the textbook step")
     print("\n| translation | images/s | GiB | arithmetic |\n| --- | --- | --- | --- |")
     for batch in options.batch:
         generator = Textbook(base).G.to(device).eval()
-        x, _ = images(base.with_settings(batch_size=batch), device)
+        x, _ = random_images(base.with_settings(batch_size=batch))
 
         @torch.inference_mode()
         def translate(generator: torch.nn.Module = generator, x: torch.Tensor = x) -> None:

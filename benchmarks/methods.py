@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from cyclegan import Translator
 from cyclegan.data.get import seasons
-from cyclegan.imaging.decode import read_image
+from cyclegan.imaging.decode import read_image, read_labels
 from cyclegan.imaging.image import to_tensor
 from cyclegan.networks.segmenter import Segmenter
 from recipes import write_closer
@@ -114,9 +114,9 @@ def trials_of(table: str, folder: Path, data: Sequence[Path]) -> list[Trial]:
     return on(*(sets | {"small": (folder / "seasons-30-turned", AUGMENTED)})[table])
 
 
-def read_labels(file: Path) -> Tensor:
+def label_classes(file: Path) -> Tensor:
     """The class (H, W) of each pixel of a label map."""
-    return torch.from_numpy(np.array(Image.open(file))).long()
+    return torch.from_numpy(read_labels(file)[..., 0]).long()
 
 
 @cache
@@ -127,7 +127,7 @@ def label_reader(data: Path, domain: str) -> Segmenter:
     if not file.exists():
         files = sorted((data / f"train{domain}").iterdir())
         images = torch.stack([to_tensor(read_image(each)) for each in files])
-        labels = torch.stack([read_labels(data / f"label{domain}" / each.name) for each in files])
+        labels = torch.stack([label_classes(data / f"label{domain}" / each.name) for each in files])
         optimizer = torch.optim.Adam(reader.parameters(), 2e-3)
         for _ in range(READER_STEPS):
             chosen = torch.randint(len(files), (8,))
@@ -143,7 +143,7 @@ def mean_iou(images: Sequence[Image.Image], labels: Sequence[Path], reader: Segm
     """Intersection over union of what `reader` sees in images with their label maps, the mean over the classes."""
     with torch.inference_mode():
         seen = torch.cat([reader(to_tensor(image)[None]).argmax(1) for image in images])
-    truth = torch.stack([read_labels(file) for file in labels])
+    truth = torch.stack([label_classes(file) for file in labels])
     there = ((seen == k, truth == k) for k in range(len(seasons.CLASSES)) if (truth == k).any())
     return statistics.mean(float((a & b).sum() / (a | b).sum()) for a, b in there)
 
@@ -151,8 +151,9 @@ def mean_iou(images: Sequence[Image.Image], labels: Sequence[Path], reader: Segm
 def label_metrics(run: Path, trial: Trial) -> ByKind:
     """The mIoU of translations, inputs and real images in each direction; none for data without label maps."""
     data, found = trial.test or trial.data, ByKind(value={}, untranslated={}, real={})
-    translator = Translator.load(run, device="cpu")
-    for direction in translator.directions if (data / "testlabelA").exists() and "data" not in trial.settings else ():
+    if not (data / "testlabelA").exists() or "data" in trial.settings:
+        return found
+    for direction in Translator.load(run, device="cpu").directions:
         source, target = direction.split("to")
         files, real = (sorted((data / f"test{domain}").iterdir()) for domain in (source, target))
         inputs, reader = [read_image(file) for file in files], label_reader(data, target)

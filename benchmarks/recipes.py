@@ -34,7 +34,7 @@ def write_closer(to: Path) -> None:
     seasons.write_seasons(to)
     for file in sorted(to.glob("*B/*.png")):
         image = seasons.draw_scene(int(file.stem), "winter", 96).crop((16, 28, 80, 92))
-        image.save(file.with_name(f"closer-{file.name}"))  # another name: there is no ground truth
+        image.save(file.with_name(f"closer-{file.name}"))  # another name, since the scale differs: no ground truth
         file.unlink()
 
 

@@ -151,17 +151,9 @@ def measure_all(
 
 def table(results: Sequence[Result], metrics: Sequence[str], cpu_time: bool = False) -> str:
     """The results as Markdown: a row for each data set and recipe, A → B / B → A in each cell, means over the seeds."""
-    rows = [
-        [
-            "data",
-            "recipe",
-            "CPU seconds" if cpu_time else "minutes",
-            "steps",
-            *(METRICS[m][0] for m in metrics),
-            "seeds",
-        ],
-        ["---"] * (5 + len(metrics)),
-    ]
+    budget = "CPU seconds" if cpu_time else "minutes"
+    head = ["data", "recipe", budget, "steps", *(METRICS[name][0] for name in metrics), "seeds"]
+    rows = [head, ["---"] * len(head)]
     for data in dict.fromkeys(r.data for r in results):
         mine = [r for r in results if r.data == data]
         for name, values in (("untranslated", mine[0].untranslated), ("real images", mine[0].real)):

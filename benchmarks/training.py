@@ -80,19 +80,28 @@ class Textbook:
         self.d_optimizer.step()
 
 
+def random_images(config: Config) -> torch.Tensor:
+    """Random batches of both domains, on the device of the configuration."""
+    size = config.data.crop_size
+    return torch.rand(2, config.data.batch_size, 3, size, size, device=config.run.device) * 2 - 1
+
+
 def textbook_step(config: Config) -> Callable[[], None]:
     """A function that runs one textbook step on random images."""
     textbook = Textbook(config)
-    size = config.data.crop_size
-    x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
+    for network in (textbook.G, textbook.F, textbook.D_Y, textbook.D_X):
+        network.to(config.run.device)
+    x, y = random_images(config)
     return lambda: textbook.step(x, y)
 
 
 def our_step(config: Config) -> Callable[[], None]:
     """A function that runs one of our steps on random images, without EMA, which the textbook lacks."""
-    training = TrainState(config.with_settings(ema_decay=0.0), Fabric(accelerator="cpu", devices=1))
-    size = config.data.crop_size
-    x, y = torch.rand(2, config.data.batch_size, 3, size, size) * 2 - 1
+    fabric = Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision)
+    training = TrainState(config.with_settings(ema_decay=0.0), fabric)
+    for note in training.notes:
+        print(note)
+    x, y = random_images(config)
     return lambda: training.train_step([{"A": x, "B": y}])
 
 

@@ -97,17 +97,18 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
 
 
 def require_run(folder: Path) -> None:
-    """Raise `UsageError` for what is no run, before torch is imported to read it."""
+    """Raise `UsageError` unless this is a run folder, before torch is imported to read it."""
     from cyclegan.runs.folder import read_run
 
     read_run(folder)
 
 
 def require_model(source: str | Path) -> None:
-    """Raise `UsageError` for what is no run, checkpoint, model or export, before torch is imported to read it."""
+    """Raise `UsageError` unless this is a run, checkpoint, model or export, before torch is imported to read it."""
     from cyclegan.runs.folder import identify
+    from cyclegan.runs.hub import PREFIX
 
-    if not str(source).startswith("hf:"):
+    if not str(source).startswith(PREFIX):
         identify(Path(source))
 
 

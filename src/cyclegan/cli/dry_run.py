@@ -92,17 +92,10 @@ def _measure_steps(config: Config) -> tuple[float | None, float]:
 
     from cyclegan.system.machine import peak_memory
     from cyclegan.training.distributed import silence_banners
-    from cyclegan.training.step import TrainState
+    from cyclegan.training.step import TrainState, batch_shapes
 
     silence_banners()
-    data = config.data
-    shape = (data.batch_size, data.crop_size, data.crop_size)
-    batch = {
-        domain: torch.rand(shape[0], channels, *shape[1:]) * 2 - 1
-        for domain, channels in (("A", data.channels_a), ("B", data.channels_b))
-    }
-    if data.pairs is not None:
-        batch |= {f"pairs_{domain}": images for domain, images in batch.items()}
+    batch = {name: torch.rand(shape) * 2 - 1 for name, shape in batch_shapes(config).items()}
     with suppress(CycleGANError, RuntimeError, MemoryError):
         fabric = Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision)
         state = TrainState(config, fabric)

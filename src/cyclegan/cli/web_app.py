@@ -41,9 +41,11 @@ def app(
         raise UsageError(
             f"--host {host} lets everyone who reaches it read images and start runs; add --auth NAME:PASSWORD."
         )
+    from cyclegan.runs.hub import PREFIX
+
     if models != ("runs",):  # the default is created by the first run
         for path in models:
-            if not path.startswith("hf:") and not Path(path).exists():
+            if not path.startswith(PREFIX) and not Path(path).exists():
                 raise UsageError(f"{path} does not exist; give runs, models, exports or folders of them.")
 
     from cyclegan.system.optional import optional_import

@@ -14,6 +14,7 @@ from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, to_tensor
 from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
+from cyclegan.methods.constraints import paste
 from cyclegan.metrics import content, cycle, detail
 from cyclegan.metrics.intervals import MetricValue, jackknife_values, mean_value
 from cyclegan.metrics.similarity import compare_with_ground_truth
@@ -51,7 +52,7 @@ def measure(
     """All metrics of a direction by the keys of `METRICS`; those of the cycle need the `inverse` translator."""
     raw = _translate(translator, images.inputs)
     if images.kept is not None and images.composite:
-        raw = images.kept * reference.untranslated + (1 - images.kept) * raw
+        raw = paste(images.kept, reference.untranslated, raw)
     fakes = cycle.quantize(raw)
     metrics: dict[str, MetricValue] = {}
     if images.truth is not None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
+from cyclegan.methods.constraints import kept_part
 
 MAX_IMAGES = 500  # of each kind
 MAX_TRAIN_IMAGES = 1000  # searched for duplicates
@@ -86,7 +86,7 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
         other=torch.stack(other) if other else None,
         train_hashes=perceptual_hashes([*map(thumbnail, read_b(train.b, MAX_TRAIN_IMAGES))]),
         notes=tuple(notes),
-        kept=_kept(columns[-1], config.loss.keep_part) if masks else None,
+        kept=kept_part(columns[-1], config.loss.keep_part) if masks else None,
         composite=bool(masks) and config.loss.masks == "composite",
     )
 
@@ -96,11 +96,6 @@ def _find_masks(inputs: SplitFiles, direction: Direction) -> dict[Source, Path]:
     with suppress(UsageError):
         return dict(zip(inputs.a, companions(inputs.a, inputs.roots[0], direction[0], "mask"), strict=False))
     return {}
-
-
-def _kept(masks: Tensor, part: Literal["outside", "inside"]) -> Tensor:
-    white = (masks + 1) / 2
-    return white if part == "inside" else 1 - white
 
 
 def _read(

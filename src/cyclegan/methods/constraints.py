@@ -3,6 +3,8 @@
 G: X -> Y and F: Y -> X are the generators, S a segmenter. Each constraint is off unless its option is given.
 """
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,6 +20,17 @@ UNLABELED = 255  # in label maps: pixels of no class
 TERMS_OF_G, TERMS_OF_F = (
     frozenset(f"{name}_{domain}" for name in ("pairs", "keep", "structure", "labels")) for domain in "AB"
 )
+
+
+def kept_part(masks: Tensor, part: Literal["outside", "inside"]) -> Tensor:
+    """How much of each pixel must stay, in [0, 1], by masks in [-1, 1]."""
+    white = (masks + 1) / 2
+    return white if part == "inside" else 1 - white
+
+
+def paste(kept: Tensor, inputs: Tensor, images: Tensor) -> Tensor:
+    """The images, with the inputs where `kept` is 1."""
+    return kept * inputs + (1 - kept) * images
 
 
 class ConstrainedMethod(Method):
@@ -46,14 +59,13 @@ class ConstrainedMethod(Method):
         mask = batch.get(f"mask_{domain}")
         if mask is None or self.settings.masks == "off":
             return None
-        white = (mask + 1) / 2
-        return white if self.settings.keep_part == "inside" else 1 - white
+        return kept_part(mask, self.settings.keep_part)
 
     def pasted(self, batch: Batch, images: Images) -> Images:
         """The translations; with `--masks composite`, the part of the input that must stay is pasted over them."""
         for source, target in WAYS if self.settings.masks == "composite" else ():
             if (kept := self.kept(batch, source)) is not None:
-                images[target] = kept * batch[source] + (1 - kept) * images[target]
+                images[target] = paste(kept, batch[source], images[target])
         return images
 
     def keep_loss(self, batch: Batch, images: Images) -> Terms:

@@ -60,7 +60,7 @@ def gpu_memory(device: str) -> float | None:
     """Memory in GiB of the GPU that `device` selects, or None if it selects the CPU."""
     import torch
 
-    if device in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+    if _selects_cuda(device):
         return float(torch.cuda.get_device_properties(0).total_memory) / 2**30
     if device in ("auto", "mps", "gpu") and torch.backends.mps.is_available():
         return torch.mps.recommended_max_memory() / 2**30
@@ -71,7 +71,7 @@ def device_count(device: str) -> int:
     """Number of GPUs that `device` offers; 1 if it selects the CPU."""
     import torch
 
-    return max(1, torch.cuda.device_count()) if device in ("auto", "cuda", "gpu") else 1
+    return torch.cuda.device_count() if _selects_cuda(device) else 1
 
 
 def local_processes(devices: int | str, device: str) -> int:
@@ -84,8 +84,13 @@ def has_bfloat16(device: str) -> bool:
     """Whether the GPU that `device` selects computes in bfloat16 at full speed, as NVIDIA's do since Ampere."""
     import torch
 
-    cuda = device in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    return cuda and torch.cuda.get_device_capability(0) >= (8, 0)
+    return _selects_cuda(device) and torch.cuda.get_device_capability(0) >= (8, 0)
+
+
+def _selects_cuda(device: str) -> bool:
+    import torch
+
+    return device in ("auto", "cuda", "gpu") and torch.cuda.is_available()
 
 
 def find_device(name: str) -> torch.device:

@@ -9,8 +9,8 @@ import torch
 from lightning_fabric import Fabric
 
 from cyclegan.config.schema import Config
-from cyclegan.system.machine import gpu_memory
-from cyclegan.training.step import TrainState
+from cyclegan.system.machine import gpu_memory, peak_memory
+from cyclegan.training.step import TrainState, batch_shapes
 
 USABLE = 0.85  # of a GPU's memory: the rest is for the libraries' workspace, and for fragments
 
@@ -40,10 +40,7 @@ def fit_batch_size(
 def peak_of_step(config: Config) -> float:
     """The peak memory of a training step on gray images on the first GPU, in GiB."""
     state = TrainState(config, Fabric(accelerator=config.run.device, devices=1, precision=config.run.precision))
-    data, device = config.data, state.fabric.device
-    sides = (data.crop_size, data.crop_size)
-    channels = {"A": data.channels_a, "B": data.channels_b}
-    batch = {domain: torch.zeros(data.batch_size, count, *sides, device=device) for domain, count in channels.items()}
+    device = state.fabric.device
     torch.cuda.reset_peak_memory_stats(device)
-    state.train_step([batch])
-    return torch.cuda.max_memory_allocated(device) / 2**30
+    state.train_step([{name: torch.zeros(shape, device=device) for name, shape in batch_shapes(config).items()}])
+    return peak_memory(device)

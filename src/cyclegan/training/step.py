@@ -44,10 +44,8 @@ class TrainState:
         self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
         self.notes: list[str] = []  # sentences for the user about what was set up
         if config.run.compile:
-            data, device = config.data, fabric.device
-            shapes = {"A": data.channels_a, "B": data.channels_b}
-            crops = {d: torch.zeros(data.batch_size, c, data.crop_size, data.crop_size) for d, c in shapes.items()}
-            problem = compile_networks(self.method, {d: each.to(device) for d, each in crops.items()})
+            crops = {name: torch.zeros(shape, device=fabric.device) for name, shape in batch_shapes(config).items()}
+            problem = compile_networks(self.method, crops)
             self.notes += [problem] if problem else []
         averages = config.optimizer.ema_decay or config.optimizer.ema_horizon
         self.ema = EMA(self.method.generators) if averages else None
@@ -354,6 +352,15 @@ class TrainState:
             torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
+def batch_shapes(config: Config) -> dict[str, tuple[int, int, int, int]]:
+    """The shapes (N, C, H, W) of a training batch's images by domain, and of its pairs."""
+    data = config.data
+    channels = {"A": data.channels_a, "B": data.channels_b}
+    if data.pairs is not None:
+        channels |= {f"pairs_{domain}": count for domain, count in channels.items()}
+    return {name: (data.batch_size, count, data.crop_size, data.crop_size) for name, count in channels.items()}
+
+
 class _Side(nn.Module):
     """The networks that one side's loss trains; several processes average the gradients of exactly these."""
 
@@ -371,9 +378,8 @@ def _sides(method: Method) -> tuple[_Side, _Side]:
     """The generators' side and the discriminators'; buffers of augmentations are synchronized with both."""
     learning = set(method.generator_parameters())
     generators = [each for each in method.children() if not learning.isdisjoint(each.parameters())]
-    return _Side(method, [*generators, method.augmentations]), _Side(
-        method, [method.discriminators, method.augmentations]
-    )
+    shared = method.augmentations
+    return _Side(method, [*generators, shared]), _Side(method, [method.discriminators, shared])
 
 
 def _require_memory(config: Config, device: torch.device) -> None:
