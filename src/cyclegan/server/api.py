@@ -188,27 +188,29 @@ async def _batch(service: Service, files: Sequence[IO[bytes]], wanted: Wanted) -
         text = f"The images have more than {service.limits.pixels:,} pixels together; send fewer at once."
         raise Problem("image-too-large", text)
     archive: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-    results: list[dict[str, Any]] = [{} for _ in files]
-    writing = asyncio.Lock()
-    with zipfile.ZipFile(archive, "w") as target:
+    results: list[dict[str, Any]] = []
 
-        async def add(number: int, header: Header | Problem) -> None:
-            try:
-                if isinstance(header, Problem):
-                    raise header
-                result = await service.translate(files[number], header, wanted)
-            except Problem as problem:
-                results[number] = {"image": number, "problem": problem.content()}
-                return
-            name = f"{number:04d}{header.suffix}"
-            async with writing:
+    async def translated(file: IO[bytes], header: Header | Problem) -> tuple[str, IO[bytes]] | Problem:
+        try:
+            if isinstance(header, Problem):
+                raise header
+            return header.suffix, await service.translate(file, header, wanted)
+        except Problem as problem:
+            return problem
+
+    with zipfile.ZipFile(archive, "w") as target:
+        async with asyncio.TaskGroup() as group:  # all at once, but written in the order of the request
+            tasks = [group.create_task(translated(*each)) for each in zip(files, headers, strict=True)]
+            for number, task in enumerate(tasks):
+                outcome = await task
+                if isinstance(outcome, Problem):
+                    results.append({"image": number, "problem": outcome.content()})
+                    continue
+                suffix, result = outcome
+                name = f"{number:04d}{suffix}"
                 with result:
                     await asyncio.to_thread(target.writestr, name, result.read())
-            results[number] = {"image": number, "file": name}
-
-        async with asyncio.TaskGroup() as group:
-            for number, header in enumerate(headers):
-                group.create_task(add(number, header))
+                results.append({"image": number, "file": name})
         target.writestr("results.json", json.dumps({"results": results}, indent=1))
     return archive
 
