@@ -1,5 +1,6 @@
 """The command line: quick help, one sentence for each mistake, the right exit code."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -67,6 +68,15 @@ def test_help_takes_at_most_03_seconds_of_cpu(words: list[str]) -> None:
 @pytest.mark.processes
 def test_version() -> None:
     assert run("--version").stdout.startswith("cyclegan ")
+
+
+@pytest.mark.processes
+def test_a_reader_that_closes_the_pipe_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*COMMAND, "completion", "bash"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b"")
 
 
 def sentence(result: subprocess.CompletedProcess[str], code: int) -> str:

@@ -181,12 +181,14 @@ def test_an_export_that_deviates_is_not_written(model: Path, photos: Path, tmp_p
 
 def test_impossible_requests_are_refused(model: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "there.onnx").write_text("something of the user's")
-    requests: list[tuple[str, str, dict[str, Any], str]] = [
+    requests: list[tuple[str | None, str, dict[str, Any], str]] = [
         ("torch-export", "g.pt2", {"precision": "int8"}, "has no int8; it has float32 and float16"),
         ("safetensors", "g", {"fixed_size": FIXED}, "takes any size; leave out --fixed-size"),
         ("onnx", "g.pb", {}, "must end in .onnx"),
         ("onnx", "there.onnx", {}, "exists; choose another -o"),
         ("onnx", "gone/g.onnx", {}, "does not exist; create it first"),
+        (None, "g.cbl", {}, r"g\.cbl is unclear: give --format, or a name that ends in \.onnx, \.xml, \.pt2"),
+        (None, "there.onnx", {}, "exists; choose another -o"),
         ("cobol", "g.cbl", {}, "--format is 'cobol'; it must be one of onnx, openvino"),
         ("onnx", "g.onnx", {"device": "abacus"}, "The device 'abacus' is not available on this machine"),
     ]

@@ -19,13 +19,14 @@ class Options:
 
     run: Annotated[Path, tyro.conf.Positional, Doc("Run folder, checkpoint, model folder, or hf:user/name.")]
     format: Annotated[
-        str,
-        tyro.conf.arg(metavar="FORMAT"),
+        Optional[str],
+        tyro.conf.arg(metavar="FORMAT", help_behavior_hint=""),
         Doc(
             "onnx, openvino, torch-export, safetensors (a model folder), web (a page that translates in the browser), "
-            "space (a folder that runs as a Hugging Face Space), or a format of an installed package."
+            "space (a folder that runs as a Hugging Face Space), or a format of an installed package. "
+            "Default: the one that -o ends in, or onnx."
         ),
-    ]
+    ] = None
     output: Annotated[Optional[Path], OUTPUT, Doc("File or folder to create. Default: RUN-DIRECTION.")] = None
     direction: Annotated[
         OptionalDirection,
@@ -52,7 +53,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     Every export is compared with the original on real images before it is kept.
 
     For example
-      cyclegan export runs/horse2zebra --format onnx
+      cyclegan export runs/horse2zebra -o model.onnx
       cyclegan export runs/horse2zebra --format openvino --int8
       cyclegan export runs/horse2zebra --format web -o page
     """
@@ -62,11 +63,12 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     require_model(options.run)
 
     from cyclegan.translation.export.export import export as export_generator
-    from cyclegan.translation.export_formats import FORMATS
+    from cyclegan.translation.export_formats import FORMATS, infer_format
 
+    format = options.format or infer_format(options.output)
     report = export_generator(
         options.run,
-        options.format,
+        format,
         options.output,
         precision="float16" if options.half else "int8" if options.int8 else "float32",
         fixed_size=size,
@@ -78,7 +80,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         device=options.device,
     )
     print(report)
-    print(f"Wrote {report.path}. {FORMATS[options.format].usage.format(path=report.path)}")
+    print(f"Wrote {report.path}. {FORMATS[format].usage.format(path=report.path)}")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

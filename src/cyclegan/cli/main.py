@@ -72,8 +72,12 @@ def main() -> NoReturn:
     try:
         with explain_out_of_memory("close other programs, or use a machine with more"):
             run(sys.argv[1:])
+            sys.stdout.flush()
     except CycleGANError as error:
         raise SystemExit(_report_error(error)) from None
+    except BrokenPipeError:  # the reader of the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+        raise SystemExit(141) from None  # 128 + SIGPIPE
     except OSError as error:  # not expected anywhere else, such as a folder that may not be read
         print(f"cyclegan: {describe_os_error(error)}", file=sys.stderr)
         raise SystemExit(1) from None

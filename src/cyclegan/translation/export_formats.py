@@ -112,6 +112,16 @@ def register_format(name: str, format: Format) -> None:
     FORMATS.values[name] = format
 
 
+def infer_format(out: str | Path | None) -> str:
+    """The format whose files end as `out` does; ``"onnx"`` without `out`. Raises `UsageError` if there is none."""
+    if out is None:
+        return "onnx"
+    formats = {suffix: name for name in FORMATS.names() if (suffix := FORMATS[name].suffix)}
+    if (suffix := Path(out).suffix) not in formats:
+        raise UsageError(f"The format of {out} is unclear: give --format, or a name that ends in {', '.join(formats)}.")
+    return formats[suffix]
+
+
 def open_export(path: Path, device: str = "auto") -> ExportedGenerator:
     """Open an export in any format. Raises `UsageError` for other files, `CycleGANError` for damaged ones."""
     openers = {format.suffix: format.open for format in map(FORMATS.__getitem__, FORMATS.names()) if format.open}

@@ -28,7 +28,7 @@ from cyclegan.system.atomic import replace_folder, temporary_path
 from cyclegan.system.machine import find_device
 from cyclegan.system.optional import optional_import
 from cyclegan.system.text import counted
-from cyclegan.translation.export_formats import FORMATS, ExportJob, Format, prepare_for_export
+from cyclegan.translation.export_formats import FORMATS, ExportJob, Format, infer_format, prepare_for_export
 from cyclegan.translation.exported import ExportMetadata, Precision
 
 MIN_PSNR: dict[Precision, float] = {"float32": 80.0, "float16": 50.0, "int8": 30.0}  # dB
@@ -65,7 +65,7 @@ class ExportReport:
 
 def export(
     source: str | Path,
-    format: str = "onnx",
+    format: str | None = None,
     out: str | Path | None = None,
     *,
     precision: Precision = "float32",
@@ -79,7 +79,8 @@ def export(
 ) -> ExportReport:
     """Export the generator of a run, a checkpoint, a model folder or ``hf:user/name``, verified before it is kept.
 
-    `out` defaults to a name after the source. `fixed_size` (height, width) is for devices that take one size.
+    `format` defaults to the one that the suffix of `out` names, or ``"onnx"``, and `out` to a name after the source.
+    `fixed_size` (height, width) is for devices that take one size.
     `direction` is as for `Translator.load`. `images` to compare and calibrate on, a folder or files, default to
     the run's own. The export fails, and nothing is written, when an image's PSNR against PyTorch is below `min_psnr`:
     80 dB by default, 50 for float16, 30 for int8. `web_runtime` is the npm package for the format "web", which is
@@ -87,6 +88,7 @@ def export(
     `CycleGANError` for failures.
     """
     runs_on = find_device(device)
+    format = format or infer_format(out)
     name, source, writer = Path(source).resolve().name, resolve_source(source), FORMATS[format]
     model = read_model(source, generators_only=True)
     generator, channels, learned = load_generator(model, direction, source)
