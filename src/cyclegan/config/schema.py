@@ -151,6 +151,9 @@ class LossConfig:
     lambda_pairs: Annotated[
         Weight, Doc("Weight of the L1 distance between a translation and the other image of its pair, with --pairs.")
     ] = 10.0
+    lambda_pairs_gan: Annotated[
+        Weight, Doc("Weight of an adversarial loss on pairs, of input and output together, with --pairs; 0: none.")
+    ] = 0.0
     masks: Annotated[
         Masks,
         Doc("Keep a part of each image by the masks in maskA, maskB: by a loss, or by pasting it (cyclegan, dcl)."),

@@ -1,16 +1,21 @@
 """What holds the translations of a two-way method beyond its paper: a few pairs, masks, label maps and structure.
 
-G: X -> Y and F: Y -> X are the generators, S a segmenter. Each constraint is off unless its option is given.
+G: X -> Y and F: Y -> X are the generators, S is a segmenter, and P a discriminator of pairs. Each constraint is off
+unless its option is given.
 """
 
+from dataclasses import replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from cyclegan.config.schema import NetworkConfig
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Images, Method, Terms, total
 from cyclegan.methods.structure import STRUCTURE
+from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.segmenter import Segmenter
 
 WAYS = (("A", "B"), ("B", "A"))  # source and target
@@ -18,7 +23,7 @@ UNLABELED = 255  # in label maps: pixels of no class
 
 # Terms of the generators' loss that only G or only F learns from; those of A are of images translated from A.
 TERMS_OF_G, TERMS_OF_F = (
-    frozenset(f"{name}_{domain}" for name in ("pairs", "keep", "structure", "labels")) for domain in "AB"
+    frozenset(f"{name}_{domain}" for name in ("pairs", "pairs_GAN", "keep", "structure", "labels")) for domain in "AB"
 )
 
 
@@ -33,26 +38,54 @@ def paste(kept: Tensor, inputs: Tensor, images: Tensor) -> Tensor:
     return kept * inputs + (1 - kept) * images
 
 
-class ConstrainedMethod(Method):
-    """A method with the generators G and F. Call `add_segmenter` after `set_networks`."""
+def fake_pair(batch: Batch, images: Images, target: str) -> Tensor:
+    """(x, G(x)) for the target B and (F(y), y) for A, as P sees them: the channels of A, then those of B."""
+    return torch.cat([(images if domain == target else batch)[f"pairs_{domain}"] for domain in "AB"], 1)
 
-    def add_segmenter(self, channels: int) -> None:
-        """With `--labels`, S joins the discriminators, since it learns from their loss, not from the generators'."""
+
+def real_and_fake_pairs(batch: Batch, images: Images) -> tuple[Tensor, Tensor]:
+    """What P tells apart: (x, y), twice, from (x, G(x)) and (F(y), y), without gradients to the generators."""
+    real = torch.cat([batch["pairs_A"], batch["pairs_B"]], 1)
+    return real.repeat(2, 1, 1, 1), torch.cat([fake_pair(batch, images, target).detach() for target in "BA"])
+
+
+class ConstrainedMethod(Method):
+    """A method with the generators G and F. Call `add_critics` after `set_networks`."""
+
+    def add_critics(self, networks: NetworkConfig, channels: tuple[int, int]) -> None:
+        """Add to the discriminators what learns from their loss: S with `--labels`, P with `--lambda-pairs-gan`.
+
+        P is pix2pix's discriminator, a PatchGAN that sees both images of a pair.
+        """
         if self.settings.labels:
-            self.discriminators["S"] = Segmenter(channels, max(self.settings.label_classes, 1))
+            self.discriminators["S"] = Segmenter(channels[0], max(self.settings.label_classes, 1))
+        if self.settings.lambda_pairs_gan > 0:
+            P = build_discriminator(replace(networks, discriminator="basic"), sum(channels))
+            self.add_discriminator("P", P, stacked=channels)
 
     def constraint_losses(self, batch: Batch, images: Images) -> Terms:
         """The generators' terms of all constraints."""
-        own = self.pairs_loss(batch) | self.keep_loss(batch, images)
+        own = self.pairs_loss(batch, images) | self.keep_loss(batch, images)
         return own | self.structure_loss(batch, images) | self.labels_loss(batch, images)
 
-    def pairs_loss(self, batch: Batch) -> Terms:
-        """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]."""
+    def translated_pairs(self, batch: Batch) -> Images:
+        """G(x) and F(y) of the batch's pairs (x, y), as "pairs_B" and "pairs_A"; empty without pairs."""
         if "pairs_A" not in batch:
             return {}
         G, F, x, y = self.generators["G"], self.generators["F"], batch["pairs_A"], batch["pairs_B"]
-        of_G, of_F = self.parts(lambda: l1(G(x), y), lambda: l1(F(y), x))
-        return {"pairs_A": self.settings.lambda_pairs * of_G, "pairs_B": self.settings.lambda_pairs * of_F}
+        fake_y, fake_x = self.parts(lambda: G(x), lambda: F(y))
+        return {"pairs_B": fake_y, "pairs_A": fake_x}
+
+    def pairs_loss(self, batch: Batch, images: Images) -> Terms:
+        """lambda_pairs (|G(x) - y| + |F(y) - x|) of the batch's pairs (x, y) [P eq. 3]; the generators' side of P."""
+        weight, terms = self.settings, Terms()
+        for source, target in WAYS if "pairs_A" in batch else ():
+            distance = l1(images[f"pairs_{target}"], batch[f"pairs_{target}"])
+            terms[f"pairs_{source}"] = weight.lambda_pairs * distance
+            if weight.lambda_pairs_gan > 0:
+                logits = self.discriminators["P"](self.augment("P", fake_pair(batch, images, target)))
+                terms[f"pairs_GAN_{source}"] = weight.lambda_pairs_gan * self.gan.generator(logits)
+        return terms
 
     def kept(self, batch: Batch, domain: str) -> Tensor | None:
         """How much of each pixel of a domain's images must stay, (N, 1, H, W) in [0, 1]; None without masks."""

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
-from cyclegan.methods.constraints import TERMS_OF_F, TERMS_OF_G, ConstrainedMethod
+from cyclegan.methods.constraints import TERMS_OF_F, TERMS_OF_G, ConstrainedMethod, real_and_fake_pairs
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Images, RealFake, Terms, forward_batched, total
@@ -30,7 +30,7 @@ class CycleGAN(ConstrainedMethod):
             {"G": build_generator(networks, x, y), "F": build_generator(networks, y, x)},
             {"D_Y": build_discriminator(networks, y), "D_X": build_discriminator(networks, x)},
         )
-        self.add_segmenter(x)
+        self.add_critics(networks, channels)
         self.histories = {domain: ImageHistory(loss.pool_size, self.rng) for domain in ("B", "A")}
 
     def lambda_identity(self) -> float:
@@ -39,14 +39,15 @@ class CycleGAN(ConstrainedMethod):
         return self.settings.lambda_identity * (1.0 if until is None else max(0.0, 1 - self.progress / until))
 
     def generate(self, batch: Batch) -> Images:
-        """G(x) and F(y); with the identity loss also G(y) and F(x), in the same passes."""
+        """G(x) and F(y), of pairs too; with the identity loss also G(y) and F(x), in the same passes."""
         G, F = self.generators["G"], self.generators["F"]
         x, y = batch["A"], batch["B"]
         if self.lambda_identity() == 0:
             fake_y, fake_x = self.parts(lambda: G(x), lambda: F(y))
-            return self.pasted(batch, {"B": fake_y, "A": fake_x})
+            return self.pasted(batch, {"B": fake_y, "A": fake_x}) | self.translated_pairs(batch)
         of_G, of_F = self.parts(lambda: forward_batched(G, x, y), lambda: forward_batched(F, y, x))
-        return self.pasted(batch, {"B": of_G[0], "A": of_F[0], "same_B": of_G[1], "same_A": of_F[1]})
+        images = {"B": of_G[0], "A": of_F[0], "same_B": of_G[1], "same_A": of_F[1]}
+        return self.pasted(batch, images) | self.translated_pairs(batch)
 
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """L_GAN(G, D_Y) + L_GAN(F, D_X) + lambda L_cyc(G, F) + L_identity [C eq. 3 and 5.2]."""
@@ -82,7 +83,10 @@ class CycleGAN(ConstrainedMethod):
 
         fake_y, fake_x = (self.histories[domain].query(images[domain].detach()) for domain in ("B", "A"))
         of_Y, of_X = self.parts(lambda: loss("D_Y", batch["B"], fake_y), lambda: loss("D_X", batch["A"], fake_x))
-        return {"D_A": of_Y, "D_B": of_X} | self.segmenter_loss(batch)
+        terms = {"D_A": of_Y, "D_B": of_X} | self.segmenter_loss(batch)
+        if self.settings.lambda_pairs_gan > 0:
+            terms["D_pairs"] = loss("P", *real_and_fake_pairs(batch, images))  # [P eq. 1]
+        return terms
 
     def independent_losses(self, terms: Terms) -> list[Tensor]:
         """Those of each discriminator; with a detached cycle, those of each generator."""
@@ -90,6 +94,7 @@ class CycleGAN(ConstrainedMethod):
             {"G_A", "cycle_B", "idt_A", "D_A"} | TERMS_OF_G,
             {"G_B", "cycle_A", "idt_B", "D_B"} | TERMS_OF_F,
             {"S"},
+            {"D_pairs"},
         )
         shared = "cycle_A" in terms and not self.settings.detach_cycle
         if shared or terms.keys() - set().union(*parts):  # a subclass may have terms of its own

@@ -60,11 +60,16 @@ class Method(nn.Module):
         self, generators: Mapping[str, nn.Module], discriminators: Mapping[str, nn.Module], stacked: Sequence[int] = ()
     ) -> None:
         """Take over the networks; `stacked` are the channels of images that the discriminators see concatenated."""
-        self.generators, self.discriminators = nn.ModuleDict(generators), nn.ModuleDict(discriminators)
+        self.generators, self.discriminators = nn.ModuleDict(generators), nn.ModuleDict()
+        for name, network in discriminators.items():
+            self.add_discriminator(name, network, stacked)
+
+    def add_discriminator(self, name: str, network: nn.Module, stacked: Sequence[int] = ()) -> None:
+        """Take over one more discriminator, with augmentation as configured; `stacked` as in `set_networks`."""
+        self.discriminators[name] = network
         if self.settings.augment != "off":
             p = 0.0 if self.settings.augment == "ada" else 1.0
-            changes = self.settings.augment_policy
-            self.augmentations = nn.ModuleDict({D: Augmentation(changes, stacked, p=p) for D in discriminators})
+            self.augmentations[name] = Augmentation(self.settings.augment_policy, stacked, p=p)
 
     @classmethod
     def build_generator(cls, networks: NetworkConfig, in_channels: int, out_channels: int) -> Generator:

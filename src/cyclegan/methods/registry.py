@@ -53,6 +53,7 @@ def validate_method(config: Config) -> Config:
         raise UsageError(f"--direction does not apply to --method {spec.name}, which has no choice of direction.")
     for option, setting, is_used in (
         ("--pairs", "lambda_pairs", data.pairs is not None),
+        ("--lambda-pairs-gan", "lambda_pairs_gan", config.loss.lambda_pairs_gan > 0),
         ("--masks", "masks", config.loss.masks != "off"),
         ("--labels", "labels", config.loss.labels),
         ("--structure", "structure", config.loss.structure != "off"),
@@ -61,6 +62,8 @@ def validate_method(config: Config) -> Config:
             names = [name for name, each in BUILTIN.items() if setting in each.loss_settings]
             alone = ", which learns from pairs alone" * (spec.layout == "paired" and option == "--pairs")
             raise UsageError(f"{option} does not apply to --method {spec.name}{alone}; use {' or '.join(names)}.")
+    if config.loss.lambda_pairs_gan > 0 and data.pairs is None:
+        raise UsageError("--lambda-pairs-gan is the weight of a loss on pairs; add --pairs FOLDER.")
     if config.loss.masks != "off" and data.channels_a != data.channels_b:
         raise UsageError("--masks keeps a part of the input, so --channels-a and --channels-b must be equal.")
     if config.loss.labels and data.channels_a != data.channels_b:

@@ -120,6 +120,10 @@ def _describe_cycle_losses(loss: LossConfig) -> str:
     return words + (f" falling to 0 at {loss.identity_until:.0%} of the run" if loss.identity_until else "")
 
 
+CONSTRAINTS = (  # of methods with two directions, see `cyclegan.methods.constraints`
+    *("lambda_pairs", "lambda_pairs_gan", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
+    *("labels", "label_classes", "lambda_labels"),
+)
 CYCLEGAN = MethodSpec(
     name="cyclegan",
     title="CycleGAN",
@@ -127,8 +131,7 @@ CYCLEGAN = MethodSpec(
     directions={"AtoB": "G", "BtoA": "F"},
     loss_settings=(
         *("lambda_a", "lambda_b", "detach_cycle", "lambda_identity", "identity_until", "pool_size"),
-        *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
-        *("labels", "label_classes", "lambda_labels"),
+        *CONSTRAINTS,
     ),
     short_run_generator="space_to_depth",
     subject="a CycleGAN",
@@ -140,6 +143,11 @@ CYCLEGAN = MethodSpec(
         "Cycle": (("cycle_A", "{a} → {b} → {a}"), ("cycle_B", "{b} → {a} → {b}")),
         "Identity": (("idt_A", "{b} → {b}"), ("idt_B", "{a} → {a}")),
         "Pairs": (("pairs_A", "{a} → {b}"), ("pairs_B", "{b} → {a}")),
+        "Pairs, adversarial": (
+            ("pairs_GAN_A", "{a} → {b}"),
+            ("pairs_GAN_B", "{b} → {a}"),
+            ("D_pairs", "discriminator"),
+        ),
         "Labels in translations": (("labels_A", "{a} → {b}"), ("labels_B", "{b} → {a}")),
         "Segmenter": (("S", ""),),
         "Structure": (("structure_A", "{a} → {b}"), ("structure_B", "{b} → {a}")),
@@ -341,8 +349,7 @@ DCL = MethodSpec(
     directions=CYCLEGAN.directions,
     loss_settings=(
         *("lambda_nce", "nce_layers", "nce_temperature", "lambda_identity", "identity_until", "pool_size"),
-        *("lambda_pairs", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
-        *("labels", "label_classes", "lambda_labels"),
+        *CONSTRAINTS,
     ),
     defaults={
         "antialias": True,

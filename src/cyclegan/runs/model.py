@@ -27,7 +27,7 @@ from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_doma
 from cyclegan.runs.folder import identify, read_run
 
 FORMAT, VERSION = "cyclegan-model", 1
-ONLY_FOR_TRAINING = ("augmentations.", "discriminators.S.")  # the latter is a segmenter of one data set's classes
+ONLY_FOR_TRAINING = ("augmentations.", "discriminators.S.", "discriminators.P.")  # of label maps and of pairs
 GENERATORS = "generators."  # prefix of their tensors
 Settings = dict[str, dict[str, Any]]  # by section of `Config`
 

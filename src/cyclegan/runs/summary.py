@@ -69,6 +69,7 @@ def _extra_losses_text(config: Config) -> str:
     """The losses of options that several methods have."""
     loss, words = config.loss, ""
     words += f", L1 × {loss.lambda_pairs:g} on pairs" if config.data.pairs is not None else ""
+    words += f", adversarial × {loss.lambda_pairs_gan:g} on pairs" if loss.lambda_pairs_gan else ""
     words += f", L1 × {loss.lambda_keep:g} to the input {loss.keep_part} of the masks" if loss.masks == "loss" else ""
     words += f", the input pasted {loss.keep_part} of the masks" if loss.masks == "composite" else ""
     words += f", labels read in translations × {loss.lambda_labels:g}" if loss.labels else ""
