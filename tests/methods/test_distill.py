@@ -1,6 +1,7 @@
 """Distillation: its losses against a plain version, its start from the teacher, and a run as users make it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ NETWORKS = NetworkConfig(generator="space_to_depth_4", generator_width=6, blocks
 SETTINGS = {k: v for k, v in TINY.items() if k not in ("generator", "generator_width", "blocks", "discriminator_width")}
 
 
-def distillation(**loss: object) -> Distillation:
+def distillation(networks: NetworkConfig = NETWORKS, **loss: object) -> Distillation:
     torch.manual_seed(0)
     given = {"method": "distill", "teacher_generator": "resnet", "teacher_width": 4, "teacher_blocks": 2} | loss
-    return Distillation(NETWORKS, LossConfig(**given), (3, 3))  # type: ignore[arg-type]
+    return Distillation(networks, LossConfig(**given), (3, 3))  # type: ignore[arg-type]
 
 
 def batch() -> dict[str, Tensor]:
@@ -65,6 +66,20 @@ def test_the_losses_equal_a_plain_version() -> None:
     torch.testing.assert_close(found["D_fake"], D(G(x)).square().mean() / 2)
 
 
+@pytest.mark.parametrize("student", ["attention_4", "space_to_depth"])
+def test_an_attention_teacher_is_learned_with_its_masks_applied_and_its_features(student: str) -> None:
+    networks = replace(NETWORKS, generator=student, attention_masks=2)
+    ours = distillation(networks, lambda_l1=10.0, teacher_generator="attention_resnet")
+    T = build_generator(teacher_networks(networks, ours.settings), 3, 3).eval()
+    T.load_state_dict(ours.teacher.network.state_dict())
+    G, x = ours.generators["G"], batch()["A"][..., :38]  # a width that both networks extend
+    images = ours.generate({"A": x})
+    terms = ours.generators_loss({"A": x}, images)
+    torch.testing.assert_close(images["B"], G(x))
+    torch.testing.assert_close(terms["G_L1"], 10 * (G(x) - T(x)).abs().mean())
+    assert "G_features" in terms
+
+
 @pytest.fixture
 def teacher(tiny: Callable[..., Config]) -> Path:
     return train(tiny(name="red2blue", max_steps=2))
@@ -95,6 +110,16 @@ def test_a_run_of_a_student_is_like_any_other(teacher: Path, tmp_path: Path) -> 
     again = configure_student(tmp_path / "model", data=config.data.data, runs=runs, **SETTINGS, max_steps=1)
     assert again.loss.teacher_generator == "space_to_depth"
     train(again)
+
+
+def test_a_student_of_masks_has_masks(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    teacher = train(tiny(generator="attention", attention_masks=2, name="masks", max_steps=1, measure_every=0))
+    config = configure_student(teacher, runs=tmp_path, **SETTINGS, max_steps=1, measure_every=0)
+    assert (config.networks.generator, config.networks.attention_masks) == ("attention", 2)
+    student = Translator.load(train(config))
+    assert student.masks().out_channels == 2
+    first = configure_student(teacher, runs=tmp_path, **SETTINGS | {"crop_size": 96, "load_size": 96})
+    assert first.networks.generator == "attention_4"
 
 
 def test_the_discriminator_starts_from_the_teacher_s(teacher: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class NetworkConfig:
     generator_width: Annotated[Channels, Doc("Channels of the generator's first layer [C].")] = 64
     blocks: Annotated[int, Ge(0), Le(1000), Doc("Residual blocks of generators without a number in their name.")] = 9
     attention_masks: Annotated[
-        int, Ge(1), Le(10), Doc("Masks of 'attention' and 'attention_resnet', each with a content of its own.")
+        int, Ge(1), Le(10), Doc("Masks of 'attention' generators, each with a content of its own.")
     ] = 1
     discriminator: Annotated[str, Doc("Discriminator architecture; 'basic' is the 70x70 PatchGAN [C].")] = "basic"
     discriminator_width: Annotated[Channels, Doc("Channels of the discriminator's first layer [C].")] = 64

@@ -6,7 +6,7 @@ from the teacher's own, tells G(x) from images y (Li et al., "GAN Compression", 
 in Ren et al., "Online Multi-Granularity Distillation", ICCV 2021).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
@@ -25,7 +25,7 @@ from cyclegan.metrics.similarity import ssim_map
 from cyclegan.networks.cpu.layers import Layer
 from cyclegan.networks.cpu.rewrite import is_rewritable, rewrite, run
 from cyclegan.networks.discriminator import build_discriminator
-from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.networks.generator import ColorSpaceGenerator, Generator, build_generator
 from cyclegan.networks.layers import pad_to_multiple
 from cyclegan.networks.winograd import computes_on_cpu
 
@@ -61,13 +61,14 @@ class Teacher(nn.Module):
         self.network = network.eval().requires_grad_(False)
         theirs, ours = (deepest_stages(each, channels) for each in (network, student))
         self.student_stages = tuple(ours) if theirs else ()
-        stages, ends = list(network.stages() or ()), [number + 1 for number in theirs] if ours else []
+        core, self.encode, self.decode = color_space(network)
+        stages, ends = list(core.stages() or ()), [number + 1 for number in theirs] if ours else []
         self.matches = nn.ModuleList(
             nn.Conv2d(before, after, 1) for before, after in zip(ours.values(), theirs.values(), strict=False)
         )
-        parts = [stages[a:b] for a, b in pairwise([0, *ends, len(stages)])] if stages else [[network]]
+        parts = [stages[a:b] for a, b in pairwise([0, *ends, len(stages)])] if stages else [[core]]
         # In a tuple, since these are the layers of `network` once more.
-        self.parts = tuple(Part(part, is_rewritable(network)).eval() for part in parts)
+        self.parts = tuple(Part(part, is_rewritable(core)).eval() for part in parts)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Only the 1x1 convolutions have a training mode."""
@@ -79,11 +80,11 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """T(x), and its features."""
         features: list[Tensor] = []
-        y = pad_to_multiple(x, self.network.size_multiple, self.network.min_size)
+        y = pad_to_multiple(self.encode(x), self.network.size_multiple, self.network.min_size)
         for part in self.parts:
             y = part(y)
             features.append(y)
-        return y[..., : x.shape[2], : x.shape[3]], features[:-1]
+        return self.decode(x, y[..., : x.shape[2], : x.shape[3]]), features[:-1]
 
     def feature_distance(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """The mean squared error of the student's features, mapped, relative to the variance of the teacher's."""
@@ -102,12 +103,22 @@ def teacher_networks(networks: NetworkConfig, loss: LossConfig) -> NetworkConfig
     )
 
 
+def color_space(
+    generator: Generator,
+) -> tuple[Generator, Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
+    """The network that has the stages, and `encode` and `decode` of a `ColorSpaceGenerator` around it."""
+    if isinstance(generator, ColorSpaceGenerator):
+        return generator.network, generator.encode, generator.decode
+    return generator, lambda x: x, lambda x, y: y
+
+
 @torch.no_grad()
 def deepest_stages(network: Generator, channels: int) -> dict[int, int]:
     """The first and the last stage whose output has the lowest resolution, and the channels of each; the result
     itself does not count."""
-    y, outputs = torch.zeros(1, channels, 64, 64), []
-    for stage in (network.stages() or ())[:-1]:
+    core, encode, _ = color_space(network)
+    y, outputs = encode(torch.zeros(1, channels, 64, 64)), []
+    for stage in (core.stages() or ())[:-1]:
         y = stage(y)
         outputs.append(y.shape)
     lowest = min((shape[2] for shape in outputs), default=0)
@@ -137,12 +148,13 @@ class Distillation(Method):
         x, G = batch[self.source], cast(Generator, self.generators["G"])
         if not self.teacher.matches:
             return {self.target: G(x)}
-        y, features = pad_to_multiple(x, G.size_multiple, G.min_size), Images()
-        for number, stage in enumerate(G.stages() or ()):
+        core, encode, decode = color_space(G)
+        y, features = pad_to_multiple(encode(x), G.size_multiple, G.min_size), Images()
+        for number, stage in enumerate(core.stages() or ()):
             y = stage(y)
             if number in self.teacher.student_stages:
                 features[f"{STUDENT} {number}"] = y
-        return {self.target: y[..., : x.shape[2], : x.shape[3]], **features}
+        return {self.target: decode(x, y[..., : x.shape[2], : x.shape[3]]), **features}
 
     def generators_loss(self, batch: Batch, images: Images) -> Terms:
         """The adversarial loss, and the distances to the teacher [GC eq. 4]."""

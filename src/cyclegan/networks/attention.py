@@ -21,6 +21,11 @@ SHARPNESS = 6.0
 
 @register_generator("attention", "Attention ({attention_masks} masks) over a {blocks}-block space-to-depth network")
 @register_generator(
+    "attention_4",
+    "Attention ({attention_masks} masks) over a {blocks}-block space-to-depth network of 4×4 pixels",
+    network="space_to_depth_4",
+)
+@register_generator(
     "attention_resnet", "Attention ({attention_masks} masks) over a {blocks}-block ResNet", network="resnet"
 )
 class AttentionGenerator(ColorSpaceGenerator):

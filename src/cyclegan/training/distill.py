@@ -11,6 +11,7 @@ import torch
 from cyclegan.config.presets import SHORT_RUN, sizes
 from cyclegan.config.schema import Config, NetworkConfig
 from cyclegan.methods.distill import teacher_networks
+from cyclegan.networks.attention import AttentionGenerator
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.generator import Generator, build_generator
 from cyclegan.networks.registry import GENERATORS
@@ -51,7 +52,8 @@ def configure_student(teacher: str | Path, *, student: Student = "medium", **set
         chosen |= sizes(model.trained_size)
     if settings.keys() & {"data", "a", "b"}:
         chosen |= dict.fromkeys(("data", "a", "b"))
-    chosen |= TRAINING | student_networks(student, settings.get("crop_size", chosen["crop_size"]))
+    teacher_generator = model.config.networks.generator
+    chosen |= TRAINING | student_networks(student, settings.get("crop_size", chosen["crop_size"]), teacher_generator)
     chosen |= {
         "direction": model.directions[0],
         "measure_every": 250,
@@ -64,12 +66,13 @@ def configure_student(teacher: str | Path, *, student: Student = "medium", **set
     return replace(config, sources=config.sources | dict.fromkeys(chosen.keys() - settings.keys(), "distill"))
 
 
-def student_networks(student: Student, size: int) -> dict[str, Any]:
-    """The architecture of a student for images of this size."""
+def student_networks(student: Student, size: int, teacher_generator: str = "resnet_9blocks") -> dict[str, Any]:
+    """The architecture of a student for images of this size; that of an attention generator has masks as well."""
     large = size >= LARGE_IMAGES
     width, blocks = STUDENTS[large, student]
+    name = "attention" if issubclass(GENERATORS[teacher_generator].network, AttentionGenerator) else "space_to_depth"
     return {
-        "generator": "space_to_depth_4" if large else "space_to_depth",
+        "generator": f"{name}_4" if large else name,
         "generator_width": width,
         "blocks": blocks,
     }
@@ -105,7 +108,7 @@ def measure_speeds(config: Config, rounds: int = 5) -> list[Speed]:
     size = config.data.crop_size
     candidates = {"teacher": teacher_networks(networks, loss)}
     for name in get_args(Student):
-        candidates[name] = replace(networks, **student_networks(name, size))
+        candidates[name] = replace(networks, **student_networks(name, size, loss.teacher_generator))
     if networks not in candidates.values():
         candidates["yours"] = networks
     generators = {name: _ready(each, channels).to(device) for name, each in candidates.items()}
