@@ -170,7 +170,7 @@ def test_a_run_of_epochs_on_a_cpu_says_first_how_long_it_takes(
     with pytest.raises(UsageError, match="not trained"):
         run(words)
     lines = on_stderr(capsys)
-    assert re.search(r"A step takes about .* s, and the run of 200 epochs \(1,400 steps\) about", lines)
+    assert re.search(r"Length: 1,400 steps \(200 epochs\). .* A step takes about .* s, and the run about", lines)
     assert "export-weights" not in lines
     with pytest.raises(UsageError, match="not trained"):
         run([*words, "--max-minutes", "5"])
@@ -180,9 +180,9 @@ def test_a_run_of_epochs_on_a_cpu_says_first_how_long_it_takes(
 @pytest.mark.parametrize(
     ("words", "length"),
     [
-        ([], ", for 60 minutes unless you set a budget (--max-minutes);"),
-        (["--max-minutes", "5"], ", for 5 minutes;"),
-        (["--max-steps", "5"], "at 64x64;"),
+        ([], "60 minutes (--max-minutes) or "),
+        (["--max-minutes", "5"], "5 minutes (--max-minutes) or "),
+        (["--max-steps", "5"], "5 steps (2.5 epochs)."),
     ],
 )
 def test_the_start_lines_have_the_budget_that_applies(
@@ -191,7 +191,7 @@ def test_the_start_lines_have_the_budget_that_applies(
     with pytest.raises(UsageError, match="not trained"):
         run(["train", str(seasons_folder), "--device", "cpu", *words])
     lines = on_stderr(capsys)
-    assert f"{length} --dry-run shows all." in lines
+    assert f"Length: {length}" in lines
     assert "export-weights` will not work for this run. The authors' code has no 'space_to_depth' networks." in lines
 
 
@@ -210,7 +210,7 @@ def test_a_dry_run_trains_nothing(
     assert ["batch_size", "2", "user"] in lines
     assert ["pool_size", "50", "default"] in lines
     text = " ".join(word for line in lines for word in line)
-    assert "An epoch has 4 steps." in text
+    assert "An epoch has 4 steps; training takes 800 steps (200 epochs)." in text
     assert "A step takes about" in text
     assert "800 steps take about" in text
     assert "`cyclegan export-weights` cannot write such a run. The authors' code has" in text

@@ -75,7 +75,7 @@ def test_good_data_has_no_findings(landscapes: Path) -> None:
     assert checked.findings == ()
     assert checked.level == "fine"
     assert checked.command == f"cyclegan train {landscapes}"
-    assert "An epoch has 150 steps; 200 epochs are 30,000." in checked.forecast
+    assert "An epoch has 150 steps; training takes 30,000 steps (200 epochs)." in checked.forecast
 
 
 def test_long_names_do_not_cut_the_figures_of_a_narrow_table(landscapes: Path, tmp_path: Path) -> None:
@@ -98,9 +98,10 @@ def test_the_forecast_has_the_budget_that_applies(landscapes: Path) -> None:
     )
     assert steps[0] == "Images are resized to 286x286 and randomly cropped to 256x256, half of them mirrored."
     assert minutes[0] == "Images are resized to 256x256, half of them mirrored."
-    assert steps[1] == "An epoch has 150 steps; 75 steps are 0.5 epochs."
-    assert minutes[1] == "An epoch has 150 steps; training takes 5 minutes."
-    assert auto[1] == "An epoch has 150 steps; training takes 60 minutes unless you set a budget."
+    assert steps[1] == "An epoch has 150 steps; training takes 75 steps (0.5 epochs)."
+    ends = "minutes (--max-minutes) or 30,000 steps (200 epochs), whichever comes first."
+    assert minutes[1] == f"An epoch has 150 steps; training takes 5 {ends}"
+    assert auto[1] == f"An epoch has 150 steps; training takes 60 {ends}"
 
 
 # The same folder of odd files for check, training and translation.
@@ -534,7 +535,7 @@ def test_training_starts_with_at_most_three_lines_about_the_data(
     (tmp_path / "trainA" / "text.jpg").write_text("hello")
     config = configure("paper", data=tmp_path, **{"load_size": 36, "crop_size": 32})
     lines = fast_check(config, find_domains(tmp_path))
-    assert lines[0] == "Data: 4 images of A (train) (40x40) and 40 images of B (train) (40x40); an epoch has 40 steps."
+    assert lines[0] == "Data: 4 images of A (train) (40x40) and 40 images of B (train) (40x40)."
     assert lines[1].startswith("Warning: 1 of 4 images of A (train) cannot be read.")
     assert lines[2].startswith("Warning: ") and lines[2].endswith("(1 more: see `cyclegan data check`.)")
     assert len(lines) == 3

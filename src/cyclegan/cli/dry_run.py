@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cyclegan.cli.console import output_console
 from cyclegan.config.schema import SECTIONS, Config
+from cyclegan.data.layouts import DataFiles
 from cyclegan.errors import CycleGANError
 from cyclegan.system.text import counted, format_duration
 
@@ -38,51 +39,40 @@ def print_forecast(config: Config) -> None:
         console.print(sentence, soft_wrap=True, markup=False)
 
 
-def announce_duration(config: Config, show: Callable[[str], None]) -> None:
-    """Show how long a run on a CPU takes, measured here, if its length is set in epochs."""
-    from cyclegan.data.check.forecast import steps_per_epoch
-    from cyclegan.data.select import find_data
+def announce_length(config: Config, files: DataFiles, show: Callable[[str], None]) -> None:
+    """Show how long a run is, and if that is set in epochs and runs on a CPU, the time that it takes, measured here."""
+    from cyclegan.data.check.forecast import run_length, run_steps, steps_per_epoch
     from cyclegan.system.machine import find_device
 
-    run = config.run
+    run, per_epoch = config.run, steps_per_epoch(config, files.train)
+    show(f"Length: {run_length(config, per_epoch)}.")
     if run.max_minutes is not None or run.max_steps is not None or find_device(run.device).type != "cpu":
         return
     show("Measuring a step on this CPU ...")
     seconds, _ = _measure_steps(config)
     if seconds is None:
         return
-    epochs, train = config.optimizer.epochs + config.optimizer.epochs_decay, find_data(config).train
-    steps = epochs * steps_per_epoch(max(len(train.a), len(train.b)), config)
-    minutes = steps * seconds / 60
+    minutes = run_steps(config, per_epoch) * seconds / 60
     advice = " Set --max-minutes, or leave out --preset to train light networks for an hour." * (minutes > PATIENCE)
-    show(
-        f"A step takes about {seconds:.2g} s, and the run of {counted(epochs, 'epoch')} ({counted(steps, 'step')}) "
-        f"about {format_duration(minutes)}.{advice}"
-    )
+    show(f"A step takes about {seconds:.2g} s, and the run about {format_duration(minutes)}.{advice}")
 
 
 def _forecast(config: Config) -> list[str]:
-    from cyclegan.data.check.forecast import steps_per_epoch
+    from cyclegan.data.check.forecast import forecast, run_steps, steps_per_epoch
     from cyclegan.data.select import find_data
 
     train = find_data(config).train
-    steps = steps_per_epoch(max(len(train.a), len(train.b)), config)
-    sentences = ["", f"An epoch has {steps:,} steps."]
+    sentences = ["", *forecast(train, config)]
     seconds, memory = _measure_steps(config)
     if seconds is None:
         return [*sentences, "Time and memory are unknown: a step failed here, which training would report."]
     sentences.append(f"A step takes about {seconds:.2g} s and {memory:.1f} GiB, measured on random images.")
-    if config.run.max_minutes is not None:
-        done = config.run.max_minutes * 60 / seconds
-        return [
-            *sentences,
-            f"{config.run.max_minutes:g} minutes are about {done:,.0f} steps or {done / steps:.1f} epochs.",
-        ]
-    total = config.run.max_steps or steps * (config.optimizer.epochs + config.optimizer.epochs_decay)
-    return [
-        *sentences,
-        f"{total:,} steps take about {format_duration(total * seconds / 60)}, without measurements and saving.",
-    ]
+    per_epoch, minutes = steps_per_epoch(config, train), config.run.max_minutes
+    steps = run_steps(config, per_epoch)
+    if minutes is not None and (done := minutes * 60 / seconds) < steps:
+        return [*sentences, f"{minutes:g} minutes are about {done:,.0f} steps ({done / per_epoch:.1f} epochs)."]
+    duration = format_duration(steps * seconds / 60)
+    return [*sentences, f"{counted(steps, 'step')} take about {duration}, without measurements and saving."]
 
 
 def _measure_steps(config: Config) -> tuple[float | None, float]:

@@ -90,7 +90,7 @@ def _train(config: Config) -> None:
 
     from rich.console import Console
 
-    from cyclegan.cli.dry_run import announce_duration
+    from cyclegan.cli.dry_run import announce_length
     from cyclegan.data.check.check import fast_check
     from cyclegan.training import trainer
 
@@ -99,8 +99,8 @@ def _train(config: Config) -> None:
         show = partial(console.print, soft_wrap=not console.is_terminal, highlight=False, markup=False)
         for line in [*_choices(config), *fast_check(config, files), *_export_notes(config)]:
             show(line)
-        announce_duration(config, show)
-    _finish(lambda: trainer.train(config))
+        announce_length(config, files, show)
+    _finish(lambda: trainer.train(config, files=files))
 
 
 def _choices(config: Config) -> list[str]:
@@ -115,10 +115,7 @@ def _choices(config: Config) -> list[str]:
     elif start is not None:
         notes.append(f"Starting from {start}, with its {generator} networks.")
     if source.startswith("preset auto"):
-        minutes = f", for {config.run.max_minutes:g} minutes" if config.run.max_minutes else ""
-        if config.sources["max_minutes"] != "user" and minutes:
-            minutes += " unless you set a budget (--max-minutes)"
-        notes.append(f"Settings from {source}: {generator} at {size}x{size}{minutes}; --dry-run shows all.")
+        notes.append(f"Settings from {source}: {generator} at {size}x{size}; --dry-run shows all.")
         if config.data.is_gray_or_rgb and size >= PHOTOGRAPHS and config.networks.discriminator == "dual":
             notes.append('Photographs are learned in fewer steps after: pip install "cyclegan[features]".')
     return notes

@@ -54,7 +54,7 @@ def find_images(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tupl
     Skips hidden files and folders, and links to folders already visited or above `folder`.
     """
     found = [path for files, _ in walk(folder) for path in files if path.suffix.lower() in suffixes]
-    return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+    return tuple(sorted(found, key=Path.as_posix))
 
 
 def walk(folder: Path, on_error: Callable[[OSError], object] | None = None) -> Iterator[tuple[list[Path], list[Path]]]:

@@ -55,18 +55,20 @@ class Interrupted(CycleGANError):
         self.exit_code = 128 + signal_number
 
 
-def train(config: Config, *, monitors: Sequence[Monitor] = (), progress: bool = True) -> Path:
+def train(
+    config: Config, *, monitors: Sequence[Monitor] = (), progress: bool = True, files: DataFiles | None = None
+) -> Path:
     """Train in a new run folder and return the folder.
 
     `monitors` receive losses, sample images and messages, in addition to the configured loggers and, with `progress`,
-    to a display in the terminal or notebook. Raises `UsageError`
-    for invalid settings or data, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when the loss is no longer
-    finite, memory runs out or the disk is full. Checkpoints saved before an error are kept.
+    to a display in the terminal or notebook. `files` are the images, if `find_training_data` has listed them already.
+    Raises `UsageError` for invalid settings or data, `Interrupted` after Ctrl-C or SIGTERM, and `CycleGANError` when
+    the loss is no longer finite, memory runs out or the disk is full. Checkpoints saved before an error are kept.
     """
     refuse_loader_process()
     config = resolve_batch_size(validate_method(config))
     loggers = build_loggers(config.run.logger)
-    domains = find_training_data(config)
+    domains = files or find_training_data(config)
     config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
     config = absolute_paths(config)

@@ -18,14 +18,13 @@ from cyclegan.data.check.companions import companion_findings, fitting_method, p
 from cyclegan.data.check.duplicate_checks import check_duplicates
 from cyclegan.data.check.file_checks import check_headers, check_pixels, check_skipped_files
 from cyclegan.data.check.findings import Finding, Level, Part, worst_first
-from cyclegan.data.check.forecast import forecast, recommended_command, size_findings, steps_per_epoch
+from cyclegan.data.check.forecast import forecast, recommended_command, size_findings
 from cyclegan.data.check.inspect import ImageStats, inspect_image, inspect_images
 from cyclegan.data.layouts import DataFiles
 from cyclegan.data.preprocessing import decode_specs, resolve_percentile_ranges
 from cyclegan.data.select import evenly_spaced, find_data
 from cyclegan.imaging.decode import read_preview
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.system.text import counted
 
 SAMPLE, SECONDS = 2000, 1.0  # limits of the fast check: headers per domain, and time
 COLUMNS, ROWS = 4, 5  # of each domain in the contact sheet
@@ -95,7 +94,7 @@ def check_data(
     train = [part for part in parts if part.split == "train" and part.readable]
     all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
     command = recommended_command(args, findings, all_gray)
-    return Check(tuple(parts), findings, forecast(parts, config), command, fitting_method(files, findings))
+    return Check(tuple(parts), findings, forecast(files.train, config), command, fitting_method(files, findings))
 
 
 def _plan(files: DataFiles) -> list[tuple[Part, Sequence[Source]]]:
@@ -134,8 +133,7 @@ def fast_check(config: Config, files: DataFiles) -> list[str]:
     grave = [finding for finding in found if finding.level != "note"]
     counts = " and ".join(f"{p.total} images of {p.name}" + f" ({size_range(p)})" * bool(p.readable) for p in train)
     tests = f", {' and '.join(str(part.total) for part in test)} test images" if test else ""
-    steps = steps_per_epoch(max(part.total for part in train), config)
-    lines = [f"Data: {counts}{tests}; an epoch has {counted(steps, 'step')}."]
+    lines = [f"Data: {counts}{tests}."]
     lines += [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in grave[:2]]
     if len(grave) > 2:
         lines[2] += f" ({len(grave) - 2} more: see `cyclegan data check`.)"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cyclegan.config.schema import Config, PreprocessPolicy
 from cyclegan.data.check.findings import Finding, Level, Part, finding, match_images
+from cyclegan.data.layouts import SplitFiles
 from cyclegan.system.machine import local_processes
 from cyclegan.system.text import counted, quote
 
@@ -89,30 +90,37 @@ def _median(values: Iterable[float]) -> float:
     return statistics.median(list(values) or [0.0])
 
 
-def steps_per_epoch(images: int, config: Config) -> int:
-    """Optimizer steps of all processes together for all `images` of the larger domain [R]."""
+def steps_per_epoch(config: Config, train: SplitFiles) -> int:
+    """Optimizer steps of all processes together for all images of the larger domain [R]."""
+    images = max(len(train.a), len(train.b))
     processes = local_processes(config.run.devices, config.run.device) * config.run.nodes
     batches = -(-min(images, config.data.max_images or images) // (config.data.batch_size * processes))
     return -(-batches // config.optimizer.accumulate)
 
 
-def forecast(parts: Sequence[Part], config: Config) -> tuple[str, str]:
+def run_steps(config: Config, per_epoch: int) -> int:
+    """Steps after which a run ends, unless its minutes are over before."""
+    steps = per_epoch * (config.optimizer.epochs + config.optimizer.epochs_decay)
+    return min(steps, config.run.max_steps or steps)
+
+
+def run_length(config: Config, per_epoch: int) -> str:
+    """When a run ends, such as "60 minutes (--max-minutes) or 4,000 steps (200 epochs), whichever comes first"."""
+    steps, minutes = run_steps(config, per_epoch), config.run.max_minutes
+    epochs = round(steps / per_epoch, 1)
+    length = f"{counted(steps, 'step')} ({epochs:g} epoch{'s' * (epochs != 1)})"
+    return length if minutes is None else f"{minutes:g} minutes (--max-minutes) or {length}, whichever comes first"
+
+
+def forecast(train: SplitFiles, config: Config) -> tuple[str, str]:
     """What training does with these images, in two sentences."""
-    data, run, optimizer = config.data, config.run, config.optimizer
+    data, steps = config.data, steps_per_epoch(config, train)
     preprocessing = POLICIES[data.preprocess].format(load=data.load_size, crop=data.crop_size)
     if data.preprocess == "resize_and_crop" and data.load_size == data.crop_size:
         preprocessing = preprocessing.partition(" and ")[0]
-    steps = steps_per_epoch(max(part.total for part in parts if part.split == "train"), config)
-    epochs = optimizer.epochs + optimizer.epochs_decay
-    budget = f"{epochs} epochs are {epochs * steps:,}"
-    if run.max_steps is not None:
-        budget = f"{counted(run.max_steps, 'step')} are {run.max_steps / steps:.1f} epochs"
-    if run.max_minutes is not None:
-        given = config.sources.get("max_minutes") in ("user", "config file")
-        budget = f"training takes {run.max_minutes:g} minutes" + " unless you set a budget" * (not given)
     return (
         preprocessing + (", half of them mirrored." if data.flip else "."),
-        f"An epoch has {counted(steps, 'step')}; {budget}.",
+        f"An epoch has {counted(steps, 'step')}; training takes {run_length(config, steps)}.",
     )
 
 
