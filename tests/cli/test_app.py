@@ -70,11 +70,28 @@ def test_underscores_and_equals_signs_are_accepted(data: Path, trained_with: lis
         (["report"], "`cyclegan report` needs RUN; see `cyclegan report --help`."),
         (["translate", "run", "in"], "`cyclegan translate` needs"),
         (["translate", "run", "-o", "x"], "`cyclegan translate` needs INPUT"),
-        (["train", "x", "--lr", "0.1"], "--lr is an option of the authors' repository; use --learning-rate here"),
-        (["train", "--dataroot", "x"], "use the first argument, DATA here"),
-        (["train", "x", "--model", "cycle_gan"], "use --method"),
-        (["train", "x", "--gpu_ids", "0"], "use --devices"),
-        (["train", "x", "--batchSize", "4"], "use --batch-size"),
+        (["train", "x", "--nce_layers", "0,4,8"], "--nce-layers must be integers, separated by spaces, not '0,4,8'."),
+        (["train", "x", "--gpu_ids", "-1"], "the command is: cyclegan train x --device cpu"),
+        (
+            [*"train --dataroot x --model cycle_gan --gpu_ids 0,1 --batchSize 4 --pool_size 9 --no_html".split()],
+            "--dataroot, --model, --gpu_ids, --batchSize and --no_html are options of the authors' repository ("
+            "https://cyclegan.github.io/cyclegan/coming-from-pytorch-cyclegan/ lists all); here, the command is: "
+            "cyclegan train x --preset paper --method cyclegan --devices 2 --batch-size 4 --pool_size 9",
+        ),
+        (
+            [*"train x --CUT_mode FastCUT --nce_idt False --no_lsgan".split()],
+            "cyclegan train x --method fastcut --no-nce-identity --objective vanilla",
+        ),
+        (
+            ["train", "x", "--lr", "1", "--epoch_count", "81"],
+            "here, --lr is --learning-rate, --epoch_count is `cyclegan",
+        ),
+        (
+            ["translate", "--dataroot", "x"],
+            "here, --dataroot is DATA, the first argument, or INPUT of `cyclegan transl",
+        ),
+        (["evaluate", "--bogus"], "`cyclegan evaluate` needs RUN; see `cyclegan evaluate --help`."),
+        (["test", "x"], "Unknown command 'test'; did you mean translate?"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_with_a_suggestion(words: list[str], message: str) -> None:
@@ -97,7 +114,7 @@ def test_usage_errors_do_not_import_torch() -> None:
 
 
 def test_options_of_the_authors_are_in_the_page_and_lead_to_options_that_exist() -> None:
-    page = (Path(__file__).parents[2] / reference_options.PAGE).read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / f"{Path(reference_options.PAGE).name}.md").read_text(encoding="utf-8")
     exist = {option.replace("--no-", "--") for command in COMMANDS.values() for option in option_names(command)}
     for name, advice in reference_options.OPTIONS.items():
         assert f"`--{name}`" in page or name in ("results_dir", "num_test"), name

@@ -9,7 +9,7 @@ import tyro
 from tyro import _errors as parse_errors
 from tyro.extras import SubcommandApp
 
-from cyclegan.cli.reference_options import reference_option
+from cyclegan.cli.reference_options import reference_options
 from cyclegan.cli.settings import OPTIONS as SETTINGS
 from cyclegan.errors import UsageError, suggestion
 
@@ -24,6 +24,12 @@ GROUPS = {  # the overview of `cyclegan help`
     "System": ("env", "completion"),
 }
 FAMILIES = ("data", "models")  # first words of commands that have two
+KINDS = {
+    "INT": "an integer",
+    "FLOAT": "a number",
+    "INT|{auto}": "an integer or auto",
+    "[INT [INT ...]]": "integers, separated by spaces",
+}  # by how the usage shows the value of an option
 MARKERS = (
     tyro.conf.OmitArgPrefixes,
     tyro.conf.OmitSubcommandPrefixes,
@@ -48,10 +54,12 @@ def parse_and_call(arguments: list[str]) -> None:
     name = next((" ".join(arguments[:n]) for n in (2, 1) if " ".join(arguments[:n]) in COMMANDS), None)
     if name is None:
         given = " ".join(arguments[: 2 if arguments[0] in FAMILIES else 1])
-        raise UsageError(f"Unknown command {given!r}{suggestion(given, COMMANDS)} `cyclegan help` lists all.")
+        close = "; did you mean translate?" if given in ("test", "test.py") else suggestion(given, COMMANDS)
+        raise UsageError(f"Unknown command {given!r}{close} `cyclegan help` lists all.")
+    words = arguments[len(name.split()) :]
     # Only this command's parser is built: with all of them in one `SubcommandApp`, help takes 0.1 s more.
-    with parse_errors.on_parse_error(lambda event: _explain(event, name)):
-        tyro.cli(COMMANDS[name], prog=f"cyclegan {name}", args=arguments[len(name.split()) :], config=MARKERS)
+    with parse_errors.on_parse_error(lambda event: _explain(event, name, words)):
+        tyro.cli(COMMANDS[name], prog=f"cyclegan {name}", args=words, config=MARKERS)
 
 
 def print_completion(shell: str) -> None:
@@ -65,11 +73,13 @@ def print_completion(shell: str) -> None:
     app.cli(prog="cyclegan", args=["--tyro-print-completion", shell], config=MARKERS)
 
 
-def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
+def _explain(event: parse_errors.ParseErrorEvent, name: str, words: list[str]) -> None:
     """Raise one sentence for a command line that cannot be parsed; unknown kinds of event are left to tyro."""
+    if theirs := reference_options(name, words):
+        raise UsageError(theirs)
     help_hint = f"see `cyclegan {name} --help`"
     argument: Any = getattr(event, "argument", None)
-    flag = "" if argument is None else argument.lowered.name_or_flags[-1]
+    flag = "" if argument is None else argument.lowered.name_or_flags[-1].removeprefix("options.")
     tokens = getattr(event, "tokens", None) or getattr(event, "unrecognized_tokens", None) or []
     if tokens:
         token = next((token for token in tokens if token.startswith("-")), tokens[0]).split("=")[0]
@@ -77,7 +87,7 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
             two_folders = "two folders are --a and --b; " if "--a" in option_names(COMMANDS[name]) else ""
             raise UsageError(f"Unexpected argument {token!r}; {two_folders}{help_hint}.")
         close = suggestion(token.replace("_", "-"), option_names(COMMANDS[name]))
-        raise UsageError(reference_option(token) or f"`cyclegan {name}` has no option {token}{close}")
+        raise UsageError(f"`cyclegan {name}` has no option {token}{close}")
     if isinstance(event, parse_errors.MissingArgs):
         missing = [
             each.arg.get_invocation_text()[1].as_str_no_ansi().split(", ")[0] for each in event.missing_arguments
@@ -87,12 +97,11 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str) -> None:
         close = suggestion(event.value, event.choices)
         raise UsageError(f"{flag} is {event.value!r}; it must be one of {', '.join(event.choices)}{close}")
     if isinstance(event, parse_errors.BadValue):
-        raise UsageError(f"{flag} needs a value; {help_hint}.")
+        needs = f"{flag} needs a value" if flag.startswith("-") else f"`cyclegan {name}` needs {flag.upper()}"
+        raise UsageError(f"{needs}; {help_hint}.")
     if isinstance(event, parse_errors.InstantiationFailure) and argument is not None:
-        kind = {"INT": "an integer", "FLOAT": "a number", "INT|{auto}": "an integer or auto"}.get(
-            argument.lowered.metavar, argument.lowered.metavar
-        )
-        value = event.message.rpartition(": ")[2].partition("] does not match")[0].removeprefix("[")
+        kind = KINDS.get(argument.lowered.metavar, argument.lowered.metavar)
+        value = event.message.rpartition(": ")[2].partition("] does not match")[0].strip("[]")
         raise UsageError(f"{flag} must be {kind}, not {value}.")
 
 

@@ -1,8 +1,13 @@
 """Option names of the authors' PyTorch repositories, and what replaces them here."""
 
-PAGE = "docs/coming-from-pytorch-cyclegan.md"
+import re
+from collections.abc import Sequence
+
+from cyclegan.system.text import quote
+
+PAGE = "https://cyclegan.github.io/cyclegan/coming-from-pytorch-cyclegan/"
 REPLACED = {  # replacement -> their names
-    "the first argument, DATA": "dataroot",
+    "DATA, the first argument, or INPUT of `cyclegan translate`": "dataroot",
     "--method for training; `cyclegan translate` for --model test": "model",
     "--runs": "checkpoints_dir",
     "--devices for their number, --device cpu for -1": "gpu_ids",
@@ -14,7 +19,9 @@ REPLACED = {  # replacement -> their names
     "--discriminator-layers": "n_layers_D",
     "--discriminator-width": "ndf",
     "--init": "init_type",
-    "--method, which implies the kind of data": "dataset_mode",
+    "not needed, since the method implies the kind of data": "dataset_mode",
+    "not needed, since config.toml and the report show the networks": "verbose",
+    "not needed, since numbered checkpoints have the step in their names": "save_by_iter",
     "--workers": "num_threads nThreads",
     "--batch-size": "batchSize",
     "--load-size": "loadSize",
@@ -23,7 +30,7 @@ REPLACED = {  # replacement -> their names
     "--preprocess": "resize_or_crop",
     "the checkpoint's folder in place of the run's": "epoch load_iter which_epoch",
     "--direction": "which_direction",
-    "--name": "suffix",
+    "the full --name": "suffix",
     "--epochs": "n_epochs niter",
     "--epochs-decay": "n_epochs_decay niter_decay",
     "--learning-rate": "lr",
@@ -38,10 +45,10 @@ REPLACED = {  # replacement -> their names
     "--log-every": "print_freq",
     "--sample-every": "display_freq update_html_freq",
     "--logger visdom=http://localhost:8097": "display_server display_port",
-    "no option, since Visdom is off by default,": "display_id",
+    "not needed, since Visdom is off by default": "display_id display_ncols display_env display_winsize",
     "--logger wandb=PROJECT": "use_wandb wandb_project_name",
-    "no option, since the report is written at the end,": "no_html",
-    "no option, since folder names tell training from test images,": "phase",
+    "not needed, since writing the report costs little": "no_html",
+    "not needed, since folder names tell training from test images": "phase",
     "--lambda-a": "lambda_A",
     "--lambda-b": "lambda_B",
     "--lambda-l1": "lambda_L1",
@@ -59,9 +66,59 @@ REPLACED = {  # replacement -> their names
 OPTIONS = {name: replacement for replacement, names in REPLACED.items() for name in names.split()}
 
 
-def reference_option(option: str) -> str | None:
-    """A sentence about an option of the authors' repositories, such as "--lr"; None for any other."""
-    replacement = OPTIONS.get(option.removeprefix("--"))
-    if replacement is None:
+def reference_options(command: str, words: Sequence[str]) -> str | None:
+    """A sentence about the options of the authors' repositories among `words`; None if there are none.
+
+    Where each has one equivalent, the sentence gives the whole command.
+    """
+    groups = _options(words)
+    theirs = [option for option, _ in groups if option.removeprefix("--") in OPTIONS]
+    if not theirs:
         return None
-    return f"{option} is an option of the authors' repository; use {replacement} here ({PAGE} lists all)."
+    names = " and ".join(filter(None, [", ".join(theirs[:-1]), theirs[-1]]))
+    subject = (
+        f"{names} {'is an option' if len(theirs) == 1 else 'are options'} of the authors' repository ({PAGE} lists all)"
+    )
+    translated = [_translate(option, values) for option, values in groups]
+    if command == "train" and all(each is not None for each in translated):
+        data = [word for option, values in groups if option in ("", "--dataroot") for word in values]
+        pasted = "--model" in theirs and "--preset" not in words and "--config" not in words
+        rest = [word for each in translated for word in each or ()]
+        line = quote("cyclegan", "train", *data, *(["--preset", "paper"] if pasted else []), *rest)
+        return f"{subject}; here, the command is: {line}"
+    advice = (f"{option} is {OPTIONS[option.removeprefix('--')]}" for option in theirs)
+    return f"{subject}; here, {', '.join(advice)}."
+
+
+def _options(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Each option with its values; words before the first option belong to ""."""
+    groups: list[tuple[str, list[str]]] = [("", [])]
+    for word in words:
+        if re.match(r"-+[a-zA-Z]", word):
+            option, *value = word.split("=", 1)
+            groups.append((option, value))
+        else:
+            groups[-1][1].append(word)
+    return groups
+
+
+def _translate(option: str, values: list[str]) -> list[str] | None:
+    """Words that replace an option; None if that takes more than words."""
+    match option, values:
+        case ("", _) | ("--dataroot", _) | ("--gpu_ids", ["0"]):
+            return []
+        case "--model", ["cycle_gan"]:
+            return ["--method", "cyclegan"]
+        case ("--model", ["pix2pix" | "colorization" | "cut" as method]) | ("--CUT_mode", [method]):
+            return ["--method", method.lower()]
+        case "--gpu_ids", [ids]:
+            return ["--device", "cpu"] if ids == "-1" else ["--devices", str(len(ids.split(",")))]
+    advice = OPTIONS.get(option.removeprefix("--"))
+    if advice is None:
+        return [option, *values]
+    if advice.startswith("not needed"):
+        return []
+    if re.fullmatch(r"--[a-z0-9-]+", advice):
+        switch = {"True": advice, "False": advice.replace("--", "--no-", 1)}.get("".join(values))
+        return [switch] if switch else [advice, *values]
+    return advice.split() if re.fullmatch(r"--[a-z-]+ [a-z]+", advice) and not values else None
