@@ -73,22 +73,22 @@ def test_underscores_and_equals_signs_are_accepted(data: Path, trained_with: lis
         (["train", "x", "--nce_layers", "0,4,8"], "--nce-layers must be integers, separated by spaces, not '0,4,8'."),
         (["train", "x", "--gpu_ids", "-1"], "the command is: cyclegan train x --device cpu"),
         (
-            [*"train --dataroot x --model cycle_gan --gpu_ids 0,1 --batchSize 4 --pool_size 9 --no_html".split()],
+            ["train", "--dataroot", "x", "--model", "cycle_gan", "--gpu_ids", "0,1", "--batchSize", "4", "--no_html"],
             "--dataroot, --model, --gpu_ids, --batchSize and --no_html are options of the authors' repository ("
             "https://cyclegan.github.io/cyclegan/coming-from-pytorch-cyclegan/ lists all); here, the command is: "
-            "cyclegan train x --preset paper --method cyclegan --devices 2 --batch-size 4 --pool_size 9",
+            "cyclegan train x --preset paper --method cyclegan --devices 2 --batch-size 4",
         ),
         (
-            [*"train x --CUT_mode FastCUT --nce_idt False --no_lsgan".split()],
+            ["train", "x", "--CUT_mode", "FastCUT", "--nce_idt", "False", "--no_lsgan"],
             "cyclegan train x --method fastcut --no-nce-identity --objective vanilla",
         ),
         (
             ["train", "x", "--lr", "1", "--epoch_count", "81"],
-            "here, --lr is --learning-rate, --epoch_count is `cyclegan",
+            "--lr is --learning-rate, --epoch_count is `cyclegan",
         ),
         (
             ["translate", "--dataroot", "x"],
-            "here, --dataroot is DATA, the first argument, or INPUT of `cyclegan transl",
+            "here, --dataroot is DATA, the first argument, or INPUT",
         ),
         (["evaluate", "--bogus"], "`cyclegan evaluate` needs RUN; see `cyclegan evaluate --help`."),
         (["test", "x"], "Unknown command 'test'; did you mean translate?"),
