@@ -174,7 +174,7 @@ def test_training_and_translation_skip_unreadable_files(
     for path in broken:
         assert path.name.encode(errors="replace").decode() in message
     assert f"{len(broken)} unreadable images were left out." in message
-    jobs = files.plan([root / "trainA"], tmp_path / "out")
+    jobs = files.plan(files.find([root / "trainA"]), tmp_path / "out")
     problems = list(files.translate(Translator.load(tmp_path / "data"), jobs))
     assert {job.source for job, problem in zip(jobs, problems, strict=True) if problem} == broken
     for job, problem in zip(jobs, problems, strict=True):

@@ -229,12 +229,12 @@ def test_training_uses_the_low_bits(trained: tuple[Path, Path]) -> None:
 def test_translations_are_stored_like_their_sources(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, run = trained
     there, back = Translator.load(run), Translator.load(run, "BtoA")
-    (job,) = files.plan([data / "testB"], tmp_path / "b", channels=1)
+    (job,) = files.plan(files.find([data / "testB"]), tmp_path / "b", channels=1)
     assert list(files.translate(back, [job])) == [None]
     gray = np.load(job.target)
     assert (gray.dtype, gray.shape) == (np.float32, (1, 40, 40))
     assert 30000 <= gray.min() < gray.max() <= 30199
-    (job,) = files.plan([data / "testA"], tmp_path / "a", channels=5)
+    (job,) = files.plan(files.find([data / "testA"]), tmp_path / "a", channels=5)
     assert list(files.translate(there, [job])) == [None]
     five = tifffile.imread(job.target)
     assert (five.dtype, five.shape) == (np.int16, (40, 40, 5))
@@ -246,7 +246,7 @@ def test_translations_are_stored_like_their_sources(trained: tuple[Path, Path], 
         there.translate(Image.fromarray(again))
     png = tmp_path / "gray.png"
     Image.fromarray(again).save(png)
-    (job,) = files.plan([png], tmp_path / "c", channels=5)
+    (job,) = files.plan(files.find([png]), tmp_path / "c", channels=5)
     assert job.target.name == "gray.tif"
 
 

@@ -12,7 +12,7 @@ from cyclegan.cli.main import run as run_command
 from cyclegan.data.layouts import find_domains
 from cyclegan.imaging.decode import image_size, read_header, read_image
 from cyclegan.imaging.source import UnreadableImage
-from cyclegan.translation.files import plan
+from cyclegan.translation.files import find, plan
 
 pillow_heif = pytest.importorskip("pillow_heif")
 KINDS = [
@@ -53,9 +53,9 @@ def test_results_of_photos_are_png(tmp_path: Path) -> None:
     for name in ("x.heic", "y.AVIF"):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / name).touch()
-    assert [job.target.name for job in plan([tmp_path / "in"], tmp_path / "out")] == ["x.png", "y.png"]
+    assert [job.target.name for job in plan(find([tmp_path / "in"]), tmp_path / "out")] == ["x.png", "y.png"]
     with pytest.raises(UsageError, match=r"z.heic cannot be written; its suffix must be one of .bmp"):
-        plan([tmp_path / "in" / "x.heic"], tmp_path / "z.heic")
+        plan(find([tmp_path / "in" / "x.heic"]), tmp_path / "z.heic")
 
 
 def test_prepared_photos_are_png(tmp_path: Path) -> None:

@@ -161,10 +161,10 @@ def test_subfolders_are_kept_and_files_and_patterns_accepted(tmp_path: Path) -> 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         make_image().save(tmp_path / name)
     out = tmp_path / "out"
-    targets = [job.target for job in files.plan([tmp_path / "in", tmp_path / "c.png"], out)]
+    targets = [job.target for job in files.plan(files.find([tmp_path / "in", tmp_path / "c.png"]), out)]
     assert targets == [out / "a.png", out / "deep" / "b.jpg", out / "c.png"]
-    assert [j.target for j in files.plan([tmp_path / "in" / "*.png"], out)] == [out / "a.png"]
-    assert [j.target for j in files.plan([tmp_path / "c.png"], tmp_path / "d.jpg")] == [tmp_path / "d.jpg"]
+    assert [j.target for j in files.plan(files.find([tmp_path / "in" / "*.png"]), out)] == [out / "a.png"]
+    assert [j.target for j in files.plan(files.find([tmp_path / "c.png"]), tmp_path / "d.jpg")] == [tmp_path / "d.jpg"]
 
 
 def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> None:
@@ -179,10 +179,10 @@ def test_plans_that_would_overwrite_something_are_refused(tmp_path: Path) -> Non
         (["in/deep"], "new", "does not exist"),
     ):
         with pytest.raises(UsageError, match=sentence):
-            files.plan([tmp_path / i for i in inputs], tmp_path / out)
+            files.plan(files.find([tmp_path / i for i in inputs]), tmp_path / out)
     with pytest.raises(UsageError, match="would overwrite the input"):
-        files.plan([tmp_path / "in"], tmp_path / "in", overwrite=True)
-    assert len(files.plan([tmp_path / "in"], tmp_path / "out", overwrite=True)) == 1
+        files.plan(files.find([tmp_path / "in"]), tmp_path / "in", overwrite=True)
+    assert len(files.plan(files.find([tmp_path / "in"]), tmp_path / "out", overwrite=True)) == 1
 
 
 @pytest.mark.processes
@@ -245,7 +245,7 @@ def test_a_model_of_crops_in_their_own_scale_knows_no_other(tiny: Callable[..., 
 def test_impossible_inputs_are_refused_before_anything_is_translated(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(UsageError, match=r"notes.txt is not an image .*; images end in .avif"):
-        files.plan([tmp_path / "notes.txt"], tmp_path / "out")
+        files.plan(files.find([tmp_path / "notes.txt"]), tmp_path / "out")
     translator = Translator.load(trained)
     for channels in (2, 5):
         with pytest.raises(UsageError, match=rf"shape \(8, 8, {channels}\) .* cannot be translated"):
@@ -264,7 +264,7 @@ def test_too_little_memory_for_an_image_does_not_end_the_rest(tmp_path: Path) ->
     for width in (64, 96):
         to_image(torch.zeros(3, 32, width)).save(tmp_path / f"{width}.png")
     translator = Translator(Hungry(), (3, 3))
-    jobs = files.plan([tmp_path / "64.png", tmp_path / "96.png"], tmp_path / "out")
+    jobs = files.plan(files.find([tmp_path / "64.png", tmp_path / "96.png"]), tmp_path / "out")
     small, large = files.translate(translator, jobs)
     assert small is None
     assert large is not None

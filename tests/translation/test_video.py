@@ -319,7 +319,7 @@ def test_the_command_refuses_impossible_pipes(model: Path, tmp_path: Path, monke
 def test_folders_are_translated_in_order(translator: Translator, tmp_path: Path) -> None:
     draw_images(tmp_path / "in", 6, 0)
     (tmp_path / "in" / "02.png").write_bytes(b"no picture")
-    jobs = files.plan([tmp_path / "in"], tmp_path / "out")
+    jobs = files.plan(files.find([tmp_path / "in"]), tmp_path / "out")
     problems = list(files.translate(translator, jobs))
     assert problems == [None, None, problems[2], None, None, None]
     assert "02.png" in str(problems[2])

@@ -148,3 +148,13 @@ def is_first_process() -> bool:
         if name in os.environ:
             return os.environ[name] == "0"
     return os.environ.get("NODE_RANK", "0") == os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def process_numbers() -> tuple[int, int, int]:
+    """The numbers of this process among all and on its machine, and of all, as torchrun or srun set them: (0, 0, 1)."""
+    # Not SLURM_NTASKS, which a batch script has as well, although it runs once.
+    for names in (("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")):
+        if all(name in os.environ for name in names):
+            rank, local_rank, processes = (int(os.environ[name]) for name in names)
+            return rank, local_rank, processes
+    return 0, 0, 1

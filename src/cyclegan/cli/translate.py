@@ -4,22 +4,25 @@ import io
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from typing_extensions import Doc
 
-from cyclegan.cli.app import command, require_model
+from cyclegan.cli.app import command, process_numbers, require_model
 from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, OptionalPath, OptionalText, Switch
+from cyclegan.config.schema import Devices
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.value_range import COLOR_FORM, parse_color
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cyclegan.translation.files import Job
     from cyclegan.translation.translator import Translator
 
 
@@ -62,7 +65,13 @@ class Options:
         OptionalText, Doc("Read raw rgb24 frames of this size, such as 640x480, from stdin and write them to stdout.")
     ] = None
     overwrite: Annotated[Switch, Doc("Replace existing results.")] = False
+    resume: Annotated[Switch, Doc("Keep existing results, and translate the other images.")] = False
     device: Device = "auto"
+    devices: Annotated[
+        Devices,
+        tyro.conf.arg(metavar="INT|auto"),
+        Doc("Processes that share the images, on a GPU each; auto: one for each GPU. Also under torchrun and srun."),
+    ] = 1
     winograd: Annotated[
         bool,
         tyro.conf.FlagCreatePairsOff,
@@ -82,6 +91,7 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
       cyclegan translate runs/horse2zebra photos/ -o zebras
       cyclegan translate runs/horse2zebra walk.mp4 -o walk-zebra.mp4 --smooth 0.9
       cyclegan translate hf:user/name zebra.jpg -o horse.jpg --direction zebra2horse
+      cyclegan translate runs/horse2zebra photos/ -o zebras --devices auto --resume
     """
     if not options.input:
         raise UsageError("`cyclegan translate` needs INPUT; see `cyclegan translate --help`.")
@@ -104,19 +114,52 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 
 def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
-    from rich.progress import Progress
+    if options.overwrite and options.resume:
+        raise UsageError("--overwrite and --resume were both given; choose one.")
 
     from cyclegan.translation import files
 
-    inputs = [*map(Path, options.input)]
-    files.plan(inputs, options.output, overwrite=options.overwrite, masks=options.masks)  # its errors need no torch
+    found = files.find([*map(Path, options.input)])
+    rank, _, processes = process_numbers()
+    plan = partial(
+        files.plan,
+        found,
+        options.output,
+        overwrite=options.overwrite or options.resume,
+        masks=options.masks,
+        share=(rank, processes),
+    )
+    try:
+        plan()  # its errors need no torch
+        _translate_jobs(options, size, plan)
+    except CycleGANError as error:
+        error.alone = processes > 1  # others may have succeeded
+        raise
 
-    translator = _load(options)
+
+def _translate_jobs(options: Options, size: int | Literal["keep"], plan: Callable[..., "list[Job]"]) -> None:
+    from rich.progress import Progress
+
+    from cyclegan.system.machine import local_processes
+    from cyclegan.translation import files
+    from cyclegan.translation.processes import select_gpu, translate_in_processes
+
+    rank, local_rank, processes = process_numbers()
+    workers = 1 if processes > 1 else local_processes(options.devices, options.device)
+    if processes > 1:
+        select_gpu(local_rank)
+    translator = _load(options) if workers == 1 else _load(replace(options, device="cpu"))  # only to describe it
     channels = 3 if options.side_by_side else translator.out_channels
-    jobs = files.plan(inputs, options.output, overwrite=options.overwrite, channels=channels, masks=options.masks)
-    problems = files.translate(
-        translator,
-        jobs,
+    jobs = plan(channels=channels)
+    planned = len(jobs)
+    if options.resume:
+        jobs = [job for job in jobs if not job.target.exists()]
+    if workers == 1:
+        translate: Callable[..., Iterator[str | None]] = partial(files.translate, translator)
+    else:
+        translate = partial(translate_in_processes, partial(_load, options), processes=min(workers, len(jobs)))
+    problems = translate(
+        jobs=jobs,
         size=size,
         side_by_side=options.side_by_side,
         alpha=options.alpha,
@@ -132,7 +175,9 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
             if problem:
                 failed += 1
                 print(problem, file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} images translated to {options.output}")
+    who = f"Process {rank + 1} of {processes}: " if processes > 1 else ""
+    existed = f"; {planned - len(jobs)} existed" if options.resume else ""
+    print(f"{who}{len(jobs) - failed} of {len(jobs)} images translated to {options.output}{existed}")
     if any(job.target.suffix == ".tif" != job.source.suffix for job in jobs) and len(jobs) > 1:
         print(f"Images with {channels} channels were written as .tif where the format of the input cannot hold them.")
     if failed:
@@ -196,6 +241,8 @@ def _translate_stream(options: Options, size: int | Literal["keep"]) -> None:
         raise UsageError("Pipes, videos and animations are translated one at a time; give one input.")
     if options.side_by_side or options.alpha != "keep" or options.save_masks or options.masks:
         raise UsageError("--side-by-side, --alpha, --masks and --save-masks apply to image files only.")
+    if options.resume or options.devices != 1:
+        raise UsageError("--resume and --devices apply to image files only.")
     source = Path(options.input[0])
     if options.raw is not None and size != "keep":
         raise UsageError("--size does not apply to --raw, whose frames keep their size.")

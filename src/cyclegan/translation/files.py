@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,24 +49,41 @@ class Job:
     mask: Path | None = None  # of what stays as it is
 
 
+def find(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
+    """The images of `inputs` (files, folders, patterns such as ``photos/*.jpg``), each with its name below the output.
+
+    Raises `UsageError` for an input that is missing or not an image, and when there are no images.
+    """
+    found = [*chain.from_iterable(map(_find_inputs, inputs))]
+    if not found:
+        raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
+    return found
+
+
 def plan(
-    inputs: Sequence[Path], out: Path, *, overwrite: bool = False, channels: int = 3, masks: Path | None = None
+    found: Sequence[tuple[Path, str]],
+    out: Path,
+    *,
+    overwrite: bool = False,
+    channels: int = 3,
+    masks: Path | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Job]:
-    """A job for each image of `inputs` (files, folders, patterns such as ``photos/*.jpg``), with results below `out`.
+    """A job for each image that `find` has found, with results below `out`.
 
     Subfolders are kept. A single image may be written to a file `out`. Results with more `channels` than their format
     can hold become TIFFs. `masks` is one mask, or a folder with a mask for each image, of the same name below it.
-    Raises `UsageError`, before anything is written, when there are no images, when a result would replace a file
-    (unless `overwrite`) or its own source, when two results have the same path, or when a mask is missing.
+    `share` is the number of a process, and that of all; each gets other jobs. Raises `UsageError`, before anything is
+    written, when a result would replace a file (unless `overwrite`) or its own source, when two results have the same
+    path, or when a mask is missing.
     """
+    find_mask = _mask_finder(masks)
     jobs = []
-    for source, name in chain.from_iterable(map(_find_inputs, inputs)):
+    for source, name in found:
         target = out / name
         target = target.with_suffix(written_suffix(target.suffix))
         target = target if supports_channels(target.suffix, channels) else target.with_suffix(".tif")
-        jobs.append(Job(source, target, None if masks is None else _find_mask(masks, source, Path(name))))
-    if not jobs:
-        raise UsageError(f"There are no images in {', '.join(map(str, inputs))}.")
+        jobs.append(Job(source, target, find_mask(source, name)))
     if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
         if len(jobs) > 1:
             raise UsageError(f"{len(jobs)} results do not fit into one file {out}; give a folder with -o.")
@@ -78,26 +96,39 @@ def plan(
                 f"{sources[job.target]} and {job.source} would both be written to {job.target}; "
                 "translate them into different folders."
             )
-        if job.target.exists() and job.target.samefile(job.source):
-            raise UsageError(f"-o would overwrite the input {job.source}; choose another folder.")
         sources[job.target] = job.source
-    existing = [job.target for job in jobs if job.target.exists()]
+    jobs = jobs[share[0] :: share[1]]
+    existing = [job for job in jobs if job.target.exists()]
+    for job in existing:
+        if job.target.samefile(job.source):
+            raise UsageError(f"-o would overwrite the input {job.source}; choose another folder.")
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more results exist" if len(existing) > 1 else " exists"
-        raise UsageError(f"{existing[0]}{more}; choose another -o, or add --overwrite.")
+        raise UsageError(
+            f"{existing[0].target}{more}; choose another -o, or add --overwrite, or --resume to keep what is there."
+        )
     return jobs
 
 
-def _find_mask(masks: Path, source: Path, name: Path) -> Path:
-    if masks.is_file():
-        return masks
+def _mask_finder(masks: Path | None) -> Callable[[Path, str], Path | None]:
+    """A function from an image and its name below the input to its mask; it raises `UsageError` without exactly one."""
+    if masks is None or masks.is_file():
+        return lambda source, name: masks
     if not masks.is_dir():
         raise UsageError(f"{masks} does not exist; give a folder of masks, or one mask.")
-    wanted = masks / name.parent
-    found = [path for path in find_images(wanted) if path.stem == name.stem] if wanted.is_dir() else []
-    if len(found) != 1:
-        raise UsageError(f"{source} needs one mask {name.with_suffix('')} in {masks}; there are {len(found)}.")
-    return found[0]
+    by_name = defaultdict(list)
+    for mask in find_images(masks):
+        by_name[mask.relative_to(masks).with_suffix("")].append(mask)
+
+    def find_mask(source: Path, name: str) -> Path:
+        found = by_name[Path(name).with_suffix("")]
+        if len(found) != 1:
+            raise UsageError(
+                f"{source} needs one mask {Path(name).with_suffix('')} in {masks}; there are {len(found)}."
+            )
+        return found[0]
+
+    return find_mask
 
 
 def _find_inputs(given: Path) -> Iterator[tuple[Path, str]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cyclegan.errors import UsageError
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.winograd import Conv3x3, is_faster, scratch
-from cyclegan.system.machine import free_memory
+from cyclegan.system.machine import free_memory, local_processes
 from cyclegan.translation.exported import ExportedGenerator
 from cyclegan.translation.streaming.executor import Progress, stream
 from cyclegan.translation.streaming.lazy_rows import WINOGRAD, Source
@@ -99,13 +99,16 @@ def parse_bytes(text: str) -> int:
 def budget(limit: int | None, device: torch.device) -> int:
     """Bytes that may be allocated now: up to a limit for the whole process, or a share of the free memory.
 
-    For a GPU this is its own memory. Negative where the limit is exceeded.
+    For a GPU this is its own memory. Processes on one machine share its free memory equally. Negative where the limit
+    is exceeded.
     """
     if device.type == "cuda":
         if limit is None:
             return int(DEFAULT_SHARE * torch.cuda.mem_get_info(device)[0])
         return limit - torch.cuda.memory_allocated(device)
-    return int(DEFAULT_SHARE * free_memory()) if limit is None else limit - psutil.Process().memory_info().rss
+    if limit is None:
+        return int(DEFAULT_SHARE * free_memory()) // local_processes(1, "cpu")
+    return limit - psutil.Process().memory_info().rss
 
 
 def bytes_per_pixel(generator: Generator, channels: int, device: torch.device) -> float:

@@ -17,7 +17,7 @@ from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.encode import IMAGE_SUFFIXES
 from cyclegan.imaging.video import VIDEO_SUFFIXES, read_frames
 from cyclegan.system.text import counted
-from cyclegan.translation.files import plan, translate
+from cyclegan.translation.files import find, plan, translate
 from cyclegan.translation.translator import Size, Translator
 from cyclegan.translation.video import translate_video
 from cyclegan.web.app.models import Models
@@ -162,7 +162,7 @@ def _zip_work(translator: Translator, images: Sequence[Path], size: Size) -> Cal
             taken = {each.stem for each in inputs.iterdir()}
             name = image.name if image.stem not in taken else f"{image.stem}-{number}{image.suffix}"
             shutil.copy(image, inputs / name)
-        jobs = plan([inputs], results, channels=translator.out_channels)
+        jobs = plan(find([inputs]), results, channels=translator.out_channels)
         job.advance(0, len(jobs))
         for done, problem in enumerate(translate(translator, jobs, size=size), 1):
             problems += [problem.replace(f"{inputs}/", "")] if problem else []
