@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from campaigns.harness import HANG, Tally, attempt, contents, finish, prepared, start, train_words
+from campaigns.harness import HANG, Fault, Tally, attempt, contents, finish, prepared, start, train_words
 from conftest import tensors
 from odd_files import FORMATS, encoded, odd, tiff
 
@@ -242,7 +242,7 @@ def numbers(rng: random.Random, rounds: int, folder: Path) -> Tally:
     """NaN and infinity in inputs, weights, gradients and losses, in each precision."""
     tally = Tally()
     data, _, _ = prepared(folder)
-    kinds: dict[str, Callable[[int, float], None]] = {
+    kinds: dict[str, Callable[[int, float], Fault]] = {
         "weights": _into_weights,
         "gradients": _into_gradients,
         "inputs": _into_inputs,
@@ -252,11 +252,7 @@ def numbers(rng: random.Random, rounds: int, folder: Path) -> Tally:
         step, value = rng.randint(2, 5), rng.choice((float("nan"), float("inf"), -float("inf")))
         runs = folder / "numbers"
         words = train_words(data, runs, precision=precision)
-
-        def inject(_: Path, kind: str = kind, step: int = step, value: float = value) -> None:
-            kinds[kind](step, value)
-
-        outcome = attempt(words, runs, inject)
+        outcome = attempt(words, runs, kinds[kind](step, value))
         tally.add(f"{kind} in {precision}")
         what = f"{value} in {kind} at step {step} in {precision}"
         tally.expect(not outcome.problem, f"{what}: {outcome.problem}")
@@ -277,41 +273,46 @@ def numbers(rng: random.Random, rounds: int, folder: Path) -> Tally:
     return tally
 
 
-def _at_step(step: int, change: Callable[[Any, Any], None], name: str = "train_step") -> None:
-    from cyclegan.training.step import TrainState
+def at_step(step: int, change: Callable[[Any, Any], None], name: str = "train_step") -> Fault:
+    """Call `change(state, arguments)` before a training step, or before another of the state's methods in it."""
 
-    original = getattr(TrainState, name)
+    def install(_: Path) -> None:
+        from cyclegan.training.step import TrainState
 
-    def changed(self: Any, *arguments: Any) -> Any:
-        if self.step + 1 == step:
-            change(self, arguments)
-        return original(self, *arguments)
+        original = getattr(TrainState, name)
 
-    setattr(TrainState, name, changed)
+        def changed(self: Any, *arguments: Any) -> Any:
+            if self.step + 1 == step:
+                change(self, arguments)
+            return original(self, *arguments)
+
+        setattr(TrainState, name, changed)
+
+    return install
 
 
-def _into_weights(step: int, value: float) -> None:
+def _into_weights(step: int, value: float) -> Fault:
     import torch
 
     def change(state: Any, _: Any) -> None:
         with torch.no_grad():
             next(state.method.generators.parameters()).view(-1)[0] = value
 
-    _at_step(step, change)
+    return at_step(step, change)
 
 
-def _into_gradients(step: int, value: float) -> None:
+def _into_gradients(step: int, value: float) -> Fault:
     def change(state: Any, _: Any) -> None:
         gradient = next(state.method.generators.parameters()).grad
         if gradient is not None:
             gradient.view(-1)[0] = value
 
-    _at_step(step, change, "_optimizer_step")
+    return at_step(step, change, "_optimizer_step")
 
 
-def _into_inputs(step: int, value: float) -> None:
+def _into_inputs(step: int, value: float) -> Fault:
     def change(_: Any, arguments: Any) -> None:
         for batch in arguments[0]:
             batch["A"].view(-1)[0] = value
 
-    _at_step(step, change)
+    return at_step(step, change)

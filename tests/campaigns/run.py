@@ -12,12 +12,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads do not survive a fork
 
-from campaigns import faults, hostile, soak
+from campaigns import faults, hostile, processes, soak
 
 CAMPAIGNS = {
     "kills": faults.kills,
     "disk": faults.disk,
     "memory": faults.memory,
+    "processes": processes.processes,
     "clocks": faults.clocks,
     "two at once": faults.two_at_once,
     "hostile input": hostile.hostile_input,

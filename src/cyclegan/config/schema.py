@@ -258,6 +258,9 @@ class RunConfig:
         Devices, Doc("Processes (GPUs) on this machine, each with its own batches; auto: all GPUs, or one CPU process.")
     ] = 1
     nodes: Annotated[Count, Doc("Machines.")] = 1
+    process_timeout: Annotated[
+        Positive, Doc("Minutes without an answer of another process after which the run ends.")
+    ] = 30.0
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Precision of the networks.")] = "32-true"
     compile: Annotated[bool, Doc("Compile the networks by torch.compile, where it works.")] = False
     channels_last: Annotated[bool, Doc("Keep channels last in memory, which suits tensor cores.")] = False

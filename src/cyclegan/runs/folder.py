@@ -4,10 +4,13 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Literal
 
+import psutil
 from filelock import FileLock, Timeout
 
 from cyclegan.config.schema import Config
@@ -60,16 +63,31 @@ def create_run_folder(config: Config) -> Path:
 
 def next_run_folder(config: Config) -> Path:
     """The folder that a new run gets. Raises `UsageError` when a run of the given name exists."""
+    for run in _folders(config):
+        if not run.exists():
+            return run
+    raise UsageError(f"{run} exists; choose another --name, or continue it with `cyclegan resume {run}`.")
+
+
+def _folders(config: Config) -> Iterator[Path]:
+    """The folders that a run may get: that of its name, or without a name NAME, NAME-2, NAME-3 and so on."""
     data = config.data
     folders = [data.data] if data.data else [data.a, data.b]
     name = config.run.name or "2".join(folder.resolve().name for folder in folders if folder is not None)
-    run, number = config.run.runs / name, 1
-    while run.exists():
-        if config.run.name:
-            raise UsageError(f"{run} exists; choose another --name, or continue it with `cyclegan resume {run}`.")
-        number += 1
-        run = config.run.runs / f"{name}-{number}"
-    return run
+    yield config.run.runs / name
+    if not config.run.name:
+        yield from (config.run.runs / f"{name}-{number}" for number in count(2))
+
+
+def restarted_run(config: Config) -> Path | None:
+    """The run to continue after a restart by `torchrun --max-restarts`: the last one, if this launcher began it."""
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        return None
+    *_, last = None, *takewhile(Path.exists, _folders(config))
+    with suppress(OSError):  # there is no run yet
+        if last is not None and (last / "config.toml").stat().st_mtime >= psutil.Process(os.getppid()).create_time():
+            return last
+    return None
 
 
 def absolute_paths(config: Config) -> Config:

@@ -3,13 +3,23 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 # Ctrl-C, a request to end, and Ctrl-Break, which only Windows has.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 SAME_REQUEST = 1.0  # seconds within which a terminal or launcher may deliver its signal twice
+
+
+@contextmanager
+def kept_child_handler() -> Iterator[None]:
+    """Keep the handler of SIGCHLD over the block: PyTorch's loader installs one that raises within a training step."""
+    kept = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    yield
+    if kept is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, kept)
 
 
 class StopRequests:

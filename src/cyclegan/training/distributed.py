@@ -4,19 +4,24 @@ import atexit
 import gc
 import logging
 import os
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError, describe_os_error
 from cyclegan.system.machine import local_processes
 
 Result = TypeVar("Result")
+LOST = ("gloo", "caused pair closure")  # in PyTorch's errors when the connection to another process is lost
+END_SECONDS = 30.0  # that the first process waits for the others to end
 
 
 def silence_banners() -> None:
@@ -46,14 +51,16 @@ def launch(config: Config) -> Fabric:
             devices=devices,
             num_nodes=nodes,
             precision=None if "LT_PRECISION" in os.environ else run.precision,
-            strategy="ddp" if distributed and "LT_STRATEGY" not in os.environ else "auto",
+            strategy=DDPStrategy(timeout=timedelta(minutes=run.process_timeout))
+            if distributed and "LT_STRATEGY" not in os.environ
+            else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     if fabric.world_size > 1:
-        atexit.register(_destroy_process_group)
+        atexit.register(_end_processes, getattr(fabric.strategy.launcher, "procs", []))
     return fabric
 
 
@@ -64,14 +71,20 @@ def describe_devices(used: int, available: int) -> str:
     return "1 GPU" if used == 1 else f"all {used} GPUs"
 
 
-def _destroy_process_group() -> None:
-    """End the process group's threads: one that still releases a tensor while the interpreter ends aborts the process.
-
-    They end with the last reference to the group. The wrapped networks hold one, and are themselves part of a cycle.
-    """
+def _end_processes(observed: list[subprocess.Popen[bytes]]) -> None:
+    """End the process group, and wait for the processes that this one has started; kill those that do not end."""
+    processes = observed[:]
+    observed.clear()  # Fabric's observer would kill this process when another has failed
+    # A thread of the group that still releases a tensor while the interpreter ends aborts the process. They end with
+    # the last reference to the group. The wrapped networks hold one, and are themselves part of a cycle.
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     gc.collect()
+    for process in processes:
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def on_rank_zero(fabric: Fabric, work: Callable[[], Result]) -> Result:
@@ -92,20 +105,27 @@ def on_rank_zero(fabric: Fabric, work: Callable[[], Result]) -> Result:
 
 
 @contextmanager
-def independent_failures(fabric: Fabric) -> Iterator[None]:
+def independent_failures() -> Iterator[None]:
     """Within this block processes may fail independently: an unshared error is marked as raised by this one alone.
 
-    The lost connection to a process that has ended becomes a `CycleGANError`.
+    The lost connection to a process that has ended or does not answer becomes a `CycleGANError`.
     """
+    distributed = torch.distributed
     try:
         yield
     except CycleGANError as error:
-        error.alone = fabric.world_size > 1 and not error.shared
+        error.alone = distributed.is_available() and distributed.is_initialized() and not error.shared
         raise
     except RuntimeError as error:
-        if not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+        text = str(error).lower()
+        if not isinstance(error, distributed.DistError) and not any(words in text for words in LOST):
             raise
-        raise CycleGANError("Another process of this run has ended; see its error message above.") from None
+        silent = "timed out" in text or "timeout" in text
+        reason = "did not answer within --process-timeout" if silent else "has ended; see its message, or it was killed"
+        lost = CycleGANError(f"Another process of this run {reason}. Continue with `cyclegan resume`.")
+        # The first process prints it. So must the second, since the first may be the one that ended.
+        lost.alone = distributed.is_initialized() and distributed.get_rank() == 1
+        raise lost from None
 
 
 def all_gather_objects(fabric: Fabric, value: Result) -> list[Result]:

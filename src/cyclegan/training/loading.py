@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 from collections.abc import Generator
+from dataclasses import replace
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 from lightning_fabric import Fabric
 
@@ -10,6 +13,7 @@ from cyclegan.config.schema import Config
 from cyclegan.data.datasets import Batches, UnpairedImages, make_loader
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.method import Batch
+from cyclegan.system.signals import kept_child_handler
 from cyclegan.training.distributed import all_gather_objects
 from cyclegan.training.monitor import MonitorList
 
@@ -20,6 +24,7 @@ UNGUARDED = (
 
 
 UNGUARDED_EXIT_CODE = 90
+END_SECONDS = 5.0  # within which the end of a loader process is noticed
 
 
 def refuse_loader_process() -> None:
@@ -47,30 +52,45 @@ class TrainLoader:
         return next(self._batches)
 
     def _load(self) -> Generator[Batch, None, None]:
-        try:
-            batches = iter(make_loader(self.dataset, self.sampler))
-        except (EOFError, ConnectionError):  # the fork server itself imports the main script in later Pythons
-            raise UsageError(UNGUARDED) from None
-        try:
-            for batch in batches:
-                if batch.error is not None:
-                    raise batch.error
-                if batch.cache_problem:
-                    self.monitors.message(batch.cache_problem, once="cache")
-                self.unreported |= {p: m for p, m in batch.unreadable.items() if p not in self.reported}
-                yield {domain: self.fabric.to_device(images) for domain, images in batch.images.items()}
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            if any(worker.exitcode == UNGUARDED_EXIT_CODE for worker in getattr(batches, "_workers", [])):
+        while True:
+            try:
+                with kept_child_handler():
+                    batches = iter(make_loader(self.dataset, self.sampler))
+            except (EOFError, ConnectionError):  # the fork server itself imports the main script in later Pythons
                 raise UsageError(UNGUARDED) from None
-            raise CycleGANError(
-                "A loader process ended unexpectedly; if it printed no error, memory may have run out: lower --workers."
-            ) from None
-        finally:
-            # Without its last reference the iterator ends its processes, which ignore signals. The traceback of an
-            # error in a batch would keep it, and the interpreter would wait for the processes at its exit forever.
-            del batches
+            try:
+                for batch in batches:
+                    if batch.error is not None:
+                        raise batch.error
+                    if batch.cache_problem:
+                        self.monitors.message(batch.cache_problem, once="cache")
+                    self.unreported |= {p: m for p, m in batch.unreadable.items() if p not in self.reported}
+                    self.sampler.first += 1
+                    yield {domain: self.fabric.to_device(images) for domain, images in batch.images.items()}
+            except (RuntimeError, OSError, EOFError):  # a batch of a process that has just ended cannot be received
+                workers: list[BaseProcess] = getattr(batches, "_workers", [])
+                ended = wait([worker.sentinel for worker in workers], END_SECONDS)
+                if not ended:
+                    raise
+                self._continue_with_fewer(next(worker for worker in workers if worker.sentinel in ended))
+            finally:
+                # Without its last reference the iterator ends its processes, which ignore signals. The traceback of an
+                # error in a batch would keep it, and the interpreter would wait for them at its exit forever.
+                del batches
+
+    def _continue_with_fewer(self, ended: BaseProcess) -> None:
+        """Lower the number of loader processes by one after one has ended, perhaps for lack of memory."""
+        ended.join()
+        code = ended.exitcode or 0
+        if code == UNGUARDED_EXIT_CODE:
+            raise UsageError(UNGUARDED) from None
+        reason = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        problem = f"Loader process {ended.pid} {reason}; memory may have run out."
+        left = self.dataset.config.workers - 1
+        if not left:  # without loader processes, a file that crashes its decoder would crash this one
+            raise CycleGANError(f"{problem} Close other programs, or lower --cache-size or --batch-size.") from None
+        self.monitors.message(f"{problem} Training continues with {left} loader process{'es' if left > 1 else ''}.")
+        self.dataset.config = replace(self.dataset.config, workers=left)
 
     def start_at(self, batch: int) -> None:
         """Begin with this batch number. To be called before the first batch is taken."""

@@ -17,7 +17,7 @@ from cyclegan.diagnosis.diagnose import Diagnostics
 from cyclegan.errors import CycleGANError, explain_out_of_memory, first_line
 from cyclegan.methods.registry import validate_method
 from cyclegan.runs import checkpoint as checkpoints
-from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, write_config
+from cyclegan.runs.folder import absolute_paths, create_run_folder, lock_run, read_run, restarted_run, write_config
 from cyclegan.runs.metrics_files import NOT_FINITE, append_message, read_metrics
 from cyclegan.runs.model import find_misfit
 from cyclegan.runs.results import IMPROVE
@@ -66,17 +66,20 @@ def train(
     the loss is no longer finite, memory runs out or the disk is full. Checkpoints saved before an error are kept.
     """
     refuse_loader_process()
+    if earlier := restarted_run(config):
+        return resume(earlier, monitors=monitors, progress=progress)
     config = resolve_batch_size(validate_method(config))
     loggers = build_loggers(config.run.logger)
     domains = files or find_training_data(config)
     config, notes = resolve_from_data(config, domains)
     weights = starting_weights(config)
     config = absolute_paths(config)
-    state = TrainState(config, launch(config))
-    state.init_from(weights)
-    on_rank_zero(state.fabric, state.require_crop_size)
-    run = on_rank_zero(state.fabric, lambda: create_run_folder(config))
-    _run(state, domains, run, [*loggers, *monitors, *displays(progress)], notes)
+    with independent_failures():
+        state = TrainState(config, launch(config))
+        state.init_from(weights)
+        on_rank_zero(state.fabric, state.require_crop_size)
+        run = on_rank_zero(state.fabric, lambda: create_run_folder(config))
+        _run(state, domains, run, [*loggers, *monitors, *displays(progress)], notes)
     return run
 
 
@@ -105,12 +108,13 @@ def resume(
     path = checkpoints.find_checkpoint(run, checkpoint) if checkpoint else checkpoints.latest_checkpoint(run)
     if path is not None and (misfit := find_misfit(config, path / "weights.safetensors", path / "ema.safetensors")):
         raise CycleGANError(f"{path} does not fit the run's config.toml: {misfit}.")
-    state = TrainState(config, launch(config))
-    if path is None:
-        state.init_from(starting_weights(config))
-    else:
-        _restore(state, path)
-    _run(state, domains, run, [*loggers, *monitors, *displays(progress)])
+    with independent_failures():
+        state = TrainState(config, launch(config))
+        if path is None:
+            state.init_from(starting_weights(config))
+        else:
+            _restore(state, path)
+        _run(state, domains, run, [*loggers, *monitors, *displays(progress)])
     return run
 
 
@@ -158,7 +162,6 @@ def _run(
         for note in (*notes, *state.notes):
             listeners.message(note)
         stack.callback(torch.set_num_threads, torch.get_num_threads())  # which a training step may lower
-        stack.enter_context(independent_failures(fabric))
         stack.enter_context(explain_out_of_memory(MEMORY_ADVICE))
         cache = stack.enter_context(open_cache(data.cache, round(data.cache_size * 2**30), str(run.resolve())))
         Trainer(state, domains, run, listeners, cache).run()
