@@ -26,8 +26,8 @@ def usage(process: int | str = "self") -> tuple[int, int]:
 
 
 def soak(rng: random.Random, rounds: int, folder: Path) -> Tally:
-    """100 translations for each round, and a training run of a second for each."""
-    tally = Tally()
+    """100 translations for each round, 10,000 at most, and a training run of a second for each."""
+    tally, count = Tally(), min(100 * rounds, 10_000)
     if not Path("/proc/self/statm").exists():
         tally.not_run = "soak: needs /proc, as on Linux"
         return tally
@@ -42,15 +42,15 @@ def soak(rng: random.Random, rounds: int, folder: Path) -> Tally:
 
         translator = Translator.load(run)
         with log.open("w") as file:
-            for number in range(100 * rounds):
+            for number in range(count):
                 side = rng.choice((16, 20, 24))
                 translator.translate(Image.fromarray(np.full((side, side, 3), number % 256, np.uint8)))
-                if number % max(1, rounds) == 0:
+                if number % (count // 100) == 0:
                     print(resident(), *usage(), threading.active_count(), sep=",", file=file)
 
     outcome = finish(start(translations, folder / "soak.log"), folder / "soak.log", 3600)
     tally.expect(outcome.code == 0, f"translations: {outcome.text[-300:]}")
-    tally.add("translations in one process", 100 * rounds)
+    tally.add("translations in one process", count)
     judge("translations", list(csv.reader(log.open())), tally)
 
     words = train_words(data, folder / "long", max_steps=10**9, save_minutes=0.02)
