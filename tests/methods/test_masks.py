@@ -1,5 +1,6 @@
 """Parts that must stay: masks in the loss, in training images, in translation and in the built-in data set."""
 
+import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,16 @@ import torch
 from PIL import Image
 
 from conftest import metrics, run, tensors
-from cyclegan import Translator, evaluate, resume, train
+from cyclegan import Translator, evaluate, resume, train, write_report
 from cyclegan.config.schema import Config, DataConfig, LossConfig, NetworkConfig
 from cyclegan.data.datasets import UnpairedImages
 from cyclegan.data.get.seasons import CLASSES, draw_labels, write_seasons
 from cyclegan.data.layouts import companions, find_domains
 from cyclegan.errors import UsageError
+from cyclegan.evaluation.report.gallery import read_strips
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.registry import validate_method
+from cyclegan.runs.results import read_evaluations
 
 
 def add_masks(data: Path, copy: Path) -> Path:
@@ -95,17 +98,36 @@ def test_a_run_with_masks_resumes_and_translates_with_them(
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)  # the same names, and images serve as masks
 
 
-def test_pasting_is_part_of_the_metrics(tiny: Callable[..., Config], data: Path, tmp_path: Path) -> None:
-    root = add_masks(data, tmp_path / "masked")
+def test_pasting_is_part_of_metrics_samples_and_reports(
+    tiny: Callable[..., Config], data: Path, tmp_path: Path
+) -> None:
+    root = add_masks(data, tmp_path / "red2blue")
     (root / "testmaskA").mkdir()
     for path in (root / "testA").iterdir():
         Image.new("L", Image.open(path).size, 0).save(root / "testmaskA" / path.name)  # all of it stays
     change = {}
     for masks in ("loss", "composite"):
-        forward, inverse = evaluate(train(tiny(data=root, masks=masks, measure_every=0, max_steps=1, name=masks)))
+        trained = train(tiny(data=root, masks=masks, measure_every=1, max_steps=1, name=masks))
+        forward, inverse = evaluate(trained)
         change[masks] = forward.metrics["kept_change"].value
         assert "kept_change" not in inverse.metrics
     assert change["composite"] == pytest.approx(0, abs=0.001) and change["loss"] > 0.1
+
+    ((forward_strip,), (inverse_strip,)) = (read_strips(trained / "samples", d, 32) for d in ("AtoB", "BtoA"))
+    assert np.array_equal(forward_strip.before, forward_strip.steps[0][1])
+    assert not np.array_equal(inverse_strip.before, inverse_strip.steps[0][1])
+    psnr = forward.metrics["psnr"].untranslated
+    with (trained / "quality.csv").open() as file:
+        assert float(next(csv.DictReader(file))["psnr_AtoB"]) == pytest.approx(psnr, abs=0.01)
+    page = write_report(trained).path
+    of_report, _ = read_evaluations(trained / "report.json")
+    assert of_report.metrics["psnr"].value == pytest.approx(of_report.metrics["psnr"].untranslated)
+    note = "The test images of red have no masks, so nothing is pasted"
+    assert note not in page.read_text()
+    (root / "testmaskA").rename(root / "elsewhere")
+    write_report(trained)
+    assert note in page.read_text()
+    assert note in "".join(evaluate(trained)[0].notes)
 
 
 def test_masks_are_refused_where_they_do_not_apply(tiny: Callable[..., Config]) -> None:

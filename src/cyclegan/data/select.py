@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data import layouts
 from cyclegan.data.layouts import DataFiles, SplitFiles
+from cyclegan.data.preprocessing import MASK
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
@@ -71,6 +72,31 @@ def find_companions(config: Config, files: SplitFiles) -> dict[str, tuple[Path, 
     return found
 
 
+def find_masks(inputs: SplitFiles, direction: Direction) -> dict[Source, Path]:
+    """The mask of each of a direction's inputs, the images of A in `inputs`; empty unless all have one."""
+    with suppress(UsageError):
+        masks = layouts.companions(inputs.a, inputs.roots[0], direction[0], "mask")
+        return dict(zip(inputs.a, masks, strict=False))
+    return {}
+
+
+def find_pasted_masks(config: Config, files: DataFiles, direction: Direction) -> dict[Source, Path]:
+    """With `--masks composite`, `find_masks` of a direction's test images, or of its training images without any."""
+    files = files.oriented(direction)
+    if config.loss.masks != "composite":
+        return {}
+    return find_masks(files.test if files.test.a else files.train, direction)
+
+
+def notes_on_masks(config: Config, files: DataFiles, direction: Direction) -> list[str]:
+    """A sentence if a run pastes inputs over a direction's translations, and its test images have no masks for that."""
+    trained = config.loss.masks == "composite" and find_masks(files.oriented(direction).train, direction)
+    if not trained or find_pasted_masks(config, files, direction):
+        return []
+    name = files.oriented(direction).names[0]
+    return [f"The test images of {name} have no masks, so nothing is pasted over their translations."]
+
+
 def find_extra_pairs(config: Config) -> SplitFiles | None:
     """The pairs of `--pairs`, if there are any. Raises `UsageError` if the folder has no pairs."""
     return None if config.data.pairs is None else layouts.find_pairs(config.data.pairs).train
@@ -119,19 +145,29 @@ def evenly_spaced(count: int, limit: int) -> list[int]:
 
 
 def load_fixed_domains(
-    files: SplitFiles, pairs: Sequence[tuple[Source, ...]], count: int, size: int, specs: Sequence[DecodeSpec]
+    files: SplitFiles,
+    pairs: Sequence[tuple[Source, ...]],
+    count: int,
+    size: int,
+    specs: Sequence[DecodeSpec],
+    masks: Mapping[Source, Path] | None = None,
 ) -> list[Tensor]:
     """Equally many images of A and B, at most `count` (N, C, size, size), as `pairs` if there are any.
 
-    The list is empty if no image of a domain is readable.
+    With `masks` of the images of A, those come first. The list is empty if no image of a domain is readable.
     """
-    single = [([(path,) for path in paths], [spec]) for paths, spec in zip((files.a, files.b), specs, strict=True)]
-    tables = [(pairs, specs)] if pairs else single
+    tables: list[tuple[Sequence[tuple[Source, ...]], Sequence[DecodeSpec]]] = [(pairs, specs)]
+    if not pairs:
+        both = zip((files.a, files.b), specs, strict=True)
+        tables = [([(path,) for path in paths], [spec]) for paths, spec in both]
+    if masks:
+        rows, of_rows = tables[0]
+        tables[0] = ([(masks[row[0]], *row) for row in rows], (MASK, *of_rows))
     columns: list[Tensor] = []
     for rows, of_rows in tables:
         strided = rows[:: max(1, len(rows) // count)]  # at least `count` rows, spare ones in case some are unreadable
         columns += load_fixed_images(strided, count, size, of_rows)
-    shortest = min(map(len, columns)) if len(columns) == 2 else 0
+    shortest = min(map(len, columns)) if len(columns) == 2 + bool(masks) else 0
     return [column[:shortest] for column in columns] if shortest else []
 
 

@@ -1,20 +1,22 @@
 """All metrics of one direction, and quality against ground truth of image files at their own aspect ratio."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cyclegan.config.schema import Keep
+from cyclegan.data.preprocessing import MASK
 from cyclegan.errors import CycleGANError
 from cyclegan.evaluation.set_distances import FeatureNetworks, ImageSet, distances_of_all, set_distances
 from cyclegan.evaluation.test_set import TestSet, thumbnail
 from cyclegan.imaging.decode import read_pixels
-from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, to_tensor
+from cyclegan.imaging.image import Array, DecodeSpec, Pixels, convert_channels, paste, to_tensor
 from cyclegan.imaging.perceptual_hash import DUPLICATE, nearest, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.methods.constraints import paste
 from cyclegan.metrics import content, cycle, detail
 from cyclegan.metrics.intervals import MetricValue, jackknife_values, mean_value
 from cyclegan.metrics.similarity import compare_with_ground_truth
@@ -22,6 +24,14 @@ from cyclegan.translation.translator import Translator
 
 BATCH = 16  # images per forward pass
 Pair = tuple[Source, Source]  # an input and its ground truth
+
+
+@dataclass(frozen=True)
+class Pasting:
+    """What a method with ``--masks composite`` pastes over translations: the kept part of each input, by its mask."""
+
+    masks: Mapping[Source, Path]
+    keep: Keep
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,7 @@ def measure(
     translator: Translator, inverse: Translator | None, images: TestSet, networks: FeatureNetworks, reference: Reference
 ) -> dict[str, MetricValue]:
     """All metrics of a direction by the keys of `METRICS`; those of the cycle need the `inverse` translator."""
-    raw = _translate(translator, images.inputs)
-    if images.kept is not None and images.composite:
-        raw = paste(images.kept, reference.untranslated, raw)
+    raw = images.pasted(_translate(translator, images.inputs))
     fakes = cycle.quantize(raw)
     metrics: dict[str, MetricValue] = {}
     if images.truth is not None:
@@ -111,11 +119,13 @@ def _measure_content(fakes: Tensor, untranslated: Tensor, images: TestSet) -> di
 
 
 def measure_pairs(
-    translator: Translator, pairs: Sequence[Pair], size: int | None = None
+    translator: Translator, pairs: Sequence[Pair], size: int | None = None, pasting: Pasting | None = None
 ) -> tuple[dict[str, MetricValue], list[Pair]]:
     """PSNR and SSIM of the translated inputs against ground truth, and the pairs that could be read.
 
     With `size`, inputs with a longer shorter side are scaled down to it; ground truth is resized to the translation.
+    With `pasting`, what must stay of an input is pasted over its translation.
+
     Raises `CycleGANError` when no pair can be read.
     """
     readable: list[Pair] = []
@@ -123,10 +133,10 @@ def measure_pairs(
     def images() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for pair in pairs:
             try:
-                image, truth = read_pixels(pair[0], translator.input_spec), read_pixels(pair[1], translator.output_spec)
+                before, after = before_and_after(translator, pair[0], size, pasting)
+                truth = read_pixels(pair[1], translator.output_spec)
             except UnreadableImage:
                 continue
-            before, after = before_and_after(translator, image, size)
             readable.append(pair)
             untranslated = _match_channels(before.values, translator.out_channels)
             yield tuple(map(to_tensor, (after.values, untranslated, truth.resize(after.size).values)))  # type: ignore[misc]
@@ -147,7 +157,16 @@ def _match_channels(values: Array, channels: int) -> Array:
     return np.repeat(unit.mean(2, keepdims=True), channels, 2)
 
 
-def before_and_after(translator: Translator, image: Pixels, size: int | None) -> tuple[Pixels, Pixels]:
-    """The generator's input and its translation, both with a shorter side of at most `size` pixels."""
+def before_and_after(
+    translator: Translator, path: Source, size: int | None, pasting: Pasting | None = None
+) -> tuple[Pixels, Pixels]:
+    """The generator's input and its translation, both with a shorter side of at most `size` pixels.
+
+    Raises `UnreadableImage` if the image or its mask cannot be read.
+    """
+    image = read_pixels(path, translator.input_spec)
+    mask = None if pasting is None else read_pixels(pasting.masks[path], MASK)
     after = translator.translate(image, size if size is not None and min(image.size) > size else "keep")
+    if pasting is not None and mask is not None:
+        after = paste(after, image, mask, pasting.keep)
     return translator.visible_input(image.resize(after.size)), after

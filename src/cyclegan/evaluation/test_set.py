@@ -1,24 +1,22 @@
 """The images on which a direction is evaluated, as tensors of one size."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Config, Direction
-from cyclegan.data.layouts import SplitFiles, companions, paired_by_name
+from cyclegan.data.layouts import paired_by_name
 from cyclegan.data.preprocessing import MASK, decode_specs
-from cyclegan.data.select import evenly_spaced, find_data, is_paired
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.data.select import evenly_spaced, find_data, find_masks, is_paired, notes_on_masks
+from cyclegan.errors import CycleGANError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import DecodeSpec, resize_and_center_crop, to_tensor
 from cyclegan.imaging.perceptual_hash import THUMB, Floats, perceptual_hashes
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.methods.constraints import kept_part
+from cyclegan.methods.constraints import kept_part, paste
 
 MAX_IMAGES = 500  # of each kind
 MAX_TRAIN_IMAGES = 1000  # searched for duplicates
@@ -39,6 +37,10 @@ class TestSet:
     kept: Tensor | None = None  # (N, 1, H, W), 1 where masks of the inputs keep them, 0 elsewhere; None without masks
     composite: bool = False  # whether the method pastes what must stay over its translations
 
+    def pasted(self, translations: Tensor) -> Tensor:
+        """Translations of the inputs as the method composes them: with what must stay, if it pastes that."""
+        return paste(self.kept, self.inputs, translations) if self.composite and self.kept is not None else translations
+
 
 def read_test_set(config: Config, direction: Direction, size: int, max_images: int) -> TestSet:
     """Read the images of a direction, at most `max_images` of each kind, as squares of `size` pixels.
@@ -47,14 +49,16 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
     notes name every restriction. Raises `UsageError` when the data is missing and `CycleGANError` when no image can be
     read.
     """
-    data, specs, notes = find_data(config).oriented(direction), decode_specs(config.data, direction), []
+    found, specs, notes = find_data(config), decode_specs(config.data, direction), list[str]()
+    data = found.oriented(direction)
     train, test = data.train, data.test
     if not test.a:
         notes.append("There are no test images; training images are used, which gives better values than new images.")
     inputs = test if test.a else train
     pairs = paired_by_name(inputs) if test.a or is_paired(config) else []
     rows: list[tuple[Source, ...]] = [*pairs] or [(path,) for path in inputs.a]
-    masks = _find_masks(inputs, direction)
+    masks = find_masks(inputs, direction)
+    notes += notes_on_masks(config, found, direction)
     of_rows = [*specs[: 1 + bool(pairs)], *[MASK] * bool(masks)]
     rows = [(*row, masks[row[0]]) for row in rows] if masks else rows
     read, count = list(_read(rows, of_rows, size, max_images)), min(len(rows), max_images)
@@ -87,15 +91,8 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
         train_hashes=perceptual_hashes([*map(thumbnail, read_b(train.b, MAX_TRAIN_IMAGES))]),
         notes=tuple(notes),
         kept=kept_part(columns[-1], config.loss.keep_part) if masks else None,
-        composite=bool(masks) and config.loss.masks == "composite",
+        composite=config.loss.masks == "composite",
     )
-
-
-def _find_masks(inputs: SplitFiles, direction: Direction) -> dict[Source, Path]:
-    """The mask of each input; empty unless all have one."""
-    with suppress(UsageError):
-        return dict(zip(inputs.a, companions(inputs.a, inputs.roots[0], direction[0], "mask"), strict=False))
-    return {}
 
 
 def _read(

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from cyclegan.config.schema import Direction, LossConfig, NetworkConfig
-from cyclegan.methods.constraints import TERMS_OF_F, TERMS_OF_G, ConstrainedMethod, real_and_fake_pairs
+from cyclegan.methods.constraints import TERMS_OF_F, TERMS_OF_G, ConstrainedMethod, paste, real_and_fake_pairs
 from cyclegan.methods.history import ImageHistory
 from cyclegan.methods.losses import l1
 from cyclegan.methods.method import Batch, Images, RealFake, Terms, forward_batched, total
@@ -109,10 +109,13 @@ class CycleGAN(ConstrainedMethod):
             "BtoA": RealFake("D_X", batch["A"], images["A"]),
         }
 
-    def sample_columns(self, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
+    def sample_columns(
+        self, generators: nn.ModuleDict, images: Tensor, direction: Direction, kept: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The input, its translation, its reconstruction, and the identity image."""
         back: Direction = "BtoA" if direction == "AtoB" else "AtoB"
         fake = self.translate(generators, images, direction)
+        fake = fake if kept is None else paste(kept, images, fake)
         columns = {"input": images, "translated": fake, "and back": self.translate(generators, fake, back)}
         if images.shape[1] == fake.shape[1]:
             columns["identity"] = self.translate(generators, images, back)

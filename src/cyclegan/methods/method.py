@@ -139,8 +139,13 @@ class Method(nn.Module):
         translated: Tensor = generators[self.spec.directions[direction]](images)
         return translated
 
-    def sample_columns(self, generators: nn.ModuleDict, images: Tensor, direction: Direction) -> dict[str, Tensor]:
-        """The columns of a sample grid by heading; the first is the input, the second its translation."""
+    def sample_columns(
+        self, generators: nn.ModuleDict, images: Tensor, direction: Direction, kept: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The columns of a sample grid by heading; the first is the input, the second its translation.
+
+        `kept`, (N, 1, H, W) in [0, 1], is given to methods with the setting `masks`: where it is 1 the input is pasted.
+        """
         generator = cast(Generator, generators[self.spec.directions[direction]])
         return {"input": generator.visible_input(images), "translated": generator(images)}
 

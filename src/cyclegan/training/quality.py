@@ -10,8 +10,9 @@ from torch import Tensor
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
 from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import load_fixed_domains
+from cyclegan.data.select import find_pasted_masks, load_fixed_domains
 from cyclegan.errors import UsageError
+from cyclegan.methods.constraints import kept_part, paste
 from cyclegan.metrics import patches
 from cyclegan.metrics.content import with_channels
 from cyclegan.metrics.similarity import compare_with_ground_truth
@@ -29,6 +30,7 @@ class Subset:
     inputs: Tensor
     targets: Tensor
     paired: bool  # targets are the ground truth of the inputs; else unrelated images of the target domain
+    kept: Tensor | None = None  # (N, 1, H, W), 1 where --masks composite pastes the input
 
 
 class Quality:
@@ -61,6 +63,8 @@ class Quality:
                 inputs = (image[None].to(state.fabric.device) for image in subset.inputs)
                 fakes = [state.method.translate(generators, image, direction)[0] for image in inputs]
             translations = torch.stack([fake.float().clamp(-1, 1).cpu() for fake in fakes])
+            if subset.kept is not None:
+                translations = paste(subset.kept, subset.inputs, translations)
             values |= _measure(translations, subset, direction)
         return values
 
@@ -89,9 +93,11 @@ def _measure(images: Tensor, subset: Subset, direction: Direction) -> dict[str, 
 
 def _test_images(config: Config, domains: DataFiles, direction: Direction) -> Subset | None:
     """Test images, or training images of a domain without any; None if a domain has no readable image."""
+    masks = find_pasted_masks(config, domains, direction)
     domains = domains.oriented(direction)
     test, train = domains.test, domains.train
     size, specs = config.data.crop_size, decode_specs(config.data, direction)
     pairs, files = paired_by_name(test), SplitFiles(test.a or train.a, test.b or train.b)
-    columns = load_fixed_domains(files, pairs, NUM_IMAGES, size, specs)
-    return Subset(columns[0], columns[1], paired=bool(pairs)) if columns else None
+    columns = load_fixed_domains(files, pairs, NUM_IMAGES, size, specs, masks)
+    kept = kept_part(columns.pop(0), config.loss.keep_part) if columns and masks else None
+    return Subset(columns[0], columns[1], paired=bool(pairs), kept=kept) if columns else None

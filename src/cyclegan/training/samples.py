@@ -1,12 +1,16 @@
 """Grids of sample translations, always of the same images."""
 
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
 
 from cyclegan.config.schema import Direction
 from cyclegan.data.layouts import DataFiles
-from cyclegan.data.preprocessing import decode_specs
-from cyclegan.data.select import load_fixed_images, sample_rows
+from cyclegan.data.preprocessing import MASK, decode_specs
+from cyclegan.data.select import find_pasted_masks, load_fixed_images, sample_rows
+from cyclegan.imaging.image import DecodeSpec
+from cyclegan.methods.constraints import kept_part
 from cyclegan.networks.attention import AttentionGenerator, MaskGenerator
 from cyclegan.runs.sample_grids import sample_grid
 from cyclegan.training.step import TrainState
@@ -19,18 +23,26 @@ class SampleImages:
         data, count = state.config.data, state.config.run.samples
         self.names = domains.names
         self.images: dict[Direction, list[torch.Tensor]] = {}
+        self.kept: dict[Direction, torch.Tensor] = {}  # with --masks composite
         for direction in state.method.spec.learned(state.config.loss):
-            specs = decode_specs(data, direction)
-            images = load_fixed_images(sample_rows(state.config, domains, direction), count, data.crop_size, specs)
+            specs: Sequence[DecodeSpec] = decode_specs(data, direction)
+            rows = sample_rows(state.config, domains, direction)
+            if masks := find_pasted_masks(state.config, domains, direction):
+                rows, specs = [(row[0], masks[row[0]]) for row in rows], (specs[0], MASK)
+            images = load_fixed_images(rows, count, data.crop_size, specs)
+            images = [each.to(state.fabric.device) for each in images]
+            if images and masks:
+                self.kept[direction] = kept_part(images.pop(), state.config.loss.keep_part)
             if images:
-                self.images[direction] = [each.to(state.fabric.device) for each in images]
+                self.images[direction] = images
 
     def grids(self, state: TrainState) -> dict[Direction, Image.Image]:
         """A grid for each direction: the images, their translations, and what else the method shows."""
         grids = {}
         with state.evaluating() as generators:
             for direction, (inputs, *target) in self.images.items():
-                columns = state.method.sample_columns(generators, inputs, direction)
+                pasting = {"kept": self.kept[direction]} if direction in self.kept else {}
+                columns = state.method.sample_columns(generators, inputs, direction, **pasting)
                 generator = generators[state.method.spec.directions[direction]]
                 if isinstance(generator, AttentionGenerator):
                     changed = MaskGenerator(generator)(inputs).amax(1, keepdim=True)

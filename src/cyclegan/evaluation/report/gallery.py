@@ -9,9 +9,9 @@ from PIL import Image
 
 from cyclegan.config.schema import Config, Direction
 from cyclegan.data.layouts import DataFiles, SplitFiles, paired_by_name
-from cyclegan.data.select import evenly_spaced
+from cyclegan.data.select import evenly_spaced, find_pasted_masks, notes_on_masks
 from cyclegan.errors import CycleGANError
-from cyclegan.evaluation.measure import before_and_after, measure_pairs
+from cyclegan.evaluation.measure import Pasting, before_and_after, measure_pairs
 from cyclegan.evaluation.test_set import MAX_IMAGES
 from cyclegan.imaging.decode import image_size, read_pixels
 from cyclegan.imaging.image import to_uint8_image
@@ -70,7 +70,7 @@ def build_view(
 
     `domains` is None when the data is missing. Without `translate`, the view has only what is stored in the run folder.
     """
-    size, data = config.data.crop_size, None if domains is None else domains.oriented(direction)
+    size = config.data.crop_size
     source, target = run_domains(run, domains)[:: 1 if direction == "AtoB" else -1]
     stored = next((e for e in read_evaluations(run / EVALUATION_FILE) if e.direction == direction), None)
     view = View(direction, source, target, tuple(read_strips(run / "samples", direction, size)), stored)
@@ -81,12 +81,16 @@ def build_view(
     except CycleGANError as error:
         return view, [f"Nothing could be translated for this page: {error}"]
     view = replace(view, parameters=sum(p.numel() for p in translator.generator.parameters()))
-    if data is None:
+    if domains is None:
         return view, []
+    data = domains.oriented(direction)
     test = data.test
     rows: Rows = [(path,) for path in test.a or data.train.a[:EXAMPLES]]
     larger = any(_shorter_side(row[0]) > size for row in rows[:MAX_IMAGES])
-    quality, pairs, notes = _measure_quality(run, translator, test, view, size)
+    masks = find_pasted_masks(config, domains, direction)
+    pasting = Pasting(masks, config.loss.keep_part) if masks else None
+    quality, pairs, notes = _measure_quality(run, translator, test, view, size, pasting)
+    notes += notes_on_masks(config, domains, direction)
     ranks, captions = {}, {}
     if quality is not None:
         rows = pairs
@@ -105,7 +109,8 @@ def build_view(
     if larger:
         also = ", and their ground truth with them" if quality is not None else ""
         notes.append(f"Larger images were scaled down to {size} pixels on the shorter side, the training size{also}.")
-    return replace(view, examples=_read_examples(translator, rows, ranks, captions, size), quality=quality), notes
+    examples = _read_examples(translator, rows, ranks, captions, size, pasting)
+    return replace(view, examples=examples, quality=quality), notes
 
 
 def _shorter_side(path: Source) -> int:
@@ -116,7 +121,7 @@ def _shorter_side(path: Source) -> int:
 
 
 def _measure_quality(
-    run: Path, translator: Translator, test: SplitFiles, view: View, size: int
+    run: Path, translator: Translator, test: SplitFiles, view: View, size: int, pasting: Pasting | None
 ) -> tuple[Evaluation | None, Rows, list[str]]:
     """Quality against ground truth, the test pairs it was measured on, and notes; None without pairs."""
     pairs, notes = paired_by_name(test), []
@@ -124,7 +129,7 @@ def _measure_quality(
     if not chosen:
         return None, [], []
     try:
-        metrics, readable = measure_pairs(translator, chosen, size)
+        metrics, readable = measure_pairs(translator, chosen, size, pasting)
     except CycleGANError as error:
         return None, [], [str(error)]
     if len(chosen) < len(pairs):
@@ -138,7 +143,12 @@ def _measure_quality(
 
 
 def _read_examples(
-    translator: Translator, rows: Rows, ranks: Mapping[int, str], captions: Mapping[int, str], size: int
+    translator: Translator,
+    rows: Rows,
+    ranks: Mapping[int, str],
+    captions: Mapping[int, str],
+    size: int,
+    pasting: Pasting | None,
 ) -> tuple[Example, ...]:
     """The ranked rows (by index), then evenly spaced others, translated; unreadable ones are replaced."""
     others = [i for i in range(len(rows)) if i not in ranks]
@@ -151,11 +161,10 @@ def _read_examples(
             break
         path, *truth_path = rows[i]
         try:
-            image = read_pixels(path, translator.input_spec)
+            before, after = before_and_after(translator, path, size, pasting)
             truth = read_pixels(truth_path[0], translator.output_spec) if truth_path else None
         except UnreadableImage:
             continue
-        before, after = before_and_after(translator, image, size)
         images = [to_uint8_image(each) for each in (before, after, *([truth.resize(after.size)] if truth else []))]
         example = Example(path.stem, ranks.get(i, ""), captions.get(i, ""), *images)
         if masks is not None:

@@ -128,7 +128,8 @@ def write_comparison(
         images = read_test_set(config, direction, config.data.crop_size, COMPARISON_EXAMPLES)
         columns = {"input": images.inputs}
         columns |= {
-            n: Translator.load(r, direction, device).translate(images.inputs) for n, r in zip(names, runs, strict=True)
+            n: images.pasted(Translator.load(r, direction, device).translate(images.inputs))
+            for n, r in zip(names, runs, strict=True)
         }
         if images.truth is not None:
             columns["ground truth"] = images.truth

@@ -63,7 +63,7 @@ def translated_test_images(
         raise UsageError("This model has no test images: only runs know their data.")
     config = evaluation_config(path, None, f"cyclegan resume {source} --data FOLDER")
     images = read_test_set(config, translator.direction, config.data.crop_size, SHOWN)
-    fakes = cycle.quantize(translator.translate(images.inputs))
+    fakes = cycle.quantize(images.pasted(translator.translate(images.inputs)))
     visible = content.with_channels(translator.generator.visible_input(images.inputs), fakes.shape[1])
     if images.truth is not None:
         metrics = compare_with_ground_truth(zip(fakes, visible, images.truth, strict=True), ("psnr", "ssim"))
