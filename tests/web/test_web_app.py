@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -217,11 +218,46 @@ def test_a_browser_translates_one_image_and_many(page: tuple[Any, str], data: Pa
     until_text(tab, "#gallery-status", "red → blue, mean of these 3: PSNR")
     open_page_tab(tab, "Try")
     choose_files(tab, "#try-image", broken)
-    until_text(tab, "body", "broken.png is damaged")
+    until_text(tab, "#try-status", "broken.png is damaged")
     loaded = tab.evaluate("JSON.stringify(performance.getEntriesByType('resource').map(each => each.name))")
     assert [each for each in json.loads(loaded) if not each.startswith((address, "data:", "blob:"))] == []
     tab.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     tab.until("document.documentElement.scrollWidth <= 390")
+
+
+def write_video(file: Path, frames: int) -> Path:
+    av = pytest.importorskip("av")
+    with av.open(str(file), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width = stream.height = 40
+        stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.full((40, 40, 3), 128, np.uint8), format="rgb24")
+        for _ in range(frames):
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.network
+def test_a_browser_translates_a_video_after_a_preview_and_cancels(page: tuple[Any, str], tmp_path: Path) -> None:
+    tab, _ = page
+    open_page_tab(tab, "Files")
+    choose_files(tab, "#files-input", write_video(tmp_path / "long.mp4", 5000))
+    until_text(tab, "#files-input", "long")
+    click(tab, "#files-go")
+    until_text(tab, "#files-status", "of 5,000 frames")
+    assert tab.evaluate("document.querySelectorAll('#files-preview img').length") == 2
+    click(tab, "#files-cancel")
+    until_text(tab, "#files-status", "Cancelled; nothing was kept.")
+    click(tab, "#files-input button[aria-label=Clear]")
+    tab.until("!document.querySelector('#files-input').innerText.includes('long')")
+    choose_files(tab, "#files-input", write_video(tmp_path / "short.mp4", 3))
+    until_text(tab, "#files-input", "short")
+    click(tab, "#files-go")
+    until_text(tab, "#files-status", "3 frames translated.")
+    tab.until("document.querySelector('#files-video video')?.videoWidth == 40")
 
 
 @pytest.mark.slow

@@ -35,4 +35,5 @@ def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
                     position = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
                     yield number, position, Pixels(frame_to_rgb(frame))
     except (av.FFmpegError, ValueError) as error:
-        raise UnreadableImage(f"{video} cannot be decoded: {error}.") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableImage(f"{video} cannot be decoded as a video: {reason}.") from None

@@ -2,9 +2,9 @@
 
 import errno
 import ipaddress
+import signal
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 
 import uvicorn
 from starlette.datastructures import Headers
@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.system.signals import SIGNALS
 
 
 class HostCheck:
@@ -71,5 +72,6 @@ def serve(app: ASGIApp, listener: socket.socket, host: str) -> None:
     """Serve until Ctrl-C or SIGTERM, to requests by IP address, `localhost`, this machine's name and `host`."""
     checked = HostCheck(app, [host, socket.gethostname(), socket.getfqdn()])
     config = uvicorn.Config(checked, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    with suppress(KeyboardInterrupt):  # which uvicorn raises again after it has ended
-        uvicorn.Server(config).run(sockets=[listener])
+    for number in SIGNALS:  # which uvicorn raises again when it has ended, so that nothing after it would be done
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])

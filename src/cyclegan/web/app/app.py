@@ -63,7 +63,7 @@ def build_pages(models: Models, folders: Sequence[Path], runs: Path) -> gr.Block
 
         def refresh(*chosen: str | None) -> Any:
             choices = models.labels()
-            return [gr.Dropdown(choices=choices, value=each or (choices[0][1] if choices else None)) for each in chosen]
+            return [gr.update(choices=choices, value=each or (choices[0][1] if choices else None)) for each in chosen]
 
         def refresh_others(chosen: Sequence[str] | None) -> Any:
             choices = models.labels()

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import tempfile
 import threading
 import time
 import zipfile
@@ -21,7 +22,7 @@ from cyclegan.translation.files import find, plan, translate
 from cyclegan.translation.translator import Size, Translator
 from cyclegan.translation.video import translate_video
 from cyclegan.web.app.models import Models
-from cyclegan.web.app.widgets import display_image, error, follow_model, note, parse_size, result_folder
+from cyclegan.web.app.widgets import display_image, explained, follow_model, note, parse_size, result_folder
 
 POLL_SECONDS = 0.25
 LISTED = 5  # files that could not be translated, named on the page
@@ -40,6 +41,7 @@ class Job(threading.Thread):
     def __init__(self, work: Callable[["Job"], Result]):
         super().__init__(daemon=True)
         self.work, self.done, self.total = work, 0, 0
+        self.preview: tuple[Image.Image, Image.Image] | None = None  # before and after
         self.cancelled = threading.Event()
         self.future: Future[Result] = Future()
         self.start()
@@ -47,7 +49,8 @@ class Job(threading.Thread):
     def run(self) -> None:
         """Do the work."""
         try:
-            self.future.set_result(self.work(self))
+            with explained():
+                self.future.set_result(self.work(self))
         except BaseException as error:
             self.future.set_exception(error)
 
@@ -79,9 +82,18 @@ def build_files_tab(models: Models) -> gr.Dropdown:
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML(note("Images come back as one zip archive, a video as a video."), elem_id="files-status")
             preview = gr.ImageSlider(
-                label="Preview", type="filepath", format="png", interactive=False, max_height=480, visible=False
+                label="Preview",
+                type="filepath",
+                format="png",
+                interactive=False,
+                max_height=480,
+                visible=False,
+                buttons=["fullscreen"],
+                elem_id="files-preview",
             )
-            video = gr.Video(label="Translated video", visible=False, interactive=False, elem_id="files-video")
+            video = gr.Video(
+                label="Translated video", visible=False, interactive=False, height=480, elem_id="files-video"
+            )
             download = gr.DownloadButton("Download", visible=False, elem_id="files-download")
 
     def run(
@@ -101,23 +113,24 @@ def build_files_tab(models: Models) -> gr.Dropdown:
             videos = [path for path in given if path.suffix.lower() in VIDEO_SUFFIXES]
             if not given or (videos and len(given) > 1):
                 raise UsageError("Choose images, or one video." if given else "Choose files first.")
-            translator = models.load(source, direction)
-            work = (
-                _video_work(translator, given[0], parse_size(size))
-                if videos
-                else _zip_work(translator, given, parse_size(size))
-            )
+
+            def work(job: Job) -> Result:
+                translator = models.load(source, direction)
+                return (_video if videos else _zip)(job, translator, given, parse_size(size))
+
             job = jobs[session] = Job(work)
-            noun, started = "frame" if videos else "image", time.monotonic()
+            noun, started, previewed = "frame" if videos else "image", time.monotonic(), False
             while not job.future.done():
-                yield {status: note(_describe(job, noun, time.monotonic() - started))}
+                shown: dict[Any, Any] = {status: note(_describe(job, noun, time.monotonic() - started))}
+                if job.preview and not previewed:
+                    shown[preview], previewed = gr.update(value=job.preview, visible=True), True
+                yield shown
                 time.sleep(POLL_SECONDS)
             target, sentence = job.future.result()
         except Cancelled:
             yield {status: note("Cancelled; nothing was kept."), **idle}
         except CycleGANError as problem:
             yield {status: note(str(problem), "alert"), **idle}
-            raise error(problem) from None
         else:
             shown = {video: gr.update(value=str(target), visible=True)} if videos else {}
             yield {status: note(sentence), download: gr.update(value=str(target), visible=True), **shown, **idle}
@@ -150,13 +163,12 @@ def _describe(job: Job, noun: str, seconds: float) -> str:
     return f"{job.done:,} of {counted(job.total, noun)}" + (f", {left:.0f} s left." if left >= 1 else ".")
 
 
-def _zip_work(translator: Translator, images: Sequence[Path], size: Size) -> Callable[[Job], Result]:
-    """Translates the images into a zip archive; gives its path, and a sentence about what it holds."""
-
-    def work(job: Job) -> Result:
-        folder = result_folder()
-        problems = []
-        inputs, results = folder / "inputs", folder / "results"
+def _zip(job: Job, translator: Translator, images: Sequence[Path], size: Size) -> Result:
+    """Translate the images into a zip archive."""
+    target = result_folder() / f"{translator.domains[1]}.zip"
+    problems = []
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        inputs, results = Path(folder, "inputs"), Path(folder, "results")
         inputs.mkdir()
         for number, image in enumerate(images):  # equal names, and names that differ in their suffix only, stay apart
             taken = {each.stem for each in inputs.iterdir()}
@@ -170,26 +182,20 @@ def _zip_work(translator: Translator, images: Sequence[Path], size: Size) -> Cal
         written = [each.target for each in jobs if each.target.exists()]
         if not written:
             raise CycleGANError(f"None of the {counted(len(jobs), 'image')} can be read: {problems[0]}")
-        target = folder / f"{translator.domains[1]}.zip"
         with zipfile.ZipFile(target, "w") as archive:  # stored: images are compressed already
             for file in written:
                 archive.write(file, file.relative_to(results))
-        shutil.rmtree(results)
-        skipped = "".join(f" {each}" for each in itertools.islice(problems, LISTED))
-        return target, f"{counted(len(written), 'image')} translated, {len(problems)} skipped.{skipped}"
-
-    return work
+    skipped = "".join(f" {each}" for each in itertools.islice(problems, LISTED))
+    return target, f"{counted(len(written), 'image')} translated, {len(problems)} skipped.{skipped}"
 
 
-def _video_work(translator: Translator, source: Path, size: Size) -> Callable[[Job], Result]:
-    """Translates a video; gives the path of the result, and a sentence about it."""
-
-    def work(job: Job) -> Result:
-        target = result_folder() / f"{source.stem}-{translator.domains[1]}.mp4"
-        result = translate_video(translator, source, target, size=size, progress=job.advance)
-        return target, " ".join((f"{counted(result.frames, 'frame')} translated.", *result.notes))
-
-    return work
+def _video(job: Job, translator: Translator, videos: Sequence[Path], size: Size) -> Result:
+    """Translate a video, after its first frame as a preview."""
+    (source,) = videos
+    job.preview = first_frame(translator, source, size)
+    target = result_folder() / f"{source.stem}-{translator.domains[1]}.mp4"
+    result = translate_video(translator, source, target, size=size, progress=job.advance)
+    return target, " ".join((f"{counted(result.frames, 'frame')} translated.", *result.notes))
 
 
 def first_frame(translator: Translator, source: Path, size: Size) -> tuple[Image.Image, Image.Image]:

@@ -26,7 +26,7 @@ WORST, BEST, IN_ORDER = "Worst first", "Best first", "In order"
 def build_gallery_tab(models: Models) -> gr.Dropdown:
     """The tab's contents, inside a Blocks context. Returns its dropdown of models."""
     with gr.Row(equal_height=True):
-        model = gr.Dropdown(label="Run", scale=4, min_width=220)
+        model = gr.Dropdown(label="Run", scale=4, min_width=220, allow_custom_value=True)
         direction = gr.Radio(label="Direction", visible=False, scale=4, min_width=220)
         order = gr.Radio([WORST, BEST, IN_ORDER], value=WORST, label="Order", scale=4, min_width=220)
     show = gr.Button("Translate the test images", variant="primary", elem_id="gallery-go")
@@ -36,9 +36,10 @@ def build_gallery_tab(models: Models) -> gr.Dropdown:
         elem_id="gallery-images",
     )  # fmt: skip
 
+    @guarded(lambda text: (text, gr.update(visible=False)))
     def translate(source: str | None, direction: str | None, order: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         progress(None, desc="Translating the test images")
-        images, sentence = guarded(translated_test_images)(models, source, direction, order)
+        images, sentence = translated_test_images(models, source, direction, order)
         return note(sentence), gr.update(value=images, visible=True)
 
     follow_model(models, model, direction)

@@ -45,13 +45,20 @@ VARIABLES = {
     "button_cancel_text_color": ("#ffffff", "#ffffff"),
 }
 
-# The live view grows with its contents, so that the page has one scroll bar. Buttons are named by their text, which
-# Gradio gives other labels.
+# The live view grows with its contents, so that the page has one scroll bar. The rest mends what Gradio gives screen
+# readers: labels other than a button's text, a label of what is not an element to label, and buttons inside of buttons.
 HEAD = """<script>
 setInterval(() => {
   const frame = document.querySelector("#live iframe"), page = frame?.contentDocument?.querySelector("main");
   for (const each of document.querySelectorAll(".upload-container[aria-label], .thumbnail-lg[aria-label]"))
     if (each.textContent.trim()) each.removeAttribute("aria-label");
+  for (const each of document.querySelectorAll("div.empty[aria-label]")) each.role = "img";
+  for (const each of document.querySelectorAll(".toast-header[role=button]"))
+    each.removeAttribute("role"), each.removeAttribute("tabindex");
+  for (const each of document.querySelectorAll(".icon-button:has(.upload-container)")) {
+    each.role = "group", each.tabIndex = -1, each.title = "";
+    each.ariaLabel = "More files";
+  }
   if (page) frame.style.height = `${page.scrollHeight + 8}px`;
 }, 500);
 </script>"""

@@ -66,6 +66,7 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
     with gr.Row():
         resume = gr.Button("Resume", elem_id="train-resume")
         stop = gr.Button("Stop and save", elem_id="train-stop")
+    problem = gr.HTML()
     state = gr.HTML(elem_id="train-state")
     live = gr.HTML(elem_id="live")
 
@@ -92,23 +93,20 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
             visible=kind == TWO
         )
 
+    @guarded(lambda text: (text, gr.update(visible=False)))
     def check_now(kind: str, a: str, b: str, minutes: float | None, preset: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         def track(stats: Iterator[ImageStats], total: int) -> Iterable[ImageStats]:
             return progress.tqdm(stats, total=total, desc="Inspecting", unit="images")
 
-        @guarded
-        def work() -> Any:
-            settings = settings_of(kind, a, b, minutes, "")
-            try:
-                config = configure(preset, **settings)  # type: ignore[arg-type]
-            except UsageError:
-                config = Config().with_settings(**settings)  # no image can be read, which the check reports
-            result = check_data(config, track=track, workers=0)
-            return describe_check(result), gr.update(value=contact_sheet(result.parts), visible=True)
+        settings = settings_of(kind, a, b, minutes, "")
+        try:
+            config = configure(preset, **settings)  # type: ignore[arg-type]
+        except UsageError:
+            config = Config().with_settings(**settings)  # no image can be read, which the check reports
+        result = check_data(config, track=track, workers=0)
+        return describe_check(result), gr.update(value=contact_sheet(result.parts), visible=True)
 
-        return work()
-
-    @guarded
+    @guarded(lambda text: (text, gr.skip()))
     def start_now(kind: str, a: str, b: str, minutes: float | None, name: str, preset: str) -> Any:
         folder = processes.start(preset, settings_of(kind, a, b, minutes, name))  # type: ignore[arg-type]
         found = all_runs()
@@ -122,22 +120,22 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
             raise UsageError(f"The run {name} is no longer there." if name else "There is no run yet; start one above.")
         return folder
 
-    @guarded
-    def resume_now(name: str | None, minutes: float | None) -> str:
+    @guarded(lambda text: (text, gr.skip()))
+    def resume_now(name: str | None, minutes: float | None) -> Any:
         processes.resume(chosen_run(name), minutes)
-        return describe_state(name)
+        return "", describe_state(name)
 
-    @guarded
-    def stop_now(name: str | None) -> str:
+    @guarded(lambda text: (text, gr.skip()))
+    def stop_now(name: str | None) -> Any:
         processes.stop(chosen_run(name))
-        return note("Stopping: the run is saved first.")
+        return "", note("Stopping: the run is saved first.")
 
     def describe_state(name: str | None) -> str:
         folder = all_runs().get(name or "")
         if folder is None:
             return note("No run is chosen.")
-        if problem := processes.problem(folder):
-            return note(problem, "alert")
+        if failure := processes.problem(folder):
+            return note(failure, "alert")
         found = summarize_run(str(name), folder)
         if "problem" in found:
             return note(found["problem"], "alert")
@@ -155,10 +153,10 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
         check_now, [kind, a, b, minutes, preset], [findings, sheet], concurrency_id="check", show_progress_on=[findings]
     )
     start.click(start_now, fields, [message, run], concurrency_id="start", show_progress_on=[message])
-    resume.click(resume_now, [run, more], state, concurrency_id="start")
-    stop.click(stop_now, run, state, show_progress="hidden")
+    resume.click(resume_now, [run, more], [problem, state], concurrency_id="start", show_progress_on=[state])
+    stop.click(stop_now, run, [problem, state], show_progress="hidden")
     run.change(show_live, run, live, show_progress="hidden")
-    run.change(describe_state, run, state, show_progress="hidden")
+    run.change(lambda name: ("", describe_state(name)), run, [problem, state], show_progress="hidden")
     gr.Timer(POLL_SECONDS).tick(describe_state, run, state, show_progress="hidden", queue=False)
     return run
 

@@ -45,6 +45,7 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
                     label="Compare with", info="Further models or checkpoints, on the same image.", multiselect=True
                 )
         with gr.Column(scale=7, min_width=320):
+            status = gr.HTML(note(HINT), elem_id="try-status")
             result = gr.ImageSlider(
                 label="Before and after",
                 type="filepath",
@@ -54,7 +55,6 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
                 buttons=["fullscreen"],
                 elem_id="try-result",
             )
-            status = gr.HTML(note(HINT), elem_id="try-status")
             download = gr.DownloadButton("Download the result", visible=False, elem_id="try-download")
             further = gr.Gallery(
                 label="Side by side",
@@ -67,10 +67,10 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
                 elem_id="try-further",
             )
 
-    @guarded
-    def show_example(source: str, direction: str) -> str:
-        return example_image(models.load(source, direction))
+    def without_result(text: str) -> Any:
+        return None, text, gr.update(visible=False), gr.update(visible=False)
 
+    @guarded(without_result)
     def translate(
         path: str | None,
         source: str | None,
@@ -82,22 +82,20 @@ def build_try_tab(models: Models) -> list[gr.components.Component]:
         progress: Any = gr.Progress(),  # noqa: B008  (Gradio finds it by this default)
     ) -> Any:
         if path is None:
-            return gr.skip(), note(HINT), gr.DownloadButton(visible=False), gr.Gallery(visible=False)
+            return without_result(note(HINT))
+        return translate_image(models, path, source, direction, parse_size(size), memory, round_trip, others, progress)
 
-        @guarded
-        def work() -> Any:
-            return translate_image(
-                models, path, source, direction, parse_size(size), memory, round_trip, others, progress
-            )
-
-        return work()
+    @guarded(lambda text: (gr.skip(), *without_result(text)))
+    def translate_example(source: str, direction: str, *settings: Any, progress: Any = gr.Progress()) -> Any:  # noqa: B008
+        path = example_image(models.load(source, direction))
+        return path, *translate(path, source, direction, *settings, progress)
 
     inputs = [image, model, direction, size, memory, round_trip, others]
     outputs = [result, status, download, further]
     follow_model(models, model, direction)
-    example.click(show_example, [model, direction], image, show_progress="hidden")
+    example.click(translate_example, inputs[1:], [image, *outputs], concurrency_id="try", show_progress_on=[result])
     gr.on(
-        [go.click, image.change, direction.input, round_trip.input],
+        [go.click, image.input, direction.input, round_trip.input],  # of the image, a change would come twice
         translate,
         inputs,
         outputs,

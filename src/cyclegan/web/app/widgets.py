@@ -1,8 +1,10 @@
 """Parts of the app that several tabs share."""
 
 import html
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from cyclegan.errors import CycleGANError
+from cyclegan.errors import CycleGANError, describe_os_error, explain_out_of_memory
 from cyclegan.imaging.image import Pixels, to_uint8_image
 from cyclegan.web.app.models import Models, direction_choices
 
@@ -25,22 +27,32 @@ def any_image(**settings: Any) -> gr.Image:
     return image
 
 
-def error(problem: CycleGANError | str) -> gr.Error:
-    """The message of an error, shown until it is closed."""
-    return gr.Error(html.escape(str(problem)), duration=None, title="That did not work", print_exception=False)
+@contextmanager
+def explained() -> Iterator[None]:
+    """Convert errors of the system, such as a full disk, to `CycleGANError`; name uploads without their folder."""
+    try:
+        with explain_out_of_memory("reduce the size, or close other programs"):
+            yield
+    except (CycleGANError, OSError) as problem:
+        text = describe_os_error(problem) if isinstance(problem, OSError) else str(problem)
+        raise CycleGANError(re.sub(rf"{re.escape(gr.utils.get_upload_folder())}/(?:\w+/)*", "", text)) from None
 
 
-def guarded(work: Callable[..., Any]) -> Callable[..., Any]:
-    """The event listener `work`, whose errors become messages on the page."""
+def guarded(failed: Callable[[str], Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of event listeners: after an error the result is `failed` of its sentence as HTML."""
 
-    @wraps(work)
-    def listener(*arguments: Any) -> Any:
-        try:
-            return work(*arguments)
-        except CycleGANError as problem:
-            raise error(problem) from None
+    def decorate(work: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(work)
+        def listener(*arguments: Any) -> Any:
+            try:
+                with explained():
+                    return work(*arguments)
+            except CycleGANError as problem:
+                return failed(note(str(problem), "alert"))
 
-    return listener
+        return listener
+
+    return decorate
 
 
 def note(text: str, role: str = "status") -> str:
