@@ -41,6 +41,8 @@ def test_the_node_keeps_comfyuis_interface_and_translates_as_the_translator(
     assert node.VALIDATE_INPUTS(run, "blue2red") is True
     assert "translates AtoB (red2blue) and BtoA (blue2red) only" in node.VALIDATE_INPUTS(run, "sideways")
     assert "does not exist" in node.VALIDATE_INPUTS(run + "/gone")
+    assert node.VALIDATE_INPUTS(None, "") is True  # a model from another node is not known yet
+    assert node.IS_CHANGED(**inputs | {"model": None}) != node.IS_CHANGED(**inputs | {"model": None})
     (result,) = getattr(node(), node.FUNCTION)(**inputs)
     expected = Translator.load(run, "BtoA").translate(images.permute(0, 3, 1, 2) * 2 - 1)
     torch.testing.assert_close(result, (expected.permute(0, 2, 3, 1) + 1) / 2, rtol=0, atol=1e-6)

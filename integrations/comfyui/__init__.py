@@ -3,6 +3,7 @@
 It follows ComfyUI's schema V1: images are tensors (B, H, W, 3) in [0, 1].
 """
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ def _load(model: str, direction: str, memory: str, version: float) -> Translator
     return Translator.load(model, direction or None, memory=memory or None)
 
 
-def _version(model: str) -> float:
-    """When the files of a model were last written, in seconds since 1970; 0 for a model of the hub."""
+def _version(model: str | None) -> float:
+    """When the files of a model were last written, in seconds since 1970; 0 for a model of the hub, NaN for None."""
+    if model is None:
+        return math.nan
     path = Path(model)
     files = [path / "model.safetensors", path / "state.json", path / "checkpoints" / "latest" / "state.json", path]
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
@@ -52,17 +55,24 @@ class CycleGANTranslate:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, model: str, direction: str = "", memory: str = "") -> bool | str:
-        """True, or the sentence that ComfyUI shows at the node before anything is computed."""
+    def VALIDATE_INPUTS(cls, model: str | None, direction: str | None = "", memory: str | None = "") -> bool | str:
+        """True, or the sentence that ComfyUI shows at the node before anything is computed.
+
+        Inputs that come from another node are None: they are not known yet.
+        """
         try:
-            _load(model, direction, memory, _version(model))
+            if model is not None and direction is not None:
+                _load(model, direction, memory or "", _version(model))
         except CycleGANError as error:
             return str(error)
         return True
 
     @classmethod
-    def IS_CHANGED(cls, model: str, **_: Any) -> float:
-        """A value that differs when the model was trained further, so that ComfyUI translates again."""
+    def IS_CHANGED(cls, model: str | None, **_: Any) -> float:
+        """A value that differs when the model was trained further, so that ComfyUI translates again.
+
+        NaN, which equals nothing, for a model that comes from another node.
+        """
         return _version(model)
 
     def translate(

@@ -101,13 +101,18 @@ def write_config(config: Config, run: Path) -> None:
     write_text(run / "config.toml", to_toml(config))
 
 
+def being_trained(run: Path) -> UsageError:
+    """The error for a run that another process has locked."""
+    return UsageError(f"{run} is being trained by another process; wait for it, or stop it first.")
+
+
 def lock_run(run: Path) -> FileLock:
     """Lock the run folder until `release` or the end of the process. Raises `UsageError` if another has it."""
     lock = FileLock(run / ".lock")
     try:
         lock.acquire(timeout=0.5)  # `is_training` may hold it for a moment
     except Timeout:
-        raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.") from None
+        raise being_trained(run) from None
     except OSError:  # file systems without locks must not prevent training
         pass
     with suppress(CycleGANError):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cyclegan.config.presets import PresetName
-from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.runs.folder import is_training, next_run_folder, stop_run
+from cyclegan.errors import CycleGANError
+from cyclegan.runs.folder import being_trained, is_training, next_run_folder, stop_run
 from cyclegan.training.setup import configure
 
 START_SECONDS = 120.0  # for a process to import torch and to lock its run
@@ -37,7 +37,7 @@ class Processes:
     def resume(self, run: Path, minutes: float | None = None) -> None:
         """Start `cyclegan resume`, with a new budget in minutes if one is given. Raises as `start`."""
         if is_training(run):
-            raise UsageError(f"{run} is being trained by another process; wait for it, or stop it first.")
+            raise being_trained(run)
         self._launch(run, "resume", str(run), *([f"--max-minutes={minutes:g}"] if minutes else []))
 
     def stop(self, run: Path) -> None:
