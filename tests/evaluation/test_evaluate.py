@@ -325,7 +325,7 @@ def test_the_headline_compares_with_doing_nothing(data: Path, network: nn.Module
     found = Evaluation("run", "latest", 500, "AtoB", *images.domains, 32, images.names, metrics)
     headline = evaluation_headline(found)
     assert headline.startswith(f"{images.domains[0]} to {images.domains[1]}: translations are {worse}")
-    assert f"real {images.domains[1]} images than the untranslated inputs (SWD" in headline
+    assert f"real images of {images.domains[1]} than the untranslated inputs (SWD" in headline
     assert [word for word in ("blurred", "dotted", "too sharp") if word in headline] == [defect]
     assert ("Train longer" in headline) == (is_worse_than_input(found) is not False)
     assert is_worse_than_input(found) or not worse

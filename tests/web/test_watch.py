@@ -27,6 +27,7 @@ from cyclegan.cli import main
 from cyclegan.errors import UsageError
 from cyclegan.runs.folder import lock_run
 from cyclegan.runs.metrics_files import append_message
+from cyclegan.system.text import quote
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
 from cyclegan.web.server import HostCheck, open_socket
@@ -326,12 +327,13 @@ def test_a_browser_shows_the_runs(served: tuple[str, subprocess.Popen[str]], run
 @pytest.mark.processes
 def test_a_run_stopped_by_ctrl_c_has_a_report(data: Path, tmp_path: Path) -> None:
     settings = flags(**{name: value for name, value in TINY.items() if name != "logger"}, max_minutes=30)
-    process = start("train", data, "--runs", tmp_path, "--name", "r", *settings)
-    wait_until(lambda: has_steps(tmp_path / "r", 3), process)
+    process = start("train", data, "--runs", tmp_path, "--name", "my run", *settings)
+    wait_until(lambda: has_steps(tmp_path / "my run", 3), process)
     process.send_signal(2)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    report = tmp_path / "r" / "report.html"
-    assert f"Report: {report}" in out and f"report: {report}" in errors and f"cyclegan watch {report.parent}" in errors
+    report = tmp_path / "my run" / "report.html"
+    assert f"Report: {report}" in out and f"Report: {report}" in errors
+    assert all(f"cyclegan {name} {quote(report.parent)}" in errors for name in ("watch", "resume"))
     page = report.read_text("utf-8")
     assert "This page was written during training." in page and "step 1</figcaption>" in page and "Cycle" in page

@@ -14,6 +14,7 @@ from cyclegan.cli.console import output_console, print_json
 from cyclegan.cli.settings import OUTPUT, OptionalPath, Switch
 from cyclegan.errors import UsageError
 from cyclegan.methods.registry import names_by_layout
+from cyclegan.system.text import quote
 
 PLAIN_SECONDS = 10.0  # between two lines in a log
 SEASONS_ONLY = ("size", "train", "test", "paired", "maps")
@@ -63,7 +64,7 @@ def _draw_seasons(options: Options) -> None:
     count = options.train
     scenes = f"{count} scenes in summer and winter" if options.paired else f"{count} summers, {count} winters"
     print(f"{to}: {scenes}, and {options.test} test scenes in both seasons.")
-    print(f"Train with: cyclegan train {to}{' --method pix2pix' * options.paired}")
+    print(f"Train with: cyclegan train {quote(to)}{' --method pix2pix' * options.paired}")
 
 
 def _get_public(options: Options) -> None:
@@ -86,10 +87,10 @@ def _get_public(options: Options) -> None:
         print(note)
     print(f"Terms: {entry.terms}. Please cite {entry.citation}.")
     if entry.layout == "photos":
-        print(f"Translate with: cyclegan translate RUN {to} -o OUTPUT")
+        print(f"Translate with: cyclegan translate RUN {quote(to)} -o OUTPUT")
     else:
         method = f" --method {names_by_layout('paired')[0]}" if entry.layout == "paired" else ""
-        print(f"Train with: cyclegan train {to}{method}")
+        print(f"Train with: cyclegan train {quote(to)}{method}")
 
 
 def _get_from_hub(options: Options) -> None:
@@ -99,7 +100,7 @@ def _get_from_hub(options: Options) -> None:
 
     name, _ = hub.parse_specification(options.name)
     to = options.output or Path("data") / name.rpartition("/")[2]
-    print(f"{to}: {hub.write_hub_dataset(options.name, to)}.\nTrain with: cyclegan train {to}")
+    print(f"{to}: {hub.write_hub_dataset(options.name, to)}.\nTrain with: cyclegan train {quote(to)}")
 
 
 @command("data list")

@@ -12,6 +12,7 @@ from cyclegan.cli.app import command, require_model
 from cyclegan.cli.console import print_json
 from cyclegan.cli.data_get import DownloadProgress
 from cyclegan.cli.settings import OUTPUT, OptionalPath, OptionalText, Switch
+from cyclegan.system.text import quote
 
 
 @command("models list")
@@ -57,7 +58,7 @@ def get_model(
         print(sentence)
     print(f"License: {released.license}; ask the authors before any use beyond research.")
     print(f"Please cite {released.citation}.")
-    print(f"Translate with: cyclegan translate {to} INPUT -o OUTPUT")
+    print(f"Translate with: cyclegan translate {quote(to)} INPUT -o OUTPUT")
 
 
 @command("publish")
@@ -101,7 +102,7 @@ def import_weights(
     for sentence in sentences:
         print(sentence)
     print(f"{output}: a model of the method {model.method}, {' and '.join(model.directions)}")
-    print(f"Translate with: cyclegan translate {output} INPUT -o OUTPUT --direction {model.directions[0]}")
+    print(f"Translate with: cyclegan translate {quote(output)} INPUT -o OUTPUT --direction {model.directions[0]}")
 
 
 @command("export-weights")

@@ -16,11 +16,13 @@ from cyclegan.cli.settings import OPTIONS, OptionalPath, OptionalText, Switch, s
 from cyclegan.config.presets import PHOTOGRAPHS, PresetName
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.system.text import quote
 
 RESUMABLE = (
     *("a", "b", "pairs", "max_steps", "max_minutes", "epochs", "epochs_decay"),
     *("patience", "workers", "device", "devices"),
 )
+
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
 STUDENT = {"model": ("direction",), "length": ("max_minutes", "max_steps", "epochs"), "run": ("name", "device")}
 OF_STUDENTS = [name for name in OPTIONS if name not in ("method", "init_from") and not name.startswith("teacher_")]
@@ -221,4 +223,4 @@ def _finish(train: Callable[[], Path]) -> None:
         raise
     if is_first_process():
         print_report(run)
-        print(f"Translate with: cyclegan translate {run} INPUT -o OUTPUT")
+        print(f"Translate with: cyclegan translate {quote(run)} INPUT -o OUTPUT")

@@ -32,7 +32,7 @@ from cyclegan.runs.model import read_model
 from cyclegan.runs.results import EVALUATION_FILE, read_evaluations, target_distance
 from cyclegan.runs.summary import saved_progress
 from cyclegan.system.machine import find_device
-from cyclegan.system.text import counted
+from cyclegan.system.text import counted, quote
 
 NO_ISSUES = "No issues were found. This does not measure quality; for that, run: cyclegan evaluate {}"
 
@@ -122,7 +122,7 @@ def diagnose(run: str | Path, data: str | Path | None = None, *, device: str = "
     run = Path(run)
     config = read_run(run)
     if data is None:
-        require_data(config, run, f"cyclegan diagnose {run} --data FOLDER")
+        require_data(config, run, f"cyclegan diagnose {quote(run)} --data FOLDER")
     else:
         config = config.with_settings(data=Path(data), a=None, b=None)
     domains, model = find_data(config), read_model(run)

@@ -15,6 +15,7 @@ from cyclegan.runs.hub import resolve_source
 from cyclegan.runs.model import read_model
 from cyclegan.runs.results import Evaluation
 from cyclegan.runs.summary import saved_progress
+from cyclegan.system.text import quote
 from cyclegan.translation.translator import Translator
 
 
@@ -38,7 +39,7 @@ def evaluate(
     `CycleGANError` when the model, the data or a network cannot be loaded.
     """
     name, run = str(run), resolve_source(run)
-    config = evaluation_config(run, None if data is None else Path(data), f"cyclegan evaluate {name} DATA")
+    config = evaluation_config(run, None if data is None else Path(data), f"cyclegan evaluate {quote(name)} DATA")
     folders = _checkpoint_folders(run, checkpoint, all_checkpoints)
     directions = read_model(folders[0], generators_only=True).directions
     networks, notes = load_networks(inception)

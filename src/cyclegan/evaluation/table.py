@@ -13,7 +13,8 @@ HEADINGS = ("", "value", "95 % interval", "untranslated", "real")
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 LEGEND = (
     "↑ higher is better, ↓ lower is better; otherwise closer to real images is better. Untranslated: the same metric "
-    "of the unchanged inputs. Real: of other real target images; of edges and structure, of the ground truth."
+    "of the unchanged inputs. Real: of other real target images; of edges and structure, of the ground truth. "
+    "All metrics are explained in https://cyclegan.github.io/cyclegan/measuring/"
 )
 
 

@@ -67,7 +67,7 @@ def read_test_set(config: Config, direction: Direction, size: int, max_images: i
     if count < len(rows):
         notes.append(f"Measured on {count} of {len(rows)} images, evenly spaced.")
     if len(read) < count:
-        notes.append(f"{count - len(read)} of {count} images cannot be read and are skipped.")
+        notes.append(f"Images that cannot be read are skipped: {count - len(read)} of {count}.")
     columns = [torch.stack(column) for column in zip(*(images for _, images in read), strict=True)]
 
     def read_b(files: Sequence[Source], limit: int) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from cyclegan.config.schema import Config
 from cyclegan.config.toml import from_toml, to_toml
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.system.atomic import write_text
+from cyclegan.system.text import quote
 
 PROCESS_FILE = ".process"  # in a run folder that is or was trained: the number of the process, and its machine
 SILENT_SECONDS = 120.0  # after which a run that cannot be locked counts as ended
@@ -66,7 +67,7 @@ def next_run_folder(config: Config) -> Path:
     for run in _folders(config):
         if not run.exists():
             return run
-    raise UsageError(f"{run} exists; choose another --name, or continue it with `cyclegan resume {run}`.")
+    raise UsageError(f"{run} exists; choose another --name, or continue it with `{quote('cyclegan', 'resume', run)}`.")
 
 
 def _folders(config: Config) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.networks.generator import Generator
 from cyclegan.runs.checkpoint import latest_checkpoint, load_tensors, saved_domains, tensor_shapes
 from cyclegan.runs.folder import identify, read_run
+from cyclegan.system.text import quote
 
 FORMAT, VERSION = "cyclegan-model", 1
 ONLY_FOR_TRAINING = ("augmentations.", "discriminators.S.", "discriminators.P.")  # of label maps and of pairs
@@ -94,7 +95,7 @@ def read_model(path: Path, *, generators_only: bool = False) -> Model:
         raise UsageError(f"{path} is a file; give a run, a checkpoint or a model folder.")
     checkpoint = latest_checkpoint(path) if kind == "run" else path
     if checkpoint is None:
-        raise UsageError(f"{path} has no checkpoint yet; train it further with `cyclegan resume {path}`.")
+        raise UsageError(f"{path} has no checkpoint yet; train it further with `cyclegan resume {quote(path)}`.")
     model = _read_model_folder(path, prefix) if kind == "model" else _read_checkpoint(checkpoint, prefix)
     if not model.directions:
         raise CycleGANError(f"{path} has no generator; there is nothing to translate with.")

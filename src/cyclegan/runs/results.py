@@ -142,16 +142,17 @@ def evaluation_headline(evaluation: Evaluation) -> str:
     metrics, start, target = evaluation.metrics, f"{evaluation.source} to {evaluation.target}:", evaluation.target
     found = target_distance(evaluation)
     if found is None:
-        return f"{start} a single image is too few to measure the distance from real {target} images."
+        return f"{start} a single image is too few to measure the distance from real images of {target}."
     further = is_worse_than_input(evaluation)
     state = {True: "further from", False: "closer to", None: "not clearly closer to"}[further]
     compared = [found] + [(METRICS[key].name, metrics[key]) for key in ("ssim",) if key in metrics]
     values = "; ".join(f"{name} {each.value:.3g}, untranslated {each.untranslated:.3g}" for name, each in compared)
-    text = f"{start} translations are {state} real {target} images than the untranslated inputs ({values})"
+    text = f"{start} translations are {state} real images of {target} than the untranslated inputs ({values})"
     if "nyquist_ratio" in metrics:  # not in files of earlier versions
         energy, dots = metrics["gradient_energy"], metrics["nyquist_ratio"]
         defects = find_defects(energy.value, energy.real or 0.0, dots.value, dots.real or 0.0)
-        text += "".join(f" {'but' if further is False else 'and'} {DEFECTS[each]}" for each in defects)
+        if defects:
+            text += f", {'but' if further is False else 'and'} {' and '.join(DEFECTS[each] for each in defects)}"
     return f"{text}. {'' if further is False else IMPROVE}".replace("-0.", "−0.").rstrip()
 
 

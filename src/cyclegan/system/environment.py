@@ -60,7 +60,8 @@ def read_environments(run: Path) -> list[dict[str, str]]:
 
 def command_line() -> str:
     """The command that started this process, quoted for a shell."""
-    return quote(Path(sys.argv[0]).name, *sys.argv[1:])
+    program = Path(sys.argv[0])  # .../cyclegan/__main__.py after `python -m cyclegan`
+    return quote(program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:])
 
 
 def git_revision() -> str | None:

@@ -67,11 +67,12 @@ class Display(Monitor):
         precision = "bf16-mixed (16-mixed needs a GPU)" if half_on_cpu else config.run.precision
         workers = f", {counted(config.data.workers, 'loader worker')}" if config.data.workers else ""
         self.on_message(f"  Device: {device}, {count}; precision {precision}{workers}")
-        self.on_message(f"  Images: {run / 'samples'}; report: {run / 'report.html'}")
+        self.on_message(f"  Images: {run / 'samples'}")
+        self.on_message(f"  Report: {run / 'report.html'}")
         self.on_message(f"  Live in a browser: cyclegan watch {quote(run)}")
         if (run / "tensorboard").is_dir():
             self.on_message(f"  TensorBoard: tensorboard --logdir {quote(run / 'tensorboard')}")
-        self.on_message("  docs/reading-the-curves.md explains the losses.")
+        self.on_message("  The losses explained: https://cyclegan.github.io/cyclegan/reading-the-curves/")
         self.started = time.monotonic()
 
     def on_step(self, status: TrainStatus) -> None:
@@ -90,7 +91,7 @@ class Display(Monitor):
             metrics[name.rpartition("_")[0]].append(value)
         texts = {name: f"{name.upper()} {' / '.join(f'{v:.3g}' for v in each)}" for name, each in metrics.items()}
         if status.step == 0:
-            self.on_message(f"Untranslated inputs: {', '.join(texts.values())}")
+            self.on_message(f"Untranslated inputs (A → B / B → A): {', '.join(texts.values())}")
             return
         self.quality = f"{', '.join(texts.values())} at step {status.step:,}"
         name = selecting_metric(self.best_by, values)

@@ -24,6 +24,7 @@ from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
+from cyclegan.system.text import quote
 from cyclegan.training.display import displays
 from cyclegan.training.distributed import independent_failures, launch, on_rank_zero
 from cyclegan.training.loading import TrainLoader, refuse_loader_process
@@ -41,6 +42,7 @@ WARM_UP = 5.0  # minutes without that warning, since the cache is filled first
 SLOW_DATA_WARNING = (
     "{:.0%} of the time is spent waiting for images; raise --workers, or --cache-size if the cache is too small."
 )
+
 MEMORY_ADVICE = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
 
 
@@ -101,7 +103,7 @@ def resume(
     config = read_run(run)
     if not settings.keys() & {"data", "a", "b", "pairs"}:
         folders = "--data FOLDER" if config.data.data else "--a FOLDER --b FOLDER"
-        require_data(config, run, f"cyclegan resume {run} {folders}")
+        require_data(config, run, f"cyclegan resume {quote(run)} {folders}")
     config = validate_method(_changed(config, settings))
     loggers = build_loggers(config.run.logger)
     domains = find_training_data(config)
@@ -233,7 +235,8 @@ class Trainer:
                 if stop_signal:
                     self.report_unreadable_total()
                     raise Interrupted(
-                        f"Stopped and saved at step {state.step}. Resume with: cyclegan resume {self.run_folder}",
+                        f"Stopped and saved at step {state.step}. "
+                        f"Resume with: {quote('cyclegan', 'resume', self.run_folder)}",
                         stop_signal,
                         self.run_folder,
                     )

@@ -161,6 +161,7 @@ def _page_environment(side: int) -> Environment:
         "number": table.format_number,
         "interval": table.format_interval,
         "metric_groups": table.metric_groups,
+        "verdict": evaluation_headline,
         "options": mark_options,
         "uri": data_uri,
     }
