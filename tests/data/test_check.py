@@ -360,7 +360,7 @@ def test_small_uneven_and_oblong_data_is_reported(tmp_path: Path) -> None:
     assert texts["large"].startswith("note: Images of B (train) have 400 pixels")
     assert texts["squeezed"].startswith("note: Most images of B (train) are not square")
     assert "no test" in texts
-    assert checked.command.endswith("--preprocess scale_shortside_and_crop")
+    assert checked.command.endswith("--preprocess scale_shortside_and_crop --augment diffaugment")
     assert [finding.level for finding in checked.findings] == sorted(
         (finding.level for finding in checked.findings), key=["error", "warning", "note"].index
     )
@@ -381,7 +381,7 @@ def test_two_gray_domains_are_trained_with_one_channel(tmp_path: Path) -> None:
         (tmp_path / f"train{domain}").mkdir()
         for seed in seeds:
             seasons.draw_scene(seed, "summer", 64).convert("L").save(tmp_path / f"train{domain}" / f"{seed}.png")
-    assert check(tmp_path).command.endswith("--channels-a 1 --channels-b 1")
+    assert check(tmp_path).command.endswith("--augment diffaugment --channels-a 1 --channels-b 1")
 
 
 def test_a_domain_without_a_readable_image_is_an_error(tmp_path: Path) -> None:

@@ -31,12 +31,13 @@ def print_forecast(config: Config) -> None:
         table.add_section()
         for name, value in vars(getattr(config, section)).items():
             text = "not set" if value is None else " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            table.add_row(name, text, config.sources.get(name, ""))
+            table.add_row(name, text, config.sources.get(name, "").partition(" (")[0])
     console.print(table)
     obstacle = export_obstacle(config)
     exportable = f"cannot write such a run. {obstacle}" if obstacle else "can write such a run for the authors' code."
-    for sentence in [*_forecast(config), f"`cyclegan export-weights` {exportable}"]:
-        console.print(sentence, soft_wrap=True, markup=False)
+    reasons = sorted({f"Settings from {source}." for source in config.sources.values() if " (" in source})
+    for sentence in ["", *reasons, *_forecast(config), f"`cyclegan export-weights` {exportable}"]:
+        console.print(sentence, markup=False)
 
 
 def announce_length(config: Config, files: DataFiles, show: Callable[[str], None]) -> None:
@@ -62,7 +63,7 @@ def _forecast(config: Config) -> list[str]:
     from cyclegan.data.select import find_data
 
     train = find_data(config).train
-    sentences = ["", *forecast(train, config)]
+    sentences = [*forecast(train, config)]
     seconds, memory = _measure_steps(config)
     if seconds is None:
         return [*sentences, "Time and memory are unknown: a step failed here, which training would report."]

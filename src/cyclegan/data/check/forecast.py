@@ -40,7 +40,8 @@ def size_findings(parts: Sequence[Part], config: Config, paired: bool) -> Iterat
         text = "There are no test images; reports will show training images."
         advice = "Move some images to testA and testB"
         if config.data.a is not None:
-            advice = "Split some off: cyclegan data prepare --a FOLDER --b FOLDER --test 0.1 -o NEW"
+            folders = quote("--a", config.data.a, "--b", config.data.b)
+            advice = f"Split some off with `cyclegan data prepare {folders} --test 0.1 -o NEW`"
         yield Finding("note", "no test", text, f"{advice}.")
 
 
@@ -126,7 +127,8 @@ def forecast(train: SplitFiles, config: Config) -> tuple[str, str]:
 
 def recommended_command(args: Sequence[str], findings: Sequence[Finding], all_gray: bool) -> str:
     """The command to train with: the user's own arguments, and options that the findings suggest."""
-    is_squeezed = any(finding.kind == "squeezed" for finding in findings)
-    preprocess = ["--preprocess", "scale_shortside_and_crop"] if is_squeezed else []
+    kinds = {finding.kind for finding in findings}
+    preprocess = ["--preprocess", "scale_shortside_and_crop"] if "squeezed" in kinds else []
+    augment = ["--augment", "diffaugment"] if "few images" in kinds else []
     channels = ["--channels-a", "1", "--channels-b", "1"] if all_gray else []
-    return quote("cyclegan", "train", *args, *preprocess, *channels)
+    return quote("cyclegan", "train", *args, *preprocess, *augment, *channels)
