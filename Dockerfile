@@ -4,7 +4,7 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 # For NVIDIA GPUs: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=video,export,hub,watch
+ARG EXTRAS=video,export,hub,serve,watch
 RUN python -m venv /opt/cyclegan
 ENV PATH=/opt/cyclegan/bin:$PATH
 WORKDIR /src
