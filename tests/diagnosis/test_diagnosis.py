@@ -186,6 +186,8 @@ def test_checks_respect_method_and_objective() -> None:
     for settings in ({"objective": "wgangp"}, {"method": "pix2pix"}):
         assert run_checks(evidence(won, config=changed(**settings))) == []
     assert [f.issue for f in run_checks(evidence(won, config=changed(method="cut")))] == ["Discriminator has won"]
+    framed = {"layout_agreement": -0.1}
+    assert run_checks(evidence(config=changed(method="pix2pix"), **framed)) == []  # pairs are what the user means
     one_way = {"reconstructions": {}}
     assert run_checks(evidence(one_way, config=changed(method="cut", pool_size=0))) == []  # it has no history
 
@@ -379,7 +381,7 @@ def test_diagnostics_do_not_change_the_training(tiny: Callable[..., Config]) -> 
 @pytest.fixture(scope="module")
 def short(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    return train(configure("paper", data=data, runs=runs, max_steps=3, pool_size=2000, **TINY))
+    return train(configure("paper", data=data, runs=runs, max_steps=3, pool_size=2000, **TINY | {"log_every": 2}))
 
 
 def command(*words: Any) -> subprocess.CompletedProcess[str]:

@@ -74,7 +74,7 @@ def test_messages_are_kept_with_their_steps(tiny: Callable[..., Config]) -> None
     assert has_steps(run, 3)
     resume(run)
     step, text = read_messages(run / "messages.jsonl")[-1]
-    assert step == 3 and text.startswith("This run is complete")
+    assert step == 3 and text.startswith("This run is complete: 3 steps in ") and " second" in text
 
 
 @pytest.mark.parametrize("damage", ['{"step": 3', "[]", '{"step": "x", "text": "y"}', '{"text": "y"}', "\0\xff"])

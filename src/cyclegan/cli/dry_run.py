@@ -11,7 +11,7 @@ from cyclegan.cli.console import output_console
 from cyclegan.config.schema import SECTIONS, Config
 from cyclegan.data.layouts import DataFiles
 from cyclegan.errors import CycleGANError
-from cyclegan.system.text import counted, format_duration
+from cyclegan.system.text import counted, format_duration, format_seconds
 
 MEASURED_STEPS = 3
 SLOW_STEP = 2.0  # seconds of a first step on a CPU that is measurement enough
@@ -35,8 +35,12 @@ def print_forecast(config: Config) -> None:
     console.print(table)
     obstacle = export_obstacle(config)
     exportable = f"cannot write such a run. {obstacle}" if obstacle else "can write such a run for the authors' code."
+<<<<<<< Updated upstream
     reasons = sorted({f"Settings from {source}." for source in config.sources.values() if " (" in source})
     for sentence in ["", *reasons, *_forecast(config), f"`cyclegan export-weights` {exportable}"]:
+=======
+    for sentence in [*_forecast(config), f"`cyclegan export-weights` {exportable}"]:
+>>>>>>> Stashed changes
         console.print(sentence, markup=False)
 
 
@@ -55,7 +59,7 @@ def announce_length(config: Config, files: DataFiles, show: Callable[[str], None
         return
     minutes = run_steps(config, per_epoch) * seconds / 60
     advice = " Set --max-minutes, or leave out --preset to train light networks for an hour." * (minutes > PATIENCE)
-    show(f"A step takes about {seconds:.2g} s, and the run about {format_duration(minutes)}.{advice}")
+    show(f"A step takes about {format_seconds(seconds)}, and the run about {format_duration(minutes)}.{advice}")
 
 
 def _forecast(config: Config) -> list[str]:
@@ -67,7 +71,7 @@ def _forecast(config: Config) -> list[str]:
     seconds, memory = _measure_steps(config)
     if seconds is None:
         return [*sentences, "Time and memory are unknown: a step failed here, which training would report."]
-    sentences.append(f"A step takes about {seconds:.2g} s and {memory:.1f} GiB, measured on random images.")
+    sentences.append(f"A step takes about {format_seconds(seconds)} and {memory:.1f} GiB, measured on random images.")
     per_epoch, minutes = steps_per_epoch(config, train), config.run.max_minutes
     steps = run_steps(config, per_epoch)
     if minutes is not None and (done := minutes * 60 / seconds) < steps:

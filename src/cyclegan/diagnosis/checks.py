@@ -265,7 +265,8 @@ def _edge_agreement(inputs: Tensor, images: Tensor) -> tuple[float, float]:
 def framed_differently(evidence: Evidence) -> Result:
     """Light areas and edges are in different positions in the two domains, so a generator would have to move them."""
     agreement = evidence.layout_agreement
-    if agreement is None or min(evidence.image_counts) < MIN_LAYOUT_IMAGES:
+    paired = method_spec(evidence.config.loss.method).layout != "unpaired"  # the user vouches for positions
+    if agreement is None or paired or min(evidence.image_counts) < MIN_LAYOUT_IMAGES:
         return None
     a, b = evidence.names
     return (

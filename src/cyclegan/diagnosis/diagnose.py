@@ -133,7 +133,10 @@ def diagnose(run: str | Path, data: str | Path | None = None, *, device: str = "
         reason = str(error).splitlines()[-1].strip()
         raise CycleGANError(f"The weights in {run} do not match its config.toml ({reason}).") from None
     metrics, (step, _) = read_metrics(run / "metrics.csv"), saved_progress(run) or (0, 0.0)
-    progress = method.progress = metrics.get("progress", [1.0])[-1]  # a run without a row of metrics is complete
+    progress = 1.0  # a run without a row of metrics is complete
+    if metrics.get("progress"):  # the last row may be some steps before the checkpoint
+        progress = min(1.0, metrics["progress"][-1] * step / max(1.0, metrics["step"][-1]))
+    method.progress = progress
     diagnostics = Diagnostics(config, domains, HELD_OUT)
     evidence = diagnostics.collect(method, method.generators, metrics, step=step, progress=progress, thorough=True)
     if evidence is None:

@@ -18,7 +18,7 @@ SIGNIFICANCE = 0.05  # p-value
 MIN_PAIRS = 6  # images; with fewer, even a sign test cannot reach this p-value
 VERDICTS = {"higher": ("worse", "better"), "lower": ("better", "worse"), "neither": ("less", "more")}  # less, more
 LEGEND = (
-    "Each run is compared with the first; in parentheses, the 95 % interval of the difference. Significant: p < 0.05 "
+    "Each run is compared with the first; in parentheses, the 95% interval of the difference. Significant: p < 0.05 "
     "by the paired bootstrap over the same images; for metrics of whole sets, an interval without zero. Values without "
     "a comparison: not significant, there are too few images to tell."
 )

@@ -9,7 +9,7 @@ from cyclegan.metrics.intervals import Interval
 from cyclegan.runs.results import TRUTH, Evaluation, metric_info, sort_metrics
 from cyclegan.system.text import counted
 
-HEADINGS = ("", "value", "95 % interval", "untranslated", "real")
+HEADINGS = ("", "value", "95% interval", "untranslated", "real")
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 LEGEND = (
     "↑ higher is better, ↓ lower is better; otherwise closer to real images is better. Untranslated: the same metric "

@@ -17,8 +17,8 @@ REPORT_FILE = "report.json"  # in the run folder: quality against ground truth, 
 
 
 IMPROVE = (
-    "Train longer (cyclegan resume with a larger --max-minutes); if that does not help, start again with another "
-    "--generator or another --method, such as cut."
+    "Train longer (cyclegan resume with a larger budget: --max-minutes, --max-steps or --epochs); if that does not "
+    "help, start again with another --generator or --method."
 )
 DEFECTS: dict[Defect, str] = {
     "dotted": "dotted (a pattern of single pixels)",

@@ -25,6 +25,11 @@ def format_duration(minutes: float) -> str:
     return f"{hours} h {rest:02d} min"
 
 
+def format_seconds(seconds: float) -> str:
+    """A short time as text: "0.12 s", "15 s"."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
+
+
 def quote(*words: object, windows: bool = sys.platform == "win32") -> str:
     """Words of a command line, quoted where the shell needs it; those of Windows know double quotes only."""
     texts = [str(word) for word in words]

@@ -24,7 +24,7 @@ from cyclegan.runs.results import IMPROVE
 from cyclegan.system.environment import record_environment
 from cyclegan.system.machine import peak_memory
 from cyclegan.system.signals import StopRequests
-from cyclegan.system.text import quote
+from cyclegan.system.text import counted, format_duration, quote
 from cyclegan.training.display import displays
 from cyclegan.training.distributed import independent_failures, launch, on_rank_zero
 from cyclegan.training.loading import TrainLoader, refuse_loader_process
@@ -205,8 +205,8 @@ class Trainer:
         state, settings, monitors, clock = self.state, self.config.run, self.monitors, self.clock
         if state.progress() >= 1:
             monitors.message(
-                f"This run is complete: {state.step} steps in {state.minutes:.0f} minutes. To train further, raise its "
-                "budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
+                f"This run is complete: {counted(state.step, 'step')} in {format_duration(state.minutes)}. To train "
+                "further, raise its budget with --max-minutes, --max-steps, --epochs or --epochs-decay."
             )
         if state.step == 0 and self.quality.subsets:  # the baseline is the first row of quality.csv
             baseline = on_rank_zero(self.fabric, lambda: self.quality.measure_untranslated(state))
