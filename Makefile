@@ -64,10 +64,9 @@ figures: $(READY)
 constraints: $(READY)
 	$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --universal --python-version 3.11 --no-header --no-annotate \
-		$(UPGRADE) -o constraints.txt
+		--generate-hashes $(UPGRADE) -o requirements.lock
 	(echo "# The versions that this project is developed and tested with, written by \`make constraints\`."; \
-		grep -vE '^(cuda|nvidia|triton)' constraints.txt) > constraints.new
-	mv constraints.new constraints.txt
+		sed -nE '/^(cuda|nvidia|triton)/d; s/^([^ ].*==.*[^ ]) \\$$/\1/p' requirements.lock) > constraints.txt
 
 # torch is installed first and alone, so that no later package replaces it with another build. Visdom needs the setuptools
 # that it was written for. On Linux without a GPU, a smaller torch suffices:

@@ -84,6 +84,13 @@ def test_constraints_pin_every_dependency() -> None:
         assert name[0] == "cyclegan" or name[0].lower() in pinned, requirement
 
 
+def test_the_lock_file_has_the_hashes_of_the_constraints() -> None:
+    locked = (ROOT / "requirements.lock").read_text("utf-8")
+    pins = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert len(pins) > 100
+    assert [pin for pin in pins if f"\n{pin} \\\n    --hash=sha256:" not in f"\n{locked}"] == []
+
+
 def test_workflows_and_their_neighbors_are_valid_yaml_without_secrets() -> None:
     if find_spec("yaml") is None:
         pytest.skip("needs the extra docs")
