@@ -35,12 +35,8 @@ def print_forecast(config: Config) -> None:
     console.print(table)
     obstacle = export_obstacle(config)
     exportable = f"cannot write such a run. {obstacle}" if obstacle else "can write such a run for the authors' code."
-<<<<<<< Updated upstream
     reasons = sorted({f"Settings from {source}." for source in config.sources.values() if " (" in source})
     for sentence in ["", *reasons, *_forecast(config), f"`cyclegan export-weights` {exportable}"]:
-=======
-    for sentence in [*_forecast(config), f"`cyclegan export-weights` {exportable}"]:
->>>>>>> Stashed changes
         console.print(sentence, markup=False)
 
 
