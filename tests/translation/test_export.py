@@ -1,8 +1,10 @@
 """Exports: each runtime's results at any size, metadata, verification and refused requests."""
 
 import json
+import re
 import runpy
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
 from cyclegan.translation.export.onnx import open_graph
+from cyclegan.translation.export.triton import configuration
 from cyclegan.translation.export_formats import FORMATS
+from cyclegan.translation.exported import ExportMetadata
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -356,3 +360,35 @@ def test_the_page_of_a_space_translates_as_the_model(model: Path, photos: Path, 
     large, _ = translate(image.resize((1600, 1000)).convert("RGBA"))
     assert large.mode == "RGB" and large.width * large.height <= 1_001_000
     export(model, "space", tmp_path / "space", images=photos, overwrite=True)
+
+
+def test_the_configuration_for_triton_describes_the_graph(
+    model: Path, onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    out = tmp_path / "horse2zebra"
+    report = export(model, "triton", out, fixed_size=FIXED, images=photos)
+    fixed, config = out / "1" / "model.onnx", out / "config.pbtxt"
+    assert report.bytes == fixed.stat().st_size + config.stat().st_size
+    any_size = onnxruntime.InferenceSession(onnx)
+    metadata = ExportMetadata.from_strings(any_size.get_modelmeta().custom_metadata_map, onnx)
+    for session, text, batches in (
+        (onnxruntime.InferenceSession(fixed), config.read_text("utf-8"), False),
+        (any_size, configuration(metadata), True),
+    ):
+        assert 'backend: "onnxruntime"' in text
+        assert batches == ("max_batch_size: 0\n" not in text) == ("dynamic_batching {}" in text)
+        for key, value in (("input", *session.get_inputs()), ("output", *session.get_outputs())):
+            pattern = rf'^{key}: \[\{{name: "(\w+)", data_type: (\w+), dims: \[(.*)\]\}}\]$'
+            ((name, kind, dims),) = re.findall(pattern, text, re.M)
+            assert (name, kind) == (value.name, {"tensor(float)": "TYPE_FP32"}[value.type])
+            described = [-1] * batches + [int(word) for word in dims.split(",")]  # Triton adds the batch's dimension
+            assert described == [side if isinstance(side, int) else -1 for side in value.shape]
+        if find_spec("tritonclient") is not None:  # which does not go with the other versions in constraints.txt
+            from google.protobuf import text_format
+            from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+            assert text_format.Parse(text, ModelConfig()).input[0].name == "images"
+    with pytest.raises(UsageError, match="exists; choose another -o, or replace it with --overwrite"):
+        export(model, "triton", out, images=photos)

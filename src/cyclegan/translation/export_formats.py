@@ -91,7 +91,7 @@ class Format:
     def files(self, path: Path) -> list[Path]:
         """The existing files of an export, the main one last."""
         if path.is_dir():
-            return sorted(path.iterdir())
+            return sorted(filter(Path.is_file, path.rglob("*")))
         return [file for suffix in (*self.companions, path.suffix) if (file := path.with_suffix(suffix)).exists()]
 
 
@@ -103,6 +103,7 @@ FORMATS: Registry[Format] = Registry(
         **dict.fromkeys(("torch-export", "safetensors"), "cyclegan.translation.export.torch_formats"),
         "web": "cyclegan.translation.export.web",
         "space": "cyclegan.translation.export.space",
+        "triton": "cyclegan.translation.export.triton",
     },
 )
 
