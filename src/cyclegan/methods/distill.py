@@ -22,12 +22,12 @@ from cyclegan.methods.method import Batch, Images, Method, RealFake, Terms, forw
 from cyclegan.methods.registry import register_method
 from cyclegan.methods.specs import DISTILL
 from cyclegan.metrics.similarity import ssim_map
+from cyclegan.networks.channels_last import computes_on_cpu
 from cyclegan.networks.cpu.layers import Layer
 from cyclegan.networks.cpu.rewrite import is_rewritable, rewrite, run
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import ColorSpaceGenerator, Generator, build_generator
 from cyclegan.networks.layers import pad_to_multiple
-from cyclegan.networks.winograd import computes_on_cpu
 
 STUDENT = "student features"  # prefix of the student's features among the generated images
 

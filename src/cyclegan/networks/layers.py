@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, instance_norm, pad
 
 from cyclegan.errors import UsageError
+from cyclegan.networks.channels_last import InstanceNorm2d
 
 MakeNorm = Callable[[int], nn.Module]
 
@@ -52,7 +53,7 @@ class Dropout(nn.Dropout):
 
 NORMS: dict[str, MakeNorm] = {
     # Statistics of one image, no learned scale: a result never depends on the other images of its batch.
-    "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
+    "instance": partial(InstanceNorm2d, affine=False, track_running_stats=False),
     "batch": BatchNorm,
     "none": lambda channels: nn.Identity(),
 }

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.config.schema import NetworkConfig
+from cyclegan.networks.channels_last import Conv2d
 from cyclegan.networks.discriminator import Discriminator
 from cyclegan.networks.layers import NORMS, BlurDown, needs_bias, require_size
 from cyclegan.networks.registry import register_discriminator
@@ -36,17 +37,17 @@ class PatchGAN(Discriminator):
         widths = [width * min(2**n, 8) for n in range(layers + 1)]
         halving = 1 if antialias else 2
         body: list[nn.Module] = [
-            nn.Conv2d(in_channels, width, 4, stride=halving, padding=1),
+            Conv2d(in_channels, width, 4, stride=halving, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         for n, (before, after) in enumerate(pairwise(widths), start=1):
             body += [BlurDown(before)] if antialias else []
             body += [
-                nn.Conv2d(before, after, 4, stride=halving if n < layers else 1, padding=1, bias=bias),
+                Conv2d(before, after, 4, stride=halving if n < layers else 1, padding=1, bias=bias),
                 make_norm(after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-        self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.body = nn.Sequential(*body, Conv2d(widths[-1], 1, 4, padding=1))
         # Each of the two stride-1 convolutions takes one pixel, and instance norm before the last needs 2x2.
         self.min_size = 2**layers * 3
 
@@ -96,12 +97,12 @@ class PixelGAN(Discriminator):
         super().__init__()
         bias = needs_bias(norm)
         self.body = nn.Sequential(
-            nn.Conv2d(in_channels, width, 1),
+            Conv2d(in_channels, width, 1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            Conv2d(width, 2 * width, 1, bias=bias),
             NORMS[norm](2 * width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 1, 1, bias=bias),
+            Conv2d(2 * width, 1, 1, bias=bias),
         )
 
     def forward(self, x: Tensor) -> Tensor:

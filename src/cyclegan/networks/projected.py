@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.metrics.features import efficientnet
+from cyclegan.networks.channels_last import Conv2d
 from cyclegan.networks.discriminator import Discriminator
 from cyclegan.networks.layers import require_size
 from cyclegan.networks.patchgan import PatchGAN
@@ -49,9 +50,9 @@ class ProjectedDiscriminator(Discriminator):
         self.mixed_levels = nn.ModuleList(RandomProjection(width, width, 3) for _ in range(len(LEVELS) - 1))
         self.heads = nn.ModuleList(
             nn.Sequential(
-                spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+                spectral_norm(Conv2d(width, width, 3, padding=1)),
                 nn.LeakyReLU(0.2, inplace=True),
-                spectral_norm(nn.Conv2d(width, 1, 3, padding=1)),
+                spectral_norm(Conv2d(width, 1, 3, padding=1)),
             )
             for _ in LEVELS
         )

@@ -6,6 +6,7 @@ from typing import Any, Self
 from torch import nn
 
 from cyclegan.config.schema import NetworkConfig
+from cyclegan.networks.channels_last import Conv2d, ConvTranspose2d
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import (
     NORMS,
@@ -51,14 +52,14 @@ class ResNetGenerator(Generator):
         deep = 4 * width
         self.stem = nn.Sequential(
             nn.ReflectionPad2d(3),
-            nn.Conv2d(in_channels, width, 7, bias=bias),
+            Conv2d(in_channels, width, 7, bias=bias),
             make_norm(width),
             nn.ReLU(inplace=True),
         )
         self.down = nn.Sequential(*(_down(c, make_norm, bias, antialias) for c in (width, 2 * width)))
         self.blocks = nn.Sequential(*(_block(deep, make_norm, bias, dropout, separable) for _ in range(blocks)))
         self.up = nn.Sequential(*(_up(c, make_norm, bias, antialias) for c in (deep, 2 * width)))
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), Conv2d(width, out_channels, 7), nn.Tanh())
 
     @classmethod
     def from_config(cls, config: NetworkConfig, in_channels: int, out_channels: int, **settings: Any) -> Self:
@@ -83,7 +84,7 @@ def _block(channels: int, norm: MakeNorm, bias: bool, dropout: bool, separable: 
             return [Conv3x3(channels, channels, bias=bias)]
         return [
             nn.Conv2d(channels, channels, 3, groups=channels, bias=bias),
-            nn.Conv2d(channels, channels, 1, bias=bias),
+            Conv2d(channels, channels, 1, bias=bias),
         ]
 
     middle = [norm(channels), nn.ReLU(inplace=True), Dropout(0.5) if dropout else nn.Identity()]
@@ -91,7 +92,7 @@ def _block(channels: int, norm: MakeNorm, bias: bool, dropout: bool, separable: 
 
 
 def _down(channels: int, norm: MakeNorm, bias: bool, antialias: bool) -> nn.Module:
-    conv = nn.Conv2d(channels, 2 * channels, 3, stride=1 if antialias else 2, padding=1, bias=bias)
+    conv = Conv2d(channels, 2 * channels, 3, stride=1 if antialias else 2, padding=1, bias=bias)
     blur = [BlurDown(2 * channels)] if antialias else []
     return nn.Sequential(conv, norm(2 * channels), nn.ReLU(inplace=True), *blur)
 
@@ -99,7 +100,7 @@ def _down(channels: int, norm: MakeNorm, bias: bool, antialias: bool) -> nn.Modu
 def _up(channels: int, norm: MakeNorm, bias: bool, antialias: bool) -> nn.Module:
     half = channels // 2
     if antialias:
-        layers = [BlurUp(channels), nn.Conv2d(channels, half, 3, padding=1, bias=bias)]
+        layers = [BlurUp(channels), Conv2d(channels, half, 3, padding=1, bias=bias)]
     else:
-        layers = [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
+        layers = [ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)]
     return nn.Sequential(*layers, norm(half), nn.ReLU(inplace=True))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from cyclegan.networks.channels_last import Conv2d, ConvTranspose2d
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import NORMS, Dropout, UNetLevel, needs_bias
 from cyclegan.networks.registry import register_generator
@@ -56,9 +57,9 @@ def _level(
     """One level; the outermost is given `in_channels`, the innermost has nothing `deeper`."""
     make_norm, bias = NORMS[norm], needs_bias(norm)
     outermost, innermost = in_channels is not None, deeper is None
-    down = nn.Conv2d(in_channels or outer, inner, 4, stride=2, padding=1, bias=bias)
+    down = Conv2d(in_channels or outer, inner, 4, stride=2, padding=1, bias=bias)
     up_bias = True if outermost else bias
-    up = nn.ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, stride=2, padding=1, bias=up_bias)
+    up = ConvTranspose2d(inner if innermost else 2 * inner, outer, 4, stride=2, padding=1, bias=up_bias)
     return UNetLevel(
         down=nn.Sequential(
             nn.Identity() if outermost else nn.LeakyReLU(0.2),

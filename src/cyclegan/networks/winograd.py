@@ -15,6 +15,8 @@ from numpy.polynomial.polynomial import polyfromroots
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from cyclegan.networks.channels_last import Conv2d, computes_on_cpu, is_channels_last
+
 TILE, STEP = 6, 4  # pixels of a tile's side, and between tiles
 MIN_CHANNELS = 128  # with fewer, the transforms cost more than the products save
 
@@ -48,7 +50,7 @@ def matrices(m: int) -> tuple[Tensor, Tensor, Tensor]:
 IMAGE, KERNEL, RESULT = (torch.kron(matrix, matrix) for matrix in matrices(STEP))
 
 
-class Conv3x3(nn.Conv2d):
+class Conv3x3(Conv2d):
     """A 3x3 convolution of stride 1 without padding, by Winograd's algorithm if `winograd` is set and it is faster.
 
     (N, C, H, W) to (N, out_channels, H - 2, W - 2). Weights are those of `torch.nn.Conv2d`.
@@ -71,17 +73,6 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
     return min(weight.shape[:2]) >= MIN_CHANNELS and computes_on_cpu(x, weight)
 
 
-def computes_on_cpu(x: Tensor, weight: Tensor) -> bool:
-    """Whether a CPU is about to compute in single precision, and not only to compile or trace a network."""
-    return (
-        x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    )
-
-
 def set_winograd(network: nn.Module, winograd: bool) -> None:
     """Allow or forbid Winograd's algorithm in all 3x3 convolutions of a network."""
     for module in network.modules():
@@ -97,7 +88,8 @@ class Winograd(torch.autograd.Function):
         """(N, O, H - 2, W - 2). Saves only the arguments for the backward pass, no transformed tiles."""
         ctx.save_for_backward(x, weight)
         product = _product(_transformed_image(x), _transformed_kernel(weight).transpose(1, 2), "result")
-        y = _from_blocks(_transform(RESULT, product, "blocks"), x.shape)
+        ctx.last = is_channels_last(x)
+        y = _from_blocks(_transform(RESULT, product, "blocks"), x.shape, ctx.last)
         return y if bias is None else y.add_(bias[:, None, None])
 
     @staticmethod
@@ -109,7 +101,7 @@ class Winograd(torch.autograd.Function):
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             tiles = _product(result, _transformed_kernel(weight), "image")
-            of_x = _from_tiles(_transform(IMAGE.T, tiles, "tiles"), x.shape)
+            of_x = _from_tiles(_transform(IMAGE.T, tiles, "tiles"), x.shape, ctx.last)
         if ctx.needs_input_grad[1]:
             kernel = _product(result.transpose(1, 2), _transformed_image(x), "kernel")
             of_weight = (KERNEL.T.to(x.dtype) @ kernel.flatten(1)).T.reshape(weight.shape)
@@ -177,11 +169,13 @@ def _channels_last(x: Tensor, height: int, width: int) -> Tensor:
     missing = height - x.shape[2], width - x.shape[3]
     x = nn.functional.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
     last = x.permute(0, 2, 3, 1)
+    if last.is_contiguous():
+        return last
     return scratch.take("last", last.shape, x.dtype).copy_(last)
 
 
-def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
-    """Tiles (36, tiles, C) to (N, C, H, W), summed where they overlap."""
+def _from_tiles(tiles: Tensor, shape: torch.Size, last: bool) -> Tensor:
+    """Tiles (36, tiles, C) to (N, C, H, W), summed where they overlap; with `last`, channels last in memory."""
     n, channels, height, width = shape
     rows, columns = _tiles_along(height), _tiles_along(width)
     tiles = tiles.view(TILE, TILE, n, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
@@ -191,7 +185,7 @@ def _from_tiles(tiles: Tensor, shape: torch.Size) -> Tensor:
     sheet[:, :rows, :, 1:, :2] += tiles[:, :, :STEP, :, STEP:]
     sheet[:, 1:, :2, 1:, :2] += tiles[:, :, STEP:, :, STEP:]
     whole = sheet.view(n, STEP * (rows + 1), STEP * (columns + 1), channels)
-    return whole[:, :height, :width].permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+    return _copied(whole[:, :height, :width], last)
 
 
 def _in_blocks(y: Tensor) -> Tensor:
@@ -204,11 +198,17 @@ def _in_blocks(y: Tensor) -> Tensor:
     return values.view(STEP * STEP, -1, channels)
 
 
-def _from_blocks(blocks: Tensor, shape: torch.Size) -> Tensor:
+def _from_blocks(blocks: Tensor, shape: torch.Size, last: bool) -> Tensor:
     """(16, blocks, O) to (N, O, H - 2, W - 2) for an image of `shape` (N, C, H, W)."""
     n, _, height, width = shape
     rows, columns = _tiles_along(height), _tiles_along(width)
     blocks = blocks.view(STEP, STEP, n, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
     whole = scratch.take("last", blocks.shape, blocks.dtype).copy_(blocks)
     whole = whole.view(n, STEP * rows, STEP * columns, -1)
-    return whole[:, : height - 2, : width - 2].permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+    return _copied(whole[:, : height - 2, : width - 2], last)
+
+
+def _copied(image: Tensor, last: bool) -> Tensor:
+    """(N, H, W, C) out of scratch memory to (N, C, H, W); with `last`, channels last in memory."""
+    moved = image.permute(0, 3, 1, 2)
+    return moved.clone(memory_format=torch.channels_last if last else torch.contiguous_format)

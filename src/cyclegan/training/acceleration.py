@@ -17,6 +17,15 @@ def set_math_modes(device: torch.device, config: Config) -> None:
         torch.set_float32_matmul_precision("high")  # cuDNN's convolutions use TF32 anyway
 
 
+def runs_channels_last(config: Config, device: torch.device) -> bool:
+    """Whether training is faster with channels last on this device: by `networks.channels_last`, on CPUs.
+
+    Its gradients cannot be differentiated again, as the penalty of WGAN-GP requires.
+    """
+    run, eager = config.run, not config.run.compile and config.loss.objective != "wgangp"
+    return device.type == "cpu" and run.winograd and run.precision == "32-true" and eager
+
+
 def compile_networks(method: Method, images: dict[str, Tensor]) -> str | None:
     """Compile the networks by torch.compile, or return a sentence why they are not.
 

@@ -20,7 +20,7 @@ from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
 from cyclegan.system.machine import free_memory
-from cyclegan.training.acceleration import compile_networks, set_math_modes
+from cyclegan.training.acceleration import compile_networks, runs_channels_last, set_math_modes
 from cyclegan.training.distributed import gather_on_rank_zero
 from cyclegan.training.schedule import budget_progress, scheduled_factor
 
@@ -37,8 +37,9 @@ class TrainState:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.set_winograd(self.method, config.run.winograd)
         set_math_modes(fabric.device, config)
-        if config.run.channels_last:
-            self.method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = config.run.channels_last or runs_channels_last(config, fabric.device)
+        self.memory_format = torch.channels_last if last else torch.contiguous_format
+        self.method.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.method.to(fabric.device)
         self.sides: list[Any] = [fabric.setup_module(side) for side in _sides(self.method)]
         self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
@@ -82,6 +83,7 @@ class TrainState:
         With several batches, gradients are accumulated, and averaged over the processes with the last batch only.
         """
         self.method.progress = self.progress()
+        batches = [{k: v.contiguous(memory_format=self.memory_format) for k, v in batch.items()} for batch in batches]
         if self.method.discriminators_first:
             images = [self.sides[0]("generate", batch) for batch in batches]
             d_terms = self._step_discriminators(batches, images)
@@ -317,6 +319,7 @@ class TrainState:
         optimizer_states = unflatten_optimizer_states(saved.optimizers, state["optimizers"])
         for optimizer, values in zip(self.optimizers, optimizer_states, strict=True):
             optimizer.load_state_dict(values)
+            _match_memory(optimizer)
         self.step, self.minutes = state["step"], state["minutes"]
         self.epoch_origin, self.steps_per_epoch = tuple(state["epoch_origin"]), state["steps_per_epoch"]
         self.unlogged_losses, self.epoch_loss = state["unlogged_losses"], state["epoch_loss"]
@@ -391,6 +394,14 @@ def _require_memory(config: Config, device: torch.device) -> None:
             f"The networks have {parameters / 1e6:,.0f} million parameters, which take {needed / 2**30:,.0f} GiB to "
             f"train, but {free / 2**30:,.1f} GiB are free; lower --generator-width or --discriminator-width."
         )
+
+
+def _match_memory(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out what the optimizer keeps for a parameter as the parameter, whose memory a fused step walks along."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -20,13 +20,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from cyclegan.networks.channels_last import computes_on_cpu
 from cyclegan.networks.cpu.fused import DeferredEpilogue
 from cyclegan.networks.cpu.layers import DirectConv, EagerLayer, FewOutputsConv, ImageNorm, Layer, ResidualSum, relu
 from cyclegan.networks.cpu.small_images import with_matrix_products
 from cyclegan.networks.cpu.winograd_tiles import WinogradConv
 from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import BatchNorm, ChannelScale, Dropout, Residual, UNetLevel, pad_to_multiple
-from cyclegan.networks.winograd import computes_on_cpu, scratch
+from cyclegan.networks.winograd import scratch
 
 MIN_CHANNELS = 32  # with fewer, the transforms cost more than the products save
 MAX_SCRATCH = 2**27  # bytes of each scratch buffer kept for the next call: enough for images of 512x512
