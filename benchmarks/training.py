@@ -1,7 +1,9 @@
 """Time and peak memory of a training step, compared with a textbook implementation.
 
 ``python benchmarks/training.py`` compares both on the CPU, or a GPU if there is one: in separate processes for the
-memory, and interleaved in one process for the time, so that load on the machine affects both equally.
+memory, and interleaved in one process for the time, so that load on the machine affects both equally. ``--cpu-time``
+with ``OMP_NUM_THREADS=1`` is more reliable on a shared machine. The first line is the ceiling: the speed of matrix
+products.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from cyclegan.config.presets import Environment, auto_settings
 from cyclegan.config.schema import Config
 from cyclegan.methods.history import ImageHistory
 from cyclegan.networks import winograd
@@ -28,13 +31,23 @@ from cyclegan.training.setup import configure
 from cyclegan.training.step import TrainState
 
 AT_128: dict[str, Any] = {"generator": "resnet_9blocks", "load_size": 143, "crop_size": 128, "device": "cpu"}
+
+
+def auto_config(size: int) -> Config:
+    """The preset `auto` on a CPU, for photographs or icons of that size."""
+    chosen = auto_settings(Environment(size, gpu_memory=None, has_features=True), "space_to_depth")
+    return configure("paper", device="cpu", **chosen)
+
+
 SETTINGS: dict[str, Callable[[], Config]] = {
     "paper at 128x128": lambda: configure("paper", **AT_128),
     "small": lambda: configure("small", device="cpu"),
+    "auto at 64x64": lambda: auto_config(64),
+    "auto at 128x128": lambda: auto_config(128),
     "cut at 128x128": lambda: configure("paper", method="cut", **AT_128),
     "fastcut at 128x128": lambda: configure("paper", method="fastcut", **AT_128),
 }
-BESIDE_TEXTBOOK = ("paper at 128x128", "small")
+BESIDE_TEXTBOOK = ("paper at 128x128", "small", "auto at 64x64", "auto at 128x128")
 METHODS = ("paper at 128x128", "cut at 128x128", "fastcut at 128x128")
 
 
@@ -117,15 +130,15 @@ def peak_memory(setting: str, who: str, steps: int = 3) -> float:
 Steps = dict[str, Callable[[], None]]
 
 
-def timed(steps: Steps, times: int) -> dict[str, list[float]]:
+def timed(steps: Steps, times: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, list[float]]:
     """Seconds of each step, interleaved so that load on the machine affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(times + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
             if number:  # the first is warm-up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -140,12 +153,23 @@ def say(heading: str, seconds: dict[str, list[float]], memory: dict[str, float])
         print(f"{heading} {name} / {first}: {ratio:.3f} of the time (median of {len(seconds[name])} pairs)")
 
 
+def matrix_gflops(size: int = 768) -> float:
+    """Billion operations per second of CPU time of a matrix product: the ceiling of convolutions."""
+    a, b, out = torch.rand(3, size, size)
+
+    def multiply() -> None:
+        torch.mm(a, b, out=out)
+
+    return 2 * size**3 / min(timed({"product": multiply}, 10, time.process_time)["product"]) / 1e9
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=8, help="timed steps per implementation")
     parser.add_argument("--setting", choices=BESIDE_TEXTBOOK, help="measure only this setting")
     parser.add_argument("--methods", action="store_true", help="compare CUT and FastCUT with CycleGAN instead")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time, of all threads, instead of time")
     parser.add_argument("--memory-of", choices=MAKERS, help=argparse.SUPPRESS)
     parser.add_argument("--memory-in", choices=SETTINGS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -155,17 +179,19 @@ def main() -> None:
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
+    clock = time.process_time if options.cpu_time else time.perf_counter
     # Memory first, while this process is small: a child's peak includes its parent's size.
     if options.methods:
         memory = {setting: peak_memory(setting, "ours") for setting in METHODS}
-        say("", timed({setting: our_step(SETTINGS[setting]()) for setting in METHODS}, options.steps), memory)
+        say("", timed({setting: our_step(SETTINGS[setting]()) for setting in METHODS}, options.steps, clock), memory)
         return
     settings = [options.setting] if options.setting else list(BESIDE_TEXTBOOK)
+    print(f"matrix products: {matrix_gflops():.0f} GFLOPS on {torch.get_num_threads()} threads")
     peaks = {setting: {who: peak_memory(setting, who) for who in MAKERS} for setting in settings}
     for setting in settings:
         config = SETTINGS[setting]()
         steps = {who: make(config) for who, make in MAKERS.items()}
-        say(f"{setting:18s}", timed(steps, options.steps), peaks[setting])
+        say(f"{setting:18s}", timed(steps, options.steps, clock), peaks[setting])
 
 
 if __name__ == "__main__":

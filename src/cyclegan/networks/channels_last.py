@@ -39,9 +39,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_channels, H', W')."""
-        last = is_channels_last(x) or is_channels_last(self.weight)
         plain = self.groups == 1 and self.dilation == (1, 1) and self.padding_mode == "zeros"
-        if not (last and plain and x.dim() == 4 and computes_on_cpu(x, self.weight)):
+        if not (plain and computes_on_cpu(x, self.weight) and (is_channels_last(x) or is_channels_last(self.weight))):
             return super().forward(x)
         y: Tensor = Convolution.apply(x, self.weight, self.bias, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
         return y
@@ -52,9 +51,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C, H, W) to (N, out_channels, H', W')."""
-        last = is_channels_last(x) or is_channels_last(self.weight)
         plain = self.groups == 1 and self.dilation == (1, 1) and output_size is None
-        if not (last and plain and computes_on_cpu(x, self.weight)):
+        if not (plain and computes_on_cpu(x, self.weight) and (is_channels_last(x) or is_channels_last(self.weight))):
             return super().forward(x, output_size)
         settings = self.stride[0], self.padding[0], self.output_padding[0]
         y: Tensor = TransposedConvolution.apply(x, self.weight, self.bias, *settings)  # type: ignore[no-untyped-call]
@@ -66,7 +64,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        if self.affine or self.track_running_stats or not (is_channels_last(x) and computes_on_cpu(x, x)):
+        if self.affine or self.track_running_stats or not (computes_on_cpu(x, x) and is_channels_last(x)):
             return super().forward(x)
         y: Tensor = Normalization.apply(x, self.eps)  # type: ignore[no-untyped-call]
         return y
@@ -137,7 +135,7 @@ class Normalization(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
         """(N, C, H, W) to the same shape."""
         none = (None, None, None, None)
-        images = [torch.native_batch_norm(image, *none, True, 0.0, eps) for image in x.split(1)]
+        images = [torch.native_batch_norm(image, *none, True, 0.0, eps) for image in torch.split(x, 1)]
         ctx.save_for_backward(x, *(value for _, *statistics in images for value in statistics))
         ctx.eps = eps
         return torch.cat([y for y, _, _ in images]) if len(images) > 1 else images[0][0]
@@ -147,18 +145,14 @@ class Normalization(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         """The gradient of x."""
         x, *statistics = ctx.saved_tensors
-        images = zip(upstream.contiguous(memory_format=LAST).split(1), x.split(1), *_pairs(statistics), strict=True)
+        upstream = upstream.contiguous(memory_format=LAST)
+        images = zip(torch.split(upstream, 1), torch.split(x, 1), statistics[::2], statistics[1::2], strict=True)
         backward = torch.ops.aten.native_batch_norm_backward
         of_x = [
             backward(each, image, None, None, None, mean, scale, True, ctx.eps, (True, False, False))[0]
             for each, image, mean, scale in images
         ]
         return torch.cat(of_x) if len(of_x) > 1 else of_x[0], None
-
-
-def _pairs(statistics: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The means and the reciprocal standard deviations."""
-    return statistics[::2], statistics[1::2]
 
 
 def _few_outputs(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
@@ -184,7 +178,7 @@ def _weight_gradient(x: Tensor, upstream: Tensor, weight: Tensor, stride: int, p
         shifted = [pad(upstream, (0, 0, k, size - 1 - k)) for k in range(size)]
         rows = _kernel_rows(weight)
         of_rows = _gradient(torch.cat(shifted, 1).contiguous(memory_format=LAST), x, rows, 1, padding, 1)
-        return of_rows[:, :, 0].unflatten(0, (size, outputs)).permute(1, 2, 0, 3)
+        return of_rows.view(size, outputs, channels, size).permute(1, 2, 0, 3)
     if outputs * channels < MANY_WEIGHTS:
         return _gradient(upstream, x, weight, stride, padding, 1)
     padded = pad(x, (padding,) * 4).permute(0, 2, 3, 1)
