@@ -15,8 +15,8 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.generator import ColorSpaceGenerator, Generator
 from cyclegan.networks.registry import GENERATORS, register_generator
 
-# The networks end in tanh, which is fine for contents. Times this, it spans logits from which a mask can be 0.99999.
-SHARPNESS = 6.0
+# The networks end in tanh, which is fine for contents but not for logits: the masks undo it, up to this.
+LARGEST = 1 - 1e-6
 
 
 @register_generator("attention", "Attention ({attention_masks} masks) over a {blocks}-block space-to-depth network")
@@ -68,7 +68,7 @@ class AttentionGenerator(ColorSpaceGenerator):
 
     def masks(self, y: Tensor) -> Tensor:
         """The masks in the network's output, (N, K + 1, H, W) in [0, 1] with a sum of 1; the first is the input's."""
-        return torch.softmax(SHARPNESS * y[:, : self.count + 1].float(), 1)
+        return torch.softmax(torch.atanh(y[:, : self.count + 1].float().clamp(-LARGEST, LARGEST)), 1)
 
     def encoder(self) -> list[nn.Module]:
         """The network's."""
