@@ -85,7 +85,9 @@ def test_every_generator_keeps_the_size_and_the_range(name: str, norm: str) -> N
 @given(
     st.integers(1, 70),
     st.integers(1, 70),
-    st.sampled_from(["resnet", "resnet_light", "unet_128", "space_to_depth", "space_to_depth_photo", "attention"]),
+    st.sampled_from(
+        ["resnet", "resnet_light", "unet_128", "space_to_depth", "space_to_depth_photo", "attention", "recolor"]
+    ),
 )
 def test_generators_keep_any_size(height: int, width: int, name: str) -> None:
     network = build_generator(NetworkConfig(generator=name, generator_width=2, blocks=1), 3, 3)

@@ -313,6 +313,7 @@ GENERATORS = {
     "unet_256": {"generator": "unet_256", "norm": "batch"},
     "space_to_depth": {"generator": "space_to_depth"},
     "attention": {"generator": "attention", "attention_masks": 3},
+    "recolor": {"generator": "recolor"},
     "colorization": {"method": "colorization", "generator": "unet_64", "norm": "batch"},
 }
 

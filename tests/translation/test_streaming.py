@@ -24,6 +24,7 @@ from cyclegan.networks.attention import AttentionGenerator
 from cyclegan.networks.generator import Generator, as_generator, build_generator
 from cyclegan.networks.lab import LabGenerator
 from cyclegan.networks.layers import ChannelScale, Dropout, initialize
+from cyclegan.networks.recolor import RecolorGenerator
 from cyclegan.networks.resnet import ResNetGenerator
 from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 from cyclegan.networks.unet import UNetGenerator
@@ -50,6 +51,7 @@ GENERATORS: dict[str, Callable[[], Generator]] = {
     "space to depth, batch norm, with noise": partial(
         SpaceToDepthGenerator, width=8, blocks=2, norm="batch", dropout=True
     ),
+    "recolor": lambda: RecolorGenerator(SpaceToDepthGenerator(3, 12, width=8, blocks=2, bounded=False), 3, 3),
     "attention": lambda: AttentionGenerator(SpaceToDepthGenerator(3, 9, width=8, blocks=2), 3, masks=2),
 }
 

@@ -32,7 +32,7 @@ FAST: dict[str, Any] = {
 PHOTOGRAPHS = 96  # pixels; images of this size and more are taken for photographs
 
 # Of these generators on a CPU; docs/recipes.md has the measurements.
-SHORT_RUN_GENERATORS = ("space_to_depth", "space_to_depth_photo", "attention")
+SHORT_RUN_GENERATORS = ("space_to_depth", "space_to_depth_photo", "recolor", "recolor_photo", "attention")
 SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,
@@ -58,11 +58,12 @@ class Environment:
     gpu_memory: float | None  # GiB; None when training runs on the CPU
     has_features: bool = False  # whether a classifier is installed whose features fit the images' channels
     has_bfloat16: bool = False  # whether the GPU computes in bfloat16 at full speed
+    close: bool = False  # whether the features of A and B differ little, as those of summer and autumn photographs do
 
     def __str__(self) -> str:
         device = "no GPU" if self.gpu_memory is None else f"GPU with {self.gpu_memory:.0f} GiB"
         device += " and bfloat16" if self.has_bfloat16 else ""
-        return f"{device}, images of {self.image_size} pixels"
+        return f"{device}, images of {self.image_size} pixels{', which are close' if self.close else ''}"
 
 
 def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
@@ -95,8 +96,10 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         chosen = common | SHORT_RUN | {"load_size": not_enlarged}
         if environment.has_features and not tiny:
             chosen["discriminator"] = "projected"
-            if generator == "space_to_depth":
-                chosen["generator"] = "space_to_depth_photo"
+        if generator == "space_to_depth":
+            family = "recolor" if environment.close else "space_to_depth"
+            photo = "_photo" if chosen["discriminator"] == "projected" else ""
+            chosen["generator"] = family + photo
         return chosen
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own

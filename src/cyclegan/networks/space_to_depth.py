@@ -26,7 +26,8 @@ class SpaceToDepthGenerator(Generator):
 
     A block is x + g * conv(ReLU(norm(conv(x)))), with a learned scale g for each channel. It has one norm where the
     paper's has two: the second would remove the contrast of what the block adds. Without `stem_norm`, the blocks see
-    the brightness and contrast of the image, which a norm would remove: a dusk stays a dusk.
+    the brightness and contrast of the image, which a norm would remove: a dusk stays a dusk. Without `bounded`, the
+    output is that of the last convolution.
     """
 
     initializes_itself = True
@@ -41,6 +42,7 @@ class SpaceToDepthGenerator(Generator):
         blocks: int = 4,
         norm: str = "instance",
         stem_norm: bool = True,
+        bounded: bool = True,
         dropout: bool = False,
     ):
         super().__init__()
@@ -63,7 +65,8 @@ class SpaceToDepthGenerator(Generator):
         ]
         self.stem = nn.Sequential(*first)
         self.blocks = nn.Sequential(*(block() for _ in range(blocks)))
-        self.head = nn.Sequential(*conv(width, pixels * out_channels), nn.PixelShuffle(factor), nn.Tanh())
+        end = [nn.Tanh()] if bounded else []
+        self.head = nn.Sequential(*conv(width, pixels * out_channels), nn.PixelShuffle(factor), *end)
         self._initialize(pixels)
 
     @torch.no_grad()
@@ -80,6 +83,12 @@ class SpaceToDepthGenerator(Generator):
     def from_config(cls, config: NetworkConfig, in_channels: int, out_channels: int, **settings: Any) -> Self:
         """Build the network."""
         return super().from_config(config, in_channels, out_channels, **({"blocks": config.blocks} | settings))
+
+    @torch.no_grad()
+    def zero_outputs(self, first: int) -> None:
+        """Let the output's channels from `first` on start at 0."""
+        last: Any = self.head[1]
+        last.weight[first * self.size_multiple**2 :] = 0
 
     def stages(self) -> Sequence[nn.Module]:
         """To the lower resolution, the blocks, and back."""

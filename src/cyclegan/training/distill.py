@@ -14,6 +14,7 @@ from cyclegan.methods.distill import teacher_networks
 from cyclegan.networks.attention import AttentionGenerator
 from cyclegan.networks.cpu.rewrite import rewrite_for_cpu
 from cyclegan.networks.generator import Generator, build_generator
+from cyclegan.networks.recolor import RecolorGenerator
 from cyclegan.networks.registry import GENERATORS
 from cyclegan.runs.folder import identify, read_run
 from cyclegan.runs.hub import resolve_source
@@ -67,10 +68,11 @@ def configure_student(teacher: str | Path, *, student: Student = "medium", **set
 
 
 def student_networks(student: Student, size: int, teacher_generator: str = "resnet_9blocks") -> dict[str, Any]:
-    """The architecture of a student for images of this size; that of an attention generator has masks as well."""
+    """The architecture of a student for images of this size: of the teacher's family, if that is a light one."""
     large = size >= LARGE_IMAGES
     width, blocks = STUDENTS[large, student]
-    name = "attention" if issubclass(GENERATORS[teacher_generator].network, AttentionGenerator) else "space_to_depth"
+    families = {AttentionGenerator: "attention", RecolorGenerator: "recolor"}
+    name = families.get(GENERATORS[teacher_generator].network, "space_to_depth")
     return {
         "generator": f"{name}_4" if large else name,
         "generator_width": width,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from cyclegan.config.presets import Environment, PresetName
 from cyclegan.config.resolve import resolve
@@ -18,8 +19,9 @@ from cyclegan.config.toml import from_toml
 from cyclegan.config.validation import validate_types
 from cyclegan.data.select import find_companions, find_data
 from cyclegan.errors import UsageError
-from cyclegan.imaging.decode import image_size, read_labels
-from cyclegan.imaging.source import UnreadableImage
+from cyclegan.imaging.decode import image_size, read_image, read_labels
+from cyclegan.imaging.image import to_tensor
+from cyclegan.imaging.source import Source, UnreadableImage
 from cyclegan.methods.registry import method_spec, validate_method
 from cyclegan.networks.registry import DISCRIMINATORS, GENERATORS
 from cyclegan.system.machine import gpu_memory, has_bfloat16
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from cyclegan.data.layouts import DataFiles
     from cyclegan.runs.model import Model
 
+COMPARED = range(20, 100)  # images per domain whose features are compared: at least and about at most
+CLOSE = 1.0  # kernel distance of close domains; docs/recipes.md has that of several data sets
 HEADERS = 200  # images per domain whose size is read; a header takes less than a millisecond
 
 
@@ -58,7 +62,8 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
         model = _of_teacher(model) if method.learns_from_teacher else model
     environment = None
     if preset == "auto" and file is None:
-        environment = detect_environment(Config().with_settings(**method.defaults | {"method": method.name} | user))
+        own = Config().with_settings(**method.defaults | {"method": method.name} | user)
+        environment = detect_environment(own, compare="generator" not in user and model is None)
     return resolve_batch_size(
         validate_method(resolve(preset, method, user, environment=environment, initial_model=model, file=file))
     )
@@ -84,10 +89,11 @@ def _is_path(name: str) -> bool:
     return name in ("data", "a", "b", "pairs", "runs", "init_from")
 
 
-def detect_environment(config: Config) -> Environment:
+def detect_environment(config: Config, compare: bool = True) -> Environment:
     """The size of the configured images and the memory of the configured device, for the preset `auto`.
 
-    Raises `UsageError` when no data is configured or none of the images can be read.
+    With `compare`, a method for unpaired images also learns whether A and B are close, where a classifier is installed
+    and the device is a CPU. Raises `UsageError` when no data is configured or none of the images can be read.
     """
     domains = find_data(config)
     sides = []
@@ -100,8 +106,31 @@ def detect_environment(config: Config) -> Environment:
     if not sides:
         raise UsageError(f"None of the images like {domains.train.a[0]} can be read.")
     has_features = config.data.is_gray_or_rgb and is_installed(*efficientnet_packages(1))
-    device = config.run.device
-    return Environment(round(statistics.median(sides)), gpu_memory(device), has_features, has_bfloat16(device))
+    device, method = config.run.device, method_spec(config.loss.method)
+    memory = gpu_memory(device)
+    compare = compare and memory is None and has_features and method.layout == "unpaired"
+    close = compare and _are_close(domains.train.a, domains.train.b)
+    return Environment(round(statistics.median(sides)), memory, has_features, has_bfloat16(device), close)
+
+
+def _are_close(a: Sequence[Source], b: Sequence[Source]) -> bool:
+    """Whether the kernel distance of a classifier's features, of some images of each domain, is below `CLOSE`."""
+    import torch
+
+    from cyclegan.metrics.distributions import kernel_distance
+    from cyclegan.metrics.features import EFFICIENTNET_SIDE, extract_features, load_efficientnet
+
+    network, found = load_efficientnet(), []
+    for files in (a, b):
+        images = []
+        for path in files[:: max(1, len(files) // COMPARED.stop)]:
+            with suppress(UnreadableImage):
+                image = read_image(path, min_side=EFFICIENTNET_SIDE)
+                images.append(to_tensor(image.resize((EFFICIENTNET_SIDE,) * 2, Image.Resampling.BICUBIC)))
+        if network is None or len(images) < COMPARED.start:
+            return False
+        found.append(extract_features(network, torch.stack(images)))
+    return kernel_distance(*found) < CLOSE
 
 
 def resolve_from_data(config: Config, domains: DataFiles) -> tuple[Config, list[str]]:
