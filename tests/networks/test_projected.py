@@ -74,7 +74,7 @@ def test_other_channels_are_refused() -> None:
         (Environment(128, None), ("dual", "space_to_depth")),
         (Environment(64, None, has_features=True), ("dual", "space_to_depth")),
         (Environment(64, None, has_features=True, close=True), ("dual", "recolor")),
-        (Environment(128, None, has_features=True, close=True), ("projected", "recolor_photo")),
+        (Environment(128, None, has_features=True, close=True), ("projected", "recolor")),
     ],
 )
 def test_auto_chooses_it_for_photographs(environment: Environment, expected: tuple[str, str]) -> None:

@@ -324,7 +324,6 @@ def test_export_and_import_give_equal_weights(part: Any, config: NetworkConfig) 
         "space_to_depth_photo",
         "space_to_depth_4",
         "recolor",
-        "recolor_photo",
         "recolor_4",
         "dual",
         "projected",

@@ -32,7 +32,7 @@ FAST: dict[str, Any] = {
 PHOTOGRAPHS = 96  # pixels; images of this size and more are taken for photographs
 
 # Of these generators on a CPU; docs/recipes.md has the measurements.
-SHORT_RUN_GENERATORS = ("space_to_depth", "space_to_depth_photo", "recolor", "recolor_photo", "attention")
+SHORT_RUN_GENERATORS = ("space_to_depth", "space_to_depth_photo", "recolor", "attention")
 SHORT_RUN: dict[str, Any] = {
     "generator_width": 32,
     "blocks": 4,
@@ -96,10 +96,10 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
         chosen = common | SHORT_RUN | {"load_size": not_enlarged}
         if environment.has_features and not tiny:
             chosen["discriminator"] = "projected"
-        if generator == "space_to_depth":
-            family = "recolor" if environment.close else "space_to_depth"
-            photo = "_photo" if chosen["discriminator"] == "projected" else ""
-            chosen["generator"] = family + photo
+        if generator == "space_to_depth" and environment.close:
+            chosen["generator"] = "recolor"
+        elif generator == "space_to_depth" and chosen["discriminator"] == "projected":
+            chosen["generator"] = "space_to_depth_photo"
         return chosen
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own

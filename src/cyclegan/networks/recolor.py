@@ -17,7 +17,6 @@ from cyclegan.networks.space_to_depth import SpaceToDepthGenerator
 
 
 @register_generator("recolor", "{blocks}-block space-to-depth network of color matrices")
-@register_generator("recolor_photo", "{blocks}-block space-to-depth network of color matrices", stem_norm=False)
 @register_generator("recolor_4", "{blocks}-block space-to-depth network of color matrices for 4×4 pixels", factor=4)
 class RecolorGenerator(ColorSpaceGenerator):
     """Images (N, C, H, W) in [-1, 1] to (N, C', H, W), by a network to C' + C' C channels without bounds."""

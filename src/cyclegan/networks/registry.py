@@ -39,7 +39,7 @@ GENERATORS: Registry[Architecture] = Registry(
         **dict.fromkeys(
             ("space_to_depth", "space_to_depth_photo", "space_to_depth_4"), "cyclegan.networks.space_to_depth"
         ),
-        **dict.fromkeys(("recolor", "recolor_photo", "recolor_4"), "cyclegan.networks.recolor"),
+        **dict.fromkeys(("recolor", "recolor_4"), "cyclegan.networks.recolor"),
         **dict.fromkeys(("attention", "attention_4", "attention_resnet"), "cyclegan.networks.attention"),
     },
 )
