@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from conftest import TINY, draw_images
 from cyclegan import CycleGANError, UsageError, configure
@@ -128,3 +129,21 @@ def test_unknown_presets_methods_and_settings_are_named() -> None:
         configure("paper", method="cyclgan")
     with pytest.raises(UsageError, match="Unknown setting 'batchsize'; did you mean batch_size"):
         configure("paper", batchsize=1)
+
+
+@pytest.mark.parametrize(
+    ("smooth", "count", "expected"),
+    [(False, 20, "recolor"), (True, 20, "space_to_depth"), (False, 9, "space_to_depth")],
+)
+def test_auto_recolors_where_enough_images_show_that_the_domains_are_close(
+    smooth: bool, count: int, expected: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    draw_images(tmp_path / "d" / "trainA", 20, 0, size=32)
+    draw_images(tmp_path / "d" / "trainB", count, 0, size=32)
+    for number, file in enumerate((tmp_path / "d" / "trainB").iterdir()):
+        if smooth:
+            Image.linear_gradient("L").rotate(18 * number).resize((32, 32)).save(file)
+    config = configure(data=tmp_path / "d", device="cpu")
+    assert config.networks.generator == expected
+    assert config.sources["generator"].endswith("which are close)") == (expected == "recolor")
