@@ -61,6 +61,8 @@ def test_underscores_and_equals_signs_are_accepted(data: Path, trained_with: lis
         (["data", "gte"], "Unknown command 'data gte'; did you mean data get?"),
         (["frobnicate"], "Unknown command 'frobnicate'. `cyclegan help` lists all."),
         (["train", "x", "--cropsize", "3"], "`cyclegan train` has no option --cropsize; did you mean --crop-size?"),
+        (["data", "check", "x", "--seed", "3"], "`cyclegan data check` has no option --seed; `cyclegan train` has it."),
+        (["data", "check", "nowhere", "--labels"], "nowhere does not exist"),
         (["train", "x", "y"], "Unexpected argument 'y'; two folders are --a and --b; see `cyclegan train --help`."),
         (["train", "x", "--preset", "smal"], "--preset is 'smal'; it must be one of auto, paper, small, fast; did you"),
         (["train", "x", "--crop-size", "big"], "--crop-size must be an integer, not 'big'."),

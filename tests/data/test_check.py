@@ -563,6 +563,9 @@ def test_the_method_that_fits_is_named(landscapes: Path, copy: Path, tmp_path: P
     assert fast_check(config, find_domains(copy))[-1].endswith("--method pix2pix serves better.")
     seasons.write_seasons(tmp_path / "few", size=32, train=4, test=1, maps=True)
     assert check(tmp_path / "few").method == (
-        "--method cyclegan with --masks loss and --labels and --augment diffaugment."
+        "--method cyclegan with --masks loss, --labels and --augment diffaugment."
     )
+    asked = check(tmp_path / "few", masks="composite", pairs=copy).method
+    assert asked.startswith("--method cyclegan with --pairs ")
+    assert asked.endswith(", --masks composite, --labels and --augment diffaugment.")
     assert check(tmp_path / "few" / "trainA", method="colorization").method.startswith("--method colorization")

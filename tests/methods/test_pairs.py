@@ -110,6 +110,9 @@ def test_a_mixed_run_resumes_bit_for_bit(tiny: Callable[..., Config], pairs: Pat
     assert [key for key in a if not torch.equal(a[key], b[key])] == []
     assert {"pairs_A", "pairs_B", "pairs_GAN_A", "D_pairs"} <= metrics(straight)[0].keys()
     assert any(name.startswith("weights.discriminators.P.") for name in a)
+    train(
+        tiny(init_from=straight, max_steps=1, measure_every=0, name="without")
+    )  # the discriminator of pairs is left out
     page = write_report(straight).path.read_text()
     assert "L1 × 10 on pairs, adversarial × 0.5 on pairs" in page
     assert "Pairs" in page

@@ -230,14 +230,15 @@ def by_blurred_patchgan(t: State, x: Tensor) -> Tensor:
     return conv(F.leaky_relu(F.instance_norm(conv(y, 11)), 0.2), 14)
 
 
-def made_projections(width: int = 4) -> Made:
+def made_projections(width: int = 4, first: int = 0) -> Made:
     made = Made()
-    for number, channels in enumerate((3, 2 * width, 4 * width, 4 * width, 4 * width)):
+    for number, channels in enumerate((3, 2 * width, 4 * width, 4 * width, 4 * width)[first:]):
         made.conv(f"mlp_{number}.0", 256, channels, bias=256)
         made.conv(f"mlp_{number}.2", 256, 256, bias=256)
     return made
 
 
+BLURRED: dict[str, Callable[[], Made]] = {"G": made_blurred_resnet, "D": made_blurred_patchgan}
 CASES: dict[str, tuple[Callable[[], Made], Callable[[State, Tensor], Tensor], int, dict[str, Any]]] = {
     "resnet 9": (made_resnet, by_resnet, 32, {"generator": "resnet_9blocks", "norm": "instance", "dropout": False}),
     "resnet 6": (lambda: made_resnet(6), by_resnet, 32, {"generator": "resnet_6blocks", "blocks": 6}),
@@ -477,17 +478,25 @@ def test_an_imported_pix2pix_normalizes_each_image_and_is_exported_unchanged(tmp
         assert all(torch.equal(files[file][name], state[name]) for name in state)
 
 
-def test_a_cut_is_imported_with_its_projections_and_exported_unchanged(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("method", ["cut", "dcl"])
+def test_a_cut_or_dclgan_is_imported_with_its_projections_and_exported_unchanged(
+    method: str, tmp_path: Path, data: Path
+) -> None:
     states = {"G": made_blurred_resnet(), "D": made_blurred_patchgan(), "F": made_projections()}
-    source = save(tmp_path / "cut", **{f"latest_{name}": state for name, state in states.items()})
+    if method == "dcl":
+        states = {f"{name}_{domain}": made() for name, made in BLURRED.items() for domain in "AB"}
+        states |= {name: made_projections(first=1) for name in ("F1", "F2")}
+    source = save(tmp_path / method, **{f"latest_{name}": state for name, state in states.items()})
     model = import_model(source)[0]
     write_model(model, tmp_path / "model")
     x = torch.rand(1, 3, 24, 20) * 2 - 1
-    assert (
-        Translator.load(tmp_path / "model", winograd=False).translate(x) - by_blurred_resnet(states["G"], x)
-    ).abs().max() <= 1e-6
+    for name in ("G_A", "G_B") if method == "dcl" else ("G",):
+        translator = Translator.load(tmp_path / "model", "BtoA" if name == "G_B" else "AtoB", winograd=False)
+        assert (translator.translate(x) - by_blurred_resnet(states[name], x)).abs().max() <= 1e-6
     files, found = export_model(read_model(tmp_path / "model"))
-    options = "--model cut --netG resnet_9blocks --ngf 4 --normG instance --normD instance --input_nc 3 --output_nc 3"
+    options = (
+        f"--model {method} --netG resnet_9blocks --ngf 4 --normG instance --normD instance --input_nc 3 --output_nc 3"
+    )
     assert " ".join(found) == f"{options} --netD basic --ndf 4"
     for name, state in states.items():
         written = files[f"latest_net_{name}.pth"]
@@ -499,13 +508,27 @@ def test_a_cut_is_imported_with_its_projections_and_exported_unchanged(tmp_path:
         "workers": 0,
         "load_size": 36,
         "crop_size": 32,
-        "method": "fastcut",
+        "method": "fastcut" if method == "cut" else method,
     }
     run = train(configure("paper", data=data, runs=tmp_path / "runs", init_from=tmp_path / "model", **still))
     started = read_model(run).weights
     assert started.keys() == model.weights.keys()
     for name, value in model.weights.items():
         torch.testing.assert_close(started[name], value, rtol=0, atol=1e-20)
+
+
+def test_of_two_generators_those_with_blurs_are_of_dclgan(tmp_path: Path) -> None:
+    for name, made, method in (("dcl", made_blurred_resnet, "dcl"), ("cycle", made_resnet, "cyclegan")):
+        model, _ = import_model(save(tmp_path / name, latest_G_A=made(), latest_G_B=made()))
+        assert model.method == method
+    model, message = import_model(
+        save(tmp_path / "other", latest_G_A=made_resnet(), latest_G_B=made_resnet(), latest_F1=made_projections())
+    )
+    assert model.method == "dcl"
+    assert "latest_net_F1.pth is left out. They do not project the layers 4, 8, 12 and 16" in message[-1]
+    alone, _ = import_model(save(tmp_path / "alone", latest_G_A=made_blurred_resnet()))
+    with pytest.raises(UsageError, match="needs both generators"):
+        export_model(alone)
 
 
 def test_projections_of_other_layers_are_left_out(tmp_path: Path) -> None:

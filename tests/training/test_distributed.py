@@ -31,22 +31,29 @@ from cyclegan.training.step import TrainState
 
 torch.set_default_dtype(torch.float64)
 processes, out = int(sys.argv[1]), sys.argv[2]
-config = configure("paper", generator="resnet", generator_width=4, blocks=1, discriminator_width=4, pool_size=0,
-                   device="cpu", batch_size=2 // processes)
 fabric = Fabric(accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto")
 fabric.launch()
-training = TrainState(config, fabric)
-both = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
-x, y = (images.chunk(processes)[fabric.global_rank] for images in both)
+constraints = dict(pairs="pairs", lambda_pairs_gan=1.0, masks="composite", labels=True, label_classes=3)
+contrast = dict(nce_layers=(7, 10))  # of at most 256 locations, all of which are compared
 gradients = {}
-for side, optimizer in zip(("generators", "discriminators"), training.optimizers):
-    original = optimizer.step
-    def step(side=side, original=original):
-        for name, parameter in getattr(training.method, side).named_parameters():
-            gradients[f"{side}.{name}"] = parameter.grad.clone()
-        return original()
-    optimizer.step = step
-training.train_step([{"A": x, "B": y}])
+for case in ({}, constraints, dict(method="dcl") | constraints | contrast, dict(method="cut") | contrast):
+    config = configure("paper", **{"generator": "resnet", "generator_width": 4, "blocks": 1, "discriminator_width": 4,
+                       "pool_size": 0, "antialias": False, "device": "cpu", "batch_size": 2 // processes} | case)
+    training = TrainState(config, fabric)
+    random = torch.Generator().manual_seed(0)
+    both = torch.rand(4, 2, 3, 32, 32, generator=random, dtype=torch.float64) * 2 - 1
+    classes = torch.randint(0, 3, (2, 1, 32, 32), generator=random) / 127.5 - 1
+    batch = dict(A=both[0], B=both[1])
+    if "pairs" in case:
+        batch |= dict(pairs_A=both[2], pairs_B=both[3], mask_A=both[2, :, :1], mask_B=both[3, :, :1], label_B=classes)
+    for optimizer in training.optimizers:
+        def step(original=optimizer.step):
+            for name, parameter in training.method.named_parameters():
+                if parameter.grad is not None:
+                    gradients[f"{len(case)} {config.loss.method} {name}"] = parameter.grad.clone()
+            return original()
+        optimizer.step = step
+    training.train_step([{name: images.chunk(processes)[fabric.global_rank] for name, images in batch.items()}])
 if fabric.is_global_zero:
     from safetensors.torch import save_file
     save_file({k: v.contiguous() for k, v in gradients.items()}, out)
@@ -68,7 +75,8 @@ def test_two_processes_of_batch_1_have_the_gradients_of_one_of_batch_2(tmp_path:
         assert result.returncode == 0, result.stderr
     one, two = (load_file(tmp_path / f"{n}.safetensors") for n in (1, 2))
     assert one.keys() == two.keys()
-    assert len(one) > 20
+    for name in ("generators.G", "discriminators.D_X", "discriminators.P", "discriminators.S", "projections.H_Y"):
+        assert any(f" dcl {name}." in key for key in one)
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, rtol=1e-9, atol=1e-12)
 

@@ -86,7 +86,8 @@ def _explain(event: parse_errors.ParseErrorEvent, name: str, words: list[str]) -
         if not token.startswith("-"):
             two_folders = "two folders are --a and --b; " if "--a" in option_names(COMMANDS[name]) else ""
             raise UsageError(f"Unexpected argument {token!r}; {two_folders}{help_hint}.")
-        close = suggestion(token.replace("_", "-"), option_names(COMMANDS[name]))
+        names = [*option_names(COMMANDS[name])]  # with settings that only training has
+        close = "; `cyclegan train` has it." if token in names else suggestion(token.replace("_", "-"), names)
         raise UsageError(f"`cyclegan {name}` has no option {token}{close}")
     if isinstance(event, parse_errors.MissingArgs):
         missing = [

@@ -14,7 +14,7 @@ from cyclegan.config.presets import PresetName
 from cyclegan.errors import CycleGANError, UsageError
 
 CHECKED = (
-    *("a", "b", "pairs", "method", "masks", "preprocess", "load_size", "crop_size"),
+    *("a", "b", "pairs", "method", "masks", "labels", "preprocess", "load_size", "crop_size"),
     *("channels_a", "channels_b", "range_a", "range_b"),
 )
 Planned = Annotated[

@@ -35,7 +35,7 @@ class ReferenceFiles:
     model: str  # value of their --model
     # Whether this method makes such a generator, and such a discriminator if one was found.
     matches: Callable[[Network, Network | None], bool] = lambda generator, discriminator: False
-    repository: Literal["pytorch-CycleGAN-and-pix2pix", "contrastive-unpaired-translation"] = (
+    repository: Literal["pytorch-CycleGAN-and-pix2pix", "contrastive-unpaired-translation", "DCLGAN"] = (
         "pytorch-CycleGAN-and-pix2pix"
     )
 
@@ -120,6 +120,12 @@ def _describe_cycle_losses(loss: LossConfig) -> str:
     return words + (f" falling to 0 at {loss.identity_until:.0%} of the run" if loss.identity_until else "")
 
 
+_TWO_WAYS = {
+    "G_A": "generators.G",
+    "G_B": "generators.F",
+    "D_A": "discriminators.D_Y",  # D_A sees images of B there
+    "D_B": "discriminators.D_X",
+}
 CONSTRAINTS = (  # of methods with two directions, see `cyclegan.methods.constraints`
     *("lambda_pairs", "lambda_pairs_gan", "masks", "keep_part", "lambda_keep", "structure", "lambda_structure"),
     *("labels", "label_classes", "lambda_labels"),
@@ -165,12 +171,7 @@ CYCLEGAN = MethodSpec(
     identity_terms=("idt_A", "idt_B"),
     input_weights=("lambda_identity", "lambda_a", "lambda_b"),
     reference=ReferenceFiles(
-        {
-            "G_A": "generators.G",
-            "G_B": "generators.F",
-            "D_A": "discriminators.D_Y",  # D_A sees images of B there
-            "D_B": "discriminators.D_X",
-        },
+        _TWO_WAYS,
         model="cycle_gan",
         matches=lambda G, D: D is None and not (_is_colorization(G, D) or _like_pix2pix(G, D) or _like_cut(G, D)),
     ),
@@ -378,6 +379,9 @@ DCL = MethodSpec(
     adversarial_terms=CYCLEGAN.adversarial_terms,
     identity_terms=CYCLEGAN.identity_terms,
     input_weights=("lambda_nce", "lambda_identity"),
+    reference=ReferenceFiles(
+        {**_TWO_WAYS, "F1": "projections.H_X", "F2": "projections.H_Y"}, model="dcl", repository="DCLGAN"
+    ),
 )
 
 

@@ -5,7 +5,7 @@ The architecture is inferred from the tensors. Theirs number the layers of one `
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -114,19 +114,22 @@ def to_reference(ours: Tensors, network: Network) -> dict[str, Tensor]:
     return {theirs: ours[name].detach().cpu().contiguous() for name, theirs in names.theirs.items()} | names.blurs
 
 
-def projections_from_reference(tensors: Tensors, generator: Network) -> dict[str, Tensor]:
-    """[CUT]'s projections of patches, two-layer networks for the generator's layers 0, 4, 8, 12 and 16, as ours.
+def projections_from_reference(tensors: Tensors, generator: Network, layers: Sequence[int]) -> dict[str, Tensor]:
+    """[CUT]'s projections of patches, two-layer networks for these of the generator's layers, as ours.
 
+    Layer 0 is the image, 4 the first convolution to half the resolution, and 8, 12 and 16 follow the second.
     Raises `UsageError` when they are for other layers, or of another size.
     """
     tensors, width = clean_state_dict(tensors), generator.settings["generator_width"]
     shapes: dict[str, tuple[int, ...]] = {}
-    for number, channels in enumerate((generator.in_channels, 2 * width, *3 * [4 * width])):
+    widths = {0: generator.in_channels, 4: 2 * width}
+    for number, channels in enumerate(widths.get(layer, 4 * width) for layer in layers):
         for layer, size in ((0, channels), (2, PROJECTION_SIZE)):
             shapes[f"mlp_{number}.{layer}.weight"] = (PROJECTION_SIZE, size)
             shapes[f"mlp_{number}.{layer}.bias"] = (PROJECTION_SIZE,)
     if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
-        raise UsageError(f"They do not project the layers 0, 4, 8, 12 and 16 to {PROJECTION_SIZE} dimensions.")
+        listed = f"{', '.join(map(str, layers[:-1]))} and {layers[-1]}"
+        raise UsageError(f"They do not project the layers {listed} to {PROJECTION_SIZE} dimensions.")
     return {name.removeprefix("mlp_"): value.detach().float().contiguous() for name, value in tensors.items()}
 
 

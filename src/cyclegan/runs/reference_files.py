@@ -1,10 +1,10 @@
-"""Weight files of the authors' PyTorch repositories [R, CUT]: imported as models, and exported from them."""
+"""Weight files of the authors' PyTorch repositories [R, CUT, DCL]: imported as models, and exported from them."""
 
 import io
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from cyclegan.config.schema import Config
+from cyclegan.config.schema import Config, LossConfig
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.methods.method import build_method
 from cyclegan.methods.registry import method_spec
@@ -35,9 +35,10 @@ from cyclegan.system.atomic import write_file
 
 SINGLE = {"G": "generators.G", "D": "discriminators.D"}  # names for one generator without its method's others
 DOMAINS = {"G": "ab", "G_A": "ab", "G_B": "ba", "D_A": "b", "D_B": "a"}  # of a network's input and output
+ENCODERS = {"F": "G", "F1": "G_A", "F2": "G_B"}  # projections of patches, and the generator whose layers they take
 LATEST = "latest"
 
-_FILE = re.compile(r"(?P<epoch>.+)_net_(?P<name>G_A|G_B|D_A|D_B|G|D|F)\.(pth|safetensors)")
+_FILE = re.compile(r"(?P<epoch>.+)_net_(?P<name>G_A|G_B|D_A|D_B|G|D|F1|F2|F)\.(pth|safetensors)")
 
 
 def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
@@ -49,10 +50,9 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
     """
     paths, left_out = _find_files(source, epoch)
     tensors = {name: _load_file(path) for name, path in paths.items()}
-    projections = tensors.pop("F", None)  # CUT's, of patches
     networks: dict[str, Network] = {}
     for name, path in paths.items():
-        if name == "F":
+        if name in ENCODERS:
             continue
         try:
             networks[name] = recognize(tensors[name])
@@ -61,7 +61,7 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
         if networks[name].part[0].upper() != name[0]:
             raise UsageError(f"{path} is a {networks[name].part}; give a generator's file, or the folder.")
     notes = [f"{paths[name].name}: {network}." for name, network in networks.items()] + left_out
-    spec, reference = _method(networks)
+    spec, reference = _method(networks, paths)
     settings = _shared_settings(networks, paths, spec)
     agreed = settings["networks"]
     if spec.defaults.get("dropout_at_test"):
@@ -71,11 +71,15 @@ def import_model(source: Path, epoch: str = LATEST) -> tuple[Model, list[str]]:
         agreed["dropout_at_test"] = dropout  # as the authors' test.py without --eval
     names = {**SINGLE, **reference.networks}
     states = {names[name]: from_reference(tensors[name], network) for name, network in networks.items()}
-    if projections is not None:
-        try:
-            states[names["F"]] = projections_from_reference(projections, networks["G"])
-        except UsageError as error:
-            notes.append(f"{paths['F'].name} is left out. {error}")
+    layers = spec.defaults.get("nce_layers", LossConfig().nce_layers)
+    if any(name in paths for name in ENCODERS):
+        settings["loss"]["nce_layers"] = layers
+    for name, generator in ENCODERS.items():
+        if name in paths and generator in networks:
+            try:
+                states[names[name]] = projections_from_reference(tensors[name], networks[generator], layers)
+            except UsageError as error:
+                notes.append(f"{paths[name].name} is left out. {error}")
     weights = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
     imported = f"imported from {', '.join(path.name for path in paths.values())} of the authors' PyTorch code"
     return Model(settings, weights, imported), notes
@@ -88,8 +92,8 @@ def _find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
     """
     if source.is_file():
         match = _FILE.fullmatch(source.name)
-        if match and match["name"] == "F":
-            raise UsageError(f"{source} holds CUT's projections of patches; give a generator's file, or the folder.")
+        if match and match["name"] in ENCODERS:
+            raise UsageError(f"{source} holds projections of patches; give a generator's file, or the folder.")
         return {match["name"] if match else "G": source}, []
     if not source.is_dir():
         raise UsageError(f"{source} does not exist; give a .pth file or a folder checkpoints/NAME.")
@@ -106,7 +110,7 @@ def _find_files(source: Path, epoch: str) -> tuple[dict[str, Path], list[str]]:
         raise UsageError(f"{source} has no generator {epoch}_net_G….pth; there is nothing to translate with.")
     # People copy a CycleGAN's latest_net_G_A.pth to latest_net_G.pth for tests.
     two = any("_" in name for name in paths)
-    chosen = {name: path for name, path in paths.items() if ("_" in name) == two}
+    chosen = {name: path for name, path in paths.items() if (len(name) > 1) == two}
     notes = [f"{path.name} is left out; it is not part of this model." for n, path in paths.items() if n not in chosen]
     return chosen, notes
 
@@ -135,15 +139,18 @@ def _load_file(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in found.items()}
 
 
-def _method(networks: Mapping[str, Network]) -> tuple[MethodSpec, ReferenceFiles]:
-    """The method that has such networks, and the authors' names of them."""
+def _method(networks: Mapping[str, Network], names: Collection[str]) -> tuple[MethodSpec, ReferenceFiles]:
+    """The method that has such networks, and files of these names, and the authors' names of its networks."""
     generator, discriminator = networks.get("G"), networks.get("D")
-    for spec in BUILTIN.values():
-        reference = spec.reference
-        if reference is None:
-            continue
-        if reference.matches(generator, discriminator) if generator else networks.keys() <= reference.networks.keys():
-            return spec, reference
+    found = [
+        (spec, reference)
+        for spec in BUILTIN.values()
+        if (reference := spec.reference) is not None
+        and (reference.matches(generator, discriminator) if generator else reference.networks.keys() >= {*names})
+    ]
+    if found:  # of two generators, CycleGAN's have no blurs, and DCLGAN's have
+        blurred = not generator and any(network.settings.get("antialias") for network in networks.values())
+        return found[-1 if blurred else 0]
     assert discriminator is not None
     raise UsageError(
         f"The discriminator takes {discriminator.in_channels} channels: neither the generator's output, nor its input "
@@ -182,8 +189,8 @@ def export_model(model: Model, epoch: str = LATEST) -> tuple[dict[str, dict[str,
     networks, files = {}, {}
     for name, place in reference.networks.items():
         ours = model.network(place)
-        if ours and name == "F":
-            files[f"{epoch}_net_F.pth"] = projections_to_reference(ours)
+        if ours and name in ENCODERS:
+            files[f"{epoch}_net_{name}.pth"] = projections_to_reference(ours)
         elif ours:
             networks[name] = describe(ours, "generator" if name[0] == "G" else "discriminator", model.config.networks)
             files[f"{epoch}_net_{name}.pth"] = to_reference(ours, networks[name])
@@ -204,10 +211,10 @@ def export_obstacle(config: Config) -> str | None:
 
 
 def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str, Network]) -> list[str]:
-    """The options with which `test.py` of the authors' repository, or of CUT's, builds these networks."""
+    """The options with which `test.py` of the method's repository builds these networks."""
     generators = [name for name in networks if name.startswith("G")]
     generator = networks[generators[0]]
-    settings, cut = generator.settings, reference.repository == "contrastive-unpaired-translation"
+    settings, cut = generator.settings, reference.repository != "pytorch-CycleGAN-and-pix2pix"  # CUT's, or from that
     kind, norm, dropout, antialias = (settings[n] for n in ("generator", "norm", "dropout", "antialias"))
     if antialias and not cut:
         raise UsageError(f"The authors' {method} has no blurs (--antialias); {NOT_EXPORTED}")
@@ -218,8 +225,10 @@ def _test_options(method: str, reference: ReferenceFiles, networks: Mapping[str,
             )
         kind = RESNETS[settings["blocks"]]
     suffix = generators[0].removeprefix("G")
-    if not suffix or (len(generators) == 2 and not dropout):
+    if not suffix or (len(generators) == 2 and (cut or not dropout)):
         options = [f"--model {reference.model}"]
+    elif cut:
+        raise UsageError(f"The authors' test.py for {method} needs both generators, and this is one; {NOT_EXPORTED}")
     else:  # cycle_gan there needs both generators, and takes no dropout
         options = [f"--model test --model_suffix {suffix}"]
     options += [f"--netG {kind}", f"--ngf {settings['generator_width']}"]

@@ -94,7 +94,9 @@ def check_data(
     train = [part for part in parts if part.split == "train" and part.readable]
     all_gray = len(train) == 2 and all(each.gray for part in train for each in part.readable)
     command = recommended_command(args, findings, all_gray)
-    return Check(tuple(parts), findings, forecast(files.train, config), command, fitting_method(files, findings))
+    return Check(
+        tuple(parts), findings, forecast(files.train, config), command, fitting_method(files, findings, config)
+    )
 
 
 def _plan(files: DataFiles) -> list[tuple[Part, Sequence[Source]]]:

@@ -14,7 +14,7 @@ from cyclegan.data.select import evenly_spaced, find_extra_pairs
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size, read_labels, read_pixels
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.system.text import counted
+from cyclegan.system.text import counted, quote
 
 INSPECTED = 200  # masks and label maps per domain whose pixels are read
 FEW_PAIRS = 3  # equal names that are no coincidence
@@ -44,20 +44,31 @@ def companion_findings(files: DataFiles, config: Config) -> Iterator[Finding]:
     yield from _pair_findings(files.train, config)
 
 
-def fitting_method(files: DataFiles, findings: Sequence[Finding]) -> str:
-    """The method and options that fit what was found, a sentence; docs/methods.md has the reasons."""
-    kinds = {finding.kind for finding in findings}
-    few = " and --augment diffaugment" if "few images" in kinds else ""
+def fitting_method(files: DataFiles, findings: Sequence[Finding], config: Config) -> str:
+    """The method that fits what was found, with options, a sentence; docs/methods.md has the reasons.
+
+    Options that the configuration has already are among them.
+    """
+    kinds, data, loss = {finding.kind for finding in findings}, config.data, config.loss
+    few = ["--augment diffaugment"] * ("few images" in kinds)
     if files.train.paired and files.train.a == files.train.b:
-        return "--method colorization, which learns from color images alone."
+        return f"--method colorization{_with(few)}, which learns from color images alone."
+    kept = [f"--masks {'loss' if loss.masks == 'off' else loss.masks}"] * ("masks" in kinds or loss.masks != "off")
+    kept += ["--labels"] * ("labels" in kinds or loss.labels)
     if files.train.paired or kinds & {"pairs", "recolored domains"}:
-        return "--method pix2pix if A and B are pairs, pixel on pixel; otherwise --method cyclegan."
-    if "a few pairs" in kinds:
-        return f"--method cyclegan with --pairs for the images that have a partner{few}."
-    if kinds & {"masks", "labels"}:
-        options = " and ".join(o for kind, o in (("masks", "--masks loss"), ("labels", "--labels")) if kind in kinds)
-        return f"--method cyclegan with {options}{few}."
-    return f"--method cyclegan{few and ' with'}{few[4:]}; --method dcl where shapes have to change."
+        unpaired = f"--method cyclegan{_with(kept + few)}"
+        return f"--method pix2pix{_with(few)} if A and B are pairs, pixel on pixel; otherwise {unpaired}."
+    if "a few pairs" in kinds or data.pairs is not None:
+        pairs = quote("--pairs", "FOLDER" if data.pairs is None else data.pairs)
+        return f"--method cyclegan{_with([pairs, *kept, *few])}."
+    shapes = "" if kept else "; --method dcl where shapes have to change"
+    return f"--method cyclegan{_with(kept + few)}{shapes}."
+
+
+def _with(options: Sequence[str]) -> str:
+    """Options as a part of a sentence: " with --labels and --rotate"; empty without any."""
+    listed = " and ".join(filter(None, (", ".join(options[:-1]), *options[-1:])))
+    return f" with {listed}" if options else ""
 
 
 def _file_findings(images: Sequence[Source], paths: Sequence[Path], kind: str, name: str) -> Iterator[Finding]:
