@@ -146,4 +146,4 @@ def test_auto_recolors_where_enough_images_show_that_the_domains_are_close(
             Image.linear_gradient("L").rotate(18 * number).resize((32, 32)).save(file)
     config = configure(data=tmp_path / "d", device="cpu")
     assert config.networks.generator == expected
-    assert config.sources["generator"].endswith("which are close)") == (expected == "recolor")
+    assert config.sources["generator"].endswith("close domains)") == (expected == "recolor")

@@ -63,7 +63,7 @@ class Environment:
     def __str__(self) -> str:
         device = "no GPU" if self.gpu_memory is None else f"GPU with {self.gpu_memory:.0f} GiB"
         device += " and bfloat16" if self.has_bfloat16 else ""
-        return f"{device}, images of {self.image_size} pixels{', which are close' if self.close else ''}"
+        return f"{device}, images of {self.image_size} pixels{', close domains' if self.close else ''}"
 
 
 def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
