@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from cyclegan.runs.folder import is_training
 from cyclegan.web.app.files_tab import build_files_tab
 from cyclegan.web.app.gallery_tab import build_gallery_tab
 from cyclegan.web.app.guard import Guard
@@ -71,8 +72,10 @@ def build_pages(models: Models, folders: Sequence[Path], runs: Path) -> gr.Block
             return gr.Dropdown(choices=choices, value=[each for each in chosen or () if each in kept])
 
         def refresh_runs(chosen: str | None) -> Any:
-            names = list(find_runs(folders))
-            return gr.Dropdown(choices=names, value=chosen if chosen in names else names[-1] if names else None)
+            found = find_runs(folders)
+            order = {name: (is_training(run), run.stat().st_mtime) for name, run in found.items()}
+            newest = max(order, key=order.__getitem__, default=None)
+            return gr.update(choices=list(found), value=chosen if chosen in found else newest)
 
         models_lists = [model, files_model, gallery_model]
         shown = [pages.load, try_tab.select, files_tab.select, gallery_tab.select]

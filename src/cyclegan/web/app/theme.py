@@ -46,13 +46,16 @@ VARIABLES = {
 }
 
 # The live view grows with its contents, so that the page has one scroll bar. The rest mends what Gradio gives screen
-# readers: labels other than a button's text, a label of what is not an element to label, and buttons inside of buttons.
+# readers: labels other than a button's text, labels of what is not an element to label, an image that is a button
+# without a name, and buttons inside of buttons.
 HEAD = """<script>
 setInterval(() => {
   const frame = document.querySelector("#live iframe"), page = frame?.contentDocument?.querySelector("main");
   for (const each of document.querySelectorAll(".upload-container[aria-label], .thumbnail-lg[aria-label]"))
     if (each.textContent.trim()) each.removeAttribute("aria-label");
   for (const each of document.querySelectorAll("div.empty[aria-label]")) each.role = "img";
+  for (const each of document.querySelectorAll("#train-sheet button:has(img)"))
+    each.role = "img", each.tabIndex = -1, each.ariaLabel = "Contact sheet of the data";
   for (const each of document.querySelectorAll(".toast-header[role=button]"))
     each.removeAttribute("role"), each.removeAttribute("tabindex");
   for (const each of document.querySelectorAll(".icon-button:has(.upload-container)")) {

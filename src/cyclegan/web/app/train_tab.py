@@ -58,6 +58,7 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
                 visible=False,
                 interactive=False,
                 buttons=["fullscreen"],
+                elem_id="train-sheet",
             )
     gr.HTML("<h2>Runs</h2>")
     with gr.Row(equal_height=True):
