@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +32,12 @@ from cyclegan.cli import main
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import read_pixels
 from cyclegan.imaging.image import to_uint8_image
-from cyclegan.runs.folder import is_training, stop_run
+from cyclegan.runs.folder import PROCESS_FILE, is_training, stop_run
 from cyclegan.runs.model import read_model
 from cyclegan.runs.publish import write_model
 from cyclegan.training.setup import configure
 from cyclegan.training.trainer import train
+from cyclegan.web.app.app import build_app
 from cyclegan.web.app.guard import Guard
 from cyclegan.web.app.models import Models, find_models
 from cyclegan.web.app.try_tab import translate_image
@@ -107,6 +111,14 @@ def test_another_sites_page_can_send_nothing(guarded: TestClient) -> None:
         assert guarded.post("/", headers={"Origin": origin}).status_code == 403
 
 
+def test_an_upload_that_cannot_be_kept_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "folder"))
+    answer = TestClient(build_app([tmp_path])).post("/gradio_api/upload", files={"files": b"an image"})
+    assert answer.status_code == 507
+    assert answer.text == "The app cannot write to its temporary folder: Not a directory."
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -148,16 +160,19 @@ def page(runs: Path, tmp_path: Path) -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
-def served(runs: Path) -> Iterator[str]:
-    """The app as a process, and its address."""
-    with start("app", runs, "--port", 0) as process:
+def served(runs: Path, end: int = signal.SIGTERM) -> Iterator[str]:
+    """The app as a process that ends by a signal, and its address. Unless killed, it leaves no upload."""
+    temporary = Path(tempfile.mkdtemp(dir=runs.parent))
+    with start("app", runs, "--port", 0, TMPDIR=str(temporary)) as process:
         try:
             assert process.stdout is not None
             found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
             assert found is not None
             yield found[0]
         finally:
-            process.kill()
+            process.send_signal(end)
+            process.communicate(timeout=60)
+    assert end == signal.SIGKILL or not list(temporary.glob("cyclegan-app-*"))
 
 
 def choose_files(tab: Any, selector: str, *files: Path) -> None:
@@ -276,7 +291,7 @@ def test_a_run_started_in_the_browser_outlives_the_app(page: tuple[Any, str], da
     click(tab, "#train-start")
     until_text(tab, "#train-message", "Started", "Closing this page does not stop it.")
     tab.until("!!document.querySelector('#live iframe')?.contentDocument?.querySelector('.state.training')")
-    with served(run.parent) as other, browser.open_tab(other) as second:
+    with served(run.parent, end=signal.SIGKILL) as other, browser.open_tab(other) as second:
         tab.call("Page.navigate", url="about:blank")
         assert is_training(run)
         second.until("!!document.querySelector('#try-go')")
@@ -286,6 +301,10 @@ def test_a_run_started_in_the_browser_outlives_the_app(page: tuple[Any, str], da
         until_text(second, "body", "is being trained by another process; wait for it, or stop it first.")
         click(second, "#train-stop")
         until_text(second, "#train-state", "short: stopped")
+        click(second, "#train-resume")
+        until_text(second, "#train-state", "short: training")
+        os.kill(int((run / PROCESS_FILE).read_text().split()[0]), signal.SIGKILL)
+        until_text(second, "#train-state", "killed by SIGKILL, perhaps for lack of memory; Resume continues the run.")
         click(second, "#train-resume")
         until_text(second, "#train-state", "short: training")
     assert is_training(run)  # its app was killed

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from cyclegan.runs.folder import is_training
 from cyclegan.web.app.files_tab import build_files_tab
@@ -39,6 +40,7 @@ def build_app(paths: Sequence[str | Path], *, auth: tuple[str, str] | None = Non
         css_paths=STATIC / "app.css",
         head=HEAD,
         footer_links=[],
+        app_kwargs={"exception_handlers": {OSError: _explain_os_error}},  # or else a full disk ends in a traceback
         run_history=False,
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
@@ -46,6 +48,12 @@ def build_app(paths: Sequence[str | Path], *, auth: tuple[str, str] | None = Non
         mcp_server=False,
     )
     return Guard(app, auth)
+
+
+def _explain_os_error(request: Request, error: Exception) -> Response:
+    """The answer to an upload that cannot be kept; the page shows its text."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return PlainTextResponse(f"The app cannot write to its temporary folder: {reason}.", 507)
 
 
 def build_pages(models: Models, folders: Sequence[Path], runs: Path) -> gr.Blocks:

@@ -1,5 +1,6 @@
 """Training runs as processes of their own, which outlive the app: started, stopped and resumed."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,15 +46,16 @@ class Processes:
         stop_run(run)
 
     def problem(self, run: Path) -> str:
-        """The last line of a process that failed; empty while it trains and when it ended well."""
+        """How a process failed, by its last line; empty while it trains and when it ended well."""
         process, log = self._started.get(run.resolve(), (None, None))
         if process is None or process.poll() in (None, 0, 130, 143) or log is None:
             return ""
+        if process.returncode < 0:
+            name = signal.Signals(-process.returncode).name
+            return f"The training process was killed by {name}, perhaps for lack of memory; Resume continues the run."
         log.seek(0)
-        lines = log.read().decode(errors="replace").strip().splitlines()
-        return (
-            lines[-1].removeprefix("cyclegan: ") if lines else f"The training process ended with {process.returncode}."
-        )
+        lines = log.read().decode(errors="replace").strip().splitlines() or ["The training process failed silently."]
+        return lines[-1].removeprefix("cyclegan: ")
 
     def _launch(self, run: Path, *words: str) -> None:
         log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process's entry)

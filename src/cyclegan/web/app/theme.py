@@ -48,7 +48,8 @@ VARIABLES = {
 # The live view grows with its contents, so that the page has one scroll bar. The rest mends what Gradio gives screen
 # readers: labels other than a button's text, labels of what is not an element to label, an image that is a button
 # without a name, and buttons inside of buttons.
-HEAD = """<script>
+HEAD = """<style>.dark { --color-accent: #6bb8d3 !important; }</style>
+<script>
 setInterval(() => {
   const frame = document.querySelector("#live iframe"), page = frame?.contentDocument?.querySelector("main");
   for (const each of document.querySelectorAll(".upload-container[aria-label], .thumbnail-lg[aria-label]"))
@@ -69,7 +70,7 @@ setInterval(() => {
 
 def theme() -> gr.themes.Base:
     """Gradio's plainest theme in the colors of `cyclegan watch`."""
-    settings = {"color_accent": "#1f6f8b"}  # has no dark variant
+    settings = {"color_accent": "#1f6f8b"}  # has no dark variant: see `HEAD`
     for name, (light, dark) in VARIABLES.items():
         settings[name], settings[f"{name}_dark"] = light, dark
     base = gr.themes.Base(font=SANS, font_mono=MONO, radius_size="sm")

@@ -94,7 +94,7 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
             visible=kind == TWO
         )
 
-    @guarded(lambda text: (text, gr.update(visible=False)))
+    @guarded(lambda text: (text, gr.update(visible=False), ""))
     def check_now(kind: str, a: str, b: str, minutes: float | None, preset: str, progress: Any = gr.Progress()) -> Any:  # noqa: B008
         def track(stats: Iterator[ImageStats], total: int) -> Iterable[ImageStats]:
             return progress.tqdm(stats, total=total, desc="Inspecting", unit="images")
@@ -105,7 +105,7 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
         except UsageError:
             config = Config().with_settings(**settings)  # no image can be read, which the check reports
         result = check_data(config, track=track, workers=0)
-        return describe_check(result), gr.update(value=contact_sheet(result.parts), visible=True)
+        return describe_check(result), gr.update(value=contact_sheet(result.parts), visible=True), ""
 
     @guarded(lambda text: (text, gr.skip()))
     def start_now(kind: str, a: str, b: str, minutes: float | None, name: str, preset: str) -> Any:
@@ -151,7 +151,11 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
     fields = [kind, a, b, minutes, name, preset]
     kind.change(show_fields, kind, [a, b], show_progress="hidden")
     check.click(
-        check_now, [kind, a, b, minutes, preset], [findings, sheet], concurrency_id="check", show_progress_on=[findings]
+        check_now,
+        [kind, a, b, minutes, preset],
+        [findings, sheet, message],
+        concurrency_id="check",
+        show_progress_on=[findings],
     )
     start.click(start_now, fields, [message, run], concurrency_id="start", show_progress_on=[message])
     resume.click(resume_now, [run, more], [problem, state], concurrency_id="start", show_progress_on=[state])
