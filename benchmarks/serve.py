@@ -3,7 +3,9 @@
 ``python benchmarks/serve.py --generator auto --clients 16 --minutes 10`` draws a generator, serves it, and sends one
 image from all clients at once, each waiting for its answer. The loop decodes, translates and encodes that image in one
 process, before and after; its mean is the reference. Memory is the server's, as the mean over its first and last
-minute, or fifth of a shorter run.
+minute, or fifth of a shorter run. CPU times per image compare the two on a machine that has other work, too.
+
+Prints a row of the table in docs/serving.md, and the statuses of the answers.
 """
 
 import argparse
@@ -47,15 +49,15 @@ def draw_model(generator: str, folder: Path) -> None:
     write_model(Model(model_settings(config), {f"generators.G.{k}": v for k, v in state.items()}, "drawn"), folder)
 
 
-def bare_loop(translator: Translator, image: bytes, seconds: float) -> float:
-    """Images per second of a loop that decodes, translates and encodes."""
+def bare_loop(translator: Translator, image: bytes, seconds: float) -> tuple[float, float]:
+    """Images per second, and seconds of CPU per image, of a loop that decodes, translates and encodes."""
     with tempfile.TemporaryDirectory() as folder:
-        count, end = 0, (start := time.perf_counter()) + seconds
+        count, end, used = 0, (start := time.perf_counter()) + seconds, time.process_time()
         while time.perf_counter() < end:
             pixels = read_pixels(io.BytesIO(image), translator.input_spec)
             write_pixels(translator.translate(pixels), Path(folder, "result.jpg"))
             count += 1
-        return count / (time.perf_counter() - start)
+        return count / (time.perf_counter() - start), (time.process_time() - used) / count
 
 
 def load(url: str, image: bytes, clients: int, seconds: float) -> tuple[list[float], Counter[int]]:
@@ -108,31 +110,37 @@ def main() -> None:
             assert found is not None, "the server did not start"
             load(found[0], image, options.clients, 2)  # warm-up
             memory: list[float] = []
+            process = psutil.Process(server.pid)
             measured = threading.Event()
 
             def watch() -> None:
                 while not measured.wait(seconds / 200):
-                    memory.append(psutil.Process(server.pid).memory_info().rss / 2**20)
+                    memory.append(process.memory_info().rss / 2**20)
 
             watcher = threading.Thread(target=watch)
             watcher.start()
-            start = time.perf_counter()
+            start, used, own = time.perf_counter(), sum(process.cpu_times()[:2]), time.process_time()
             latencies, statuses = load(found[0], image, options.clients, seconds)
-            rate = statuses[200] / (time.perf_counter() - start)
+            elapsed, own = time.perf_counter() - start, time.process_time() - own
+            used = sum(process.cpu_times()[:2]) - used
             measured.set()
             watcher.join()
         finally:
             server.terminate()
             server.wait()
-        bare = statistics.mean([before, bare_loop(translator, image, seconds / 4)])
+        rates, cpu = zip(before, bare_loop(translator, image, seconds / 4), strict=True)
     part = max(1, len(memory) // 5 if seconds < 300 else round(len(memory) * 60 / seconds))
     first, last = statistics.mean(memory[:part]), statistics.mean(memory[-part:])
-    percentiles = statistics.quantiles(latencies, n=100)
-    name = options.model or options.generator
-    print(f"{name}, {options.size}x{options.size}, {options.clients} clients, {seconds:g} s, statuses {dict(statuses)}")
-    print(f"served {rate:.2f} images/s, loop {bare:.2f} images/s: {rate / bare:.2f} of it")
-    print(f"latency p50 {percentiles[49]:.2f} s, p95 {percentiles[94]:.2f} s, p99 {percentiles[98]:.2f} s")
-    print(f"memory {first:.0f} MiB at first, {last:.0f} MiB at last: {100 * (last / first - 1):+.1f} %")
+    served, bare, count = statuses[200] / elapsed, statistics.mean(rates), statuses[200]
+    percentiles = " | ".join(f"{statistics.quantiles(latencies, n=100)[at - 1]:.1f} s" for at in (50, 95, 99))
+    costs = ", ".join(f"{1000 * each:.0f}" for each in (used / count, own / count, statistics.mean(cpu)))
+    print(
+        f"| {options.model or options.generator} | {served:.2f} images/s | {bare:.2f} images/s | {served / bare:.2f} "
+        f"| {percentiles} | {first:.0f}, {last:.0f} MiB | {costs} ms |"
+    )
+    print(
+        f"{options.clients} clients, {elapsed:.0f} s, {(used + own) / elapsed:.0%} of a core, answers {dict(statuses)}"
+    )
 
 
 if __name__ == "__main__":
