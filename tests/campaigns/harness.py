@@ -17,29 +17,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from conftest import TINY, draw_images, flags
 
 Fault = Callable[[Path], None]  # installed in the forked process; the folder is the one that is watched
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate", "shutil.rmtree"}
-HANG = 60.0  # seconds
+HANG = 60.0  # seconds of computing after which a command counts as hanging, or ten times as many of waiting
 STEPS = 6
 
 
 @dataclass
 class Outcome:
-    """How an attempt ended. `memory` is the peak in GiB, `writes` the number of write boundaries it passed."""
+    """How an attempt ended. `code` is that of a shell, 128 + `signal` after a signal."""
 
     code: int
     signal: int
     text: str
     seconds: float
-    memory: float
+    hangs: bool
 
     @property
     def problem(self) -> str:
         """What no fault may cause: a hang, a signal that nobody sent, a traceback, or a failure without a word."""
         if self.signal:
-            return "hang" if self.seconds >= HANG else f"signal {self.signal}"
+            return "hang" if self.hangs else f"signal {self.signal}"
         if "Traceback" in self.text:
             return f"traceback: {self.text.splitlines()[-1]}"
         return "" if self.code == 0 or "cyclegan: " in self.text else f"exit {self.code} without a sentence"
@@ -85,20 +87,22 @@ def start(work: Callable[[], Any], log: Path) -> int:
     os._exit(code)
 
 
-def finish(child: int, log: Path, seconds: float = HANG) -> Outcome:
-    """Wait for a forked process, and kill it after some seconds."""
-    began = time.monotonic()
-    done = 0
+def finish(child: int, log: Path, seconds: float | None = None) -> Outcome:
+    """Wait for a forked process, and kill it after some seconds, or when it hangs."""
+    began, hangs, done = time.monotonic(), False, 0
     while not done:
-        done, status, usage = os.wait4(child, os.WNOHANG)
-        if not done and time.monotonic() - began > seconds:
+        done, status = os.waitpid(child, os.WNOHANG)
+        passed = time.monotonic() - began
+        if not done and seconds is None and passed > HANG:
+            hangs = passed > 10 * HANG or sum(psutil.Process(child).cpu_times()[:2]) > HANG
+        if not done and (hangs or (seconds is not None and passed > seconds)):
             os.kill(child, signal.SIGKILL)
-            done, status, usage = os.wait4(child, 0)
+            done, status = os.waitpid(child, 0)
         elif not done:
             time.sleep(0.002)
-    code, killed = (0, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), 0)
+    killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     text = log.read_text(errors="replace") if log.exists() else ""
-    return Outcome(code, killed, text, time.monotonic() - began, usage.ru_maxrss / 2**20)
+    return Outcome(128 + killed if killed else os.WEXITSTATUS(status), killed, text, passed, hangs)
 
 
 def run_words(words: list[object], folder: Path, fault: Fault | None = None) -> Callable[[], None]:
@@ -115,7 +119,7 @@ def run_words(words: list[object], folder: Path, fault: Fault | None = None) -> 
     return work
 
 
-def attempt(words: list[object], folder: Path, fault: Fault | None = None, seconds: float = HANG) -> Outcome:
+def attempt(words: list[object], folder: Path, fault: Fault | None = None, seconds: float | None = None) -> Outcome:
     """Run a command line, with a fault that watches `folder`, and kill it after some seconds."""
     log = folder.parent / f"{folder.name}.log"
     log.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from odd_files import FORMATS, encoded, odd, tiff
 BATCH = 20  # jobs for each forked process
 IMAGES = 20  # in the folder that is one job
 MEMORY = 2048  # MiB that an input may take beyond the rest of the process
+VIDEOS = {"a.mp4": "libx264", "a.mkv": "ffv1", "a.webm": "libvpx-vp9", "a.avi": "mpeg4"}
 Job = tuple[str, dict[Path, bytes]]  # the kind of files, and their mutated contents
 NUMBERS = (0, 1, 2, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 10**9, 10**18, -1, -(10**9))
 WORDS = ("NaN", "1e999", "[]", "{}", "null", '""', "true", "-1", "../../x", "\\u0000", "9" * 400, "[" * 2000)
@@ -88,12 +90,14 @@ def hostile_input(rng: random.Random, rounds: int, folder: Path) -> Tally:
     room.mkdir()
     outside = contents(folder / "red2blue")
     targets = targets_of(folder, run, data, room)
+    if rounds > 1:
+        targets |= slow_targets(folder, run, room)
     jobs: list[Job] = []
     for _ in range(rounds):
         images: dict[Path, bytes] = {}
         for name, (path, content, weight) in targets.items():
             for number in range(weight):
-                is_text = path.suffix in (".json", ".toml", ".csv", ".jsonl", ".txt")
+                is_text = path.suffix in (".json", ".toml", ".csv", ".jsonl", ".txt", ".xml")
                 mutated = (mutate_text if is_text else mutate)(rng, content)
                 if name.startswith("image"):
                     images[path.with_stem(f"{number}-{path.stem}")] = mutated
@@ -141,6 +145,35 @@ def targets_of(folder: Path, run: Path, data: Path, room: Path) -> dict[str, tup
     return targets
 
 
+def slow_targets(folder: Path, run: Path, room: Path) -> dict[str, tuple[Path, bytes, int]]:
+    """Exports and videos, which take seconds to make."""
+    targets = {}
+    for name in ("exports", "videos"):
+        (room / name).mkdir()
+    for kind, file in (("onnx", "model.onnx"), ("openvino", "model.xml")):
+        outcome = attempt(["export", run, "--format", kind, "-o", room / "exports" / file], folder / kind)
+        assert outcome.code == 0, outcome.text
+    for file, codec in VIDEOS.items():
+        outcome = finish(start(partial(film, room / "videos" / file, codec), folder / "film.log"), folder / "film.log")
+        assert outcome.code == 0, outcome.text
+    for path in sorted([*(room / "exports").iterdir(), *(room / "videos").iterdir()]):
+        targets[f"{path.parent.name[:-1]} {path.name}"] = (path, path.read_bytes(), 3)
+    return targets
+
+
+def film(path: Path, codec: str) -> None:
+    """A video of a few frames."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 60 * number, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
 def commands_of(name: str, data: Path, room: Path) -> list[list[object]]:
     """The commands that read a mutated file."""
     if name.startswith("image"):
@@ -158,6 +191,12 @@ def commands_of(name: str, data: Path, room: Path) -> list[list[object]]:
             ["translate", room / "run", data / "testA", "-o", room / "out", "--overwrite"],
             ["resume", room / "run"],
         ]
+    if name.startswith("export"):
+        export = room / "exports" / name.split()[1].replace(".bin", ".xml")
+        return [["translate", export, data / "testA", "-o", room / "out", "--overwrite"]]
+    if name.startswith("video"):
+        video = room / "videos" / name.split()[1]
+        return [["translate", room.parent / "made" / "run", video, "-o", room / f"out{video.suffix}", "--overwrite"]]
     if name == "names.txt":
         return [["data", "check", room / "named", "--json"]]
     suffix = {"zip": "zip", "tar": "tar", "gztar": "tar.gz"}[name.split()[1]]
@@ -185,7 +224,7 @@ def run_batch(
         def hang(*_: Any) -> None:
             raise TimeoutError("hang")
 
-        signal.signal(signal.SIGALRM, hang)
+        signal.signal(signal.SIGPROF, hang)
         for name, files in jobs:
             for path, content in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +235,7 @@ def run_batch(
                 with notes.open("a") as file:
                     file.write(json.dumps({"start": name}) + "\n")
                 sys.argv = ["cyclegan", *map(str, command)]
-                signal.alarm(int(HANG))
+                signal.setitimer(signal.ITIMER_PROF, HANG)
                 try:
                     main()
                 except SystemExit as end:
@@ -204,12 +243,12 @@ def run_batch(
                 except BaseException as error:
                     place = traceback.extract_tb(error.__traceback__)[-1]
                     problem = f"{type(error).__name__}: {str(error)[:150]} ({Path(place.filename).name}:{place.lineno})"
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
             restore(name, files, targets)
             with notes.open("a") as file:
                 file.write(json.dumps({"name": name, "codes": codes, "problem": problem}) + "\n")
 
-    outcome = finish(start(work, folder / "batch.log"), folder / "batch.log", HANG * len(jobs))
+    outcome = finish(start(work, folder / "batch.log"), folder / "batch.log", 10 * HANG * len(jobs))
     rows = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
     ended = [row for row in rows if "name" in row]
     for row, (_, files) in zip(ended, jobs, strict=False):
