@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -27,11 +28,17 @@ def usage(process: int | str = "self") -> tuple[int, int]:
 
 def soak(rng: random.Random, rounds: int, folder: Path) -> Tally:
     """100 translations for each round, 10,000 at most, and a training run of a second for each."""
-    tally, count = Tally(), min(100 * rounds, 10_000)
+    tally = Tally()
     if not Path("/proc/self/statm").exists():
         tally.not_run = "soak: needs /proc, as on Linux"
         return tally
     data, run, _ = prepared(folder)
+    translate(run, rng, min(100 * rounds, 10_000), folder, tally)
+    train(data, rounds, folder, tally)
+    return tally
+
+
+def translate(run: Path, rng: random.Random, count: int, folder: Path, tally: Tally) -> None:
     log = folder / "translations.csv"
 
     def translations() -> None:
@@ -53,22 +60,24 @@ def soak(rng: random.Random, rounds: int, folder: Path) -> Tally:
     tally.add("translations in one process", count)
     judge("translations", list(csv.reader(log.open())), tally)
 
-    words = train_words(data, folder / "long", max_steps=10**9, save_minutes=0.02)
+
+def train(data: Path, seconds: float, folder: Path, tally: Tally) -> None:
+    words = train_words(data, folder / "long", max_steps=10**9, epochs=10**9, save_minutes=0.02)
     child, rows = start(run_words(words, folder / "long"), folder / "long.log"), []
     end = time.monotonic() + 10 * HANG
     while not has_steps(folder / "long" / "run", 2) and time.monotonic() < end:
         time.sleep(0.1)
-    end = time.monotonic() + rounds
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
-        time.sleep(rounds / 100)
+        time.sleep(seconds / 100)
         rows.append([str(resident(child)), *map(str, usage(child))])
-    os.kill(child, 15)
+    os.kill(child, signal.SIGTERM)
     outcome = finish(child, folder / "long.log")
-    tally.add("seconds of training", rounds)
-    tally.expect(outcome.code == 143 and not outcome.signal, f"long training: {outcome.text[-300:]}")
-    if rounds >= WARM:
+    tally.add("seconds of training", round(seconds))
+    saved = outcome.code == 128 + signal.SIGTERM and not outcome.signal
+    tally.expect(saved, f"long training: {outcome.text[-300:]}")
+    if seconds >= WARM:
         judge("training", rows, tally)
-    return tally
 
 
 def judge(what: str, rows: list[list[str]], tally: Tally) -> None:
