@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -198,6 +199,28 @@ def test_interrupting_two_processes_saves_once(data: Path, tmp_path: Path) -> No
     assert "Resume with: cyclegan resume" in err
     assert "Traceback" not in err
     assert checkpoint.latest_checkpoint(tmp_path / "stopped") is not None
+
+
+@pytest.mark.processes
+def test_when_a_process_is_killed_the_first_says_so_and_fails(data: Path, tmp_path: Path) -> None:
+    process = start("train", data, "--preset", "paper", *flags(**TINY, runs=tmp_path, devices=2, name="run"))
+    wait_until(lambda: has_steps(tmp_path / "run", 1), process)
+    (other,) = (p for p in psutil.Process(process.pid).children() if p.environ().get("LOCAL_RANK") == "1")
+    other.kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err  # not killed by Fabric's observer
+    assert err.count("cyclegan: Another process of this run has ended") == 1
+    assert "Traceback" not in err
+
+
+def test_a_restart_by_torchrun_continues_the_run_that_it_began(
+    tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # the first restart; there is no run yet
+    folder = train(tiny(max_steps=1), progress=False)
+    assert train(tiny(max_steps=1), progress=False) == folder
+    os.utime(folder / "config.toml", (0, 0))  # begun before this launcher
+    assert train(tiny(max_steps=1), progress=False) != folder
 
 
 @pytest.mark.processes
