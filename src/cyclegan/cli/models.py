@@ -70,7 +70,10 @@ def publish(
     license: Annotated[OptionalText, Doc("License of the model, as the hub names it, such as cc-by-4.0.")] = None,
     discriminators: Annotated[Switch, Doc("Upload the discriminators too, for fine-tuning.")] = False,
 ) -> None:
-    """Upload a model and its card to the Hugging Face hub."""
+    """Upload a model and its card to the Hugging Face hub.
+
+    `cyclegan export RUN --format safetensors` writes both into a folder instead.
+    """
     require_model(run)
 
     from cyclegan.runs import publish as publishing

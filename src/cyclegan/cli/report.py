@@ -1,5 +1,6 @@
 """`cyclegan diagnose` and `cyclegan report`."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing_extensions import Doc
 
 from cyclegan.cli.app import command, require_run
 from cyclegan.cli.settings import Device, OptionalPath, Switch
+from cyclegan.system.text import quote
 
 Run = Annotated[Path, tyro.conf.Positional, Doc("Run folder.")]
 
@@ -43,7 +45,7 @@ def diagnose(
             text = f"{direction}: {observation}" if direction else observation
             console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     if not diagnosis.issues:
-        console.print(Text(f"\n{NO_ISSUES.format(run)}"))
+        console.print(Text(f"\n{NO_ISSUES.format(quote(run))}"))
 
 
 @command("report")
@@ -57,6 +59,7 @@ def print_report(run: Path) -> None:
     """Write the report of a run, and print its main sentences."""
     from cyclegan.evaluation.report.report import write_report
 
+    print("Translating test images for the report ...", file=sys.stderr)
     written = write_report(run)
     for sentence in written.sentences:
         print(sentence)

@@ -135,7 +135,9 @@ def _read_checkpoint(folder: Path, prefix: str) -> Model:
             weights |= {f"{GENERATORS}{name}": value for name, value in load_tensors(ema).items()}
         step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CycleGANError(f"The weights in {folder} cannot be loaded: {error}") from None
+        others = sorted(path.parent for path in folder.parent.glob("*/state.json") if path.parent != folder)
+        advice = f"; use another one, such as {others[-1]}" if others else ""
+        raise CycleGANError(f"The checkpoint {folder} cannot be loaded: it is damaged ({error}){advice}.") from None
     weights = {k: v for k, v in weights.items() if not k.startswith(ONLY_FOR_TRAINING)}
     source = f"trained with cyclegan {__version__}, {step} steps"
     return Model(model_settings(config), weights, source, saved_domains(folder), config.data.crop_size)

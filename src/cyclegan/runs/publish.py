@@ -15,6 +15,7 @@ from cyclegan.runs.hub import upload
 from cyclegan.runs.model import FORMAT, VERSION, Model, read_model
 from cyclegan.runs.summary import RunSummary, summarize
 from cyclegan.system.atomic import replace_folder
+from cyclegan.system.text import quote
 
 SAMPLES = "samples-{}.png"  # by direction
 CHANNELS = {1: "gray images", 2: "gray images with alpha", 3: "color images", 4: "color images with alpha"}
@@ -57,7 +58,8 @@ def model_card(
         "## Use",
         "| direction | input | output |\n| --- | --- | --- |\n"
         + "\n".join(f"| `{each}` | {contents[each[0]]} | {contents[each[-1]]} |" for each in model.directions),
-        f"```\npip install cyclegan\ncyclegan translate {'hf:' if on_hub else ''}{name} photos/ -o translated/ "
+        f"```\npip install git+https://github.com/cyclegan/cyclegan\n"
+        f"cyclegan translate {quote(f'hf:{name}' if on_hub else name)} photos/ -o translated/ "
         f"--direction {direction}\n```",
         f"""\
 ```python

@@ -89,9 +89,11 @@ class Display(Monitor):
         metrics: dict[str, list[float]] = {name.rpartition("_")[0]: [] for name in values}
         for name, value in values.items():
             metrics[name.rpartition("_")[0]].append(value)
-        texts = {name: f"{name.upper()} {' / '.join(f'{v:.3g}' for v in each)}" for name, each in metrics.items()}
+        rounded = {name: " / ".join(f"{float(f'{v:.3g}'):g}" for v in each) for name, each in metrics.items()}
+        texts = {name: f"{name.upper()} {text}" for name, text in rounded.items()}
         if status.step == 0:
-            self.on_message(f"Untranslated inputs (A → B / B → A): {', '.join(texts.values())}")
+            directions = " / ".join(dict.fromkeys(name.rpartition("_")[2].replace("to", " → ") for name in values))
+            self.on_message(f"Untranslated inputs, {directions}: {', '.join(texts.values())}")
             return
         self.quality = f"{', '.join(texts.values())} at step {status.step:,}"
         name = selecting_metric(self.best_by, values)
