@@ -192,7 +192,7 @@ def test_pairs_of_other_channels_and_an_unreadable_one(tmp_path: Path) -> None:
     }
     (only,) = evaluate(train(configure("paper", data=tmp_path / "d", runs=tmp_path / "runs", **settings)))
     assert (only.direction, only.metrics["psnr"].images) == ("BtoA", 2)
-    assert any("1 of 3 images cannot be read" in note for note in only.notes)
+    assert any("cannot be read are skipped: 1 of 3." in note for note in only.notes)
 
 
 def test_compare_says_what_is_surely_better(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -412,6 +412,7 @@ def test_an_imported_cyclegan_translates_in_both_directions(tmp_path: Path, caps
     assert "latest_net_G.pth is left out" in message
     assert "a model of the method cyclegan, AtoB and BtoA" in message
     assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert "the model was presumably trained at 286 pixels" in (tmp_path / "model" / "README.md").read_text()
     for direction, state, channels in (("AtoB", there, 3), ("BtoA", back, 1)):
         x = torch.rand(1, channels, 24, 20) * 2 - 1
         result = Translator.load(tmp_path / "model", direction, "cpu", winograd=False).translate(x)  # type: ignore[arg-type]
@@ -640,7 +641,9 @@ def test_a_model_written_from_a_run_translates_as_the_run_does(trained: Path, tm
         ours = [Translator.load(p, direction).translate(x) for p in (trained, tmp_path / "model")]  # type: ignore[arg-type]
         assert torch.equal(*ours)
     assert json.loads((tmp_path / "model" / "config.json").read_text())["directions"] == ["AtoB", "BtoA"]
-    assert (tmp_path / "model" / "README.md").read_text().startswith("---\nlibrary_name: cyclegan\n")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: cyclegan\n")
+    assert "the model was trained at" in card and "presumably" not in card  # as in that of imported weights
 
 
 def test_a_model_folder_is_written_completely_or_not_at_all(

@@ -59,7 +59,9 @@ def test_a_log_gets_lines_with_the_names_of_metrics_csv(tiny: Callable[..., Conf
 
 
 def test_the_speed_is_smoothed_and_the_best_is_chosen_as_the_checkpoint(tiny: Callable[..., Config]) -> None:
-    display, _ = shown(tiny, terminal=False, best_by="psnr")
+    display, text = shown(tiny, terminal=False, best_by="psnr")
+    display.on_quality(replace(STATUS, step=0), {"psnr_BtoA": 9.0, "ssim_BtoA": 0.1})
+    assert "Untranslated inputs, B → A: PSNR 9, SSIM 0.1" in text.getvalue()
     for step, psnr, ssim in ((5, 21.0, 0.1), (10, 20.0, 0.9)):
         display.on_quality(replace(STATUS, step=step), {"psnr_AtoB": psnr, "ssim_AtoB": ssim, "swd_AtoB": 9.0})
     assert display.best == "PSNR 21 at step 5"

@@ -96,7 +96,7 @@ class ArrayCache:
                 except (OSError, ValueError):
                     held = sum(size for _, size, _ in self._files())
                 if held + size > self.limit:
-                    # Evict at least 5 %, so that the folder is not scanned for each array.
+                    # Evict at least 5%, so that the folder is not scanned for each array.
                     held = self._evict(max(self.limit - max(size, self.limit // 20), 0))
                 if held + size > self.limit:
                     self._too_large = size

@@ -69,7 +69,10 @@ def footnotes(evaluations: Sequence[Evaluation]) -> list[str]:
     if any("fid" in each and each["fid"].images < MIN_FID_IMAGES for each in metrics):
         notes.append(f"With fewer than {MIN_FID_IMAGES:,} images, prefer KID: FID is biased upward for small sets.")
     if any("kd_efficientnet" in each for each in metrics):
-        notes.append("KD (EfficientNet-Lite0) ranks models; it is not comparable with published KID or FID values.")
+        inception = "" if any("kid" in each for each in metrics) else " For those, add --inception download."
+        notes.append(
+            "KD (EfficientNet-Lite0) ranks models; it is not comparable with published KID or FID values." + inception
+        )
     if not any(metric_info(key).group == TRUTH for each in metrics for key in each):
         notes.append("There is no ground truth: that needs test images with equal file names in both domains.")
     return notes

@@ -1,4 +1,4 @@
-"""Metric values with 95 % intervals over the images, and the significance of differences."""
+"""Metric values with 95% intervals over the images, and the significance of differences."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 RESAMPLES = 2000
 GROUPS = 10  # of images for the jackknife
-Z_95 = 1.96  # standard errors on either side of the mean that enclose 95 % of a normal distribution
+Z_95 = 1.96  # standard errors on either side of the mean that enclose 95% of a normal distribution
 
 Interval = tuple[float, float]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -20,7 +20,7 @@ class MetricValue:
 
     value: float
     images: int  # that it was measured on
-    interval: Interval | None = None  # 95 %; None where it cannot be estimated
+    interval: Interval | None = None  # 95%; None where it cannot be estimated
     untranslated: float | None = None  # the same metric of the untranslated inputs (baseline)
     real: float | None = None  # the same metric of real target images; for content metrics, of the ground truth
     per_image: tuple[float, ...] = ()  # in the order of the images; empty for metrics of whole sets
@@ -36,12 +36,12 @@ def mean_value(
 
 
 def bootstrap_interval(values: Sequence[float]) -> Interval | None:
-    """The 95 % bootstrap interval of the mean; None for fewer than two values or when one is infinite."""
+    """The 95% bootstrap interval of the mean; None for fewer than two values or when one is infinite."""
     return _bootstrap(np.asarray(values))[1] if len(values) > 1 and np.isfinite(values).all() else None
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, Interval, float]:
-    """Mean of `second` minus `first` on the same images, its 95 % interval, and the two-sided p-value for no change.
+    """Mean of `second` minus `first` on the same images, its 95% interval, and the two-sided p-value for no change.
 
     By the paired bootstrap (Efron and Tibshirani 1993, chapter 16): p is twice the fraction of resamples in which the
     difference has the opposite sign, at least 1 / resamples. Raises `ValueError` unless both have the same length of
@@ -58,7 +58,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[
 
 
 def _bootstrap(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Interval]:
-    """Means of resampled values, and the interval that encloses 95 % of them."""
+    """Means of resampled values, and the interval that encloses 95% of them."""
     rows = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
     means = values[rows].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -68,7 +68,7 @@ def _bootstrap(values: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Inte
 def jackknife_values(
     metrics: Callable[[Indices], Mapping[str, float]], images: int, seed: int = 0
 ) -> dict[str, MetricValue]:
-    """Metrics that are not means over images, such as distances between two sets of them, with 95 % intervals.
+    """Metrics that are not means over images, such as distances between two sets of them, with 95% intervals.
 
     `metrics` computes them from the images with the given indices. The images are divided into ten groups, each of
     which is left out in turn (Efron and Tibshirani 1993, chapter 11); a bootstrap would repeat images, which distances

@@ -45,6 +45,7 @@ def model_card(
     }
     contents = {domain: f"{model.domains['AB'.index(domain)]}, {images}" for domain, images in channels.items()}
     networks = sorted({".".join(key.split(".")[:2]) for key in model.weights})
+    presumably = "presumably " * model.source.startswith("imported")  # files of the authors' code do not say
     license_line = f"license: {license}\n" if license else ""
     parts = [
         f"---\nlibrary_name: cyclegan\n{license_line}pipeline_tag: image-to-image\n"
@@ -70,7 +71,10 @@ translator = Translator.{"from_pretrained" if on_hub else "load"}("{name}", dire
 translator(Image.open("photo.jpg")).save("translated.png")
 ```""",
         "Images of any size are accepted"
-        + (f"; the model was trained at {model.trained_scale} pixels (`--size`)" if model.trained_scale else "")
+        + (
+            f"; the model was {presumably}trained at {model.trained_scale} pixels (`--size`)"
+            * bool(model.trained_scale)
+        )
         + ". The networks take and return tensors in [-1, 1]. `model.safetensors` holds "
         f"{', '.join(f'`{network}`' for network in networks)}; `config.json` holds the settings they were built with.",
         f"## Intended use and limitations\n\n{LIMITATIONS}",

@@ -66,7 +66,7 @@ def group_columns(metrics: Iterable[str], names: tuple[str, str], groups: Groups
 
 
 def smooth(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A moving average over 4 % of the values, over fewer at both ends."""
+    """A moving average over 4% of the values, over fewer at both ends."""
     half = max(1, len(values) // 50)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     low = np.maximum(np.arange(len(values)) - half, 0)
