@@ -23,7 +23,7 @@ def extras_in(requirements: list[str]) -> set[str]:
 
 def test_all_and_dev_consist_of_extras() -> None:
     for_users = EXTRAS.keys() - {"all", "dev", "docs", "examples"}
-    assert extras_in(EXTRAS["all"]) == for_users - {"visdom"}
+    assert extras_in(EXTRAS["all"]) == for_users - {"cloud", "ray", "visdom"}
     assert extras_in(EXTRAS["dev"]) <= EXTRAS.keys()
 
 

@@ -5,6 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,22 @@ from cyclegan.cli.settings import NO_DEFAULT, Device, OptionalDirection, Optiona
 from cyclegan.config.schema import Devices
 from cyclegan.errors import CycleGANError, UsageError
 from cyclegan.imaging.value_range import COLOR_FORM, parse_color
+from cyclegan.system.remote import is_remote, is_url, local_copy, to_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from cyclegan.translation.files import Job
     from cyclegan.translation.translator import Translator
+
+
+PATH_OR_URL = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="PATH",
+    instance_from_str=lambda words: to_path(words[0]),
+    is_instance=lambda value: not isinstance(value, str),
+    str_from_instance=lambda path: [str(path)],
+)
 
 
 @dataclass
@@ -39,9 +50,11 @@ class Options:
         tuple[str, ...],
         tyro.conf.Positional,
         tyro.conf.arg(metavar="INPUT ...", help_behavior_hint="(required)"),
-        Doc("Images, folders (with their subfolders), patterns, https://... addresses, one video, or - for stdin."),
+        Doc("Images, folders (with their subfolders), patterns, https:// or s3:// URLs, one video, or - for stdin."),
     ]
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")]
+    output: Annotated[
+        Path, PATH_OR_URL, tyro.conf.arg(aliases=["-o"]), Doc("Folder for the results, or a file for one input.")
+    ]
     direction: Annotated[
         OptionalDirection,
         Doc("AtoB, BtoA, or by the domains' names, such as zebra2horse. Default: AtoB, or the only one."),
@@ -99,14 +112,19 @@ def translate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     _require_alpha(options.alpha)
     require_model(options.run)
 
-    from cyclegan.data.get.url import download, is_url
+    from cyclegan.data.get.url import download
+    from cyclegan.imaging.video import VIDEO_SUFFIXES
 
-    with tempfile.TemporaryDirectory(prefix="cyclegan-") as folder:  # for downloads, each in a folder of its own
-        local = (
-            str(download(each, Path(folder, str(number)))) if is_url(each) else each
-            for number, each in enumerate(options.input)
-        )
-        options = replace(options, input=tuple(local))
+    with ExitStack() as copies:
+
+        def fetch(text: str) -> str:
+            if text.lower().startswith(("http://", "https://")):
+                folder = copies.enter_context(tempfile.TemporaryDirectory(prefix="cyclegan-"))
+                return str(download(text, Path(folder)))
+            is_moving = Path(text).suffix.lower() in {".gif", *VIDEO_SUFFIXES}
+            return str(copies.enter_context(local_copy(to_path(text)))) if is_url(text) and is_moving else text
+
+        options = replace(options, input=tuple(map(fetch, options.input)))
         if _is_stream(options):
             _translate_stream(options, size)
         else:
@@ -119,25 +137,28 @@ def _translate_files(options: Options, size: int | Literal["keep"]) -> None:
 
     from cyclegan.translation import files
 
-    found = files.find([*map(Path, options.input)])
+    found = files.find([*map(to_path, options.input)])
     rank, _, processes = process_numbers()
     plan = partial(
         files.plan,
         found,
         options.output,
-        overwrite=options.overwrite or options.resume,
+        overwrite=options.overwrite,
+        resume=options.resume,
         masks=options.masks,
         share=(rank, processes),
     )
     try:
         plan()  # its errors need no torch
-        _translate_jobs(options, size, plan)
+        _translate_jobs(options, size, plan, len(found[rank::processes]))
     except CycleGANError as error:
         error.alone = processes > 1  # others may have succeeded
         raise
 
 
-def _translate_jobs(options: Options, size: int | Literal["keep"], plan: Callable[..., "list[Job]"]) -> None:
+def _translate_jobs(
+    options: Options, size: int | Literal["keep"], plan: Callable[..., "list[Job]"], planned: int
+) -> None:
     from rich.progress import Progress
 
     from cyclegan.system.machine import local_processes
@@ -151,9 +172,6 @@ def _translate_jobs(options: Options, size: int | Literal["keep"], plan: Callabl
     translator = _load(options) if workers == 1 else _load(replace(options, device="cpu"))  # only to describe it
     channels = 3 if options.side_by_side else translator.out_channels
     jobs = plan(channels=channels)
-    planned = len(jobs)
-    if options.resume:
-        jobs = [job for job in jobs if not job.target.exists()]
     if workers == 1:
         translate: Callable[..., Iterator[str | None]] = partial(files.translate, translator)
     else:
@@ -272,7 +290,7 @@ def _target(options: Options, moving: bool) -> Path:
     if out.is_dir() or not out.suffix:
         name = "camera.mp4" if str(source).startswith("camera:") else "image.png" if str(source) == "-" else source.name
         out = out / name
-    if out.exists() and source.exists() and out.samefile(source):
+    if out.exists() and source.exists() and not is_remote(out) and out.samefile(source):
         raise UsageError(f"-o would overwrite the input {source}; choose another file.")
     if out.exists() and not options.overwrite:
         raise UsageError(f"{out} exists; choose another -o, or add --overwrite.")

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from cyclegan.errors import CycleGANError
+from cyclegan.system.remote import is_remote, upload
 
 # Seconds between attempts. Windows refuses to rename what another program has open, be it a virus scanner.
 BUSY_DELAYS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
@@ -57,8 +58,13 @@ def _delete_abandoned(folder: Path) -> None:
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, and rename it to `path` when the block succeeds. Creates missing folders.
 
-    The temporary file keeps the suffix, by which writers choose their format. After an error it is removed.
+    The temporary file keeps the suffix, by which writers choose their format. After an error it is removed. What is
+    for another machine is uploaded when it is complete.
     """
+    if is_remote(path):
+        with upload(path) as temporary:
+            yield temporary
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path.parent, f"{threading.get_ident()}{path.suffix.lower()}")
     try:

@@ -31,6 +31,7 @@ from cyclegan.imaging.encode import (
 from cyclegan.imaging.image import Pixels, paste, to_uint8_image
 from cyclegan.imaging.source import UnreadableImage
 from cyclegan.system.atomic import write_file
+from cyclegan.system.remote import RemoteError, existing_in, find_files, is_remote, local_copy
 
 if TYPE_CHECKING:
     from cyclegan.translation.translator import Size, Translator
@@ -52,6 +53,8 @@ class Job:
 def find(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
     """The images of `inputs` (files, folders, patterns such as ``photos/*.jpg``), each with its name below the output.
 
+    Inputs may be what `remote.to_path` returns.
+
     Raises `UsageError` for an input that is missing or not an image, and when there are no images.
     """
     found = [*chain.from_iterable(map(_find_inputs, inputs))]
@@ -65,6 +68,7 @@ def plan(
     out: Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     channels: int = 3,
     masks: Path | None = None,
     share: tuple[int, int] = (0, 1),
@@ -74,8 +78,8 @@ def plan(
     Subfolders are kept. A single image may be written to a file `out`. Results with more `channels` than their format
     can hold become TIFFs. `masks` is one mask, or a folder with a mask for each image, of the same name below it.
     `share` is the number of a process, and that of all; each gets other jobs. Raises `UsageError`, before anything is
-    written, when a result would replace a file (unless `overwrite`) or its own source, when two results have the same
-    path, or when a mask is missing.
+    written, when a result would replace a file (unless `overwrite`, or `resume`, which leaves out its job) or its own
+    source, when two results have the same path, or when a mask is missing.
     """
     find_mask = _mask_finder(masks)
     jobs = []
@@ -98,10 +102,15 @@ def plan(
             )
         sources[job.target] = job.source
     jobs = jobs[share[0] :: share[1]]
-    existing = [job for job in jobs if job.target.exists()]
+    exists = existing_in(out)
+    existing = [job for job in jobs if exists(job.target)]
     for job in existing:
-        if job.target.samefile(job.source):
+        remote = is_remote(job.source) or is_remote(job.target)
+        if job.source == job.target if remote else job.target.samefile(job.source):
             raise UsageError(f"-o would overwrite the input {job.source}; choose another folder.")
+    if resume:
+        finished = set(existing)
+        return [job for job in jobs if job not in finished]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more results exist" if len(existing) > 1 else " exists"
         raise UsageError(
@@ -133,7 +142,12 @@ def _mask_finder(masks: Path | None) -> Callable[[Path, str], Path | None]:
 
 def _find_inputs(given: Path) -> Iterator[tuple[Path, str]]:
     """Images of one input, each with its name below the output folder."""
-    if given.is_dir():
+    if is_remote(given):
+        found = [(path, name) for path, name in find_files(given) if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not found:
+            raise UsageError(f"There are no images at {given}; images end in {LISTED_SUFFIXES}.")
+        yield from found
+    elif given.is_dir():
         for path in find_images(given):
             yield path, path.relative_to(given).as_posix()
     elif given.exists():
@@ -171,10 +185,13 @@ def translate(
     spec = translator.input_spec if alpha == "keep" else translator.input_spec._replace(background=alpha)
 
     def read(job: Job) -> tuple[Pixels, Pixels | None] | str:
+        name = str(job.source)
         try:
-            return read_pixels(job.source, spec), None if job.mask is None else read_pixels(job.mask, MASK)
-        except UnreadableImage as error:
-            return str(error)
+            with local_copy(job.source) as path:
+                name = str(path)
+                return read_pixels(path, spec), None if job.mask is None else read_pixels(job.mask, MASK)
+        except (RemoteError, UnreadableImage) as error:
+            return str(error).replace(name, str(job.source))
 
     def write(job: Job, before: Pixels | str, after: Pixels | str) -> str | None:
         if not (isinstance(before, Pixels) and isinstance(after, Pixels)):
@@ -215,8 +232,8 @@ def translate(
 
 
 def scale_note(translator: Translator, sources: Iterable[Path]) -> str | None:
-    """`Translator.scale_note` of the first of these images that has one; only some headers are read."""
-    for source in islice(sources, 100):
+    """`Translator.scale_note` of the first of these images that has one; of files elsewhere, none is read."""
+    for source in islice((each for each in sources if not is_remote(each)), 100):
         with suppress(UnreadableImage):
             if note := translator.scale_note(source, image_size(source)):
                 return note

@@ -21,11 +21,6 @@ TIMEOUT, MAX_SECONDS = 30.0, 600.0  # without receiving a byte, and for all
 SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif", "HEIF": ".heic"}  # of formats that are not called after theirs
 
 
-def is_url(text: str) -> bool:
-    """Whether this is an address such as ``https://...``, of any scheme."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
-
-
 def download(url: str, folder: Path, *, max_bytes: int = MAX_BYTES, timeout: float = TIMEOUT) -> Path:
     """Download the image or video at an http or https address into `folder`, and return the file.
 
