@@ -25,8 +25,11 @@ def test_features_are_those_of_the_classifier() -> None:
             y = block(y)
             expected[y.shape[1]] = y
         found = FrozenFeatures()(x)
-    for channels, features in zip(LEVELS, found, strict=True):
+        last = FrozenFeatures().to(memory_format=torch.channels_last)(x)  # type: ignore[call-overload]
+    for channels, features, same in zip(LEVELS, found, last, strict=True):
         torch.testing.assert_close(features, expected[channels], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(same, features, rtol=1e-4, atol=1e-4)
+        assert same.is_contiguous(memory_format=torch.channels_last)
     assert [features.shape[-1] for features in found] == [60, 30, 15, 8]
 
 

@@ -64,7 +64,8 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        if self.affine or self.track_running_stats or not (computes_on_cpu(x, x) and is_channels_last(x)):
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        if self.affine or self.track_running_stats or traced or not x.is_cpu or not is_channels_last(x):
             return super().forward(x)
         y: Tensor = Normalization.apply(x, self.eps)  # type: ignore[no-untyped-call]
         return y
@@ -134,8 +135,10 @@ class Normalization(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        none = (None, None, None, None)
-        images = [torch.native_batch_norm(image, *none, True, 0.0, eps) for image in torch.split(x, 1)]
+        # With a scale in single precision, the statistics of images in bfloat16 are in single precision too.
+        scale = None if x.dtype == torch.float32 else torch.ones(x.shape[1])
+        none = (None, None, None)
+        images = [torch.native_batch_norm(image, scale, *none, True, 0.0, eps) for image in torch.split(x, 1)]
         ctx.save_for_backward(x, *(value for _, *statistics in images for value in statistics))
         ctx.eps = eps
         return torch.cat([y for y, _, _ in images]) if len(images) > 1 else images[0][0]
@@ -148,9 +151,10 @@ class Normalization(torch.autograd.Function):
         upstream = upstream.contiguous(memory_format=LAST)
         images = zip(torch.split(upstream, 1), torch.split(x, 1), statistics[::2], statistics[1::2], strict=True)
         backward = torch.ops.aten.native_batch_norm_backward
+        scale = None if x.dtype == torch.float32 else torch.ones(x.shape[1])
         of_x = [
-            backward(each, image, None, None, None, mean, scale, True, ctx.eps, (True, False, False))[0]
-            for each, image, mean, scale in images
+            backward(each, image, scale, None, None, mean, inverse, True, ctx.eps, (True, False, False))[0]
+            for each, image, mean, inverse in images
         ]
         return torch.cat(of_x) if len(of_x) > 1 else of_x[0], None
 

@@ -10,14 +10,14 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import conv2d, interpolate, linear, pad, relu6
 from torch.nn.utils import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
 from cyclegan.config.schema import NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.metrics.features import efficientnet
-from cyclegan.networks.channels_last import Conv2d
+from cyclegan.networks.channels_last import Conv2d, computes_on_cpu, is_channels_last
 from cyclegan.networks.discriminator import Discriminator
 from cyclegan.networks.layers import require_size
 from cyclegan.networks.patchgan import PatchGAN
@@ -89,7 +89,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, 1 or 3, H, W) images in [-1, 1] to the maps (N, C, h, w) of each level."""
-        y = self.stem(x.expand(-1, 3, -1, -1)).clamp(0, 6)
+        y = relu6(self.stem(x.expand(-1, 3, -1, -1)), inplace=True)
         found = []
         for i, block in enumerate(self.blocks):
             y = block(y)
@@ -111,7 +111,7 @@ class InvertedBottleneck(nn.Module):
         """(N, C, H, W) to (N, C', H, W), or half of that resolution."""
         y = x
         for convolution in self.filters:
-            y = convolution(y).clamp(0, 6)
+            y = relu6(convolution(y), inplace=True)
         y = self.project(y)
         return x + y if x.shape == y.shape else y
 
@@ -131,9 +131,15 @@ class FrozenConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / stride, W / stride), rounded up."""
+        size = self.weight.shape[-1]
+        if size == self.stride == self.groups == 1 and computes_on_cpu(x, self.weight) and is_channels_last(x):
+            # PyTorch has a slow path for one small image.
+            return linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        if self.stride == 1:
+            return conv2d(x, self.weight, self.bias, padding=size // 2, groups=self.groups)
         padding = []
         for side in (x.shape[-1], x.shape[-2]):
-            total = max(0, (-(-side // self.stride) - 1) * self.stride + self.weight.shape[-1] - side)
+            total = max(0, (-(-side // self.stride) - 1) * self.stride + size - side)
             padding += [total // 2, total - total // 2]
         return conv2d(pad(x, padding), self.weight, self.bias, self.stride, groups=self.groups)
 

@@ -104,7 +104,7 @@ class Winograd(torch.autograd.Function):
             of_x = _from_tiles(_transform(IMAGE.T, tiles, "tiles"), x.shape, ctx.last)
         if ctx.needs_input_grad[1]:
             kernel = _product(result.transpose(1, 2), _transformed_image(x), "kernel")
-            of_weight = (KERNEL.T.to(x.dtype) @ kernel.flatten(1)).T.reshape(weight.shape)
+            of_weight = _from_kernel(KERNEL.T.to(x.dtype) @ kernel.flatten(1), weight)
         if ctx.needs_input_grad[2]:
             of_bias = upstream.sum((0, 2, 3))
         return of_x, of_weight, of_bias
@@ -147,8 +147,18 @@ def _product(a: Tensor, b: Tensor, name: str) -> Tensor:
 def _transformed_kernel(weight: Tensor) -> Tensor:
     """(O, C, 3, 3) to (36, O, C)."""
     out = scratch.take("kernel", (TILE * TILE, *weight.shape[:2]), weight.dtype)
-    torch.mm(KERNEL.to(weight.dtype), weight.reshape(-1, 9).T, out=out.flatten(1))
+    # Either order of the weights in memory is read in long pieces.
+    rows = weight.permute(2, 3, 0, 1).reshape(9, -1) if is_channels_last(weight) else weight.reshape(-1, 9).T
+    torch.mm(KERNEL.to(weight.dtype), rows, out=out.flatten(1))
     return out
+
+
+def _from_kernel(rows: Tensor, weight: Tensor) -> Tensor:
+    """(9, O x C) to (O, C, 3, 3), in the memory format of the weight."""
+    if is_channels_last(weight):
+        moved = rows.view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)
+        return moved.contiguous(memory_format=torch.channels_last)
+    return rows.T.reshape(weight.shape)
 
 
 def _transformed_image(x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def runs_channels_last(config: Config, device: torch.device) -> bool:
     Its gradients cannot be differentiated again, as the penalty of WGAN-GP requires.
     """
     run, eager = config.run, not config.run.compile and config.loss.objective != "wgangp"
-    return device.type == "cpu" and run.winograd and run.precision == "32-true" and eager
+    return device.type == "cpu" and run.winograd and eager
 
 
 def compile_networks(method: Method, images: dict[str, Tensor]) -> str | None:
