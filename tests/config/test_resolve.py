@@ -116,7 +116,7 @@ def test_a_file_takes_the_place_of_the_preset(tmp_path: Path) -> None:
 
     first = configure("small", name="first", **{k: v for k, v in TINY.items() if k != "load_size"})
     (tmp_path / "config.toml").write_text(to_toml(first))
-    again = configure(config_file=tmp_path / "config.toml", seed=3)
+    again = configure(config_file=tmp_path, seed=3)
     assert again == first.with_settings(seed=3, name=None)
     assert (again.sources["seed"], again.sources["ema_decay"]) == ("user", "config file")
     assert configure(config_file=tmp_path / "config.toml", crop_size=64).data.load_size == 72

@@ -48,7 +48,7 @@ def train(
         PresetName,
         Doc("auto: suits the images and the GPU or CPU; paper: the authors' settings; small: 128x128; fast: light."),
     ] = "auto",
-    config: Annotated[OptionalPath, Doc("Take all settings from this config.toml instead of a preset.")] = None,
+    config: Annotated[OptionalPath, Doc("Take all settings from this config.toml or run instead of a preset.")] = None,
     dry_run: Annotated[Switch, Doc("Print the settings and a forecast of time and memory; train nothing.")] = False,
     settings: Settings,
 ) -> None:

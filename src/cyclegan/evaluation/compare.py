@@ -20,7 +20,8 @@ VERDICTS = {"higher": ("worse", "better"), "lower": ("better", "worse"), "neithe
 LEGEND = (
     "Each run is compared with the first; in parentheses, the 95% interval of the difference. Significant: p < 0.05 "
     "by the paired bootstrap over the same images; for metrics of whole sets, an interval without zero. Values without "
-    "a comparison: not significant, there are too few images to tell."
+    "a comparison: not significant, there are too few images to tell. All this concerns these models; runs of equal "
+    "settings and other seeds differ, too."
 )
 
 

@@ -42,16 +42,19 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
     """The settings of a run: ``configure(data="data/horse2zebra", max_minutes=60)``.
 
     The preset `auto` suits the training images and the GPU or CPU, and needs data; the others are "paper", "small" and
-    "fast". `config_file`, a ``config.toml``, replaces the preset. With `init_from` the architecture is that of the
-    given model or run. `Config.sources` tells where each value came from. Raises `UsageError` for unknown, mistyped
-    or contradictory settings, and when the preset `auto` cannot read any image.
+    "fast". `config_file`, a ``config.toml`` or a run folder, replaces the preset. With `init_from` the architecture is
+    that of the given model or run. `Config.sources` tells where each value came from. Raises `UsageError` for unknown,
+    mistyped or contradictory settings, and when the preset `auto` cannot read any image.
     """
     known = Config().flat()
     given = validate_types(Config().with_settings(**settings)).networks  # before images are read and torch is loaded
     GENERATORS.check(given.generator)
     DISCRIMINATORS.check(given.discriminator)
     user = {n: Path(v) if n in known and isinstance(v, str) and _is_path(n) else v for n, v in settings.items()}
-    file = None if config_file is None else from_toml(Path(config_file)).with_settings(name=None).flat()
+    file = None
+    if config_file is not None:
+        path = Path(config_file)
+        file = from_toml(path / "config.toml" if path.is_dir() else path).with_settings(name=None).flat()
     method = method_spec(str(user.get("method") or (file or known)["method"]))
     initial = user.get("init_from")
     model = None
