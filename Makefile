@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 DEMO := outputs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-all lint abuse docs docker-check campaign benchmark examples ablations figures constraints clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	rm -rf $(DEMO)
 	$(BIN)/cyclegan data get seasons -o $(DEMO)/seasons
 	$(BIN)/cyclegan train $(DEMO)/seasons --max-minutes 5 --runs $(DEMO)/runs --name summer-winter
@@ -68,12 +69,16 @@ constraints: $(READY)
 	(echo "# The versions that this project is developed and tested with, written by \`make constraints\`."; \
 		sed -nE '/^(cuda|nvidia|triton)/d; s/^([^ ].*==.*[^ ]) \\$$/\1/p' requirements.lock) > constraints.txt
 
-# torch is installed first and alone, so that no later package replaces it with another build. Visdom needs the setuptools
-# that it was written for. On Linux without a GPU, a smaller torch suffices:
-# make demo TORCH_INDEX="--extra-index-url https://download.pytorch.org/whl/cpu"
-$(READY): pyproject.toml constraints.txt
+# torch is installed first and alone, so that no later package replaces it with another build. On Linux without a GPU, a
+# smaller torch suffices: make demo TORCH_INDEX="--extra-index-url https://download.pytorch.org/whl/cpu"
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_INDEX) torch
+	$(PIP) -e .
+	touch $(INSTALLED)
+
+# For development. Visdom needs the setuptools that it was written for.
+$(READY): $(INSTALLED)
 	$(PIP) setuptools wheel
 	$(PIP) --no-build-isolation visdom
 	$(PIP) -e ".[dev]"
