@@ -243,8 +243,8 @@ def _find_domains_below(data: Path, suffixes: frozenset[str]) -> DataFiles:
         listed = f"only {', '.join(folders[:5])}{', ...' if len(folders) > 5 else ''}" if folders else "no folders"
         raise UsageError(
             f"{data} must contain trainA and trainB, or train/A and train/B, or A and B, but contains {listed}; "
-            "rename its folders, or give two folders with --a and --b, to train or to `cyclegan data prepare`; for files "
-            "with A and B side by side, add --method pix2pix."
+            "rename its folders, or give two folders with --a and --b, to train or to `cyclegan data prepare`; for "
+            "files with A and B side by side, add --method pix2pix."
         )
     if a is None or b is None:
         existing, missing = (a, "B") if a is not None else (b, "A")
