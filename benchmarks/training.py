@@ -121,9 +121,10 @@ def our_step(config: Config) -> Callable[[], None]:
 MAKERS = {"textbook": textbook_step, "ours": our_step}
 
 
-def peak_memory(setting: str, who: str, steps: int = 3) -> float:
+def peak_memory(setting: str, who: str, precision: str = "32-true", steps: int = 3) -> float:
     """Peak memory in GiB of a separate process that runs a few steps."""
     command = [sys.executable, __file__, "--memory-of", who, "--memory-in", setting, "--steps", str(steps)]
+    command += ["--precision", precision]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -170,11 +171,13 @@ def main() -> None:
     parser.add_argument("--setting", choices=BESIDE_TEXTBOOK, help="measure only this setting")
     parser.add_argument("--methods", action="store_true", help="compare CUT and FastCUT with CycleGAN instead")
     parser.add_argument("--cpu-time", action="store_true", help="measure CPU time, of all threads, instead of time")
+    parser.add_argument("--precision", default="32-true", help="of our steps")
     parser.add_argument("--memory-of", choices=MAKERS, help=argparse.SUPPRESS)
     parser.add_argument("--memory-in", choices=SETTINGS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
-        step = MAKERS[options.memory_of](SETTINGS[options.memory_in]())
+        config = SETTINGS[options.memory_in]().with_settings(precision=options.precision)
+        step = MAKERS[options.memory_of](config)
         for _ in range(options.steps):
             step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
@@ -187,9 +190,9 @@ def main() -> None:
         return
     settings = [options.setting] if options.setting else list(BESIDE_TEXTBOOK)
     print(f"matrix products: {matrix_gflops():.0f} GFLOPS on {torch.get_num_threads()} threads")
-    peaks = {setting: {who: peak_memory(setting, who) for who in MAKERS} for setting in settings}
+    peaks = {setting: {who: peak_memory(setting, who, options.precision) for who in MAKERS} for setting in settings}
     for setting in settings:
-        config = SETTINGS[setting]()
+        config = SETTINGS[setting]().with_settings(precision=options.precision)
         steps = {who: make(config) for who, make in MAKERS.items()}
         say(f"{setting:18s}", timed(steps, options.steps, clock), peaks[setting])
 

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from cyclegan.config.presets import Environment, auto_settings
 from cyclegan.config.schema import Config
-from cyclegan.training.acceleration import compile_networks, set_math_modes
+from cyclegan.training.acceleration import compile_networks, set_math_modes, slow_precision
 from cyclegan.training.batch_size import fit_batch_size
 from cyclegan.training.step import TrainState
 
@@ -42,7 +42,7 @@ def test_auto_chooses_bfloat16_where_the_gpu_has_it() -> None:
 
 def losses(config: Config, steps: int = 2) -> tuple[list[dict[str, float]], TrainState]:
     """The losses of training steps on random images."""
-    state = TrainState(config, Fabric(accelerator="cpu", devices=1))
+    state = TrainState(config, Fabric(accelerator="cpu", devices=1, precision=config.run.precision))
     a, b = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for _ in range(steps):
         state.train_step([{"A": a, "B": b}])
@@ -61,6 +61,20 @@ def test_channels_last_changes_the_memory_and_not_the_numbers(tiny: Callable[...
     weights = [p for p in state.method.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     assert_close(plain, last)
+
+
+def test_bfloat16_on_a_cpu_that_only_emulates_it_is_called_slow() -> None:
+    cpu, precision = torch.device("cpu"), "bf16-mixed"
+    assert "--precision 32-true is faster" in str(slow_precision(precision, cpu, False))
+    assert slow_precision(precision, cpu, True) is slow_precision(precision, cpu, None) is None
+    assert slow_precision("32-true", cpu, False) is slow_precision(precision, torch.device("cuda"), False) is None
+
+
+def test_bfloat16_with_channels_last_gives_the_losses_of_single_precision_roughly(tiny: Callable[..., Config]) -> None:
+    single, _ = losses(tiny(), steps=1)
+    rough, state = losses(tiny(precision="bf16-mixed"), steps=1)
+    assert state.memory_format == torch.channels_last
+    assert rough[0] == pytest.approx(single[0], rel=0.05, abs=0.02)
 
 
 @pytest.mark.slow

@@ -87,6 +87,16 @@ def has_bfloat16(device: str) -> bool:
     return _selects_cuda(device) and torch.cuda.get_device_capability(0) >= (8, 0)
 
 
+def cpu_has_bfloat16() -> bool | None:
+    """Whether the CPU multiplies in bfloat16, by AVX512-BF16 or AMX; None if torch cannot tell."""
+    import torch
+
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if found.get("architecture") != "x86_64":
+        return None
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def _selects_cuda(device: str) -> bool:
     import torch
 

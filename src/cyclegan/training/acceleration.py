@@ -26,6 +26,13 @@ def runs_channels_last(config: Config, device: torch.device) -> bool:
     return device.type == "cpu" and run.winograd and eager
 
 
+def slow_precision(precision: str, device: torch.device, supported: bool | None) -> str | None:
+    """A sentence if the CPU only emulates the precision; `supported` is `cpu_has_bfloat16`'s result."""
+    if device.type != "cpu" or precision != "bf16-mixed" or supported is not False:
+        return None
+    return "This CPU has no instructions for bfloat16 (AVX512-BF16 or AMX): --precision 32-true is faster here."
+
+
 def compile_networks(method: Method, images: dict[str, Tensor]) -> str | None:
     """Compile the networks by torch.compile, or return a sentence why they are not.
 

@@ -19,8 +19,8 @@ from cyclegan.methods.method import Batch, Images, Method, Terms, build_method, 
 from cyclegan.networks import winograd
 from cyclegan.networks.layers import require_size
 from cyclegan.runs.checkpoint import Checkpoint, flatten_optimizer_states, unflatten_optimizer_states
-from cyclegan.system.machine import free_memory
-from cyclegan.training.acceleration import compile_networks, runs_channels_last, set_math_modes
+from cyclegan.system.machine import cpu_has_bfloat16, free_memory
+from cyclegan.training.acceleration import compile_networks, runs_channels_last, set_math_modes, slow_precision
 from cyclegan.training.distributed import gather_on_rank_zero
 from cyclegan.training.schedule import budget_progress, scheduled_factor
 
@@ -43,7 +43,8 @@ class TrainState:
         self.method.to(fabric.device)
         self.sides: list[Any] = [fabric.setup_module(side) for side in _sides(self.method)]
         self.method.threads_per_part = torch.get_num_threads() // 2 if self._may_run_concurrently() else 0
-        self.notes: list[str] = []  # sentences for the user about what was set up
+        slow = slow_precision(config.run.precision, fabric.device, cpu_has_bfloat16())
+        self.notes: list[str] = [slow] if slow else []  # sentences for the user about what was set up
         if config.run.compile:
             crops = {name: torch.zeros(shape, device=fabric.device) for name, shape in batch_shapes(config).items()}
             problem = compile_networks(self.method, crops)
