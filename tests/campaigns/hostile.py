@@ -330,12 +330,16 @@ def at_step(step: int, change: Callable[[Any, Any], None], name: str = "train_st
     return install
 
 
+def _set_first(tensor: Any, value: float) -> None:
+    tensor[(0,) * tensor.ndim] = value
+
+
 def _into_weights(step: int, value: float) -> Fault:
     import torch
 
     def change(state: Any, _: Any) -> None:
         with torch.no_grad():
-            next(state.method.generators.parameters()).view(-1)[0] = value
+            _set_first(next(state.method.generators.parameters()), value)
 
     return at_step(step, change)
 
@@ -344,7 +348,7 @@ def _into_gradients(step: int, value: float) -> Fault:
     def change(state: Any, _: Any) -> None:
         gradient = next(state.method.generators.parameters()).grad
         if gradient is not None:
-            gradient.view(-1)[0] = value
+            _set_first(gradient, value)
 
     return at_step(step, change, "_optimizer_step")
 
@@ -352,6 +356,6 @@ def _into_gradients(step: int, value: float) -> Fault:
 def _into_inputs(step: int, value: float) -> Fault:
     def change(_: Any, arguments: Any) -> None:
         for batch in arguments[0]:
-            batch["A"].view(-1)[0] = value
+            _set_first(batch["A"], value)
 
     return at_step(step, change)

@@ -109,3 +109,13 @@ def test_a_state_that_is_not_a_table_is_damage(tiny: Callable[..., Config]) -> N
     for use in (lambda: read_model(run), lambda: resume(run, max_steps=2)):
         with pytest.raises(CycleGANError, match=rf"is damaged \(.*\); .* another one.*{other.name}"):
             use()
+
+
+def test_a_negative_number_in_a_random_state_is_damage(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=1))
+    file = run / "checkpoints" / "latest" / "state.json"
+    state = json.loads(file.read_text())
+    state["rng"][0][1][7] = -1
+    file.write_text(json.dumps(state))
+    with pytest.raises(CycleGANError, match="latest is damaged, or does not fit"):
+        resume(run, max_steps=2)

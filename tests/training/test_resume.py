@@ -177,6 +177,16 @@ def test_missing_and_damaged_checkpoints_are_reported(tiny: Callable[..., Config
     resume(run, checkpoint="step-0000007", max_steps=9)
 
 
+def test_what_a_killed_save_has_left_is_deleted_or_put_back(tiny: Callable[..., Config]) -> None:
+    run = train(tiny(max_steps=1))
+    folder = run / "checkpoints"
+    for name in (".latest-older", ".latest-newer", ".step-0000001"):
+        shutil.copytree(folder / "latest", folder / name)
+    shutil.copytree(folder / "latest", folder / ".best-older")  # killed between the two renames
+    resume(run)
+    assert sorted(path.name for path in folder.iterdir()) == ["best", "latest"]
+
+
 def test_resuming_a_complete_run_reports_it_and_changes_nothing(tiny: Callable[..., Config]) -> None:
     run, listener = train(tiny(max_steps=2)), RecordingMonitor()
     before = (run / "checkpoints" / "latest" / "state.json").stat().st_mtime_ns

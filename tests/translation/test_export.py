@@ -27,7 +27,7 @@ from cyclegan.translation.export.export import export
 from cyclegan.translation.export.onnx import open_graph
 from cyclegan.translation.export.triton import configuration
 from cyclegan.translation.export_formats import FORMATS
-from cyclegan.translation.exported import ExportMetadata
+from cyclegan.translation.exported import ExportedGenerator, ExportMetadata
 
 FIXED = (20, 28)  # height and width; graphs of one size are made quickly
 
@@ -86,6 +86,16 @@ def test_an_export_has_metadata(onnx: Path) -> None:
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     with pytest.raises(UsageError, match="translates AtoB only, not BtoA"):
         Translator.load(onnx, "BtoA")
+
+
+def test_a_damaged_export_that_opens_is_refused_when_it_runs(onnx: Path) -> None:
+    """Mutated weights of OpenVINO files open, but may give empty images, or not run."""
+    export = Translator.load(onnx).generator
+    assert isinstance(export, ExportedGenerator)
+    with pytest.raises(CycleGANError, match=r"gives images of shape \(0, 8, 8\); export the run again"):
+        ExportedGenerator(lambda images: images[:, :0], export.metadata)(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(CycleGANError, match=r"cannot be run .* export the run again"):
+        ExportedGenerator(lambda images: images / (1 // 0), export.metadata)(torch.zeros(1, 3, 8, 8))
 
 
 def test_an_export_keeps_the_value_ranges_of_its_model(tmp_path: Path) -> None:

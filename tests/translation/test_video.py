@@ -200,6 +200,14 @@ def test_impossible_videos_are_refused(translator: Translator, tmp_path: Path, m
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(CycleGANError, match=r"bad\.mp4 cannot be translated as a video"):
         translate_video(translator, tmp_path / "bad.mp4", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "sound.mkv"), "w") as container:
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 80), np.int16), format="s16", layout="mono")
+        silence.sample_rate = 8000
+        container.mux(audio.encode(silence))
+    with pytest.raises(CycleGANError, match=r"sound\.mkv has no video stream"):
+        translate_video(translator, tmp_path / "sound.mkv", tmp_path / "out.mp4")
+    (tmp_path / "sound.mkv").unlink()
     with pytest.raises(CycleGANError, match="cannot be translated as a video: No such file"):
         translate_video(translator, tmp_path / "none.mp4", tmp_path / "out.mp4")
     film(tmp_path / "in.mp4", "libx264", "aac", times=[0, 1])

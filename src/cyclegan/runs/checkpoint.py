@@ -105,6 +105,17 @@ def keep_numbered_copy(folder: Path, step: int, keep: int) -> None:
             shutil.rmtree(old, ignore_errors=True)  # one that is being read on Windows is deleted next time
 
 
+def delete_leftovers(run: Path) -> None:
+    """Delete what a killed save has left, and put back a checkpoint that it had set aside."""
+    for left in (run / "checkpoints").glob(".*"):
+        name, separator, _ = left.name[1:].rpartition("-older")
+        with suppress(OSError):
+            if separator and not left.with_name(name).exists():
+                rename(left, left.with_name(name))
+            else:
+                shutil.rmtree(left)
+
+
 def latest_checkpoint(run: Path) -> Path | None:
     """The folder of the run's newest complete checkpoint, or None."""
     for name in (LATEST, _OLDER):

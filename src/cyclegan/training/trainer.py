@@ -140,7 +140,7 @@ def _restore(state: TrainState, path: Path) -> None:
     saved = checkpoints.load_checkpoint(path, state.fabric.global_rank)
     try:
         state.restore(saved)
-    except (RuntimeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, OverflowError) as error:
         reason, other = first_line(error), checkpoints.other_checkpoint_hint(path)
         raise CycleGANError(f"{path} is damaged, or does not fit the run's config.toml ({reason}){other}.") from None
 
@@ -155,6 +155,7 @@ def _run(
 
         def lock() -> None:
             stack.callback(lock_run(run).release)
+            checkpoints.delete_leftovers(run)
 
         on_rank_zero(fabric, lock)
         stack.callback(listeners.call, "on_end")

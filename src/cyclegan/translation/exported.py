@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.config.schema import Direction
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError, UsageError, first_line
 from cyclegan.networks.generator import Generator
 
 VERSION = "cyclegan-export-1"
@@ -74,13 +74,23 @@ class ExportedGenerator(Generator):
         self.run, self.metadata = run, metadata
 
     def forward(self, images: Tensor) -> Tensor:
-        """Translate a batch. Raises `UsageError` for another size than the export's fixed one."""
+        """Translate a batch. Raises `UsageError` for another size than the export's fixed one.
+
+        Raises `CycleGANError` for a damaged export, which cannot be run or gives no images of the input's size.
+        """
         fixed = self.metadata.fixed_size
         if fixed is not None and tuple(images.shape[2:]) != fixed:
             height, width = fixed
             raise UsageError(f"This export takes images of {width}x{height} pixels; export again without --fixed-size.")
         batches = torch.split(images, 1) if fixed is not None else (images,)
-        return torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
+        try:
+            result = torch.cat([torch.from_numpy(self.run(batch.cpu().numpy())) for batch in batches]).to(images)
+        except Exception as error:  # the runtimes' errors have no common base class
+            advice = "export the run again, or close other programs if memory is short"
+            raise CycleGANError(f"The export cannot be run ({first_line(error)}); {advice}.") from None
+        if result.shape != (len(images), self.metadata.out_channels, *images.shape[2:]):
+            raise CycleGANError(f"The export gives images of shape {tuple(result.shape[1:])}; export the run again.")
+        return result
 
 
 def damaged_export(path: Path, error: Exception) -> CycleGANError:

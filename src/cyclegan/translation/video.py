@@ -126,8 +126,6 @@ class _Transcoder:
 
     def __init__(self, av: Any, translator: Translator, source: Any, output: Any, suffix: str, size: Size):
         self.av, self.translator, self.source, self.output, self.size = av, translator, source, output, size
-        if not source.streams.video:
-            raise CycleGANError(f"{source.name} has no video stream.")
         self.frames = source.streams.video[0]
         self.frames.thread_type = "AUTO"
         self.codec, self.options = CODECS.get(suffix, DEFAULT_CODEC)
@@ -204,7 +202,7 @@ def _losses(container: Any) -> Iterator[str]:
     others = sorted({stream.type for stream in container.streams if stream.type in names})
     if others:
         yield f"Its {' and '.join(names[other] for other in others)} are left out."
-    form = container.streams.video[0].format if container.streams.video else None
+    form = container.streams.video[0].format
     depth = max((part.bits for part in form.components), default=8) if form is not None else 8
     if depth > 8:
         yield f"Its {depth}-bit frames are reduced to 8 bits."
@@ -217,6 +215,8 @@ def _open(av: Any, source: str | Path) -> Iterator[Any]:
     if path.startswith(CAMERA):
         path, options = path.removeprefix(CAMERA), {"format": CAMERA_FORMATS.get(sys.platform, "v4l2")}
     with av.open(path, **options) as container:
+        if not container.streams.video:
+            raise CycleGANError(f"{source} has no video stream.")
         yield container
 
 
