@@ -77,6 +77,13 @@ def test_bfloat16_with_channels_last_gives_the_losses_of_single_precision_roughl
     assert rough[0] == pytest.approx(single[0], rel=0.05, abs=0.02)
 
 
+def test_channels_last_leaves_out_wgan_gp_whose_gradients_are_differentiated(
+    tiny: Callable[..., Config],
+) -> None:
+    _, state = losses(tiny(objective="wgangp", channels_last=True), steps=1)
+    assert state.is_finite() and state.memory_format == torch.contiguous_format
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",

@@ -264,7 +264,7 @@ class RunConfig:
     precision: Annotated[Literal["32-true", "16-mixed", "bf16-mixed"], Doc("Precision of the networks.")] = "32-true"
     compile: Annotated[bool, Doc("Compile the networks by torch.compile, where it works.")] = False
     channels_last: Annotated[
-        bool, Doc("Keep channels last in memory, which suits tensor cores; CPUs do so in single precision anyway.")
+        bool, Doc("Keep channels last in memory, which suits tensor cores; CPUs do so anyway.")
     ] = False
     winograd: Annotated[bool, Doc("Faster convolutions on CPUs, equal up to rounding (Lavin and Gray 2016).")] = True
     log_every: Annotated[Count, Doc("Steps between rows of metrics.csv.")] = 50

@@ -18,12 +18,14 @@ def set_math_modes(device: torch.device, config: Config) -> None:
 
 
 def runs_channels_last(config: Config, device: torch.device) -> bool:
-    """Whether training is faster with channels last on this device: by `networks.channels_last`, on CPUs.
+    """Whether to train with channels last: on request, and on CPUs, where it is faster by `networks.channels_last`.
 
-    Its gradients cannot be differentiated again, as the penalty of WGAN-GP requires.
+    The gradients of that cannot be differentiated again, as the penalty of WGAN-GP requires.
     """
-    run, eager = config.run, not config.run.compile and config.loss.objective != "wgangp"
-    return device.type == "cpu" and run.winograd and eager
+    on_cpu = device.type == "cpu"
+    if on_cpu and config.loss.objective == "wgangp":
+        return False
+    return config.run.channels_last or (on_cpu and config.run.winograd and not config.run.compile)
 
 
 def slow_precision(precision: str, device: torch.device, supported: bool | None) -> str | None:

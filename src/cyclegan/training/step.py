@@ -37,7 +37,7 @@ class TrainState:
         self.method = build_method(config, seed=config.run.seed * 1000 + fabric.global_rank)
         winograd.set_winograd(self.method, config.run.winograd)
         set_math_modes(fabric.device, config)
-        last = config.run.channels_last or runs_channels_last(config, fabric.device)
+        last = runs_channels_last(config, fabric.device)
         self.memory_format = torch.channels_last if last else torch.contiguous_format
         self.method.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.method.to(fabric.device)
