@@ -3,6 +3,8 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import draw_images
+from cyclegan.cli.main import run as run_command
 from cyclegan.methods.losses import OBJECTIVES
+from serving import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,3 +152,32 @@ def test_the_page_has_a_place_for_the_table(ablations: ModuleType) -> None:
     assert f"{ablations.BEGIN}\nfigures\n{ablations.END}" in ablations.between_markers(page, "figures")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page):
         assert (ROOT / "docs" / link).exists(), link
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_ray_translates_what_is_missing_through_fsspec(tmp_path: Path) -> None:
+    """As a program of its own: Ray starts processes that would outlive a test."""
+    pytest.importorskip("ray.data")
+    pytest.importorskip("upath")
+    draw_images(tmp_path / "in" / "deep", 5, 0)
+    (tmp_path / "in" / "damaged.png").write_text("text")
+    words = [str(write_tiny_model(tmp_path / "model")), f"file://{tmp_path}/in", f"file://{tmp_path}/out"]
+    run_command(["translate", words[0], str(tmp_path / "in" / "deep"), "-o", str(tmp_path / "expected")])
+    command = [
+        sys.executable,
+        str(ROOT / "examples" / "translate_with_ray.py"),
+        *words,
+        "--workers",
+        "2",
+        "--batch",
+        "2",
+    ]
+    for count in (5, 0):
+        result = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        assert result.returncode == 1, result.stderr
+        problem, summary = result.stdout.strip().splitlines()[-2:]
+        assert problem.startswith(f"file://{tmp_path}/in/damaged.png is not an image")
+        assert summary == f"{count} of {count + 1} images translated to file://{tmp_path}/out"
+    for file in (tmp_path / "expected").iterdir():
+        assert (tmp_path / "out" / "deep" / file.name).read_bytes() == file.read_bytes()

@@ -62,9 +62,10 @@ def test_single_files_and_animations_go_to_named_files(words: list[str], tmp_pat
     UPath(PHOTOS, "loop.gif").write_bytes((tmp_path / "loop.gif").read_bytes())
     run_command([*words, f"{PHOTOS}/loop.gif", "-o", f"{OUT}/loop.gif"])
     run_command([*words, f"{PHOTOS}/00.png", "-o", str(tmp_path / "one.png")])
+    run_command([*words, f"{PHOTOS}/00.png", "-o", f"file://{tmp_path}/new/folder/one.png"])  # where folders are real
     with UPath(OUT, "loop.gif").open("rb") as file, Image.open(file) as made:
         assert made.n_frames == 2
-    assert Image.open(tmp_path / "one.png").size == (40, 40)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "new" / "folder" / "one.png").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,11 @@ def upload(path: Path) -> Iterator[Path]:
         file = Path(folder, f"file{path.suffix.lower()}")
         yield file
         with _explained(path, "written"):
-            upath.fs.put_file(str(file), upath.path)
+            try:
+                upath.fs.put_file(str(file), upath.path)
+            except FileNotFoundError:  # places with real folders; buckets have none
+                upath.parent.mkdir(parents=True, exist_ok=True)
+                upath.fs.put_file(str(file), upath.path)
 
 
 @contextmanager
