@@ -121,6 +121,12 @@ def test_devices_are_a_number_or_auto(tiny: Callable[..., Config], devices: str 
         tiny(devices=devices)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_missing_is_named(tiny: Callable[..., Config]) -> None:
+    with pytest.raises(UsageError, match=r"^The device 'cuda' is not available on this machine"):
+        train(tiny(device="cuda"), progress=False)
+
+
 LEAVE = """
 import atexit, sys, weakref, torch
 from cyclegan.errors import UsageError

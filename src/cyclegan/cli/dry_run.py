@@ -11,7 +11,7 @@ from cyclegan.cli.console import output_console
 from cyclegan.config.schema import SECTIONS, Config
 from cyclegan.data.layouts import DataFiles
 from cyclegan.errors import CycleGANError
-from cyclegan.system.text import counted, format_duration, format_seconds
+from cyclegan.system.text import format_duration, format_seconds
 
 MEASURED_STEPS = 3
 SLOW_STEP = 2.0  # seconds of a first step on a CPU that is measurement enough
@@ -73,7 +73,7 @@ def _forecast(config: Config) -> list[str]:
     if minutes is not None and (done := minutes * 60 / seconds) < steps:
         return [*sentences, f"{minutes:g} minutes are about {done:,.0f} steps ({done / per_epoch:.1f} epochs)."]
     duration = format_duration(steps * seconds / 60)
-    return [*sentences, f"{counted(steps, 'step')} take about {duration}, without measurements and saving."]
+    return [*sentences, f"The run takes about {duration}, without measurements and saving."]
 
 
 def _measure_steps(config: Config) -> tuple[float | None, float]:

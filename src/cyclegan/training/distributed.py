@@ -17,7 +17,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from cyclegan.config.schema import Config
 from cyclegan.errors import CycleGANError, UsageError, describe_os_error
-from cyclegan.system.machine import local_processes
+from cyclegan.system.machine import find_device, local_processes
 
 Result = TypeVar("Result")
 LOST = ("gloo", "caused pair closure")  # in PyTorch's errors when the connection to another process is lost
@@ -56,6 +56,7 @@ def launch(config: Config) -> Fabric:
             else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
+        find_device(accelerator)  # says it plainly if there is no such device
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
