@@ -27,7 +27,12 @@ def test_runs_checkpoints_models_and_exports_are_told_apart(tiny: Callable[..., 
     assert identify(run / "checkpoints" / "latest") == "checkpoint"
     assert identify(tmp_path / "model") == "model"
     assert identify(tmp_path / "g.onnx") == "export"
-    for path, message in ((tmp_path, "is not a run, a checkpoint or a model"), (tmp_path / "gone", "does not exist")):
+    refused = {
+        tmp_path: "is not a run, a checkpoint or a model",
+        tmp_path / "gone": "does not exist",
+        run / "checkpoints" / "best": "has no checkpoint 'best'; it has latest; 'best' is saved at the first",
+    }
+    for path, message in refused.items():
         with pytest.raises(UsageError, match=message):
             identify(path)
 

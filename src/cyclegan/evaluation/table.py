@@ -14,7 +14,7 @@ ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 LEGEND = (
     "↑ higher is better, ↓ lower is better; otherwise closer to real images is better. Untranslated: the same metric "
     "of the unchanged inputs. Real: of other real target images; of edges and structure, of the ground truth. "
-    "All metrics are explained in https://cyclegan.github.io/cyclegan/measuring/"
+    "All metrics are explained at https://cyclegan.github.io/cyclegan/measuring/"
 )
 
 

@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cyclegan.errors import CycleGANError, UsageError
+from cyclegan.errors import CycleGANError
+from cyclegan.runs.folder import require_checkpoint
 from cyclegan.system.atomic import rename, replace_folder
 
 LATEST, BEST = "latest", "best"
@@ -135,11 +136,8 @@ def saved_domains(folder: Path | None) -> tuple[str, str]:
 
 def find_checkpoint(run: Path, name: str) -> Path:
     """The folder of the run's checkpoint `name`. Raises `UsageError`, listing those that exist, if it has none."""
-    folder = run / "checkpoints"
-    names = sorted(path.parent.name for path in folder.glob("*/state.json") if not path.parent.name.startswith("."))
-    if name not in names:
-        raise UsageError(f"{run} has no checkpoint {name!r}; it has {', '.join(names) or 'none yet'}.")
-    return folder / name
+    require_checkpoint(run, name)
+    return run / "checkpoints" / name
 
 
 def load_checkpoint(folder: Path, process: int) -> Checkpoint:

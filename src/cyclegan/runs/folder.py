@@ -31,9 +31,20 @@ def identify(path: Path) -> Literal["run", "checkpoint", "model", "export"]:
         return "model"
     if (path / "config.toml").is_file():
         return "checkpoint" if (path / "state.json").is_file() else "run"
+    if path.parent.name == "checkpoints" and path.parent.is_dir() and not path.exists():
+        require_checkpoint(path.parents[1], path.name)
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a run folder such as runs/NAME.")
     raise UsageError(f"{path} is not a run, a checkpoint or a model; give a folder such as runs/NAME.")
+
+
+def require_checkpoint(run: Path, name: str) -> None:
+    """Raise `UsageError`, listing those that exist, unless the run has the checkpoint `name`."""
+    folders = (path.parent.name for path in (run / "checkpoints").glob("*/state.json"))
+    names = sorted(name for name in folders if not name.startswith("."))
+    if name not in names:
+        first = "; 'best' is saved at the first measurement (--measure-every)" * (name == "best")
+        raise UsageError(f"{run} has no checkpoint {name!r}; it has {', '.join(names) or 'none yet'}{first}.")
 
 
 def is_model_folder(folder: Path) -> bool:

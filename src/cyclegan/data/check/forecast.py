@@ -108,7 +108,7 @@ def run_steps(config: Config, per_epoch: int) -> int:
 def run_length(config: Config, per_epoch: int) -> str:
     """When a run ends, such as "60 minutes (--max-minutes) or 4,000 steps (200 epochs), whichever comes first"."""
     steps, minutes = run_steps(config, per_epoch), config.run.max_minutes
-    epochs = round(steps / per_epoch, 1)
+    epochs = float(f"{steps / per_epoch:.3g}")
     length = f"{counted(steps, 'step')} ({epochs:g} epoch{'s' * (epochs != 1)})"
     return length if minutes is None else f"{minutes:g} minutes (--max-minutes) or {length}, whichever comes first"
 
