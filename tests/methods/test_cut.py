@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from conftest import tensors
 from cyclegan import Translator, resume, train, write_report
+from cyclegan.config.presets import Environment
+from cyclegan.config.resolve import resolve
 from cyclegan.config.schema import Config, LossConfig, NetworkConfig
 from cyclegan.errors import UsageError
 from cyclegan.methods.cut import CUT, PATCHES, info_nce, patches
@@ -214,3 +216,14 @@ def test_resume_is_bit_for_bit(tiny_cut: Callable[..., Config], method: str) -> 
     assert a.keys() == b.keys()
     assert any("projections" in key for key in a)
     assert [key for key in a if not torch.equal(a[key], b[key])] == []
+
+
+def test_a_light_generator_is_compared_at_layers_that_it_has() -> None:
+    spec = method_spec("cut")
+    config = resolve("auto", spec, {"generator": "space_to_depth"}, environment=Environment(64, None))
+    assert config.loss.nce_layers == (0, 4, 6, 8)
+    ours = CUT(config.networks, config.loss, (3, 3))
+    images = {name: each.float() for name, each in batch().items()}
+    loss = ours.generators_loss(images, ours.generate(images))["NCE"]
+    weights = [p for p in ours.generator_parameters() if p.ndim > 1]
+    assert all(gradient.any() for gradient in torch.autograd.grad(loss, weights))
