@@ -67,7 +67,7 @@ def load(url: str, image: bytes, clients: int, seconds: float) -> tuple[list[flo
     end = time.perf_counter() + seconds
 
     def client() -> None:
-        with httpx.Client(base_url=url, timeout=300, trust_env=False) as connection:
+        with httpx.Client(base_url=url, timeout=3600, trust_env=False) as connection:
             while (start := time.perf_counter()) < end:
                 answer = connection.post("/v1/translate", content=image, headers={"Content-Type": "image/jpeg"})
                 statuses[answer.status_code] += 1
@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--timeout", type=int, default=60, help="of the server, for a busy machine")
     options = parser.parse_args()
     seconds = 60 * options.minutes
     noise = np.random.default_rng(0).integers(0, 256, (options.size // 8, options.size // 8, 3), dtype=np.uint8)
@@ -101,7 +102,7 @@ def main() -> None:
         translator = Translator.load(model)
         bare_loop(translator, image, 2)  # warm-up
         before = bare_loop(translator, image, seconds / 4)
-        command = [sys.executable, "-m", "cyclegan", "serve", model, "--port", "0"]
+        command = [sys.executable, "-m", "cyclegan", "serve", model, "--port", "0", "--timeout", str(options.timeout)]
         with open(folder + "/log", "w") as log:  # noqa: PTH123
             server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

@@ -67,6 +67,7 @@ def open_tab(address: str, screenshot: Path | None = None) -> Iterator[Tab]:
     assert browser is not None
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", address]
     command += ["--no-first-run", "--disable-background-networking", "--window-size=1000,800"]
+    command += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a webcam
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -216,6 +216,16 @@ def test_a_browser_translates_one_image_and_many(page: tuple[Any, str], data: Pa
     uploaded = tab.evaluate("document.querySelector('#try-image img').src")
     click(tab, "#try-example")
     tab.until(f"![undefined, {uploaded!r}].includes(document.querySelector('#try-image img')?.src)")
+    click(tab, "#try-image button[aria-label^=Remove]")
+    until_text(tab, "#try-status", "Drop an image")
+    click(tab, "#try-image button[aria-label*=camera]")
+    for name in ("Click to Access Webcam", "capture photo"):
+        button = (
+            f"[...document.querySelectorAll('#try-image button')].find(e => (e.ariaLabel || e.innerText) == '{name}')"
+        )
+        tab.until(f"!!{button}")
+        tab.evaluate(f"{button}.click()")
+    until_text(tab, "#try-status", "blue → red, 1920×1440 pixels.")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     open_page_tab(tab, "Files")
