@@ -219,12 +219,12 @@ def test_a_browser_translates_one_image_and_many(page: tuple[Any, str], data: Pa
     click(tab, "#try-image button[aria-label^=Remove]")
     until_text(tab, "#try-status", "Drop an image")
     click(tab, "#try-image button[aria-label*=camera]")
-    for name in ("Click to Access Webcam", "capture photo"):
-        button = (
-            f"[...document.querySelectorAll('#try-image button')].find(e => (e.ariaLabel || e.innerText) == '{name}')"
-        )
-        tab.until(f"!!{button}")
-        tab.evaluate(f"{button}.click()")
+    words = "/Access Webcam|capture photo/.test(each.ariaLabel || each.innerText)"
+    button = f"[...document.querySelectorAll('#try-image button')].find(each => {words})"
+    tab.until(f"!!{button}")
+    tab.evaluate(f"{button}.click()")
+    tab.until("document.querySelector('#try-image video')?.currentTime > 0")
+    tab.evaluate(f"{button}.click()")
     until_text(tab, "#try-status", "blue → red, 1920×1440 pixels.")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
