@@ -58,11 +58,28 @@ def launch(config: Config) -> Fabric:
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
         find_device(accelerator)  # says it plainly if there is no such device
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
+    if distributed:
+        _join_after_restart(fabric.device.type, timedelta(minutes=run.process_timeout))
     if "LT_CLI_USED" not in os.environ:
         fabric.launch()
     if fabric.world_size > 1:
         atexit.register(_end_processes, getattr(fabric.strategy.launcher, "procs", []))
     return fabric
+
+
+def _join_after_restart(device: str, timeout: timedelta) -> None:
+    """Form the process group of a restart by torchrun, whose store still has the addresses of the ended processes."""
+    variables, distributed = os.environ, torch.distributed
+    restart = variables.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if restart != "0" and variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        agent = distributed.TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False)
+        distributed.init_process_group(
+            "nccl" if device == "cuda" else "gloo",
+            store=distributed.PrefixStore(f"restart-{restart}", agent),
+            rank=int(variables["RANK"]),
+            world_size=int(variables["WORLD_SIZE"]),
+            timeout=timeout,
+        )
 
 
 def describe_devices(used: int, available: int) -> str:
