@@ -37,7 +37,7 @@ def describe_os_error(error: OSError) -> str:
 
 NO_MEMORY = (  # in messages of errors without a type of their own: of PyTorch, of threads, and of libraries to load
     *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc"),
-    *("can't start new thread", "failed to map segment"),
+    *("can't start new thread", "failed to map segment", "could not create a primitive"),
 )
 
 

@@ -72,10 +72,10 @@ def _join_after_restart(device: str, timeout: timedelta) -> None:
     variables, distributed = os.environ, torch.distributed
     restart = variables.get("TORCHELASTIC_RESTART_COUNT", "0")
     if restart != "0" and variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        agent = distributed.TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False)
+        agent = distributed.TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False)  # type: ignore[attr-defined]
         distributed.init_process_group(
             "nccl" if device == "cuda" else "gloo",
-            store=distributed.PrefixStore(f"restart-{restart}", agent),
+            store=distributed.PrefixStore(f"restart-{restart}", agent),  # type: ignore[attr-defined]
             rank=int(variables["RANK"]),
             world_size=int(variables["WORLD_SIZE"]),
             timeout=timeout,
