@@ -170,7 +170,7 @@ def test_no_space_left(data: Path, tmp_path: Path) -> None:
 @pytest.mark.processes
 def test_settings_that_cannot_be(data: Path) -> None:
     assert "larger than --load-size" in sentence(train(data, "--crop-size", 99), 2)
-    assert "--device tpu" in sentence(run("train", data, *flags(**TINY | {"device": "tpu"})), 2)
+    assert "The device 'tpu' is not available" in sentence(run("train", data, *flags(**TINY | {"device": "tpu"})), 2)
     assert "has no option --max-minuts; did you mean --max-minutes?" in sentence(
         run("train", data, "--max-minuts", 3), 2
     )
