@@ -162,6 +162,8 @@ def test_reasons_for_not_running_are_few_and_name_a_cause() -> None:
     reasons = {
         block["reason"] for page in PAGES for block in BLOCK.finditer(page.read_text("utf-8")) if block["reason"]
     }
-    assert all(re.match(r"(needs|downloads|fetches|builds|serves|replaces|trains|is for) ", reason) for reason in reasons)
+    assert all(
+        re.match(r"(needs|downloads|fetches|builds|serves|replaces|trains|is for) ", reason) for reason in reasons
+    )
     for file in {file for reason in reasons for file in re.findall(r"tests/[\w/.]+\w", reason)}:
         assert (ROOT / file).exists(), file
