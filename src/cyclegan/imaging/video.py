@@ -27,7 +27,8 @@ def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
     av = optional_import("av", "video")
     try:
         with av.open(str(video)) as container:
-            if not container.streams.video:
+            streams = container.streams.video
+            if not streams or streams[0].codec_context is None:
                 raise UnreadableImage(f"{video} has no video stream.")
             start, length = ((each or 0) / av.time_base for each in (container.start_time, container.duration))
             for number, frame in enumerate(container.decode(container.streams.video[0])):

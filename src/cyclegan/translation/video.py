@@ -215,8 +215,9 @@ def _open(av: Any, source: str | Path) -> Iterator[Any]:
     if path.startswith(CAMERA):
         path, options = path.removeprefix(CAMERA), {"format": CAMERA_FORMATS.get(sys.platform, "v4l2")}
     with av.open(path, **options) as container:
-        if not container.streams.video:
-            raise CycleGANError(f"{source} has no video stream.")
+        streams = container.streams.video
+        if not streams or streams[0].codec_context is None:
+            raise CycleGANError(f"{source} has no video stream that can be decoded.")
         yield container
 
 
