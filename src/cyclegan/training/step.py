@@ -84,7 +84,7 @@ class TrainState:
         With several batches, gradients are accumulated, and averaged over the processes with the last batch only.
         """
         self.method.progress = self.progress()
-        batches = [{k: v.contiguous(memory_format=self.memory_format) for k, v in batch.items()} for batch in batches]
+        batches = [{name: self._laid_out(each) for name, each in batch.items()} for batch in batches]
         if self.method.discriminators_first:
             images = [self.sides[0]("generate", batch) for batch in batches]
             d_terms = self._step_discriminators(batches, images)
@@ -106,6 +106,10 @@ class TrainState:
         config, fabric = self.config, self.fabric
         random = config.networks.dropout or config.loss.augment != "off" or config.loss.objective == "wgangp"
         return fabric.device.type == "cpu" and fabric.world_size == 1 and not (random or config.run.compile)
+
+    def _laid_out(self, each: Tensor) -> Tensor:
+        """Images in the networks' memory format; labels and noise as they are."""
+        return each.contiguous(memory_format=self.memory_format) if each.dim() == 4 else each
 
     def _step_generators(
         self, batches: Sequence[Batch], images: Sequence[Images] | None = None
