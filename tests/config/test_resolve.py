@@ -95,6 +95,7 @@ def test_schedules_of_auto_yield_to_those_of_the_user() -> None:
     assert resolved("auto", ema_decay=0.99).optimizer.ema_horizon is None
     assert resolved("auto", epochs=10, epochs_decay=10).optimizer.decay_from is None
     assert resolved("auto", max_steps=10).optimizer.decay_from == 0.2
+    assert resolved("auto", generator="attention").loss.lambda_identity == 0
 
 
 def test_configure_is_auto_and_needs_images(tmp_path: Path) -> None:

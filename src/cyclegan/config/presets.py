@@ -100,6 +100,8 @@ def auto_settings(environment: Environment, generator: str) -> dict[str, Any]:
             chosen["generator"] = "recolor"
         elif generator == "space_to_depth" and chosen["discriminator"] == "projected":
             chosen["generator"] = "space_to_depth_photo"
+        elif generator == "attention":  # masks that keep all have no identity loss, and many runs learned nothing else
+            chosen["lambda_identity"] = 0.0
         return chosen
     own = {"generator_width": 16, "blocks": 4 if tiny else 6, "learning_rate": 4e-4, "ema_decay": 0.995}
     return common | own
