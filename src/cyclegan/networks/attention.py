@@ -15,8 +15,9 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.generator import ColorSpaceGenerator, Generator
 from cyclegan.networks.registry import GENERATORS, register_generator
 
-# The networks end in tanh, which is fine for contents but not for logits: the masks undo it, up to this.
-LARGEST = 1 - 1e-6
+# The networks end in tanh, which is fine for contents but not for logits: the masks undo it, up to a mask of 0.0025 for
+# K = 1. Smaller ones would leave the other contents without a gradient, and the generator a copy of its input for good.
+LARGEST = 0.995
 
 
 @register_generator("attention", "Attention ({attention_masks} masks) over a {blocks}-block space-to-depth network")
@@ -68,7 +69,7 @@ class AttentionGenerator(ColorSpaceGenerator):
 
     def masks(self, y: Tensor) -> Tensor:
         """The masks in the network's output, (N, K + 1, H, W) in [0, 1] with a sum of 1; the first is the input's."""
-        return torch.softmax(torch.atanh(y[:, : self.count + 1].float().clamp(-LARGEST, LARGEST)), 1)
+        return torch.softmax(torch.atanh(LARGEST * y[:, : self.count + 1].float()), 1)
 
     def encoder(self) -> list[nn.Module]:
         """The network's."""
