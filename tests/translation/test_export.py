@@ -21,6 +21,7 @@ from cyclegan.methods.method import build_method, method_class
 from cyclegan.runs.model import Model, model_settings
 from cyclegan.runs.publish import write_model
 from cyclegan.system.optional import optional_import
+from cyclegan.system.text import quote
 from cyclegan.training.setup import configure
 from cyclegan.translation.export import web as export_web
 from cyclegan.translation.export.export import export
@@ -380,6 +381,7 @@ def test_the_configuration_for_triton_describes_the_graph(
 
     out = tmp_path / "horse2zebra"
     report = export(model, "triton", out, fixed_size=FIXED, images=photos)
+    assert FORMATS["triton"].usage_of(out) == f"Serve it with: tritonserver --model-repository {quote(tmp_path)}"
     fixed, config = out / "1" / "model.onnx", out / "config.pbtxt"
     assert report.bytes == fixed.stat().st_size + config.stat().st_size
     any_size = onnxruntime.InferenceSession(onnx)

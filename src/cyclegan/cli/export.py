@@ -11,7 +11,6 @@ from typing_extensions import Doc
 from cyclegan.cli.app import command, require_model
 from cyclegan.cli.settings import NO_DEFAULT, OUTPUT, OptionalDirection, OptionalPath, OptionalText, Switch
 from cyclegan.errors import UsageError
-from cyclegan.system.text import quote
 
 
 @dataclass
@@ -81,7 +80,7 @@ def export(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
         device=options.device,
     )
     print(report)
-    print(f"Wrote {report.path}. {FORMATS[format].usage.format(path=quote(report.path))}")
+    print(f"Wrote {report.path}. {FORMATS[format].usage_of(report.path)}")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

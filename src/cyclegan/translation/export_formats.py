@@ -18,6 +18,7 @@ from cyclegan.networks.generator import Generator
 from cyclegan.networks.layers import Dropout
 from cyclegan.runs.model import Model
 from cyclegan.system.plugins import Registry
+from cyclegan.system.text import quote
 from cyclegan.translation.exported import ExportedGenerator, ExportMetadata, Precision, quiet
 
 
@@ -86,7 +87,11 @@ class Format:
     libraries: tuple[str, ...] = ()  # from the extra `export`
     check: Callable[[Path | None], object] = lambda web_runtime: None  # raises `UsageError` when something is missing
     owns: Callable[[Path], bool] = Path.is_file  # whether an existing path is such an export, and can be replaced
-    usage: str = "Translate with: cyclegan translate {path} INPUT -o OUT"
+    usage: str = "Translate with: cyclegan translate {path} INPUT -o OUT"  # and {folder}, that of the path
+
+    def usage_of(self, path: Path) -> str:
+        """The sentence on how to use the export at `path`, quoted for a shell."""
+        return self.usage.format(path=quote(path), folder=quote(path.parent))
 
     def files(self, path: Path) -> list[Path]:
         """The existing files of an export, the main one last."""

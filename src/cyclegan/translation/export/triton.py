@@ -48,6 +48,6 @@ TRITON = Format(
     precisions=ONNX.precisions,
     libraries=ONNX.libraries,
     owns=lambda path: all((path / name).is_file() for name in (GRAPH, CONFIG)),
-    usage="Serve it with: tritonserver --model-repository {path.parent}",
+    usage="Serve it with: tritonserver --model-repository {folder}",
 )
 register_format("triton", TRITON)
