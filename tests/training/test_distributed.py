@@ -223,7 +223,7 @@ def test_when_a_process_is_killed_the_first_says_so_and_fails(data: Path, tmp_pa
 def test_a_restart_by_torchrun_continues_the_run_that_it_began(
     tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # the first restart; there is no run yet
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # the first restart, before a run was created
     folder = train(tiny(max_steps=1), progress=False)
     assert train(tiny(max_steps=1), progress=False) == folder
     os.utime(folder / "config.toml", (0, 0))  # begun before this launcher

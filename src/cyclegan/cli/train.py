@@ -22,7 +22,6 @@ RESUMABLE = (
     *("a", "b", "pairs", "max_steps", "max_minutes", "epochs", "epochs_decay"),
     *("patience", "workers", "device", "devices"),
 )
-
 Settings = Annotated[dict[str, Any], tyro.conf.arg(name="", constructor_factory=settings())]
 STUDENT = {"model": ("direction",), "length": ("max_minutes", "max_steps", "epochs"), "run": ("name", "device")}
 OF_STUDENTS = [name for name in OPTIONS if name not in ("method", "init_from") and not name.startswith("teacher_")]

@@ -96,7 +96,7 @@ def restarted_run(config: Config) -> Path | None:
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         return None
     *_, last = None, *takewhile(Path.exists, _folders(config))
-    with suppress(OSError):  # there is no run yet
+    with suppress(OSError):  # the run has not been created yet
         if last is not None and (last / "config.toml").stat().st_mtime >= psutil.Process(os.getppid()).create_time():
             return last
     return None

@@ -60,7 +60,7 @@ def launch(config: Config) -> Fabric:
             else "auto",
         )
     except Exception as error:  # lightning's MisconfigurationException derives from Exception alone
-        find_device(accelerator)  # says it plainly if there is no such device
+        find_device(accelerator)  # names a missing device in our own words
         raise UsageError(f"--device {accelerator} --devices {devices}: {error}") from None
     if distributed:
         _join_after_restart(fabric.device.type, timedelta(minutes=run.process_timeout))

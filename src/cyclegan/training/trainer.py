@@ -42,7 +42,6 @@ WARM_UP = 5.0  # minutes without that warning, since the cache is filled first
 SLOW_DATA_WARNING = (
     "{:.0%} of the time is spent waiting for images; raise --workers, or --cache-size if the cache is too small."
 )
-
 MEMORY_ADVICE = "lower --crop-size, --batch-size or --generator-width, or try --precision bf16-mixed"
 
 
