@@ -38,11 +38,18 @@ CLOSE = 1.0  # kernel distance of close domains; docs/recipes.md has that of sev
 HEADERS = 200  # images per domain whose size is read; a header takes less than a millisecond
 
 
-def configure(preset: PresetName = "auto", *, config_file: str | Path | None = None, **settings: Any) -> Config:
+def configure(
+    preset: PresetName = "auto",
+    *,
+    config_file: str | Path | None = None,
+    compare_domains: bool = True,
+    **settings: Any,
+) -> Config:
     """The settings of a run: ``configure(data="data/horse2zebra", max_minutes=60)``.
 
     The preset `auto` suits the training images and the GPU or CPU, and needs data; the others are "paper", "small" and
-    "fast". `config_file`, a ``config.toml`` or a run folder, replaces the preset. With `init_from` the architecture is
+    "fast". `config_file`, a ``config.toml`` or a run folder, replaces the preset. With `compare_domains`, `auto` takes
+    seconds to compare the features of A and B, by which it chooses the generator. With `init_from` the architecture is
     that of the given model or run. `Config.sources` tells where each value came from. Raises `UsageError` for unknown,
     mistyped or contradictory settings, and when the preset `auto` cannot read any image.
     """
@@ -66,7 +73,7 @@ def configure(preset: PresetName = "auto", *, config_file: str | Path | None = N
     environment = None
     if preset == "auto" and file is None:
         own = Config().with_settings(**method.defaults | {"method": method.name} | user)
-        environment = detect_environment(own, compare="generator" not in user and model is None)
+        environment = detect_environment(own, compare=compare_domains and "generator" not in user and model is None)
     return resolve_batch_size(
         validate_method(resolve(preset, method, user, environment=environment, initial_model=model, file=file))
     )
@@ -124,13 +131,15 @@ def _are_close(a: Sequence[Source], b: Sequence[Source]) -> bool:
     from cyclegan.metrics.features import EFFICIENTNET_SIDE, extract_features, load_efficientnet
 
     network, found = load_efficientnet(), []
+    if network is None or min(len(a), len(b)) < COMPARED.start:
+        return False
     for files in (a, b):
         images = []
         for path in files[:: max(1, len(files) // COMPARED.stop)]:
             with suppress(UnreadableImage):
                 image = read_image(path, min_side=EFFICIENTNET_SIDE)
                 images.append(to_tensor(image.resize((EFFICIENTNET_SIDE,) * 2, Image.Resampling.BICUBIC)))
-        if network is None or len(images) < COMPARED.start:
+        if len(images) < COMPARED.start:  # some cannot be read
             return False
         found.append(extract_features(network, torch.stack(images)))
     return kernel_distance(*found) < CLOSE

@@ -28,7 +28,7 @@ class Processes:
 
         Raises `UsageError` and `CycleGANError` with the sentence of the command.
         """
-        run = next_run_folder(configure(preset, **settings))
+        run = next_run_folder(configure(preset, compare_domains=False, **settings))
         options = {**settings, "runs": run.parent, "name": run.name}
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items() if key != "data"]
         data = [str(settings["data"])] if "data" in settings else []

@@ -101,7 +101,7 @@ def build_train_tab(folders: Sequence[Path], runs: Path) -> gr.Dropdown:
 
         settings = settings_of(kind, a, b, minutes, "")
         try:
-            config = configure(preset, **settings)  # type: ignore[arg-type]
+            config = configure(preset, compare_domains=False, **settings)  # type: ignore[arg-type]
         except UsageError:
             config = Config().with_settings(**settings)  # no image can be read, which the check reports
         result = check_data(config, track=track, workers=0)
