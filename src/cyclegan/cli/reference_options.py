@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from cyclegan.system.text import quote
+from cyclegan.system.text import listed, quote
 
 PAGE = "https://cyclegan.github.io/cyclegan/coming-from-pytorch-cyclegan/"
 REPLACED = {  # replacement -> their names
@@ -75,10 +75,8 @@ def reference_options(command: str, words: Sequence[str]) -> str | None:
     theirs = [option for option, _ in groups if option.removeprefix("--") in OPTIONS]
     if not theirs:
         return None
-    names = " and ".join(filter(None, [", ".join(theirs[:-1]), theirs[-1]]))
-    subject = (
-        f"{names} {'is an option' if len(theirs) == 1 else 'are options'} of the authors' repository ({PAGE} lists all)"
-    )
+    options = "is an option" if len(theirs) == 1 else "are options"
+    subject = f"{listed(theirs)} {options} of the authors' repository ({PAGE} lists all)"
     translated = [_translate(option, values) for option, values in groups]
     if command == "train" and all(each is not None for each in translated):
         data = [word for option, values in groups if option in ("", "--dataroot") for word in values]

@@ -19,6 +19,12 @@ def frame_to_rgb(frame: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), int(frame.rotation) // 90))
 
 
+def find_stream(container: Any) -> Any:
+    """The first video stream of a file; None without one, or if its codec is unknown."""
+    streams = container.streams.video
+    return streams[0] if streams and streams[0].codec_context is not None else None
+
+
 def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
     """Every `every`-th frame: its number, its position in the video (0 to 1), and its pixels.
 
@@ -27,11 +33,11 @@ def read_frames(video: Path, every: int) -> Iterator[tuple[int, float, Pixels]]:
     av = optional_import("av", "video")
     try:
         with av.open(str(video)) as container:
-            streams = container.streams.video
-            if not streams or streams[0].codec_context is None:
+            stream = find_stream(container)
+            if stream is None:
                 raise UnreadableImage(f"{video} has no video stream.")
             start, length = ((each or 0) / av.time_base for each in (container.start_time, container.duration))
-            for number, frame in enumerate(container.decode(container.streams.video[0])):
+            for number, frame in enumerate(container.decode(stream)):
                 if number % every == 0:
                     position = min(1.0, ((frame.time or 0) - start) / length) if length else 0.0
                     yield number, position, Pixels(frame_to_rgb(frame))

@@ -57,10 +57,6 @@ class AttentionGenerator(ColorSpaceGenerator):
         of = architecture.network.from_config(config, in_channels, inner, **architecture.settings | settings)
         return cls(of, in_channels, masks)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The image itself."""
-        return x
-
     def decode(self, x: Tensor, y: Tensor) -> Tensor:
         """The input where the masks keep it, and the contents elsewhere."""
         kept, *masks = torch.split(self.masks(y), 1, 1)
@@ -83,10 +79,6 @@ class MaskGenerator(ColorSpaceGenerator):
         super().__init__(attention.network)
         self.attention_masks = attention.masks
         self.in_channels, self.out_channels = attention.in_channels, attention.count
-
-    def encode(self, x: Tensor) -> Tensor:
-        """The image itself."""
-        return x
 
     def decode(self, x: Tensor, y: Tensor) -> Tensor:
         """The masks of the contents."""

@@ -70,7 +70,7 @@ class Generator(nn.Module):
 
 
 class ColorSpaceGenerator(Generator):
-    """A network in another color space: images are converted pixel by pixel before and after it."""
+    """A network in another color space, or whose output changes its input, pixel by pixel."""
 
     in_channels: int  # of the network
     out_channels: int  # of the result
@@ -81,8 +81,8 @@ class ColorSpaceGenerator(Generator):
         self.size_multiple, self.min_size = network.size_multiple, network.min_size
 
     def encode(self, x: Tensor) -> Tensor:
-        """The network's input from images."""
-        raise NotImplementedError
+        """The network's input from images; the images themselves unless a subclass converts them."""
+        return x
 
     def decode(self, x: Tensor, y: Tensor) -> Tensor:
         """The result from images and the network's output for them."""

@@ -35,10 +35,6 @@ class RecolorGenerator(ColorSpaceGenerator):
         network = SpaceToDepthGenerator.from_config(config, in_channels, inner, bounded=False, **settings)
         return cls(network, in_channels, out_channels)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """The image itself."""
-        return x
-
     def decode(self, x: Tensor, y: Tensor) -> Tensor:
         """The recolored image, from the colors and matrices."""
         color, matrix = torch.split(y.to(x), [self.out_channels, self.out_channels * self.in_channels], 1)

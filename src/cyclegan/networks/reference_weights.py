@@ -18,6 +18,7 @@ from cyclegan.errors import UsageError
 from cyclegan.networks.discriminator import build_discriminator
 from cyclegan.networks.generator import build_generator
 from cyclegan.networks.layers import BlurDown, BlurUp, Residual, UNetLevel
+from cyclegan.system.text import listed
 
 Tensors = Mapping[str, Tensor]
 Part = Literal["generator", "discriminator"]
@@ -128,8 +129,7 @@ def projections_from_reference(tensors: Tensors, generator: Network, layers: Seq
             shapes[f"mlp_{number}.{layer}.weight"] = (PROJECTION_SIZE, size)
             shapes[f"mlp_{number}.{layer}.bias"] = (PROJECTION_SIZE,)
     if shapes != {name: tuple(value.shape) for name, value in tensors.items()}:
-        listed = f"{', '.join(map(str, layers[:-1]))} and {layers[-1]}"
-        raise UsageError(f"They do not project the layers {listed} to {PROJECTION_SIZE} dimensions.")
+        raise UsageError(f"They do not project the layers {listed(layers)} to {PROJECTION_SIZE} dimensions.")
     return {name.removeprefix("mlp_"): value.detach().float().contiguous() for name, value in tensors.items()}
 
 

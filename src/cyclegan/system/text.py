@@ -5,12 +5,19 @@ import math
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural if needed: "1 image", "1,200 images"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(words: Iterable[object]) -> str:
+    """Words as a part of a sentence: "a", "a and b", "a, b and c"; empty without any."""
+    *first, last = ["", *map(str, words)]
+    return " and ".join(filter(None, (", ".join(first[1:]), last)))
 
 
 def format_duration(minutes: float) -> str:

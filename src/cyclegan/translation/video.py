@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.errors import CycleGANError, UsageError
-from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, frame_to_rgb
+from cyclegan.imaging.video import OUTPUT_SUFFIXES, VIDEO_SUFFIXES, find_stream, frame_to_rgb
 from cyclegan.system.atomic import staged_file
 from cyclegan.system.optional import optional_import
 from cyclegan.system.signals import StopRequests
@@ -215,8 +215,7 @@ def _open(av: Any, source: str | Path) -> Iterator[Any]:
     if path.startswith(CAMERA):
         path, options = path.removeprefix(CAMERA), {"format": CAMERA_FORMATS.get(sys.platform, "v4l2")}
     with av.open(path, **options) as container:
-        streams = container.streams.video
-        if not streams or streams[0].codec_context is None:
+        if find_stream(container) is None:
             raise CycleGANError(f"{source} has no video stream that can be decoded.")
         yield container
 

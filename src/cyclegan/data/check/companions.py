@@ -14,7 +14,7 @@ from cyclegan.data.select import evenly_spaced, find_extra_pairs
 from cyclegan.errors import UsageError
 from cyclegan.imaging.decode import image_size, read_labels, read_pixels
 from cyclegan.imaging.source import Source, UnreadableImage
-from cyclegan.system.text import counted, quote
+from cyclegan.system.text import counted, listed, quote
 
 INSPECTED = 200  # masks and label maps per domain whose pixels are read
 FEW_PAIRS = 3  # equal names that are no coincidence
@@ -67,8 +67,7 @@ def fitting_method(files: DataFiles, findings: Sequence[Finding], config: Config
 
 def _with(options: Sequence[str]) -> str:
     """Options as a part of a sentence: " with --labels and --rotate"; empty without any."""
-    listed = " and ".join(filter(None, (", ".join(options[:-1]), *options[-1:])))
-    return f" with {listed}" if options else ""
+    return f" with {listed(options)}" if options else ""
 
 
 def _file_findings(images: Sequence[Source], paths: Sequence[Path], kind: str, name: str) -> Iterator[Finding]:
